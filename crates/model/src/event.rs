@@ -1,0 +1,143 @@
+//! Changes that the catalogue is told of, and alarms.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::CallRecord;
+use crate::copy::Copy;
+use crate::id::{CallId, EventId, SegmentId, TenantId};
+use crate::segment::SegmentRecord;
+use crate::time::WallTime;
+
+/// One change, as the catalogue and the local journal hold it. Applying it twice changes nothing, applying an
+/// older one after a newer one neither: `id` orders them.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Change {
+    /// Orders changes, and names the event in the outbox.
+    pub id: EventId,
+    /// When it happened.
+    pub at: WallTime,
+    /// The owner of what changed.
+    pub tenant: TenantId,
+    /// What changed.
+    pub kind: ChangeKind,
+}
+
+/// What changed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeKind {
+    /// A call began, or more is known of it, or it ended.
+    Call(Box<CallRecord>),
+    /// A segment began, changed or ended: all that is known of it, and its directory below the repository.
+    Segment {
+        /// The record.
+        record: Box<SegmentRecord>,
+        /// Its directory, relative to the repository.
+        directory: String,
+    },
+    /// The state of a copy changed.
+    Copy {
+        /// Its call.
+        call: CallId,
+        /// The copy as it is now.
+        copy: Copy,
+    },
+    /// Key-values were added to a call.
+    Extra {
+        /// The call.
+        call: CallId,
+        /// The key-values.
+        values: BTreeMap<String, String>,
+    },
+    /// An alarm was raised or cleared.
+    Alarm(Alarm),
+}
+
+impl ChangeKind {
+    /// The name of the event in the outbox.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Call(_) => "call",
+            Self::Segment { .. } => "segment",
+            Self::Copy { .. } => "copy",
+            Self::Extra { .. } => "extra",
+            Self::Alarm(_) => "alarm",
+        }
+    }
+
+    /// The call that it is about, when it is about one.
+    #[must_use]
+    pub fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Call(c) => Some(c.id),
+            Self::Segment { record, .. } => Some(record.call),
+            Self::Copy { call, .. } | Self::Extra { call, .. } => Some(*call),
+            Self::Alarm(a) => a.call,
+        }
+    }
+}
+
+/// What an alarm is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlarmKind {
+    /// A call could not be recorded.
+    NotRecorded,
+    /// A segment ended by an upstream failure.
+    UpstreamFailure,
+    /// A segment ended by a failure inside.
+    InternalFailure,
+    /// No media arrived.
+    NoMedia,
+    /// A file operation failed.
+    Storage,
+    /// The catalogue does not answer.
+    CatalogAway,
+    /// A limit was reached: descriptors, ports, calls, memory.
+    Limit,
+    /// A transition that the state table does not know was asked for.
+    ImpossibleTransition,
+    /// Something was repaired at start.
+    Repaired,
+}
+
+impl AlarmKind {
+    /// The name as shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotRecorded => "not-recorded",
+            Self::UpstreamFailure => "upstream-failure",
+            Self::InternalFailure => "internal-failure",
+            Self::NoMedia => "no-media",
+            Self::Storage => "storage",
+            Self::CatalogAway => "catalog-away",
+            Self::Limit => "limit",
+            Self::ImpossibleTransition => "impossible-transition",
+            Self::Repaired => "repaired",
+        }
+    }
+}
+
+impl fmt::Display for AlarmKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Something that a person should know.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Alarm {
+    /// What it is about.
+    pub kind: AlarmKind,
+    /// The call, when one is affected.
+    pub call: Option<CallId>,
+    /// The segment, when one is affected.
+    pub segment: Option<SegmentId>,
+    /// What happened and what to do, in a sentence.
+    pub text: String,
+}

@@ -1,0 +1,28 @@
+//! The nouns of callspool: what every other crate talks about.
+//!
+//! Nothing here knows SIP, RTP, files, databases or HTTP, and nothing here performs I/O, reads a clock or
+//! draws randomness: time is an argument ([`Now`]), identity comes from [`IdGenerator`], which is given the
+//! time. The heart of the crate is [`RecordingState`] with the one transition table of the project
+//! ([`state::TRANSITIONS`]), and the rules by which totals ([`total`]) and the state of a call
+//! ([`copy::call_state`]) are derived.
+
+pub mod call;
+pub mod copy;
+pub mod event;
+pub mod id;
+pub mod peer;
+pub mod segment;
+pub mod state;
+pub mod stream;
+pub mod time;
+pub mod total;
+
+pub use call::{CallData, CallRecord, Direction, Metadata, Party, PartyRole};
+pub use copy::{CallState, Copy, CopyOf, Location};
+pub use event::{Alarm, AlarmKind, Change, ChangeKind};
+pub use id::{CallId, EventId, IdGenerator, IdParseError, NodeNumber, SegmentId, StreamId, TenantId};
+pub use peer::{OpenSegment, OpenStream, Order, Report, StreamPorts};
+pub use segment::{EndReason, Failure, PartRecord, SegmentRecord, StartTrigger};
+pub use state::{Impossible, Outcome, RecordingState, Transition};
+pub use stream::{Accounting, Anchor, Codec, Gap, GapReason, MediaKind, Side, StreamRecord};
+pub use time::{Mono, Now, WallTime};

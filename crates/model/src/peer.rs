@@ -1,0 +1,188 @@
+//! Orders to a record server and reports from it.
+//!
+//! They are the same whether the server is this process or another node. Every order is answered: `Open` by
+//! `Opened` or `Refused`, `End` by `Ended`; the rest are told of by the segment's record when it ends.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::{CallData, Metadata};
+use crate::id::{CallId, SegmentId, StreamId, TenantId};
+use crate::segment::{EndReason, Failure, SegmentRecord, StartTrigger};
+use crate::state::Respondent;
+use crate::stream::{Codec, MediaKind, Side};
+use crate::time::WallTime;
+
+/// The address family of a stream's port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// IPv4
+    V4,
+    /// IPv6
+    V6,
+}
+
+/// Whether a stream is wanted at the moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flowing {
+    /// Media are expected and kept.
+    Active,
+    /// The stream is held: what arrives is counted and not kept.
+    Held,
+    /// Recording is paused: what arrives is dropped before it is buffered.
+    Paused,
+}
+
+/// A stream to receive.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpenStream {
+    /// Its id.
+    pub stream: StreamId,
+    /// The index of its m-line, from 0.
+    pub slot: u16,
+    /// `a=label`, when there is one.
+    pub label: Option<String>,
+    /// Audio, video, other.
+    pub kind: MediaKind,
+    /// Whose voice.
+    pub side: Side,
+    /// What its payload types stand for.
+    pub codecs: Vec<(u8, Codec)>,
+    /// Which family the port must be of.
+    pub family: Family,
+    /// Where SDP says that the sender is: receiver reports go there until packets show another source.
+    pub remote: Option<SocketAddr>,
+    /// Where the sender wants RTCP, when not beside `remote`.
+    pub remote_rtcp: Option<SocketAddr>,
+    /// RTP and RTCP share a port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// Whether media are wanted.
+    pub flowing: Flowing,
+}
+
+/// A segment to begin.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct OpenSegment {
+    /// Its id.
+    pub segment: SegmentId,
+    /// Its call.
+    pub call: CallId,
+    /// When the call's first segment began: names the directory of the call.
+    pub call_started: WallTime,
+    /// The owner.
+    pub tenant: TenantId,
+    /// Its number.
+    pub number: u16,
+    /// The total as known.
+    pub total: u16,
+    /// Whether it answers a failure.
+    pub respondent: Respondent,
+    /// When it begins.
+    pub started: WallTime,
+    /// Who or what began it.
+    pub trigger: StartTrigger,
+    /// What is known of the call.
+    pub data: CallData,
+    /// Metadata that came so far.
+    pub metadata: Vec<Metadata>,
+    /// Its streams.
+    pub streams: Vec<OpenStream>,
+}
+
+/// The ports that a record server opened for a stream.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StreamPorts {
+    /// The stream.
+    pub stream: StreamId,
+    /// Where it receives RTP, as to be told to the sender.
+    pub rtp: SocketAddr,
+    /// Where it receives RTCP; the same when multiplexed.
+    pub rtcp: SocketAddr,
+}
+
+/// To a record server.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Begin a segment.
+    Open(Box<OpenSegment>),
+    /// These are the segment's streams now: known ids keep their ports, new ones get some, missing ones close.
+    /// Answered by `Opened` with the ports of all of them.
+    Change {
+        /// The segment.
+        segment: SegmentId,
+        /// All its streams.
+        streams: Vec<OpenStream>,
+    },
+    /// More is known of the call.
+    Annotate {
+        /// The segment.
+        segment: SegmentId,
+        /// All that is known now.
+        data: CallData,
+        /// Metadata that came since.
+        metadata: Vec<Metadata>,
+    },
+    /// End the segment.
+    End {
+        /// The segment.
+        segment: SegmentId,
+        /// When it ended.
+        at: WallTime,
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+impl Order {
+    /// The segment it is about.
+    #[must_use]
+    pub fn segment(&self) -> SegmentId {
+        match self {
+            Self::Open(open) => open.segment,
+            Self::Change { segment, .. } | Self::Annotate { segment, .. } | Self::End { segment, .. } => {
+                *segment
+            }
+        }
+    }
+}
+
+/// From a record server.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Report {
+    /// The segment is being recorded; these are its ports.
+    Opened {
+        /// The segment.
+        segment: SegmentId,
+        /// One entry for each stream of the order.
+        ports: Vec<StreamPorts>,
+    },
+    /// The order to open or change cannot be carried out; the segment is as it was.
+    Refused {
+        /// The segment.
+        segment: SegmentId,
+        /// Why.
+        why: Failure,
+    },
+    /// No media on any active stream for the configured time.
+    MediaTimedOut {
+        /// The segment.
+        segment: SegmentId,
+    },
+    /// The segment cannot be written any more. Its end follows by itself.
+    Failing {
+        /// The segment.
+        segment: SegmentId,
+        /// What failed.
+        why: Failure,
+    },
+    /// The segment ended and its manifest is sealed, or could not be: then the record says what failed.
+    Ended {
+        /// All that is known of it.
+        record: Box<SegmentRecord>,
+    },
+}

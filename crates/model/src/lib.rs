@@ -21,7 +21,7 @@ pub use call::{CallData, CallRecord, Direction, Metadata, Party, PartyRole};
 pub use copy::{CallState, Copy, CopyOf, Location};
 pub use event::{Alarm, AlarmKind, Change, ChangeKind};
 pub use id::{CallId, EventId, IdGenerator, IdParseError, NodeNumber, SegmentId, StreamId, TenantId};
-pub use peer::{OpenSegment, OpenStream, Order, Report, StreamPorts};
+pub use peer::{Conclusion, OpenSegment, OpenStream, Order, Report, StreamPorts};
 pub use segment::{EndReason, Failure, PartRecord, SegmentRecord, StartTrigger};
 pub use state::{Impossible, Outcome, RecordingState, Transition};
 pub use stream::{Accounting, Anchor, Codec, Gap, GapReason, MediaKind, Side, StreamRecord};

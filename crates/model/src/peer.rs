@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::{CallData, Metadata};
 use crate::id::{CallId, SegmentId, StreamId, TenantId};
 use crate::segment::{EndReason, Failure, SegmentRecord, StartTrigger};
-use crate::state::Respondent;
+use crate::state::{RecordingState, Respondent};
 use crate::stream::{Codec, MediaKind, Side};
 use crate::time::WallTime;
 

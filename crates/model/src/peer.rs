@@ -135,19 +135,25 @@ pub enum Order {
         /// Why.
         reason: EndReason,
     },
+    /// The call ended and every segment of it is here: note it in the call's log.
+    Conclude(Conclusion),
 }
 
-impl Order {
-    /// The segment it is about.
-    #[must_use]
-    pub fn segment(&self) -> SegmentId {
-        match self {
-            Self::Open(open) => open.segment,
-            Self::Change { segment, .. } | Self::Annotate { segment, .. } | Self::End { segment, .. } => {
-                *segment
-            }
-        }
-    }
+/// How a call came out, for its log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Conclusion {
+    /// The call.
+    pub call: CallId,
+    /// When its first segment began.
+    pub call_started: WallTime,
+    /// The owner.
+    pub tenant: TenantId,
+    /// The corrected total.
+    pub total: u16,
+    /// The state that the call's copy had before, when it had been concluded once already.
+    pub from: Option<RecordingState>,
+    /// The state of the call's copy now.
+    pub state: RecordingState,
 }
 
 /// From a record server.

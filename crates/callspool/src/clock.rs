@@ -1,0 +1,65 @@
+//! The clocks of the process, read in this one place.
+//!
+//! Everything that decides is given a [`Now`]; only the shell reads one. The monotonic origin is the first
+//! reading, so a [`Mono`] means nothing in another process and is never stored.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use model::{Mono, Now, WallTime};
+
+static ORIGIN: OnceLock<Instant> = OnceLock::new();
+
+fn origin() -> Instant {
+    *ORIGIN.get_or_init(Instant::now)
+}
+
+/// Both clocks, now.
+#[must_use]
+pub(crate) fn now() -> Now {
+    Now { mono: mono(), wall: wall() }
+}
+
+/// The monotonic clock.
+#[must_use]
+pub(crate) fn mono() -> Mono {
+    Mono(u64::try_from(origin().elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The wall clock, `CLOCK_REALTIME`. A clock before 1970 reads as 1970.
+#[must_use]
+pub(crate) fn wall() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    WallTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// The instant of a monotonic reading, for sleeping until it.
+#[must_use]
+pub(crate) fn instant(at: Mono) -> Instant {
+    origin().checked_add(Duration::from_nanos(at.0)).unwrap_or_else(far_future)
+}
+
+/// The monotonic reading of an instant; instants before the origin read as the origin.
+#[must_use]
+pub(crate) fn mono_of(at: Instant) -> Mono {
+    Mono(u64::try_from(at.saturating_duration_since(origin()).as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// A year: a timer that is farther away than that is as good as none.
+fn far_future() -> Instant {
+    Instant::now() + Duration::from_secs(365 * 24 * 3600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_monotonic_clock_goes_on_and_converts_both_ways() {
+        let first = mono();
+        let second = mono();
+        assert!(second >= first);
+        assert_eq!(mono_of(instant(second)), second);
+        assert!(instant(Mono(u64::MAX)) > Instant::now());
+    }
+}

@@ -1,0 +1,73 @@
+//! What the sockets are told: addresses to bind, and the limits with their reasons. How long a message on a
+//! stream may be is the limit of [`sip::Framer`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Addresses and limits.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NetConfig {
+    /// UDP addresses to bind. Port 0 picks a free one.
+    pub(crate) udp: Vec<SocketAddr>,
+    /// TCP addresses to listen on.
+    pub(crate) tcp: Vec<SocketAddr>,
+    /// The limits.
+    pub(crate) limits: NetLimits,
+}
+
+/// What each thing may cost at most, and what happens then.
+#[derive(Clone, Debug)]
+pub(crate) struct NetLimits {
+    /// Bytes of kernel receive buffer asked for per UDP port. The default of 208 KiB drops thousands of
+    /// datagrams at 2,000 calls a second, 4 MiB none. The kernel caps it at `net.core.rmem_max` when the
+    /// process may not go beyond.
+    pub(crate) udp_receive_buffer: usize,
+    /// UDP flows remembered: some 10,000 phones behind several ports with room to spare, at about 200 bytes
+    /// each. Beyond it the one longest unused is forgotten and reported as closed.
+    pub(crate) udp_flows_max: usize,
+    /// Datagrams that wait per port while the kernel's send buffer is full; beyond it they are dropped and
+    /// counted, and SIP retransmits.
+    pub(crate) udp_queue_max: usize,
+    /// Events that wait for the owner. Beyond it readers wait, and the peers' TCP windows close.
+    pub(crate) events_max: usize,
+    /// TCP connections in all, accepted and dialed: a fifth of the 20,000 descriptors that a process has.
+    /// Beyond it new ones are closed at once.
+    pub(crate) connections_max: usize,
+    /// TCP connections accepted from one address. An SBC opens a handful, a NAT with phones behind it tens.
+    /// Beyond it new ones are closed at once.
+    pub(crate) connections_per_source_max: usize,
+    /// Bytes that wait to be written to one connection: some hundred large SIPREC messages. Beyond it the
+    /// peer does not read, and the connection is closed.
+    pub(crate) write_queue_bytes_max: usize,
+    /// How long an accepted connection may take for its first complete message. Then it is closed.
+    pub(crate) first_message: Duration,
+    /// How long a message may take from its first byte to its last: as long as a transaction lives (64*T1,
+    /// RFC 3261 section 17). Then the connection is closed.
+    pub(crate) message: Duration,
+    /// How long a connection may be silent. Beyond the longest usual session refresh interval half, so that
+    /// a dialog's refreshes keep its connection. Then it is closed.
+    pub(crate) idle: Duration,
+    /// How long connecting may take. Then the flow is reported as closed.
+    pub(crate) connect: Duration,
+    /// How long one message may take to be written, when the peer reads nothing. Then it is closed.
+    pub(crate) write: Duration,
+}
+
+impl Default for NetLimits {
+    fn default() -> Self {
+        Self {
+            udp_receive_buffer: 4 << 20,
+            udp_flows_max: 65_536,
+            udp_queue_max: 1_024,
+            events_max: 4_096,
+            connections_max: 4_096,
+            connections_per_source_max: 256,
+            write_queue_bytes_max: 1 << 20,
+            first_message: Duration::from_secs(30),
+            message: Duration::from_secs(32),
+            idle: Duration::from_secs(15 * 60),
+            connect: Duration::from_secs(5),
+            write: Duration::from_secs(32),
+        }
+    }
+}

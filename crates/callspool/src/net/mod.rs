@@ -1,0 +1,33 @@
+//! The SIP sockets: UDP ports and TCP connections under one owner.
+//!
+//! [`SipSockets`] turns datagrams and byte streams into whole messages with the [`sip::Flow`] that they came
+//! on, and sends what a `sip::Agent` wants sent. [`SipDriver`] joins the two: inputs, time-outs and
+//! transmits of an agent in one owner task.
+//!
+//! ```text
+//!  UDP ports ──────────────── polled by the owner ─┐
+//!  TCP listener (task each) ── accepted ──────────►│ SipSockets::select ─► NetEvent ─► SipDriver::apply
+//!  TCP connection (task each) ─ messages, closed ─►│ SipSockets::send  ◄─ Transmit ◄──┘
+//! ```
+//!
+//! A flow is (local, remote, transport, connection): a TCP client is reached over the connection that it
+//! opened, whatever its Contact says. `send` never waits: a UDP datagram that does not fit waits in a short
+//! queue or is dropped and counted (SIP retransmits), a TCP connection whose queue is full is closed. A
+//! peer that trickles, floods, never reads or sends what is no SIP costs itself its connection and nobody
+//! else anything; what is not SIP gets no answer.
+//!
+//! Never here: anything of transactions and dialogs, TLS and WebSocket (they will be further transports
+//! behind the same events), names (the caller of `send` has addresses).
+
+mod config;
+mod connection;
+mod connections;
+mod drive;
+mod flows;
+mod listener;
+mod sockets;
+mod udp;
+
+pub(crate) use config::{NetConfig, NetLimits};
+pub(crate) use drive::{DriverInput, SipDriver};
+pub(crate) use sockets::{BindError, NetEvent, NetStats, SipSockets};

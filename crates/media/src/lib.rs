@@ -1,0 +1,15 @@
+//! Media for callspool: everything between a datagram and a frame in order, and what tests need to speak.
+//!
+//! - [`sdp`]: session descriptions, offers and answers.
+//! - [`rtp`]: receiving one stream: latching, order, accounting, time, gaps, RTCP.
+//! - [`g711`], [`silence`]: the codec that everybody has, and what its silence looks like.
+//! - [`tone`], [`speech`], [`send`]: test callers: what they say, how they packetize it, how a test hears it.
+//!
+//! It never knows SIP, calls or files, opens no socket and reads no clock: arrival times are arguments. Nothing
+//! that comes from the network can make it panic or grow beyond stated limits.
+
+pub mod rtp;
+pub mod sdp;
+
+pub use rtp::{Frame, FrameKind, FrameSink, StreamReceiver};
+pub use sdp::Sdp;

@@ -1,0 +1,256 @@
+//! What cannot work together, and values that are out of range: told at start, not in the middle of a call.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::source::{Origin, Problem, place};
+use super::values::duration_text;
+use super::{Config, Role};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Tick, flush and sync make the bounds on what can be lost; beyond these the promises of the design fail.
+const RANGES: &[(&str, &str, fn(&Config) -> Duration, Duration, Duration)] = &[
+    ("node", "shutdown_grace", |c| c.node.shutdown_grace, Duration::ZERO, HOUR),
+    (
+        "sip",
+        "session_expires",
+        |c| c.sip.session_expires,
+        Duration::from_secs(90),
+        Duration::from_secs(86_400),
+    ),
+    ("sip", "min_se", |c| c.sip.min_se, Duration::from_secs(90), Duration::from_secs(86_400)),
+    ("sip", "retry_after", |c| c.sip.retry_after, SECOND, HOUR),
+    ("sip", "tcp_idle_timeout", |c| c.sip.tcp_idle_timeout, SECOND, Duration::from_secs(7 * 86_400)),
+    ("media", "tick", |c| c.media.tick, MS, Duration::from_millis(50)),
+    ("media", "rtcp_interval", |c| c.media.rtcp_interval, SECOND, Duration::from_secs(60)),
+    ("recording", "flush", |c| c.recording.flush, Duration::from_millis(20), SECOND),
+    ("recording", "sync", |c| c.recording.sync, Duration::from_millis(100), Duration::from_secs(60)),
+    ("recording", "linger", |c| c.recording.linger, Duration::ZERO, HOUR),
+];
+
+/// Timeouts that can be switched off by 0s, with the least that makes sense.
+const OPTIONAL_TIMEOUTS: &[(&str, &str, fn(&Config) -> Duration)] = &[
+    ("media", "media_timeout", |c| c.media.media_timeout),
+    ("media", "hold_timeout", |c| c.media.hold_timeout),
+];
+
+/// Counts that must not be nothing.
+const COUNTS: &[(&str, &str, fn(&Config) -> u64)] = &[
+    ("sip", "max_sessions", |c| c.sip.max_sessions as u64),
+    ("sip", "max_transactions", |c| c.sip.max_transactions as u64),
+    ("sip", "tcp_max_connections", |c| c.sip.tcp_max_connections as u64),
+    ("sip", "tcp_max_connections_per_source", |c| c.sip.tcp_max_connections_per_source as u64),
+    ("recording", "max_calls", |c| c.recording.max_calls as u64),
+];
+
+/// Sizes with the least that works: a SIP message must fit, a second of media must fit.
+const SIZES: &[(&str, &str, fn(&Config) -> u64, u64)] = &[
+    ("sip", "max_message_bytes", |c| c.sip.max_message_bytes.0, 8 << 10),
+    ("sip", "recv_buffer", |c| c.sip.recv_buffer.0, 64 << 10),
+    ("media", "recv_buffer", |c| c.media.recv_buffer.0, 16 << 10),
+    ("recording", "buffer_max", |c| c.recording.buffer_max.0, 1 << 20),
+    ("catalog", "journal_max", |c| c.catalog.journal_max.0, 1 << 20),
+];
+
+/// More threads than this are a mistake: one reads some thousands of streams.
+const MEDIA_THREADS_MAX: usize = 64;
+
+type Origins = BTreeMap<(&'static str, &'static str), Origin>;
+
+/// All that is wrong with the settings taken together.
+pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
+    let mut findings = Findings { origins, problems: Vec::new() };
+    ranges(config, &mut findings);
+    listeners(config, &mut findings);
+    ports(config, &mut findings);
+    rest(config, &mut findings);
+    findings.problems
+}
+
+struct Findings<'a> {
+    origins: &'a Origins,
+    problems: Vec<Problem>,
+}
+
+impl Findings<'_> {
+    fn add(
+        &mut self,
+        section: &'static str,
+        key: &'static str,
+        why: impl Into<String>,
+        todo: impl Into<String>,
+    ) {
+        let origin = self.origins.get(&(section, key)).unwrap_or(&Origin::Default);
+        self.problems.push(Problem::new(place(origin, section, key), why, todo));
+    }
+}
+
+fn ranges(config: &Config, findings: &mut Findings<'_>) {
+    for (section, key, get, min, max) in RANGES {
+        let value = get(config);
+        if value < *min || value > *max {
+            let todo = format!("give {} to {}", duration_text(*min), duration_text(*max));
+            findings.add(section, key, format!("{} is out of range", duration_text(value)), todo);
+        }
+    }
+    for (section, key, get) in OPTIONAL_TIMEOUTS {
+        let value = get(config);
+        if !value.is_zero() && value < SECOND {
+            findings.add(
+                section,
+                key,
+                format!("{} is too short", duration_text(value)),
+                "give 1s or more, or 0s for never",
+            );
+        }
+    }
+    for (section, key, get) in COUNTS {
+        if get(config) == 0 {
+            findings.add(section, key, "0 would refuse everything", "give 1 or more");
+        }
+    }
+    for (section, key, get, min) in SIZES {
+        let value = get(config);
+        if value < *min {
+            let (value, min) = (super::Size(value), super::Size(*min));
+            findings.add(section, key, format!("{value} is too small"), format!("give {min} or more"));
+        }
+    }
+}
+
+fn listeners(config: &Config, findings: &mut Findings<'_>) {
+    for (key, list) in [("udp", &config.sip.udp), ("tcp", &config.sip.tcp)] {
+        for (i, address) in list.iter().enumerate() {
+            if list.iter().take(i).any(|other| other == address) {
+                findings.add("sip", key, format!("{address} is named twice"), "remove one");
+            }
+        }
+    }
+    if config.node.roles.contains(&Role::Recorder) && config.sip.udp.is_empty() && config.sip.tcp.is_empty() {
+        findings.add(
+            "sip",
+            "udp",
+            "a recorder that listens neither on UDP nor on TCP gets no calls",
+            "give an address",
+        );
+    }
+    if config.sip.min_se > config.sip.session_expires {
+        findings.add("sip", "min_se", "it is longer than session_expires", "give at most session_expires");
+    }
+    for (key, advertised, is_v4) in [
+        ("advertised_v4", config.sip.advertised_v4, true),
+        ("advertised_v6", config.sip.advertised_v6, false),
+    ] {
+        match advertised {
+            Some(a) if a.ip.is_ipv4() != is_v4 => {
+                findings.add("sip", key, format!("{} is of the other family", a.ip), "use the other key");
+            }
+            Some(a) if a.ip.is_unspecified() => {
+                findings.add(
+                    "sip",
+                    key,
+                    "peers cannot send to it",
+                    "give the address by which they reach this machine",
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+fn ports(config: &Config, findings: &mut Findings<'_>) {
+    let media = &config.media;
+    if media.port_min < 1024 || !media.port_min.is_multiple_of(2) {
+        findings.add(
+            "media",
+            "port_min",
+            format!("{} cannot begin the range", media.port_min),
+            "give an even port from 1024 on",
+        );
+    }
+    if media.port_max.is_multiple_of(2) {
+        findings.add(
+            "media",
+            "port_max",
+            format!("{} cannot end the range", media.port_max),
+            "give an odd port",
+        );
+    }
+    if media.port_max <= media.port_min {
+        findings.add("media", "port_max", "the range is empty", "give a port above port_min");
+    }
+    if media.threads > MEDIA_THREADS_MAX {
+        findings.add(
+            "media",
+            "threads",
+            format!("{} threads", media.threads),
+            format!("give {MEDIA_THREADS_MAX} or less"),
+        );
+    }
+    if media.listen_v4.is_none() && media.listen_v6.is_none() {
+        findings.add(
+            "media",
+            "listen_v4",
+            "no media can be received without an address",
+            "give listen_v4 or listen_v6",
+        );
+    }
+    if media.advertised_v4.is_some_and(|a| a.is_unspecified()) {
+        findings.add(
+            "media",
+            "advertised_v4",
+            "peers cannot send to it",
+            "give the address by which they reach this machine",
+        );
+    }
+    if media.advertised_v6.is_some_and(|a| a.is_unspecified()) {
+        findings.add(
+            "media",
+            "advertised_v6",
+            "peers cannot send to it",
+            "give the address by which they reach this machine",
+        );
+    }
+    let in_range = |a: &&SocketAddr| (media.port_min..=media.port_max).contains(&a.port());
+    if let Some(address) = config.sip.udp.iter().find(in_range) {
+        let why = format!("{address} lies within the media ports {} to {}", media.port_min, media.port_max);
+        findings.add("sip", "udp", why, "choose another port, or another range");
+    }
+}
+
+fn rest(config: &Config, findings: &mut Findings<'_>) {
+    if config.node.roles.is_empty() {
+        findings.add("node", "roles", "a node without a role does nothing", "name recorder, api or both");
+    }
+    if !config.api.listen.ip().is_loopback() && config.api.allowed_hosts.is_empty() {
+        let why = format!("{} can be reached from other machines", config.api.listen);
+        findings.add(
+            "api",
+            "listen",
+            why,
+            "listen on 127.0.0.1, or name in allowed_hosts the host names that may be used",
+        );
+    }
+    for name in &config.api.allowed_hosts {
+        if name.is_empty() || name.contains(|c: char| !(c.is_ascii_alphanumeric() || ".-_:[]".contains(c))) {
+            findings.add(
+                "api",
+                "allowed_hosts",
+                format!("'{name}' is no host name"),
+                "give a name such as recorder.example.com, without http://",
+            );
+        }
+    }
+    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&config.log.level) {
+        findings.add(
+            "log",
+            "level",
+            format!("'{}' is no filter: {error}", config.log.level),
+            "give error, warn, info, debug or trace",
+        );
+    }
+}

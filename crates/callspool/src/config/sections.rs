@@ -1,0 +1,143 @@
+//! Every setting of callspool, with its type, default, unit and meaning.
+//!
+//! `docs/configuration.md` is made from this file, and a test compares the two. Lengths of time and sizes are
+//! text with a unit (`"20s"`, `"4MiB"`), so that nobody has to guess one.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::{NodeNumber, TenantId};
+
+use super::declare::sections;
+use super::values::{HostPort, InactiveMeans, LogFormat, Role, Size};
+
+sections! {
+    /// This process and where its files are.
+    node: NodeConfig {
+        /// Name of this node in logs and on the page; empty: the host name.
+        name: String = "", "text";
+        /// Number of this node, part of every id that it gives; no two nodes share one.
+        number: NodeNumber = "0", "0 to 1023";
+        /// Directory of everything that is kept; a service uses /var/lib/callspool.
+        data_dir: PathBuf = "./.state", "path";
+        /// What this node does: `recorder` (SIP front and media), `api` (page and HTTP interface).
+        roles: Vec<Role> = "recorder, api", "list of roles";
+        /// How long live calls may go on after a stop was asked for; then their segments are ended and sealed.
+        shutdown_grace: Duration = "5s", "time";
+    }
+
+    /// Signalling.
+    sip: SipConfig {
+        /// Addresses that receive SIP over UDP; those of the default whose family the machine lacks are left out.
+        udp: Vec<SocketAddr> = "0.0.0.0:5060, [::]:5060", "list of IP:port";
+        /// Addresses that accept SIP over TCP; those of the default whose family the machine lacks are left out.
+        tcp: Vec<SocketAddr> = "0.0.0.0:5060, [::]:5060", "list of IP:port";
+        /// Address in Contact and Via for IPv4 peers; empty: the address that the request came to.
+        advertised_v4: Option<HostPort> = "", "IP or IP:port";
+        /// Address in Contact and Via for IPv6 peers; empty: the address that the request came to.
+        advertised_v6: Option<HostPort> = "", "IP or [IP]:port";
+        /// What the User-Agent and Server headers say.
+        user_agent: String = "callspool", "text";
+        /// Session interval that is asked for and granted at most (RFC 4028).
+        session_expires: Duration = "30m", "time";
+        /// Shortest session interval that is accepted (RFC 4028 Min-SE).
+        min_se: Duration = "90s", "time, 90s or more";
+        /// INVITE sessions at once; beyond it new ones are refused with 503.
+        max_sessions: usize = "10000", "sessions";
+        /// SIP transactions at once; beyond it new requests are refused with 503.
+        max_transactions: usize = "40000", "transactions";
+        /// Retry-After of a 503.
+        retry_after: Duration = "10s", "time";
+        /// Longest SIP message over TCP; a longer one closes the connection.
+        max_message_bytes: Size = "256KiB", "size";
+        /// Send requests of more than 1,300 bytes over UDP too where the peer uses UDP, instead of TCP (RFC 3261 18.1.1).
+        large_requests_over_udp: bool = "true", "true or false";
+        /// A TCP connection on which nothing came for so long is closed.
+        tcp_idle_timeout: Duration = "1h", "time";
+        /// TCP connections at once; beyond it new ones are closed.
+        tcp_max_connections: usize = "1024", "connections";
+        /// TCP connections at once from one IP address.
+        tcp_max_connections_per_source: usize = "256", "connections";
+        /// Receive buffer of each UDP socket; the kernel allows net.core.rmem_max.
+        recv_buffer: Size = "4MiB", "size";
+    }
+
+    /// Receiving media.
+    media: MediaConfig {
+        /// IPv4 address that media ports are opened on; empty: no media over IPv4.
+        listen_v4: Option<Ipv4Addr> = "0.0.0.0", "IPv4 address";
+        /// IPv6 address that media ports are opened on; empty: no media over IPv6. The default is left out on a machine without IPv6.
+        listen_v6: Option<Ipv6Addr> = "::", "IPv6 address";
+        /// IPv4 address in SDP; empty: the listen address, or when that is 0.0.0.0 the one that the request came to.
+        advertised_v4: Option<Ipv4Addr> = "", "IPv4 address";
+        /// IPv6 address in SDP; empty: the listen address, or when that is :: the one that the request came to.
+        advertised_v6: Option<Ipv6Addr> = "", "IPv6 address";
+        /// First port of the range for RTP and RTCP.
+        port_min: u16 = "20000", "even port";
+        /// Last port of the range; each stream takes an even port for RTP and the next one for RTCP.
+        port_max: u16 = "39999", "odd port";
+        /// Threads that receive media; 0: one less than there are cores, but at least one.
+        threads: usize = "1", "threads";
+        /// How often a media thread reads its sockets; longer costs less CPU, arrival times come from the kernel either way.
+        tick: Duration = "5ms", "time, 1ms to 50ms";
+        /// A segment none of whose active streams brought a packet for so long ends with an external error; 0s: never.
+        media_timeout: Duration = "30s", "time";
+        /// A call that is held for so long is taken to have ended; 0s: never.
+        hold_timeout: Duration = "2h", "time";
+        /// Time between RTCP receiver reports of a stream (RFC 3550).
+        rtcp_interval: Duration = "5s", "time";
+        /// Receive buffer of each media socket; the kernel allows net.core.rmem_max.
+        recv_buffer: Size = "208KiB", "size";
+    }
+
+    /// What is written, where, and how soon.
+    recording: RecordingConfig {
+        /// Directory of the recordings; empty: `repository` in the data directory.
+        repository: PathBuf = "", "path";
+        /// Owner of the calls that are recorded here.
+        tenant: TenantId = "default", "name";
+        /// How often buffered media are written to files; with the reorder window this is what a killed process loses.
+        flush: Duration = "100ms", "time, 20ms to 1s";
+        /// How often what was written is made durable; this is what a machine that loses power loses.
+        sync: Duration = "1s", "time";
+        /// Media in memory that wait for the disk; beyond it packets are dropped, counted and alarmed.
+        buffer_max: Size = "256MiB", "size";
+        /// How long after the end of a call a continuation is waited for before the call is complete.
+        linger: Duration = "3s", "time";
+        /// What `a=inactive` in SDP means when nothing else tells: `hold` ends the segment, `pause` marks a span in it.
+        inactive_means: InactiveMeans = "hold", "hold or pause";
+        /// Free space on the repository's disk below which new calls are refused.
+        min_free_space: Size = "1GiB", "size";
+        /// Calls recorded at once; beyond it new ones are refused with 503.
+        max_calls: usize = "4000", "calls";
+    }
+
+    /// The index of the recordings. It can be rebuilt from the repository at any time: `callspool reindex`.
+    catalog: CatalogConfig {
+        /// SQLite file; empty: `catalog.db` in the data directory.
+        path: PathBuf = "", "path";
+        /// File that takes changes while the catalogue cannot; empty: `catalog.journal` in the data directory.
+        journal: PathBuf = "", "path";
+        /// Longest journal; beyond it changes are left to `callspool reindex`, counted and alarmed.
+        journal_max: Size = "1GiB", "size";
+    }
+
+    /// The page and the HTTP interface.
+    api: ApiConfig {
+        /// Address of the page; other than loopback it needs `allowed_hosts`, and a proxy with TLS before it.
+        listen: SocketAddr = "127.0.0.1:8080", "IP:port";
+        /// File of the access token, made at first start with mode 0600; empty: `token` in the data directory.
+        token_file: PathBuf = "", "path";
+        /// Host names by which the page may be asked for, beside localhost and the listen address.
+        allowed_hosts: Vec<String> = "", "list of names";
+    }
+
+    /// What the process tells about itself, on standard error. Numbers and names of people appear only from `debug` on.
+    log: LogConfig {
+        /// Least level, optionally per module: `info`, `info,callspool::net=debug`.
+        level: String = "info", "filter";
+        /// `text` for people, `json` for machines.
+        format: LogFormat = "text", "text or json";
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of the configuration: through one `check`, and the reference against the docs.

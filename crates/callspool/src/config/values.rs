@@ -1,0 +1,328 @@
+//! The types of values that settings have beside plain ones, and how each kind is read and shown.
+//!
+//! A reader says only what is wrong; what was expected is [`Setting::EXPECTED`], which the message adds.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use model::{NodeNumber, TenantId};
+use toml::Value;
+
+use super::declare::{Setting, article, quoted};
+
+/// A number of octets.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl Size {
+    /// The octets as a length in memory.
+    #[must_use]
+    pub(crate) fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// An address with or without a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct HostPort {
+    /// The address.
+    pub(crate) ip: IpAddr,
+    /// The port; none: that of the listening socket.
+    pub(crate) port: Option<u16>,
+}
+
+macro_rules! choices {
+    ($( $(#[doc = $doc:literal])+ $name:ident { $( $(#[doc = $variant_doc:literal])+ $variant:ident = $word:literal, )+ } )+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub(crate) enum $name { $( $(#[doc = $variant_doc])+ $variant, )+ }
+
+        impl Setting for $name {
+            const EXPECTED: &'static str = concat!("one of:" $(, " ", $word)+);
+            fn from_text(text: &str) -> Result<Self, String> {
+                match text {
+                    $( $word => Ok(Self::$variant), )+
+                    _ => Err(format!("'{text}' is not known")),
+                }
+            }
+            fn to_toml(&self) -> String {
+                quoted(match self { $( Self::$variant => $word, )+ })
+            }
+        }
+    )+};
+}
+
+choices! {
+    /// What a node does.
+    Role {
+        /// Takes SIP and media and records.
+        Recorder = "recorder",
+        /// Serves the page and the HTTP interface.
+        Api = "api",
+    }
+    /// The meaning of `a=inactive`.
+    InactiveMeans {
+        /// The call is held: the segment ends.
+        Hold = "hold",
+        /// Recording is paused: the segment goes on with a span in it.
+        Pause = "pause",
+    }
+    /// The form of log lines.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// For machines, an object a line.
+        Json = "json",
+    }
+}
+
+/// Time units, longest first, in milliseconds.
+const TIME_UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// Size units, longest first, in octets. Those of a thousand are read too, but never shown.
+const SIZE_UNITS: [(&str, u64); 9] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+];
+
+/// Reads `1h30m` or `20s`: numbers, each followed by a unit. A sum that does not fit is refused.
+fn sum_of_units(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let mut rest = text.trim();
+    let mut sum: u64 = 0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, tail) = rest.split_at(digits);
+        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_len);
+        let factor = units.iter().find(|(name, _)| *name == unit.trim()).map(|(_, factor)| *factor)?;
+        sum = sum.checked_add(number.parse::<u64>().ok()?.checked_mul(factor)?)?;
+        rest = tail;
+    }
+    Some(sum)
+}
+
+/// A duration as people write it, `1m30s`; `0s` for none.
+#[must_use]
+pub(crate) fn duration_text(duration: Duration) -> String {
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if rest == 0 {
+        return "0s".to_owned();
+    }
+    let mut text = String::new();
+    for (unit, factor) in TIME_UNITS {
+        if rest >= factor {
+            text.push_str(&format!("{}{unit}", rest / factor));
+            rest %= factor;
+        }
+    }
+    text
+}
+
+/// Reads a duration as people write it.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    sum_of_units(text, &TIME_UNITS)
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("'{text}' is no time with a unit"))
+}
+
+impl fmt::Display for Size {
+    /// In the largest unit that leaves no rest: `4MiB`, `1500B`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = |(_, factor): &&(&str, u64)| self.0 >= *factor && self.0.is_multiple_of(*factor);
+        match SIZE_UNITS.iter().take(5).find(exact) {
+            Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+impl Setting for Duration {
+    const EXPECTED: &'static str = "a time with a unit (ms, s, m, h, d), such as \"20s\"";
+    fn from_text(text: &str) -> Result<Self, String> {
+        parse_duration(text)
+    }
+    fn to_toml(&self) -> String {
+        quoted(&duration_text(*self))
+    }
+}
+
+impl Setting for Size {
+    const EXPECTED: &'static str = "a size with a unit (B, KiB, MiB, GiB, TiB), such as \"4MiB\"";
+    fn from_text(text: &str) -> Result<Self, String> {
+        sum_of_units(text, &SIZE_UNITS).map(Self).ok_or_else(|| format!("'{text}' is no size with a unit"))
+    }
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+/// Reads what has a `FromStr`, and says what was expected when it is something else.
+fn parsed<T: FromStr>(text: &str, what: &str) -> Result<T, String> {
+    text.trim().parse().map_err(|_| format!("'{text}' is no {what}"))
+}
+
+/// Types that are written without quotes, and read with or without.
+macro_rules! bare {
+    ($($T:ty, $expected:literal, $what:literal);+ $(;)?) => {$(
+        impl Setting for $T {
+            const EXPECTED: &'static str = $expected;
+            fn from_text(text: &str) -> Result<Self, String> {
+                parsed(text, $what)
+            }
+            fn from_toml(value: &Value) -> Result<Self, String> {
+                Self::from_text(&plain_text(value)?)
+            }
+            fn to_toml(&self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
+}
+
+bare! {
+    u16, "a number from 0 to 65535", "number from 0 to 65535";
+    usize, "a number, 0 or more", "number of 0 or more";
+    bool, "true or false", "boolean";
+}
+
+/// Types that are written in quotes.
+macro_rules! textual {
+    ($($T:ty, $expected:literal, $what:literal);+ $(;)?) => {$(
+        impl Setting for $T {
+            const EXPECTED: &'static str = $expected;
+            fn from_text(text: &str) -> Result<Self, String> {
+                parsed(text, $what)
+            }
+            fn to_toml(&self) -> String {
+                quoted(&self.to_string())
+            }
+        }
+    )+};
+}
+
+textual! {
+    SocketAddr, "an IP address with a port, such as \"0.0.0.0:5060\" or \"[::]:5060\"", "IP address with a port";
+    TenantId, "1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit", "tenant name";
+}
+
+impl Setting for String {
+    const EXPECTED: &'static str = "text in quotes";
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.contains(char::is_control) {
+            return Err("the text contains a control character".to_owned());
+        }
+        Ok(text.to_owned())
+    }
+    fn to_toml(&self) -> String {
+        quoted(self)
+    }
+}
+
+impl Setting for PathBuf {
+    const EXPECTED: &'static str = "a path in quotes";
+    fn from_text(text: &str) -> Result<Self, String> {
+        String::from_text(text).map(Self::from)
+    }
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string_lossy())
+    }
+}
+
+impl Setting for NodeNumber {
+    const EXPECTED: &'static str = "a number from 0 to 1023";
+    fn from_text(text: &str) -> Result<Self, String> {
+        let number = parsed::<u16>(text, "node number")?;
+        Self::new(number).map_err(|_| format!("{number} is out of range"))
+    }
+    fn from_toml(value: &Value) -> Result<Self, String> {
+        Self::from_text(&plain_text(value)?)
+    }
+    fn to_toml(&self) -> String {
+        self.get().to_string()
+    }
+}
+
+/// Empty text is none, for types that can be left out.
+macro_rules! optional {
+    ($($T:ty, $expected:literal, $read:expr, $show:expr);+ $(;)?) => {$(
+        impl Setting for Option<$T> {
+            const EXPECTED: &'static str = $expected;
+            fn from_text(text: &str) -> Result<Self, String> {
+                let read: fn(&str) -> Result<$T, String> = $read;
+                if text.is_empty() { Ok(None) } else { read(text).map(Some) }
+            }
+            fn to_toml(&self) -> String {
+                let show: fn(&$T) -> String = $show;
+                quoted(&self.as_ref().map(show).unwrap_or_default())
+            }
+        }
+    )+};
+}
+
+optional! {
+    Ipv4Addr, "an IPv4 address such as \"192.0.2.1\", or \"\"", |t| parsed(t, "IPv4 address"), ToString::to_string;
+    Ipv6Addr, "an IPv6 address such as \"2001:db8::1\", or \"\"", |t| parsed(t, "IPv6 address"), ToString::to_string;
+    HostPort, "an IP address with or without a port, such as \"192.0.2.1:5060\", or \"\"", read_host_port, show_host_port;
+}
+
+fn read_host_port(text: &str) -> Result<HostPort, String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(HostPort { ip: address.ip(), port: Some(address.port()) });
+    }
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let ip = parsed(bare, "IP address with or without a port")?;
+    Ok(HostPort { ip, port: None })
+}
+
+fn show_host_port(value: &HostPort) -> String {
+    match value.port {
+        Some(port) => SocketAddr::new(value.ip, port).to_string(),
+        None => value.ip.to_string(),
+    }
+}
+
+/// Lists: a TOML array, or text with commas.
+impl<T: Setting> Setting for Vec<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+    fn from_text(text: &str) -> Result<Self, String> {
+        if let Ok(value @ Value::Array(_)) = text.parse::<Value>() {
+            return Self::from_toml(&value);
+        }
+        text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(T::from_text).collect()
+    }
+    fn from_toml(value: &Value) -> Result<Self, String> {
+        match value.as_array() {
+            Some(items) => items.iter().map(T::from_toml).collect(),
+            None => value
+                .as_str()
+                .ok_or_else(|| format!("{} is no list", article(value.type_str())))
+                .and_then(Self::from_text),
+        }
+    }
+    fn to_toml(&self) -> String {
+        format!("[{}]", self.iter().map(Setting::to_toml).collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The text of a string, number or boolean.
+fn plain_text(value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => Ok(value.to_string()),
+        other => Err(format!("{} is not expected here", article(other.type_str()))),
+    }
+}

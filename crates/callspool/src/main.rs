@@ -1,0 +1,5 @@
+//! callspool: one binary that records calls.
+
+mod config;
+
+fn main() {}

@@ -2,7 +2,7 @@
 //!
 //! Each module checks one subject over the files of the checkout, holds its rules as data at its top, and
 //! proves on samples that each rule fires: a check that cannot fail checks nothing. Files are read, never
-//! changed, but for `docs/recording-states.md` under `TIDY_UPDATE=1` (see [`states`]).
+//! changed, but for `docs/recording-states.md` under `UPDATE_EXPECT=1` (see [`states`]).
 //!
 //! `cargo test --workspace --test tidy` runs it; `./dev test` does so first, because it is quick.
 

@@ -1,6 +1,6 @@
 //! `docs/recording-states.md` shows the one transition table as it is in the code.
 //!
-//! After a change of the table: `TIDY_UPDATE=1 cargo test --workspace --test tidy states` writes it anew.
+//! After a change of the table: `UPDATE_EXPECT=1 cargo test --workspace --test tidy states` writes it anew.
 
 use std::fs;
 
@@ -22,10 +22,10 @@ fn the_document_shows_the_table() {
     let document = files::file(DOCUMENT).text;
     let (before, table, behind) = split(&document).expect("docs/recording-states.md has lost its marks");
     let expected = model::state::markdown();
-    if std::env::var_os("TIDY_UPDATE").is_some() {
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
         fs::write(files::root().join(DOCUMENT), format!("{before}{BEGIN}{expected}{END}{behind}")).unwrap();
     } else {
-        assert_eq!(table, expected, "write it anew with TIDY_UPDATE=1");
+        assert_eq!(table, expected, "write it anew with UPDATE_EXPECT=1");
     }
 }
 

@@ -1,0 +1,258 @@
+//! A dialog (RFC 3261 section 12): who talks to whom, in which order, by which route.
+//!
+//! It holds header values in memory of their own, some hundred bytes in all, and never a message.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use sipx_sip::{HeaderName, Headers, Method, Request, Uri};
+
+use crate::core::{Core, Way};
+use crate::flow::{Destination, Flow, Transport};
+use crate::message;
+
+/// Proxies between a client and us: more than some means a loop or an attack, and every request would carry it.
+const ROUTES_MAX: usize = 16;
+
+pub(crate) struct Dialog {
+    pub(crate) call_id: Bytes,
+    pub(crate) local_tag: String,
+    pub(crate) remote_tag: Bytes,
+    /// Our From in requests that we send.
+    local: Bytes,
+    /// Our To in requests that we send.
+    remote: Bytes,
+    pub(crate) local_cseq: u32,
+    pub(crate) remote_cseq: Option<u32>,
+    /// The remote target: what the peer's Contact says.
+    target: Option<Uri>,
+    routes: Vec<Bytes>,
+    /// The flow that the peer used last.
+    flow: Option<Flow>,
+    /// Where the first request went, as long as nothing came back.
+    first: Option<Destination>,
+}
+
+impl Dialog {
+    /// As the server of an INVITE (section 12.1.1).
+    pub(crate) fn of_request(request: &Request, local_tag: String, flow: Flow) -> Self {
+        let headers = &request.headers;
+        let mut local = message::own(headers, &HeaderName::To).to_vec();
+        local.extend_from_slice(b";tag=");
+        local.extend_from_slice(local_tag.as_bytes());
+        Self {
+            call_id: message::own(headers, &HeaderName::CallId),
+            remote_tag: message::header_tag(headers, &HeaderName::From).unwrap_or_default().into(),
+            local: local.into(),
+            remote: message::own(headers, &HeaderName::From),
+            local_tag,
+            local_cseq: 0,
+            remote_cseq: message::cseq(headers),
+            target: message::contact_uri(headers),
+            routes: record_routes(headers).collect(),
+            flow: Some(flow),
+            first: None,
+        }
+    }
+
+    /// As the client of an INVITE that is about to be sent.
+    pub(crate) fn outgoing(
+        call_id: String,
+        local: String,
+        local_tag: String,
+        to: &Uri,
+        destination: Destination,
+    ) -> Self {
+        Self {
+            call_id: call_id.into(),
+            local_tag,
+            remote_tag: Bytes::new(),
+            local: local.into(),
+            remote: format!("<{}>", String::from_utf8_lossy(&to.to_bytes())).into(),
+            local_cseq: 0,
+            remote_cseq: None,
+            target: Some(to.clone()),
+            routes: Vec::new(),
+            flow: None,
+            first: Some(destination),
+        }
+    }
+
+    /// As the client, when a 2xx came (section 12.1.2).
+    pub(crate) fn establish(&mut self, headers: &Headers) {
+        self.remote = message::own(headers, &HeaderName::To);
+        self.remote_tag = message::header_tag(headers, &HeaderName::To).unwrap_or_default().into();
+        let mut routes: Vec<Bytes> = record_routes(headers).collect();
+        routes.reverse();
+        self.routes = routes;
+        self.retarget(headers);
+    }
+
+    /// The dialog of a second 2xx to the same INVITE (a proxy forked it).
+    pub(crate) fn fork(&self, headers: &Headers) -> Self {
+        let mut fork = Self {
+            call_id: self.call_id.clone(),
+            local_tag: self.local_tag.clone(),
+            remote_tag: Bytes::new(),
+            local: self.local.clone(),
+            remote: Bytes::new(),
+            local_cseq: self.local_cseq,
+            remote_cseq: None,
+            target: None,
+            routes: Vec::new(),
+            flow: self.flow,
+            first: self.first,
+        };
+        fork.establish(headers);
+        fork
+    }
+
+    /// Takes the peer's new Contact (section 12.2).
+    pub(crate) fn retarget(&mut self, headers: &Headers) {
+        if let Some(target) = message::contact_uri(headers) {
+            self.target = Some(target);
+        }
+    }
+
+    /// The peer was heard on this flow.
+    pub(crate) fn heard(&mut self, flow: Flow) {
+        self.flow = Some(flow);
+    }
+
+    pub(crate) fn flow(&self) -> Option<&Flow> {
+        self.flow.as_ref()
+    }
+
+    /// Whether a request with these tags is of this dialog.
+    pub(crate) fn is_of(&self, headers: &Headers) -> bool {
+        let from_tag = message::header_tag(headers, &HeaderName::From).unwrap_or_default();
+        message::own(headers, &HeaderName::CallId) == self.call_id
+            && (from_tag == self.remote_tag || self.remote_tag.is_empty())
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        match (&self.flow, &self.first) {
+            (Some(flow), _) => flow.transport,
+            (None, Some(Destination::Address { transport, .. })) => *transport,
+            _ => Transport::Udp,
+        }
+    }
+
+    /// Where the next request goes (section 12.2.1.1 with RFC 5626): over the flow that the peer uses, while it
+    /// is open; a client behind a NAT or on a connection of its own is reached no other way.
+    pub(crate) fn way(&self, core: &Core) -> Way {
+        let (to, transport) = match &self.flow {
+            None => (self.first_or_nowhere(), self.transport()),
+            Some(flow) => match (flow.transport, core.endpoint.is_open(flow), self.next_hop(flow)) {
+                (Transport::Tcp, true, _) => (Destination::Flow(flow.id), Transport::Tcp),
+                (Transport::Tcp, false, Some((remote, _))) => address(Transport::Tcp, remote),
+                (Transport::Tcp, false, None) => {
+                    address(Transport::Tcp, SocketAddr::new(flow.remote.ip(), message::DEFAULT_PORT))
+                }
+                (_, _, Some((remote, transport))) if is_reachable(remote, flow) => address(transport, remote),
+                _ => (Destination::Flow(flow.id), flow.transport),
+            },
+        };
+        Way { to, transport, sent_by: core.sent_by(transport, self.flow.as_ref()) }
+    }
+
+    fn first_or_nowhere(&self) -> Destination {
+        // `first` is set whenever there is no flow; the other arm cannot be reached.
+        self.first.unwrap_or(Destination::Flow(crate::flow::FlowId(u64::MAX)))
+    }
+
+    /// The first route, else the target, where it is an address: names are for the driver to have resolved.
+    fn next_hop(&self, flow: &Flow) -> Option<(SocketAddr, Transport)> {
+        let route = self.routes.first().and_then(|route| route_uri(route));
+        let uri = route.as_ref().or(self.target.as_ref())?;
+        let host = uri.host()?.to_bytes();
+        let ip: IpAddr = std::str::from_utf8(&host).ok()?.trim_matches(['[', ']']).parse().ok()?;
+        let transport = match uri.transport() {
+            Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
+            Some(name) if name.eq_ignore_ascii_case(b"udp") => Transport::Udp,
+            _ => flow.transport,
+        };
+        Some((SocketAddr::new(ip, uri.port().unwrap_or(message::DEFAULT_PORT)), transport))
+    }
+
+    /// A request within the dialog, without body and not ended. An ACK keeps the CSeq of its INVITE.
+    pub(crate) fn request(
+        &mut self,
+        core: &mut Core,
+        method: Method,
+        way: &Way,
+        ack_of: Option<u32>,
+    ) -> Request {
+        let cseq = ack_of.unwrap_or_else(|| {
+            self.local_cseq += 1;
+            self.local_cseq
+        });
+        let (uri, routes) = self.uri_and_routes();
+        let mut request = Request::new(method, uri);
+        let via = core.via(way);
+        let headers = &mut request.headers;
+        message::push(headers, HeaderName::Via, via);
+        for route in routes {
+            message::push(headers, HeaderName::Route, route);
+        }
+        message::push(headers, HeaderName::MaxForwards, "70");
+        message::push(headers, HeaderName::From, self.local.clone());
+        message::push(headers, HeaderName::To, self.remote.clone());
+        message::push(headers, HeaderName::CallId, self.call_id.clone());
+        message::push(headers, HeaderName::CSeq, format!("{cseq} {}", request.method));
+        message::push(headers, HeaderName::UserAgent, core.config.user_agent.clone());
+        request
+    }
+
+    /// Section 12.2.1.1: a loose route leaves the target in the Request-URI; a strict one takes its place.
+    fn uri_and_routes(&self) -> (Uri, Vec<Bytes>) {
+        let target =
+            self.target.clone().unwrap_or_else(|| Uri::sip(sipx_sip::Host::Ip(IpAddr::from([0, 0, 0, 0]))));
+        let first = self.routes.first().and_then(|route| route_uri(route));
+        match first {
+            Some(first) if !first.params().is_some_and(|params| params.contains("lr")) => {
+                let mut routes: Vec<Bytes> = self.routes.iter().skip(1).cloned().collect();
+                routes.push([b"<", target.to_bytes().as_ref(), b">"].concat().into());
+                (first, routes)
+            }
+            _ => (target, self.routes.clone()),
+        }
+    }
+}
+
+fn address(transport: Transport, remote: SocketAddr) -> (Destination, Transport) {
+    (Destination::Address { transport, remote }, transport)
+}
+
+/// Whether to send to what Contact or Route says instead of to where the peer's packets come from. A private
+/// address behind a public one is a NAT's inside; the same address and port need no detour.
+fn is_reachable(hop: SocketAddr, flow: &Flow) -> bool {
+    hop != flow.remote && !hop.ip().is_unspecified() && (is_public(hop.ip()) || !is_public(flow.remote.ip()))
+}
+
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified()),
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local())
+        }
+    }
+}
+
+fn record_routes(headers: &Headers) -> impl Iterator<Item = Bytes> {
+    headers
+        .get_all(&HeaderName::RecordRoute)
+        .flat_map(|header| {
+            let value = header.value();
+            message::split_outside_quotes(&value, b',')
+                .into_iter()
+                .map(|v| Bytes::copy_from_slice(v.trim_ascii()))
+                .collect::<Vec<_>>()
+        })
+        .filter(|route| route_uri(route).is_some())
+        .take(ROUTES_MAX)
+}
+
+fn route_uri(route: &[u8]) -> Option<Uri> {
+    sipx_sip::Address::parse(route, "Route").ok().map(|address| address.uri)
+}

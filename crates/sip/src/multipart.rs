@@ -1,0 +1,303 @@
+//! Bodies of several parts (RFC 2046 section 5.1), as SIPREC clients send them.
+//!
+//! ```text
+//! Content-Type: multipart/mixed;boundary=uniqueBoundary
+//!
+//! --uniqueBoundary CRLF Content-Type: application/sdp CRLF CRLF v=0 … CRLF
+//! --uniqueBoundary CRLF Content-Type: application/rs-metadata+xml CRLF CRLF <?xml … CRLF
+//! --uniqueBoundary-- CRLF
+//! ```
+//!
+//! Reading is tolerant, because a call must not be lost for its wrapping: line ends may be LF, the closing
+//! delimiter, the blank line or the boundary parameter may be missing, parts may nest. The bytes of a part are
+//! kept as they came; nothing is decoded.
+
+use bytes::Bytes;
+
+use crate::event::Body;
+use crate::request::Part;
+
+/// No client sends more than four parts (SDP, metadata, GTD, ISUP); what lies beyond is dropped with the rest.
+const PARTS_MAX: usize = 16;
+/// A part within a part within a part: deeper has no use.
+const DEPTH_MAX: usize = 3;
+/// Content-Type, -Disposition, -ID, -Length, -Transfer-Encoding, and some of the vendor's own.
+const PART_HEADERS_MAX: usize = 16;
+
+/// Splits a body into its parts; a body of another type is one part. Never fails: what cannot be split is one
+/// part too. Nested multiparts are flattened.
+#[must_use]
+pub fn split(content_type: &str, body: &Bytes) -> Vec<Part> {
+    let mut parts = Vec::new();
+    split_into(content_type, None, Vec::new(), body, 0, &mut parts);
+    parts
+}
+
+/// Makes one `multipart/mixed` body of several. The boundary must not occur in any of them; if it does, it is
+/// lengthened until it does not.
+#[must_use]
+pub fn join(bodies: &[Body], boundary: &str) -> Body {
+    let mut boundary = boundary.to_owned();
+    while bodies.iter().any(|body| find(&body.bytes, boundary.as_bytes(), 0).is_some()) {
+        boundary.push('x');
+    }
+    let mut bytes = Vec::with_capacity(bodies.iter().map(|b| b.bytes.len() + 128).sum());
+    for body in bodies {
+        bytes.extend_from_slice(
+            format!("--{boundary}\r\nContent-Type: {}\r\n\r\n", body.content_type).as_bytes(),
+        );
+        bytes.extend_from_slice(&body.bytes);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    Body { content_type: format!("multipart/mixed;boundary={boundary}"), bytes: bytes.into() }
+}
+
+fn split_into(
+    content_type: &str,
+    disposition: Option<String>,
+    headers: Vec<(String, String)>,
+    body: &Bytes,
+    depth: usize,
+    parts: &mut Vec<Part>,
+) {
+    let is_multipart =
+        content_type.trim_start().get(..10).is_some_and(|t| t.eq_ignore_ascii_case("multipart/"));
+    let boundary = if is_multipart && depth < DEPTH_MAX { boundary_of(content_type, body) } else { None };
+    let sections = boundary.map(|boundary| sections(body, &boundary)).unwrap_or_default();
+    if sections.is_empty() {
+        if !body.is_empty() && parts.len() < PARTS_MAX {
+            parts.push(Part {
+                content_type: named_or_guessed(content_type, is_multipart, body),
+                disposition,
+                headers,
+                bytes: body.clone(),
+            });
+        }
+        return;
+    }
+    for section in sections.into_iter().take(PARTS_MAX) {
+        let (headers, content) = part_head(&section);
+        let value = |name: &str| {
+            headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+        };
+        let content_type = value("Content-Type").unwrap_or_default();
+        let disposition = value("Content-Disposition");
+        split_into(&content_type, disposition, headers, &content, depth + 1, parts);
+    }
+}
+
+/// The type as it stands, or what the bytes look like where it is missing or cannot be true.
+fn named_or_guessed(content_type: &str, is_multipart: bool, body: &[u8]) -> String {
+    let named = content_type.trim();
+    if !named.is_empty() && !is_multipart {
+        return named.to_owned();
+    }
+    let start = body.trim_ascii_start();
+    if start.starts_with(b"v=0") {
+        "application/sdp".to_owned()
+    } else if named.is_empty() {
+        "text/plain".to_owned()
+    } else {
+        named.to_owned()
+    }
+}
+
+/// The boundary parameter; where it is missing, the first line that looks like a delimiter.
+fn boundary_of(content_type: &str, body: &[u8]) -> Option<Vec<u8>> {
+    let named = content_type.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"').to_owned())
+    });
+    if let Some(boundary) = named.filter(|b| !b.is_empty()) {
+        return Some(boundary.into_bytes());
+    }
+    body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).find_map(|line| {
+        let boundary = line.strip_prefix(b"--")?;
+        (!boundary.is_empty()).then(|| boundary.to_vec())
+    })
+}
+
+/// What lies between the delimiters, line ends that belong to a delimiter taken off.
+fn sections(body: &Bytes, boundary: &[u8]) -> Vec<Bytes> {
+    let delimiter = [b"--", boundary].concat();
+    let mut sections = Vec::new();
+    let mut begin = None;
+    let mut from = 0;
+    while let Some(at) = find(body, &delimiter, from) {
+        from = at + delimiter.len();
+        let at_line_start = at == 0 || body.get(at - 1) == Some(&b'\n');
+        let Some(kind) = delimiter_end(body, from).filter(|_| at_line_start) else { continue };
+        if let Some(begin) = begin.take() {
+            sections.push(without_line_end(body.slice(begin..at.max(begin))));
+        }
+        match kind {
+            DelimiterEnd::Close => return sections,
+            DelimiterEnd::Next(next) => {
+                begin = Some(next);
+                // The part may be empty: its delimiter's line end is also the next one's.
+                from = next;
+            }
+        }
+    }
+    // The closing delimiter is missing: what came is better than nothing.
+    if let Some(begin) = begin {
+        sections.push(without_line_end(body.slice(begin..)));
+    }
+    sections
+}
+
+enum DelimiterEnd {
+    Close,
+    Next(usize),
+}
+
+/// What follows the boundary: `--`, or blanks and a line end. Anything else is a longer boundary.
+fn delimiter_end(body: &[u8], from: usize) -> Option<DelimiterEnd> {
+    let rest = body.get(from..)?;
+    if rest.starts_with(b"--") {
+        return Some(DelimiterEnd::Close);
+    }
+    let blanks = rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r')).count();
+    match rest.get(blanks) {
+        Some(b'\n') => Some(DelimiterEnd::Next(from + blanks + 1)),
+        None => Some(DelimiterEnd::Next(body.len())),
+        Some(_) => None,
+    }
+}
+
+fn without_line_end(section: Bytes) -> Bytes {
+    let cut = if section.ends_with(b"\r\n") { 2 } else { usize::from(section.ends_with(b"\n")) };
+    section.slice(..section.len() - cut)
+}
+
+/// Splits a part into its headers and its content at the first empty line. Where the first line is no header
+/// there is no head: all of it is content.
+fn part_head(section: &Bytes) -> (Vec<(String, String)>, Bytes) {
+    let mut headers: Vec<(String, String)> = Vec::new();
+    let mut at = 0;
+    while let Some(rest) = section.get(at..).filter(|rest| !rest.is_empty()) {
+        let end = rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |i| i + 1);
+        let line = String::from_utf8_lossy(rest.get(..end).unwrap_or(rest)).into_owned();
+        let text = line.trim_end_matches(['\r', '\n']);
+        if text.is_empty() {
+            at += end;
+            break;
+        }
+        if text.starts_with([' ', '\t']) && !headers.is_empty() {
+            if let Some((_, value)) = headers.last_mut() {
+                value.push(' ');
+                value.push_str(text.trim());
+            }
+        } else if let Some((name, value)) = text.split_once(':').filter(|(name, _)| is_header_name(name)) {
+            if headers.len() < PART_HEADERS_MAX {
+                headers.push((name.trim_end().to_owned(), value.trim().to_owned()));
+            }
+        } else {
+            break;
+        }
+        at += end;
+    }
+    (headers, section.slice(at.min(section.len())..))
+}
+
+fn is_header_name(name: &str) -> bool {
+    let name = name.trim_end();
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+fn find(haystack: &[u8], needle: &[u8], from: usize) -> Option<usize> {
+    if needle.is_empty() {
+        return None;
+    }
+    haystack.get(from..)?.windows(needle.len()).position(|window| window == needle).map(|at| at + from)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(content_type: &str, body: &str, expect: &[(&str, &str)]) {
+        let parts = split(content_type, &Bytes::copy_from_slice(body.as_bytes()));
+        let seen: Vec<(String, String)> = parts
+            .iter()
+            .map(|p| (p.content_type.clone(), String::from_utf8_lossy(&p.bytes).into_owned()))
+            .collect();
+        let seen: Vec<(&str, &str)> = seen.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        assert_eq!(seen, expect, "{content_type}: {body:?}");
+    }
+
+    #[test]
+    fn what_clients_send_is_split() {
+        let sdp = ("application/sdp", "v=0\r\no=-");
+        let xml = ("application/rs-metadata+xml", "<r/>");
+        // As it should be.
+        check(
+            "multipart/mixed;boundary=uniqueBoundary",
+            "--uniqueBoundary\r\nContent-Type: application/sdp\r\n\r\nv=0\r\no=-\r\n--uniqueBoundary\r\nContent-Type: application/rs-metadata+xml\r\nContent-Disposition: recording-session\r\n\r\n<r/>\r\n--uniqueBoundary--\r\n",
+            &[sdp, xml],
+        );
+        // Preamble, quoted boundary, no space, metadata first, blanks after the delimiter, epilogue.
+        check(
+            "multipart/mixed; charset=x; Boundary=\"a b\"",
+            "preamble\r\n--a b  \r\nContent-Type:application/rs-metadata+xml\r\n\r\n<r/>\r\n--a b\r\nContent-Type:application/sdp\r\n\r\nv=0\r\no=-\r\n--a b--\r\n--a b\r\n\r\nepilogue",
+            &[xml, sdp],
+        );
+        // LF only, no closing delimiter.
+        check("multipart/mixed;boundary=b", "--b\nContent-Type: application/sdp\n\nv=0\r\no=-\n", &[sdp]);
+        // No boundary parameter; no header at all in the part.
+        check("multipart/mixed", "--xyz\r\n\r\nv=0\r\no=-\r\n--xyz--", &[sdp]);
+        check("multipart/mixed", "--xyz\r\nv=0\r\no=-\r\n--xyz--", &[sdp]);
+        // A folded header; a boundary that begins another one.
+        check(
+            "multipart/mixed;boundary=b",
+            "--b\r\nContent-Type:\r\n application/sdp\r\n\r\nv=0\r\n--bb\r\n--b--",
+            &[("application/sdp", "v=0\r\n--bb")],
+        );
+        // Nested.
+        check(
+            "multipart/mixed;boundary=o",
+            "--o\r\nContent-Type: multipart/alternative;boundary=i\r\n\r\n--i\r\nContent-Type: application/sdp\r\n\r\nv=0\r\no=-\r\n--i--\r\n--o\r\nContent-Type: application/rs-metadata+xml\r\n\r\n<r/>\r\n--o--",
+            &[sdp, xml],
+        );
+        // No multipart, no body, no type, nothing to split.
+        check("application/sdp", "v=0\r\no=-", &[sdp]);
+        check("application/sdp", "", &[]);
+        check("", "v=0\r\no=-", &[sdp]);
+        check("multipart/mixed;boundary=b", "v=0\r\no=-", &[sdp]);
+        check("multipart/mixed;boundary=b", "--b--", &[]);
+    }
+
+    #[test]
+    fn there_is_a_limit_to_parts_and_depth() {
+        let many = "--b\r\n\r\nx\r\n".repeat(1000);
+        assert_eq!(split("multipart/mixed;boundary=b", &Bytes::from(many)).len(), PARTS_MAX);
+        let deep = "--b\r\nContent-Type: multipart/mixed;boundary=b\r\n\r\n".repeat(100);
+        assert!(split("multipart/mixed;boundary=b", &Bytes::from(deep)).len() <= PARTS_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_joined_comes_out_again(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 1..6), boundary in "[a-z]{1,4}") {
+            let bodies: Vec<Body> = bodies.into_iter()
+                .map(|b| Body { content_type: "application/x-test".into(), bytes: b.into() }).collect();
+            let joined = join(&bodies, &boundary);
+            let parts = split(&joined.content_type, &joined.bytes);
+            prop_assert_eq!(parts.len(), bodies.len());
+            for (part, body) in parts.iter().zip(&bodies) {
+                prop_assert_eq!(&part.bytes, &body.bytes);
+                prop_assert_eq!(&part.content_type, &body.content_type);
+            }
+        }
+
+        #[test]
+        fn nothing_panics_and_nothing_grows(content_type in "(multipart/mixed;boundary=)?[ -~]{0,12}", body in "([-b\r\n: ]|Content-Type){0,200}") {
+            let body = Bytes::from(body);
+            let parts = split(&content_type, &body);
+            prop_assert!(parts.len() <= PARTS_MAX);
+            prop_assert!(parts.iter().all(|p| p.bytes.len() <= body.len()));
+        }
+    }
+}

@@ -1,1 +1,75 @@
-fn main() {}
+//! What a packet costs the receiver, in order and out of order.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::hint::black_box;
+use std::net::SocketAddr;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use media::send::{RtpSender, Sending};
+use media::{Frame, FrameSink, StreamReceiver};
+use model::peer::{Family, Flowing};
+use model::{Codec, MediaKind, OpenStream, Side, StreamId, WallTime};
+
+const PACKETS: u64 = 1_000;
+const PACKET_NS: i64 = 20_000_000;
+
+#[derive(Default)]
+struct Octets(u64);
+
+impl FrameSink for Octets {
+    fn frame(&mut self, frame: &Frame<'_>) {
+        self.0 += frame.payload.len() as u64;
+    }
+}
+
+fn stream() -> OpenStream {
+    OpenStream {
+        stream: StreamId::from_u64(1),
+        slot: 0,
+        label: None,
+        kind: MediaKind::Audio,
+        side: Side::Agent,
+        codecs: vec![(0, Codec::new("PCMU", 8_000, 1)), (8, Codec::new("PCMA", 8_000, 1))],
+        family: Family::V4,
+        remote: None,
+        remote_rtcp: None,
+        rtcp_mux: false,
+        flowing: Flowing::Active,
+    }
+}
+
+fn receive(c: &mut Criterion) {
+    let from: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+    let sending =
+        Sending { ssrc: 7, payload_type: 0, clock_rate: 8_000, ptime_ms: 20, sequence: 0, timestamp: 0 };
+    let mut group = c.benchmark_group("receive");
+    group.throughput(Throughput::Elements(PACKETS));
+    for (name, swap) in [("in order", usize::MAX), ("every tenth pair swapped", 10)] {
+        let mut sender = RtpSender::new(sending);
+        let mut receiver = StreamReceiver::new(&stream(), WallTime(0));
+        let mut now = WallTime(0);
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || {
+                    let mut packets: Vec<Vec<u8>> = (0..PACKETS).map(|_| sender.next(&[0xd5; 160])).collect();
+                    (1..packets.len() - 1).step_by(swap).skip(1).for_each(|i| packets.swap(i, i + 1));
+                    packets
+                },
+                |packets| {
+                    let mut sink = Octets::default();
+                    for packet in &packets {
+                        now = WallTime(now.0 + PACKET_NS);
+                        receiver.packet(now, from, packet, &mut sink);
+                    }
+                    black_box(sink.0);
+                    packets
+                },
+                criterion::BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, receive);
+criterion_main!(benches);

@@ -8,8 +8,13 @@
 //! It never knows SIP, calls or files, opens no socket and reads no clock: arrival times are arguments. Nothing
 //! that comes from the network can make it panic or grow beyond stated limits.
 
+pub mod g711;
 pub mod rtp;
 pub mod sdp;
+pub mod send;
+pub mod silence;
+pub mod speech;
+pub mod tone;
 
 pub use rtp::{Frame, FrameKind, FrameSink, StreamReceiver};
 pub use sdp::Sdp;

@@ -1,7 +1,28 @@
 //! Receiving one stream: everything between a datagram and a frame in order.
+//!
+//! ```text
+//!  datagram ─► packet ─► latch ─► source (SSRC) ─► sequence ─► reorder ─► timeline ─► gaps ─► FrameSink
+//!              invalid   other    ssrc_changes     duplicate   reordered  anchors     gaps    frames
+//!                        source                    lost        late
+//! ```
+//!
+//! A packet that is valid, from the stream's source and no duplicate is handed on exactly once (unless the
+//! stream is held or paused: then it is counted as discarded). In order and without loss it is handed on at
+//! once, without allocation; behind a hole it waits for at most ten numbers or 100 ms. Positions come from RTP
+//! time; arrival only sets anchors. Nothing here reads a clock or decodes a payload.
 
+mod delivery;
 mod frame;
+mod gaps;
+mod latch;
+mod packet;
+mod payload;
 mod receiver;
+mod reorder;
+mod rtcp;
+mod sequence;
+mod source;
+mod timeline;
 
 pub use frame::{Frame, FrameKind, FrameSink};
 pub use receiver::StreamReceiver;

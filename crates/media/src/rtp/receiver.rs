@@ -1,98 +1,187 @@
-//! The receiver of one stream.
+//! The receiver of one stream: takes datagrams, counts them, and hands on frames.
 
 use std::net::SocketAddr;
 
-use model::{Accounting, OpenStream, StreamRecord, WallTime};
-use rtp_types::RtpPacket;
+use model::peer::Flowing;
+use model::{Accounting, GapReason, OpenStream, StreamRecord, WallTime};
 
-use super::{Frame, FrameKind, FrameSink};
+use super::delivery::Delivery;
+use super::latch::{Familiar, Latch};
+use super::packet::{Packet, is_rtcp, ns_to_ticks, ticks_between};
+use super::payload::PayloadTypes;
+use super::reorder::{Held, Reorder, WAIT_NS, WINDOW};
+use super::rtcp::{self, Reception, Rtcp};
+use super::sequence::Arrived;
+use super::source::{Belongs, Sources};
+use super::{FrameKind, FrameSink};
 
-/// Receives one stream.
+/// Receives one stream. See the [module](super) for the way of a packet.
 #[derive(Debug)]
 pub struct StreamReceiver {
     open: OpenStream,
-    start: WallTime,
-    port: u16,
-    accounting: Accounting,
+    latch: Latch,
+    sources: Sources,
+    reorder: Reorder,
+    delivery: Delivery,
+    rtcp: Rtcp,
+    /// What is counted directly; the rest is put in by [`StreamReceiver::record`].
+    counted: Accounting,
     last_packet: Option<WallTime>,
-    source: Option<SocketAddr>,
+    last_rtcp: Option<SocketAddr>,
+    /// The latest time that anybody told.
+    now: WallTime,
 }
 
 impl StreamReceiver {
     /// A receiver for a stream of a segment that begins then.
     #[must_use]
     pub fn new(stream: &OpenStream, segment_start: WallTime) -> Self {
-        let open = stream.clone();
+        let types = PayloadTypes::new(&stream.codecs, stream.kind);
+        let mut delivery = Delivery::new(stream.stream, segment_start, types);
+        delivery.hold(segment_start, reason(stream.flowing));
         Self {
-            open,
-            start: segment_start,
-            port: 0,
-            accounting: Accounting::default(),
+            latch: Latch::new(stream.remote),
+            sources: Sources::default(),
+            reorder: Reorder::default(),
+            delivery,
+            rtcp: Rtcp::new(stream.stream.as_u64(), segment_start),
+            counted: Accounting::default(),
             last_packet: None,
-            source: None,
+            last_rtcp: None,
+            now: segment_start,
+            open: stream.clone(),
         }
     }
 
     /// Our port, to be told in frames.
     pub fn set_port(&mut self, port: u16) {
-        self.port = port;
+        self.delivery.port = port;
     }
 
-    /// Codecs, remote addresses or whether media are wanted have changed.
-    pub fn update(&mut self, _now: WallTime, stream: &OpenStream) {
+    /// Codecs, remote addresses or whether media are wanted have changed, as of `now`.
+    ///
+    /// What still waits for reordering came before: the next call with a sink hands it on.
+    pub fn update(&mut self, now: WallTime, stream: &OpenStream) {
+        self.now = self.now.max(now);
+        if stream.codecs != self.open.codecs || stream.kind != self.open.kind {
+            self.delivery.retype(PayloadTypes::new(&stream.codecs, stream.kind));
+        }
+        self.latch.expect(stream.remote);
+        if stream.flowing != self.open.flowing {
+            self.delivery.hold(now, reason(stream.flowing));
+            if let Some(source) = self.sources.current() {
+                source.timeline.expect_jump();
+            }
+        }
         self.open = stream.clone();
     }
 
-    /// A datagram came to the stream's port.
+    /// A datagram came to the stream's port. In order, nothing is allocated (but for one anchor a minute).
     pub fn packet<S: FrameSink>(&mut self, arrival: WallTime, from: SocketAddr, bytes: &[u8], sink: &mut S) {
-        let Ok(packet) = RtpPacket::parse(bytes) else {
-            self.accounting.invalid += 1;
+        self.now = self.now.max(arrival);
+        if is_rtcp(bytes) {
+            self.rtcp(arrival, from, bytes);
+            return;
+        }
+        let Some(packet) = Packet::read(arrival, from, bytes) else {
+            self.counted.invalid += 1;
             return;
         };
-        self.accounting.received += 1;
+        if !self.is_from_source(&packet) {
+            self.counted.other_source += 1;
+            return;
+        }
         self.last_packet = Some(arrival);
-        self.source = Some(from);
-        let payload_type = packet.payload_type();
-        let codec = self.open.codecs.iter().find(|(n, _)| *n == payload_type).map(|(_, c)| c);
-        sink.frame(&Frame {
-            stream: self.open.stream,
-            position_us: arrival.nanos_since(self.start) / 1_000,
-            duration_us: None,
-            payload_type,
-            codec,
-            kind: FrameKind::Media,
-            payload: packet.payload(),
-            packet: bytes,
-            source: from,
-            destination_port: self.port,
-            arrival,
-            late: false,
-        });
+        if !self.reorder.is_empty() {
+            self.release_old(arrival, sink);
+        }
+        self.take_in(&packet, sink);
     }
 
     /// Hands on what has waited long enough for missing packets. To be called every 100 ms before a flush.
-    pub fn tick<S: FrameSink>(&mut self, _now: WallTime, _sink: &mut S) {}
-
-    /// Hands on everything that waits: the segment ends.
-    pub fn finish<S: FrameSink>(&mut self, _now: WallTime, _sink: &mut S) {}
-
-    /// A datagram came to the stream's RTCP port.
-    pub fn rtcp(&mut self, _arrival: WallTime, _from: SocketAddr, _bytes: &[u8]) {}
-
-    /// Appends a receiver report to `out` when one is due, and says where to send it.
-    pub fn report(&mut self, _now: WallTime, _cname: &str, _out: &mut Vec<u8>) -> Option<SocketAddr> {
-        None
+    pub fn tick<S: FrameSink>(&mut self, now: WallTime, sink: &mut S) {
+        self.now = self.now.max(now);
+        if self.open.flowing == Flowing::Active {
+            self.release_old(now, sink);
+        } else {
+            self.release_all(sink);
+        }
+        // Here rather than when a packet comes: growth is no packet's business.
+        self.delivery.anchors.reserve(1);
     }
 
-    /// When the last valid packet arrived.
+    /// Hands on everything that waits: the segment ends.
+    pub fn finish<S: FrameSink>(&mut self, now: WallTime, sink: &mut S) {
+        self.now = self.now.max(now);
+        self.release_all(sink);
+        self.delivery.gaps.finish(self.delivery.position_of(now));
+    }
+
+    /// A datagram came to the stream's RTCP port.
+    pub fn rtcp(&mut self, arrival: WallTime, from: SocketAddr, bytes: &[u8]) {
+        let address = from.ip().to_canonical();
+        let known = [self.latch.source(), self.open.remote, self.open.remote_rtcp];
+        if !known.iter().flatten().any(|a| a.ip().to_canonical() == address) {
+            return;
+        }
+        let told = self.rtcp.read(arrival, bytes);
+        if told.valid {
+            self.last_rtcp = Some(from);
+        }
+        if told.bye.is_some() && told.bye == self.sources.current_ref().map(|s| s.ssrc) {
+            self.latch.gone();
+        }
+    }
+
+    /// Appends a receiver report to `out` when one is due, every 5 s, and says where to send it.
+    pub fn report(&mut self, now: WallTime, cname: &str, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        let open = &self.open;
+        let told = rtcp::destination(self.latch.source(), open.remote, open.remote_rtcp, open.rtcp_mux);
+        let to = self.last_rtcp.or(told)?;
+        if !self.rtcp.is_due(now) {
+            return None;
+        }
+        let reception = self.sources.current_ref().map(|s| Reception {
+            ssrc: s.ssrc,
+            highest: s.sequence.highest(),
+            expected: s.sequence.expected(),
+            received: s.sequence.distinct(),
+            jitter_ticks: s.sequence.jitter_ticks().0,
+        });
+        self.rtcp.write(now, cname, reception, out);
+        Some(to)
+    }
+
+    /// When the last valid packet of the stream's source arrived, held or not.
     #[must_use]
     pub const fn last_packet(&self) -> Option<WallTime> {
         self.last_packet
     }
 
+    /// Storage dropped so many packets that had been handed on.
+    pub fn note_dropped(&mut self, packets: u64) {
+        self.counted.dropped = self.counted.dropped.saturating_add(packets);
+    }
+
+    /// The counts as of now.
+    #[must_use]
+    pub fn accounting(&self) -> Accounting {
+        let (jitter_us, jitter_max_us) = self.sources.jitter_us(self.delivery.clock());
+        Accounting {
+            lost: self.sources.lost(),
+            ssrc_changes: self.sources.changes,
+            source_changes: self.latch.changes(),
+            codec_changes: self.delivery.codec_changes,
+            jitter_us,
+            jitter_max_us,
+            ..self.counted
+        }
+    }
+
     /// All that is known now.
     #[must_use]
     pub fn record(&self, port: u16) -> StreamRecord {
+        let (gaps, gaps_unlisted) = self.delivery.gaps.listed(self.delivery.position_of(self.now));
         StreamRecord {
             id: self.open.stream,
             slot: self.open.slot,
@@ -100,13 +189,252 @@ impl StreamReceiver {
             kind: self.open.kind,
             side: self.open.side,
             port,
-            source: self.source,
-            ssrcs: Vec::new(),
-            codecs: Vec::new(),
-            accounting: self.accounting,
-            anchors: Vec::new(),
-            gaps: Vec::new(),
-            gaps_unlisted: 0,
+            source: self.latch.source(),
+            ssrcs: self.sources.ssrcs.clone(),
+            codecs: self.delivery.codecs.clone(),
+            accounting: self.accounting(),
+            anchors: self.delivery.anchors.clone(),
+            gaps,
+            gaps_unlisted,
         }
     }
+
+    #[inline]
+    fn is_from_source(&mut self, packet: &Packet<'_>) -> bool {
+        let (sources, types) = (&self.sources, &self.delivery.types);
+        self.latch.accepts(packet, || Familiar {
+            payload_type: types.knows(packet.payload_type),
+            continues: sources
+                .current_ref()
+                .is_some_and(|s| s.ssrc == packet.ssrc && s.sequence.continues(packet)),
+        })
+    }
+
+    #[inline]
+    fn take_in<S: FrameSink>(&mut self, packet: &Packet<'_>, sink: &mut S) {
+        match self.sources.belongs(packet) {
+            Belongs::Current => self.take_current(packet, sink),
+            Belongs::Straggler(index) => self.take_straggler(index, packet, sink),
+            Belongs::Change => {
+                self.release_all(sink);
+                if self.sources.change_to(packet) {
+                    self.first_of_source(packet, sink);
+                } else {
+                    self.take_current(packet, sink);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn take_current<S: FrameSink>(&mut self, packet: &Packet<'_>, sink: &mut S) {
+        let clock = self.clock_of(packet);
+        let Some(source) = self.sources.current() else { return };
+        match source.sequence.take(packet, clock) {
+            Arrived::Ahead(number) | Arrived::Behind(number) => {
+                self.count(packet);
+                self.numbered(packet, number, sink);
+            }
+            Arrived::Again => self.counted.duplicate += 1,
+            Arrived::Anew => {
+                self.release_all(sink);
+                self.sources.restart(packet);
+                self.first_of_source(packet, sink);
+            }
+        }
+    }
+
+    fn first_of_source<S: FrameSink>(&mut self, packet: &Packet<'_>, sink: &mut S) {
+        self.count(packet);
+        if let Some(number) = self.sources.current().map(|s| s.next) {
+            self.numbered(packet, number, sink);
+        }
+    }
+
+    /// A packet of an earlier source, soon after the change: it is late, whatever its number.
+    fn take_straggler<S: FrameSink>(&mut self, index: usize, packet: &Packet<'_>, sink: &mut S) {
+        let clock = self.clock_of(packet);
+        let Some(source) = self.sources.get(index) else { return };
+        match source.sequence.take(packet, clock) {
+            Arrived::Ahead(number) | Arrived::Behind(number) => {
+                source.next = source.next.max(number + 1);
+                source.handed_on = source.handed_on.max(Some(number));
+                self.count(packet);
+                if let Some(source) = self.sources.get(index)
+                    && self.open.flowing == Flowing::Active
+                    && !source.passed_while_held(number)
+                {
+                    self.counted.late += 1;
+                    self.delivery.late(&source.timeline, packet, number, sink);
+                } else {
+                    self.counted.discarded += 1;
+                }
+            }
+            Arrived::Again => self.counted.duplicate += 1,
+            Arrived::Anew => self.counted.invalid += 1,
+        }
+    }
+
+    /// A packet whose number in the current source is known, for the first time.
+    #[inline]
+    fn numbered<S: FrameSink>(&mut self, packet: &Packet<'_>, number: u64, sink: &mut S) {
+        if self.open.flowing != Flowing::Active {
+            self.discard(number, sink);
+            return;
+        }
+        let Some(source) = self.sources.current() else { return };
+        if number == source.next && self.reorder.is_empty() {
+            let missing = source.missing_before(number);
+            if self.delivery.next(&mut source.timeline, packet, number, missing, sink) {
+                source.next = number + 1;
+                source.handed_on = Some(number);
+            } else {
+                self.reorder.hold(number, packet.arrival, packet.from, packet.bytes);
+            }
+        } else if number < source.next {
+            self.behind(packet, number, sink);
+        } else {
+            self.counted.reordered += u64::from(number < source.sequence.highest());
+            self.wait(packet, number, sink);
+        }
+    }
+
+    fn behind<S: FrameSink>(&mut self, packet: &Packet<'_>, number: u64, sink: &mut S) {
+        let Some(source) = self.sources.current() else { return };
+        if source.passed_while_held(number) {
+            self.counted.discarded += 1;
+            return;
+        }
+        self.counted.late += 1;
+        self.delivery.late(&source.timeline, packet, number, sink);
+    }
+
+    fn wait<S: FrameSink>(&mut self, packet: &Packet<'_>, number: u64, sink: &mut S) {
+        while let Some(next) = self.sources.current().map(|s| s.next)
+            && number >= next + WINDOW
+        {
+            match self.reorder.lowest() {
+                Some(lowest) if lowest < number => self.give_up_before(lowest, sink),
+                _ => self.skip_to(number + 1 - WINDOW),
+            }
+        }
+        self.reorder.hold(number, packet.arrival, packet.from, packet.bytes);
+        self.hand_on_ready(Some(packet.arrival), sink);
+    }
+
+    /// Held or paused: the packet is counted and not kept, and its number is not missed later.
+    fn discard<S: FrameSink>(&mut self, number: u64, sink: &mut S) {
+        self.release_all(sink);
+        self.counted.discarded += 1;
+        let Some(source) = self.sources.current() else { return };
+        let from = match source.discarded {
+            Some((from, before)) if before == source.next => from.min(number),
+            _ => source.next.min(number),
+        };
+        let before = source.next.max(number + 1);
+        source.discarded = Some((from, before));
+        source.next = before;
+        source.handed_on = Some(before - 1);
+    }
+
+    /// Hands on what has waited for 100 ms.
+    fn release_old<S: FrameSink>(&mut self, now: WallTime, sink: &mut S) {
+        while let Some(oldest) = self.reorder.oldest()
+            && now.nanos_since(oldest) >= WAIT_NS
+            && let Some(lowest) = self.reorder.lowest()
+        {
+            self.give_up_before(lowest, sink);
+            self.hand_on_ready(Some(now), sink);
+        }
+    }
+
+    fn release_all<S: FrameSink>(&mut self, sink: &mut S) {
+        while let Some(lowest) = self.reorder.lowest() {
+            self.give_up_before(lowest, sink);
+        }
+    }
+
+    /// Nothing is missed any more before that number, which waits: it is handed on, and what follows it.
+    fn give_up_before<S: FrameSink>(&mut self, number: u64, sink: &mut S) {
+        self.skip_to(number);
+        self.hand_on_ready(None, sink);
+    }
+
+    fn skip_to(&mut self, number: u64) {
+        if let Some(source) = self.sources.current() {
+            source.next = source.next.max(number);
+        }
+    }
+
+    /// Hands on packets as long as the next number is here. One whose place in time only the packet after it
+    /// shows goes on waiting, but not when there is no `now` to wait by.
+    fn hand_on_ready<S: FrameSink>(&mut self, now: Option<WallTime>, sink: &mut S) {
+        while let Some(source) = self.sources.current()
+            && let Some(held) = self.reorder.take(source.next)
+        {
+            let number = held.number;
+            // It was read when it came.
+            if let Some(packet) = Packet::read(held.arrival, held.from, &held.bytes) {
+                let missing = source.missing_before(number);
+                if !self.delivery.next(&mut source.timeline, &packet, number, missing, sink) {
+                    match pace_after(&self.reorder, &held, self.delivery.clock()) {
+                        Some(Pace::Burst) => source.timeline.catch_up(),
+                        None if now.is_some_and(|now| now.nanos_since(held.arrival) < WAIT_NS) => {
+                            self.reorder.put_back(held);
+                            return;
+                        }
+                        Some(Pace::Own) | None => source.timeline.must_jump(),
+                    }
+                    self.delivery.next(&mut source.timeline, &packet, number, missing, sink);
+                }
+            }
+            source.next = number + 1;
+            source.handed_on = Some(number);
+            self.reorder.recycle(held);
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, packet: &Packet<'_>) {
+        self.counted.received += 1;
+        self.counted.payload_bytes += packet.payload.len() as u64;
+    }
+
+    /// The clock that the packet's timestamp tells time by; none for telephone events and unknown types.
+    #[inline]
+    fn clock_of(&self, packet: &Packet<'_>) -> Option<u32> {
+        let meaning = self.delivery.types.meaning(packet.payload_type);
+        match meaning.kind {
+            FrameKind::Media | FrameKind::ComfortNoise => Some(meaning.clock),
+            FrameKind::TelephoneEvent | FrameKind::Unknown => None,
+        }
+    }
+}
+
+const fn reason(flowing: Flowing) -> Option<GapReason> {
+    match flowing {
+        Flowing::Active => None,
+        Flowing::Held => Some(GapReason::Hold),
+        Flowing::Paused => Some(GapReason::Pause),
+    }
+}
+
+/// How packets come after one that came far too late for its timestamp.
+enum Pace {
+    /// Faster than they play: the network had held them back.
+    Burst,
+    /// As they play: the sender had paused.
+    Own,
+}
+
+/// The pace of the packet that waits after this one, if there is one.
+fn pace_after(reorder: &Reorder, held: &Held, clock: u32) -> Option<Pace> {
+    let after = reorder.after(held.number)?;
+    let (first, second) = (
+        Packet::read(held.arrival, held.from, &held.bytes)?,
+        Packet::read(after.arrival, after.from, &after.bytes)?,
+    );
+    let plays = ticks_between(first.timestamp, second.timestamp);
+    let took = ns_to_ticks(after.arrival.nanos_since(held.arrival), clock);
+    Some(if took * 2 < plays { Pace::Burst } else { Pace::Own })
 }

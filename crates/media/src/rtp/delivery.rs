@@ -1,0 +1,227 @@
+//! Handing on: packets that are in order get their place in time, and what is noted of a stream is noted.
+
+use model::stream::CodecUse;
+use model::{Anchor, GapReason, StreamId, WallTime};
+
+use super::gaps::GapLog;
+use super::packet::Packet;
+use super::payload::PayloadTypes;
+use super::timeline::{Place, Tick, Timeline};
+use super::{Frame, FrameKind, FrameSink};
+
+/// Payload types listed.
+const CODECS_LISTED: usize = 64;
+/// Anchors listed: 17 hours of one a minute. Beyond, a stream that jumps all the time is known well enough.
+const ANCHORS_LISTED: usize = 1_024;
+/// Between anchors (nanoseconds).
+const ANCHOR_EVERY_NS: i64 = 60_000_000_000;
+
+/// The outgoing side of a receiver.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) stream: StreamId,
+    pub(super) start: WallTime,
+    pub(super) port: u16,
+    pub(super) types: PayloadTypes,
+    pub(super) gaps: GapLog,
+    pub(super) anchors: Vec<Anchor>,
+    pub(super) codecs: Vec<CodecUse>,
+    pub(super) codec_changes: u32,
+    last_type: Option<u8>,
+    last_media_type: Option<u8>,
+    clock: u32,
+    last_anchor: WallTime,
+}
+
+impl Delivery {
+    pub(super) fn new(stream: StreamId, start: WallTime, types: PayloadTypes) -> Self {
+        Self {
+            stream,
+            start,
+            port: 0,
+            clock: types.default_clock(),
+            types,
+            gaps: GapLog::default(),
+            anchors: Vec::with_capacity(4),
+            codecs: Vec::with_capacity(4),
+            codec_changes: 0,
+            last_type: None,
+            last_media_type: None,
+            last_anchor: WallTime(i64::MIN),
+        }
+    }
+
+    /// Microseconds from the segment's start.
+    #[inline]
+    pub(super) fn position_of(&self, time: WallTime) -> i64 {
+        time.nanos_since(self.start).div_euclid(1_000)
+    }
+
+    /// Hands on the next packet in order; false when its place in time shows only with the packet after it.
+    #[inline]
+    pub(super) fn next<S: FrameSink>(
+        &mut self,
+        timeline: &mut Timeline,
+        packet: &Packet<'_>,
+        number: u64,
+        missing: u64,
+        sink: &mut S,
+    ) -> bool {
+        let meaning = self.types.meaning(packet.payload_type);
+        let (kind, clock) = (meaning.kind, meaning.clock);
+        let duration =
+            if kind == FrameKind::Media { meaning.format.duration_us(packet.payload, clock) } else { None };
+        let tick = self.tick(packet, number, clock);
+        let Some(position) = self.place(timeline, tick, kind, duration, packet) else { return false };
+        if missing > 0 {
+            self.gaps.missing(missing);
+        }
+        if kind == FrameKind::Media {
+            let frame_us = duration.map_or_else(|| timeline.frame_us(), i64::from);
+            self.gaps.media(position, frame_us, frame_us);
+            self.minute_anchor(packet, position);
+        }
+        self.note_type(packet, kind);
+        self.hand_on(packet, position, duration, kind, false, sink);
+        true
+    }
+
+    /// Hands on a packet that comes late.
+    pub(super) fn late<S: FrameSink>(
+        &mut self,
+        timeline: &Timeline,
+        packet: &Packet<'_>,
+        number: u64,
+        sink: &mut S,
+    ) {
+        let meaning = self.types.meaning(packet.payload_type);
+        let (kind, clock) = (meaning.kind, meaning.clock);
+        let duration = match kind {
+            FrameKind::Media => meaning.format.duration_us(packet.payload, clock),
+            _ => None,
+        };
+        let position = timeline.locate(self.tick(packet, number, clock)).max(0);
+        if kind == FrameKind::Media {
+            let frame_us = duration.map_or_else(|| timeline.frame_us(), i64::from);
+            self.gaps.fill(position, frame_us);
+        }
+        self.note_type(packet, kind);
+        self.hand_on(packet, position, duration, kind, true, sink);
+    }
+
+    /// The clock of the media.
+    pub(super) const fn clock(&self) -> u32 {
+        self.clock
+    }
+
+    /// SDP has changed what payload types stand for.
+    pub(super) fn retype(&mut self, types: PayloadTypes) {
+        self.types = types;
+        self.last_type = None;
+    }
+
+    /// Nothing is kept from now on, or everything again.
+    pub(super) fn hold(&mut self, now: WallTime, reason: Option<GapReason>) {
+        let now_us = self.position_of(now);
+        self.gaps.end_hold(now_us);
+        if let Some(reason) = reason {
+            self.gaps.begin_hold(now_us, reason);
+        }
+    }
+
+    #[inline]
+    fn tick(&self, packet: &Packet<'_>, number: u64, clock: u32) -> Tick {
+        Tick { number, timestamp: packet.timestamp, clock, arrival_us: self.position_of(packet.arrival) }
+    }
+
+    #[inline]
+    fn place(
+        &mut self,
+        timeline: &mut Timeline,
+        tick: Tick,
+        kind: FrameKind,
+        duration: Option<u32>,
+        packet: &Packet<'_>,
+    ) -> Option<i64> {
+        let place = match kind {
+            FrameKind::Media => timeline.place(tick),
+            FrameKind::ComfortNoise if timeline.is_anchored_on(tick.clock) => timeline.place(tick),
+            FrameKind::ComfortNoise | FrameKind::TelephoneEvent if !timeline.is_anchored() => Place::Jump,
+            _ => Place::At(timeline.locate(tick)),
+        };
+        match place {
+            Place::At(position) => Some(position.max(0)),
+            Place::Undecided => None,
+            Place::Jump => {
+                let position = timeline.anchor(tick, self.gaps.end_us(), duration);
+                if kind != FrameKind::Media {
+                    timeline.anchored_provisionally();
+                }
+                self.anchor(packet, position);
+                Some(position)
+            }
+        }
+    }
+
+    #[inline]
+    fn minute_anchor(&mut self, packet: &Packet<'_>, position: i64) {
+        if packet.arrival.nanos_since(self.last_anchor) >= ANCHOR_EVERY_NS {
+            self.anchor(packet, position);
+        }
+    }
+
+    fn anchor(&mut self, packet: &Packet<'_>, position_us: i64) {
+        self.last_anchor = packet.arrival;
+        if self.anchors.len() < ANCHORS_LISTED {
+            let (ssrc, rtp, at) = (packet.ssrc, packet.timestamp, packet.arrival);
+            self.anchors.push(Anchor { ssrc, rtp, at, position_us });
+        }
+    }
+
+    #[inline]
+    fn note_type(&mut self, packet: &Packet<'_>, kind: FrameKind) {
+        if self.last_type == Some(packet.payload_type) {
+            return;
+        }
+        self.last_type = Some(packet.payload_type);
+        let codec = self.types.meaning(packet.payload_type).codec;
+        let same = |c: &CodecUse| c.payload_type == packet.payload_type && c.codec.as_ref() == codec;
+        if self.codecs.len() < CODECS_LISTED && !self.codecs.iter().any(same) {
+            let (payload_type, codec) = (packet.payload_type, codec.cloned());
+            self.codecs.push(CodecUse { payload_type, codec, from: packet.arrival });
+        }
+        if matches!(kind, FrameKind::Media | FrameKind::Unknown) {
+            self.clock = self.types.meaning(packet.payload_type).clock;
+            let before = self.last_media_type.replace(packet.payload_type);
+            if before.is_some_and(|b| b != packet.payload_type) {
+                self.codec_changes = self.codec_changes.saturating_add(1);
+            }
+        }
+    }
+
+    #[inline]
+    fn hand_on<S: FrameSink>(
+        &self,
+        packet: &Packet<'_>,
+        position_us: i64,
+        duration_us: Option<u32>,
+        kind: FrameKind,
+        late: bool,
+        sink: &mut S,
+    ) {
+        sink.frame(&Frame {
+            stream: self.stream,
+            position_us,
+            duration_us,
+            payload_type: packet.payload_type,
+            codec: self.types.meaning(packet.payload_type).codec,
+            kind,
+            payload: packet.payload,
+            packet: packet.bytes,
+            source: packet.from,
+            destination_port: self.port,
+            arrival: packet.arrival,
+            late,
+        });
+    }
+}

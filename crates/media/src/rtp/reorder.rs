@@ -1,0 +1,94 @@
+//! The reorder window: packets that came before one that is missing.
+//!
+//! ```text
+//!            next                          next + 10
+//!   handed on │ missing │ held │ missing │ … │ beyond: the window moves on
+//! ```
+//!
+//! Buffers are kept for reuse; a stream that is never out of order has none.
+
+use std::net::SocketAddr;
+
+use model::WallTime;
+
+/// 200 ms at 20 ms a packet: a packet that much ahead makes what is missing loss, not reordering.
+const SLOTS: usize = 10;
+/// The same as a distance between numbers.
+pub(super) const WINDOW: u64 = SLOTS as u64;
+/// The longest that a packet waits for a missing one: part of the 200 ms of media that a killed process loses.
+pub(super) const WAIT_NS: i64 = 100_000_000;
+/// A buffer that once held a giant is not kept.
+const BUFFER_KEPT: usize = 2_048;
+
+/// A packet that waits.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) number: u64,
+    pub(super) arrival: WallTime,
+    pub(super) from: SocketAddr,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The window.
+#[derive(Debug, Default)]
+pub(super) struct Reorder {
+    slots: [Option<Held>; SLOTS],
+    held: usize,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Reorder {
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
+    /// Holds a packet whose number is within the window.
+    pub(super) fn hold(&mut self, number: u64, arrival: WallTime, from: SocketAddr, packet: &[u8]) {
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(packet);
+        self.put_back(Held { number, arrival, from, bytes });
+    }
+
+    /// Holds again what was taken.
+    pub(super) fn put_back(&mut self, held: Held) {
+        let slot = &mut self.slots[slot_of(held.number)];
+        if slot.replace(held).is_none() {
+            self.held += 1;
+        }
+    }
+
+    /// Takes the packet with this number, if it is here.
+    pub(super) fn take(&mut self, number: u64) -> Option<Held> {
+        let held = self.slots[slot_of(number)].take_if(|held| held.number == number)?;
+        self.held -= 1;
+        Some(held)
+    }
+
+    /// Gives a buffer back.
+    pub(super) fn recycle(&mut self, held: Held) {
+        if self.spare.len() < SLOTS && held.bytes.capacity() <= BUFFER_KEPT {
+            self.spare.push(held.bytes);
+        }
+    }
+
+    /// The lowest number held.
+    pub(super) fn lowest(&self) -> Option<u64> {
+        self.slots.iter().flatten().map(|held| held.number).min()
+    }
+
+    /// The lowest number held that is higher.
+    pub(super) fn after(&self, number: u64) -> Option<&Held> {
+        self.slots.iter().flatten().filter(|held| held.number > number).min_by_key(|held| held.number)
+    }
+
+    /// When the packet arrived that has waited longest.
+    pub(super) fn oldest(&self) -> Option<WallTime> {
+        self.slots.iter().flatten().map(|held| held.arrival).min()
+    }
+}
+
+const fn slot_of(number: u64) -> usize {
+    (number % WINDOW) as usize
+}

@@ -1,0 +1,152 @@
+//! The calls in progress: their segments, numbers and totals, and how they are concluded.
+//!
+//! A call begins with its first segment, ends when its dialogs are over, and is concluded when all its
+//! segments are sealed: then its total is corrected to the last segment there is and the state of its copy is
+//! derived (`model::total`, `model::copy`).
+
+use std::collections::BTreeMap;
+
+use model::copy::gathered_outcome;
+use model::{
+    CallId, CallRecord, Conclusion, EndReason, RecordingState, SegmentId, SegmentRecord, WallTime, total,
+};
+use sip::SessionId;
+
+/// A segment as far as the call needs it.
+#[derive(Debug)]
+struct Segment {
+    id: SegmentId,
+    number: u16,
+    total: u16,
+    /// The state that its copy ended in; none while it is live or being closed.
+    ended: Option<RecordingState>,
+}
+
+/// A call whose conclusion is not written yet.
+#[derive(Debug)]
+pub(crate) struct LiveCall {
+    pub(crate) record: CallRecord,
+    /// Its recording dialog.
+    pub(crate) session: SessionId,
+    segments: Vec<Segment>,
+    /// Whether a record server opened a segment of it: until then there is nothing to tell of.
+    pub(crate) is_recorded: bool,
+}
+
+impl LiveCall {
+    pub(crate) fn new(record: CallRecord, session: SessionId) -> Self {
+        Self { record, session, segments: Vec::new(), is_recorded: false }
+    }
+
+    /// Gives the next number to a segment that begins.
+    pub(crate) fn begin(&mut self, id: SegmentId) -> u16 {
+        let number = self.segments.last().map_or(1, |s| s.number.saturating_add(1));
+        self.segments.push(Segment { id, number, total: total::at_begin(number), ended: None });
+        self.correct_total();
+        number
+    }
+
+    /// Takes a segment back that no record server opened: its number is free again, so that there are no holes.
+    pub(crate) fn withdraw(&mut self, id: SegmentId) {
+        self.segments.retain(|s| s.id != id);
+        self.correct_total();
+    }
+
+    /// A segment was told to end.
+    pub(crate) fn ending(&mut self, id: SegmentId, reason: &EndReason) {
+        if let Some(s) = self.segments.iter_mut().find(|s| s.id == id) {
+            s.total = total::at_end(s.number, s.total, reason);
+        }
+        self.correct_total();
+    }
+
+    /// A segment is sealed.
+    pub(crate) fn ended(&mut self, record: &SegmentRecord) {
+        if let Some(s) = self.segments.iter_mut().find(|s| s.id == record.id) {
+            s.ended = Some(record.state);
+            s.total = record.total;
+        }
+        if self.record.ended.is_none() {
+            self.correct_total();
+        }
+    }
+
+    /// The call ended: nothing more is expected, so the total is the last segment there is.
+    pub(crate) fn end(&mut self, at: WallTime) {
+        self.record.ended = Some(at);
+        self.record.total = self.segments.last().map_or(0, |s| s.number);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Whether it ended and every segment of it is sealed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.record.ended.is_some() && self.segments.iter().all(|s| s.ended.is_some())
+    }
+
+    /// Its conclusion, when it is settled and all its segments are here.
+    pub(crate) fn conclusion(&self) -> Option<Conclusion> {
+        let states: Option<Vec<_>> = self.segments.iter().map(|s| s.ended).collect();
+        let gathered = total::is_gathered(self.segments.iter().map(|s| s.number), self.record.total);
+        let outcome = states.filter(|_| self.is_settled() && gathered).and_then(|s| gathered_outcome(&s))?;
+        Some(Conclusion {
+            call: self.record.id,
+            call_started: self.record.started,
+            tenant: self.record.tenant.clone(),
+            total: self.record.total,
+            from: None,
+            state: RecordingState::gathered(outcome),
+        })
+    }
+
+    fn correct_total(&mut self) {
+        self.record.total = total::of_call(self.segments.iter().map(|s| s.total));
+    }
+}
+
+/// The calls in progress, and which segment belongs to which.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    calls: BTreeMap<CallId, LiveCall>,
+    by_segment: BTreeMap<SegmentId, CallId>,
+}
+
+impl Calls {
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub(crate) fn insert(&mut self, call: LiveCall) {
+        self.calls.insert(call.record.id, call);
+    }
+
+    pub(crate) fn get(&self, id: CallId) -> Option<&LiveCall> {
+        self.calls.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: CallId) -> Option<&mut LiveCall> {
+        self.calls.get_mut(&id)
+    }
+
+    pub(crate) fn own_segment(&mut self, segment: SegmentId, call: CallId) {
+        self.by_segment.insert(segment, call);
+    }
+
+    pub(crate) fn of_segment(&self, segment: SegmentId) -> Option<CallId> {
+        self.by_segment.get(&segment).copied()
+    }
+
+    pub(crate) fn forget_segment(&mut self, segment: SegmentId) {
+        self.by_segment.remove(&segment);
+    }
+
+    pub(crate) fn remove(&mut self, id: CallId) -> Option<LiveCall> {
+        let call = self.calls.remove(&id)?;
+        for segment in &call.segments {
+            self.by_segment.remove(&segment.id);
+        }
+        Some(call)
+    }
+}

@@ -1,0 +1,26 @@
+//! Who talks to whom, and what of it is recorded: decisions without I/O.
+//!
+//! [`Front`] is the machine behind a recorder's SIP front. In go what the SIP agent tells
+//! ([`sip::Event`]), what record servers report ([`model::Report`]) and time; out come [`Action`]s: answers
+//! and hang-ups for the agent, orders for record servers, changes for the catalogue. It never waits for any of
+//! them: each order that needs an answer has a deadline, and a call whose record server does not answer is
+//! refused and told of.
+//!
+//! ```text
+//!   sip::Event ─────┐                       ┌────► Action::Accept, Refuse, HangUp   (to the SIP agent)
+//!   model::Report ──┼──► Front::handle… ────┼────► Action::Order                    (to a record server)
+//!   now ────────────┘                       └────► Action::Tell                     (to the catalogue)
+//! ```
+//!
+//! It never touches sockets, files, databases or clocks, and knows record servers only by their reports.
+
+mod ask;
+mod calls;
+mod describe;
+mod front;
+mod leg;
+mod lines;
+mod reason;
+mod timers;
+
+pub use front::{Action, Front, FrontConfig, FrontStats};

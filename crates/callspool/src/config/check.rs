@@ -47,9 +47,8 @@ const COUNTS: &[(&str, &str, fn(&Config) -> u64)] = &[
     ("recording", "max_calls", |c| c.recording.max_calls as u64),
 ];
 
-/// Sizes with the least that works: a SIP message must fit, a second of media must fit.
+/// Sizes with the least that works: a burst of SIP or media must fit.
 const SIZES: &[(&str, &str, fn(&Config) -> u64, u64)] = &[
-    ("sip", "max_message_bytes", |c| c.sip.max_message_bytes.0, 8 << 10),
     ("sip", "recv_buffer", |c| c.sip.recv_buffer.0, 64 << 10),
     ("media", "recv_buffer", |c| c.media.recv_buffer.0, 16 << 10),
     ("recording", "buffer_max", |c| c.recording.buffer_max.0, 1 << 20),

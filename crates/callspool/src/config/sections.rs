@@ -49,14 +49,12 @@ sections! {
         max_transactions: usize = "40000", "transactions";
         /// Retry-After of a 503.
         retry_after: Duration = "10s", "time";
-        /// Longest SIP message over TCP; a longer one closes the connection.
-        max_message_bytes: Size = "256KiB", "size";
         /// Send requests of more than 1,300 bytes over UDP too where the peer uses UDP, instead of TCP (RFC 3261 18.1.1).
         large_requests_over_udp: bool = "true", "true or false";
-        /// A TCP connection on which nothing came for so long is closed.
-        tcp_idle_timeout: Duration = "1h", "time";
+        /// A TCP connection on which nothing came for so long is closed; longer than half of session_expires keeps those of live calls.
+        tcp_idle_timeout: Duration = "20m", "time";
         /// TCP connections at once; beyond it new ones are closed.
-        tcp_max_connections: usize = "1024", "connections";
+        tcp_max_connections: usize = "4096", "connections";
         /// TCP connections at once from one IP address.
         tcp_max_connections_per_source: usize = "256", "connections";
         /// Receive buffer of each UDP socket; the kernel allows net.core.rmem_max.

@@ -1,1 +1,282 @@
-//! Tests of the configuration: through one `check`, and the reference against the docs.
+//! Tests of the configuration: files and variables in, what is in effect or what is told about them out; and
+//! the reference in the docs against the declaration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use expect_test::{expect, expect_file};
+use model::NodeNumber;
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+use super::declare::Setting;
+use super::values::{Size, duration_text, parse_duration};
+use super::{Config, Loaded, Problem, Surroundings, load, print};
+
+fn around(variables: &[(&str, &str)]) -> Surroundings {
+    Surroundings {
+        variables: variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        directory: PathBuf::from("/srv"),
+        has_ipv6: true,
+        host_name: "recorder-1".to_owned(),
+    }
+}
+
+fn load_text(toml: &str, variables: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::write(&path, toml).unwrap();
+    load(Some(&path), &around(variables)).map_err(|problems| {
+        let short = |p: Problem| Problem { place: p.place.replace(&*path.to_string_lossy(), "c.toml"), ..p };
+        problems.into_iter().map(short).collect()
+    })
+}
+
+/// What is told about a configuration that is refused.
+#[track_caller]
+fn refused(toml: &str, variables: &[(&str, &str)], expected: expect_test::Expect) {
+    let problems = load_text(toml, variables).expect_err("it must be refused");
+    expected.assert_eq(&problems.iter().map(|p| format!("{p}\n")).collect::<String>());
+}
+
+/// What a setting is in effect.
+#[track_caller]
+fn in_effect(toml: &str, variables: &[(&str, &str)], section: &str, key: &str, expected: &str) {
+    let loaded = load_text(toml, variables).unwrap();
+    assert_eq!(print::setting(&loaded.config, section, key).as_deref(), Some(expected));
+}
+
+#[test]
+fn what_is_not_declared_is_refused_with_the_nearest_name() {
+    refused(
+        "[sip]\n\nudpp = []\n",
+        &[],
+        expect![[r#"
+        c.toml:3: [sip] has no key 'udpp'; did you mean 'udp'?
+    "#]],
+    );
+    refused(
+        "[spi]\nudp = []\n",
+        &[],
+        expect![[r#"
+        c.toml:1: there is no section 'spi'; did you mean [sip]?
+    "#]],
+    );
+    refused(
+        "[media]\nlinger = \"3s\"\n",
+        &[],
+        expect![[r#"
+        c.toml:2: [media] has no key 'linger'; it belongs into [recording]
+    "#]],
+    );
+    refused(
+        "data_dir = \"/x\"\n",
+        &[],
+        expect![[r#"
+        c.toml:1: 'data_dir' stands outside its section; move it below [node]
+    "#]],
+    );
+    refused(
+        "[log]\nquite_something_else = 1\n",
+        &[],
+        expect![[r#"
+        c.toml:2: [log] has no key 'quite_something_else'; remove it, or see docs/configuration.md for what [log] has
+    "#]],
+    );
+    refused(
+        "",
+        &[("CALLSPOOL_SIP__LISTEN", "x"), ("CALLSPOOL_MEDIA_TICK", "5ms")],
+        expect![[r#"
+        CALLSPOOL_SIP__LISTEN: no setting has this variable; did you mean CALLSPOOL_API__LISTEN?
+        CALLSPOOL_MEDIA_TICK: no setting has this variable; did you mean CALLSPOOL_MEDIA__TICK?
+    "#]],
+    );
+}
+
+#[test]
+fn variables_that_are_no_settings_are_left_alone() {
+    assert!(load_text("", &[("CALLSPOOL_TEST_DIR", "x"), ("SIP__UDP", "x"), ("CALLSPOOL", "x")]).is_ok());
+}
+
+#[test]
+fn values_that_cannot_be_read_are_refused_with_line_reason_and_cure() {
+    refused(
+        "[sip]\nudp = [\"localhost:5060\"]\ntcp = 5060\n[media]\nport_min = 70000\ntick = \"5\"\n[recording]\nmin_free_space = \"1 gig\"\ninactive_means = \"stop\"\n",
+        &[("CALLSPOOL_NODE__NUMBER", "1024")],
+        expect![[r#"
+            CALLSPOOL_NODE__NUMBER: 1024 is out of range; give a number from 0 to 1023
+            c.toml:2 sip.udp: 'localhost:5060' is no IP address with a port; give an IP address with a port, such as "0.0.0.0:5060" or "[::]:5060"
+            c.toml:3 sip.tcp: an integer is no list; give an IP address with a port, such as "0.0.0.0:5060" or "[::]:5060"
+            c.toml:5 media.port_min: '70000' is no number from 0 to 65535; give a number from 0 to 65535
+            c.toml:6 media.tick: '5' is no time with a unit; give a time with a unit (ms, s, m, h, d), such as "20s"
+            c.toml:9 recording.inactive_means: 'stop' is not known; give one of: hold pause
+            c.toml:8 recording.min_free_space: '1 gig' is no size with a unit; give a size with a unit (B, KiB, MiB, GiB, TiB), such as "4MiB"
+        "#]],
+    );
+    refused(
+        "[sip\nudp = []",
+        &[],
+        expect![[r#"
+        c.toml:1: not valid TOML: unclosed table, expected `]`; correct the line
+    "#]],
+    );
+}
+
+#[test]
+fn settings_that_cannot_work_together_are_refused() {
+    refused(
+        "[media]\nport_min = 5001\nport_max = 6000\ntick = \"2s\"\n[sip]\nmin_se = \"1h\"\nmax_sessions = 0\n",
+        &[],
+        expect![[r#"
+            c.toml:4 media.tick: 2s is out of range; give 1ms to 50ms
+            c.toml:7 sip.max_sessions: 0 would refuse everything; give 1 or more
+            c.toml:6 sip.min_se: it is longer than session_expires; give at most session_expires
+            c.toml:2 media.port_min: 5001 cannot begin the range; give an even port from 1024 on
+            c.toml:3 media.port_max: 6000 cannot end the range; give an odd port
+            sip.udp: 0.0.0.0:5060 lies within the media ports 5001 to 6000; choose another port, or another range
+        "#]],
+    );
+    refused(
+        "[api]\nlisten = \"0.0.0.0:8080\"\n",
+        &[],
+        expect![[r#"
+        c.toml:2 api.listen: 0.0.0.0:8080 can be reached from other machines; listen on 127.0.0.1, or name in allowed_hosts the host names that may be used
+    "#]],
+    );
+    refused(
+        "[log]\nlevel = \"callspool=loud\"\n",
+        &[],
+        expect![[r#"
+        c.toml:2 log.level: 'callspool=loud' is no filter: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5; give error, warn, info, debug or trace
+    "#]],
+    );
+    refused(
+        "[node]\nroles = []\n[sip]\nadvertised_v4 = \"::1\"\nudp = [\"1.2.3.4:20000\"]\n",
+        &[],
+        expect![[r#"
+        c.toml:4 sip.advertised_v4: ::1 is of the other family; use the other key
+        c.toml:5 sip.udp: 1.2.3.4:20000 lies within the media ports 20000 to 39999; choose another port, or another range
+        c.toml:2 node.roles: a node without a role does nothing; name recorder, api or both
+    "#]],
+    );
+    assert!(
+        load_text("[api]\nlisten = \"0.0.0.0:8080\"\nallowed_hosts = [\"rec.example.com\"]\n", &[]).is_ok()
+    );
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_the_file_the_default() {
+    let file = "[sip]\nudp = [\"127.0.0.1:5070\"]\n[recording]\nlinger = \"1m\"\n";
+    in_effect(file, &[], "sip", "udp", r#"["127.0.0.1:5070"]"#);
+    in_effect(
+        file,
+        &[("CALLSPOOL_SIP__UDP", "[::1]:5080,127.0.0.1:5080")],
+        "sip",
+        "udp",
+        r#"["[::1]:5080", "127.0.0.1:5080"]"#,
+    );
+    in_effect(file, &[("CALLSPOOL_SIP__UDP", r#"["[::1]:5080"]"#)], "sip", "udp", r#"["[::1]:5080"]"#);
+    in_effect(file, &[("CALLSPOOL_SIP__UDP", "")], "sip", "udp", "[]");
+    in_effect(file, &[("CALLSPOOL_NODE__NAME", "123")], "node", "name", r#""123""#);
+    in_effect(
+        file,
+        &[("CALLSPOOL_SIP__LARGE_REQUESTS_OVER_UDP", "false")],
+        "sip",
+        "large_requests_over_udp",
+        "false",
+    );
+    in_effect(file, &[], "recording", "linger", r#""1m""#);
+    in_effect(file, &[], "recording", "flush", r#""100ms""#);
+}
+
+#[test]
+fn what_follows_from_other_settings_is_filled_in() {
+    in_effect("", &[], "node", "name", r#""recorder-1""#);
+    in_effect("", &[], "recording", "repository", r#""/srv/.state/repository""#);
+    let moved = "[node]\ndata_dir = \"/data\"\n[catalog]\npath = \"other.db\"\n";
+    in_effect(moved, &[], "api", "token_file", r#""/data/token""#);
+    in_effect(moved, &[], "catalog", "path", r#""/srv/other.db""#);
+}
+
+#[test]
+fn a_machine_without_ipv6_is_not_asked_for_it_unless_somebody_said_so() {
+    let without = Surroundings { has_ipv6: false, ..around(&[]) };
+    let config = Config::embedded(&without).unwrap();
+    assert!(config.media.listen_v6.is_none() && config.sip.udp.iter().all(|a| a.is_ipv4()));
+    assert!(Config::embedded(&around(&[])).unwrap().sip.udp.iter().any(|a| a.is_ipv6()));
+    let asked = Surroundings { has_ipv6: false, ..around(&[("CALLSPOOL_SIP__UDP", "[::]:5060")]) };
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("c.toml"), "").unwrap();
+    assert_eq!(load(Some(&dir.path().join("c.toml")), &asked).unwrap().config.sip.udp.len(), 1);
+}
+
+#[test]
+fn files_that_cannot_be_read_are_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let tell = |path: PathBuf| {
+        load(Some(&path), &around(&[])).unwrap_err()[0]
+            .to_string()
+            .replace(&*dir.path().to_string_lossy(), "D")
+    };
+    std::fs::write(dir.path().join("latin1"), b"[node]\nname = \"\xe9\"").unwrap();
+    expect!["D/none: there is no such file; name an existing file, or leave --config out"]
+        .assert_eq(&tell(dir.path().join("none")));
+    expect!["D/latin1: it is not UTF-8 text; save it as UTF-8"].assert_eq(&tell(dir.path().join("latin1")));
+    expect!["D: it is a directory; name the file in it"]
+        .assert_eq(&tell(dir.path().to_owned()).replace("D/.", "D"));
+}
+
+#[test]
+fn what_check_config_prints_means_the_same() {
+    let loaded = load_text(
+        "[sip]\nudp = [\"127.0.0.1:5070\"]\nadvertised_v4 = \"192.0.2.1:5060\"\n[log]\nlevel = \"info,callspool=debug\"\n",
+        &[("CALLSPOOL_MEDIA__MEDIA_TIMEOUT", "1h30m"), ("CALLSPOOL_NODE__NUMBER", "7")],
+    )
+    .unwrap();
+    let again = load_text(&print::effective_toml(&loaded), &[]).unwrap();
+    assert_eq!(again.config, loaded.config);
+    assert_eq!(again.config.node.number, NodeNumber::new(7).unwrap());
+    let embedded =
+        Loaded { config: Config::embedded(&around(&[])).unwrap(), file: None, origins: Default::default() };
+    assert_eq!(load_text(&print::effective_toml(&embedded), &[]).unwrap().config, embedded.config);
+}
+
+#[test]
+fn every_default_is_valid() {
+    assert!(load_text("", &[]).is_ok());
+    for section in super::sections::SECTIONS {
+        for key in section.keys {
+            let line = format!("[{}]\n{} = {}\n", section.name, key.name, (key.default)());
+            assert!(load_text(&line, &[]).is_ok(), "{line}");
+            assert!(!key.doc.trim().is_empty() && !key.doc.contains('\n'), "{}", key.name);
+        }
+    }
+}
+
+/// `UPDATE_EXPECT=1 cargo test -p callspool reference` writes the document anew.
+#[test]
+fn the_reference_in_the_docs_is_the_declaration() {
+    const BEGIN: &str = "<!-- reference: generated -->\n\n";
+    let document = include_str!("../../../../docs/configuration.md");
+    let (head, _) =
+        document.split_once(BEGIN).expect("docs/configuration.md marks where the reference begins");
+    let expected = format!("{head}{BEGIN}{}", print::reference_markdown());
+    expect_file![concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md")].assert_eq(&expected);
+}
+
+proptest! {
+    #[test]
+    fn times_and_sizes_round_trip(ms in any::<u32>(), octets in any::<u64>()) {
+        let time = Duration::from_millis(ms.into());
+        prop_assert_eq!(parse_duration(&duration_text(time)), Ok(time));
+        prop_assert_eq!(Size::from_text(&Size(octets).to_string()), Ok(Size(octets)));
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,60}", lines in "[a-z\\[\\]=\"\\n .0-9]{0,60}") {
+        let _ = (parse_duration(&text), Size::from_text(&text));
+        let _ = load_text(&text, &[("CALLSPOOL_SIP__UDP", &text), ("CALLSPOOL_RECORDING__FLUSH", &text)]);
+        let with_unknown = format!("[sip]\n{lines}\nnope = 1");
+        let refused = load_text(&with_unknown, &[]).is_err();
+        prop_assert!(refused);
+    }
+}

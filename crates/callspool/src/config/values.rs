@@ -20,7 +20,7 @@ pub(crate) struct Size(pub(crate) u64);
 impl Size {
     /// The octets as a length in memory.
     #[must_use]
-    pub(crate) fn as_usize(self) -> usize {
+    pub(crate) fn octets(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -32,6 +32,14 @@ pub(crate) struct HostPort {
     pub(crate) ip: IpAddr,
     /// The port; none: that of the listening socket.
     pub(crate) port: Option<u16>,
+}
+
+impl HostPort {
+    /// The address, with the given port when it has none of its own.
+    #[must_use]
+    pub(crate) fn with_port(self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port.unwrap_or(port))
+    }
 }
 
 macro_rules! choices {

@@ -27,6 +27,10 @@ pub(super) struct Delivery {
     pub(super) anchors: Vec<Anchor>,
     pub(super) codecs: Vec<CodecUse>,
     pub(super) codec_changes: u32,
+    /// Packets of the last pause that came after it.
+    pub(super) discarded: u64,
+    /// The last pause, in microseconds of arrival: from, and until when it is over.
+    pause: Option<(i64, i64)>,
     last_type: Option<u8>,
     last_media_type: Option<u8>,
     clock: u32,
@@ -45,6 +49,8 @@ impl Delivery {
             anchors: Vec::with_capacity(4),
             codecs: Vec::with_capacity(4),
             codec_changes: 0,
+            discarded: 0,
+            pause: None,
             last_type: None,
             last_media_type: None,
             last_anchor: WallTime(i64::MIN),
@@ -76,6 +82,10 @@ impl Delivery {
         if missing > 0 {
             self.gaps.missing(missing);
         }
+        if self.was_paused(timeline.said_us(position)) {
+            self.discarded += 1;
+            return true;
+        }
         if kind == FrameKind::Media {
             let frame_us = duration.map_or_else(|| timeline.frame_us(), i64::from);
             self.gaps.media(position, frame_us, frame_us);
@@ -86,14 +96,14 @@ impl Delivery {
         true
     }
 
-    /// Hands on a packet that comes late.
+    /// Hands on a packet that comes late, unless it is of the last pause.
     pub(super) fn late<S: FrameSink>(
         &mut self,
         timeline: &Timeline,
         packet: &Packet<'_>,
         number: u64,
         sink: &mut S,
-    ) {
+    ) -> bool {
         let meaning = self.types.meaning(packet.payload_type);
         let (kind, clock) = (meaning.kind, meaning.clock);
         let duration = match kind {
@@ -101,12 +111,17 @@ impl Delivery {
             _ => None,
         };
         let position = timeline.locate(self.tick(packet, number, clock)).max(0);
+        if self.was_paused(timeline.said_us(position)) {
+            self.discarded += 1;
+            return false;
+        }
         if kind == FrameKind::Media {
             let frame_us = duration.map_or_else(|| timeline.frame_us(), i64::from);
             self.gaps.fill(position, frame_us);
         }
         self.note_type(packet, kind);
         self.hand_on(packet, position, duration, kind, true, sink);
+        true
     }
 
     /// The clock of the media.
@@ -123,10 +138,23 @@ impl Delivery {
     /// Nothing is kept from now on, or everything again.
     pub(super) fn hold(&mut self, now: WallTime, reason: Option<GapReason>) {
         let now_us = self.position_of(now);
+        if let Some((_, until)) = self.pause.as_mut().filter(|(_, until)| *until == i64::MAX) {
+            *until = now_us;
+        }
+        if reason == Some(GapReason::Pause) {
+            self.pause = Some((now_us, i64::MAX));
+        }
         self.gaps.end_hold(now_us);
         if let Some(reason) = reason {
             self.gaps.begin_hold(now_us, reason);
         }
+    }
+
+    /// Whether what was said then was said in the last pause, which is over: it must not be kept, although it
+    /// comes now. While the pause goes on nothing comes here but what waited when it began.
+    #[inline]
+    fn was_paused(&self, said_us: i64) -> bool {
+        self.pause.is_some_and(|(from, until)| until != i64::MAX && (from..until).contains(&said_us))
     }
 
     #[inline]

@@ -42,9 +42,22 @@ impl GapLog {
         self.frame_us = frame_us;
         if position_us - self.end_us >= LEAST_US {
             self.before(position_us);
+        } else if position_us < self.end_us {
+            self.trim_hold(position_us);
         }
         self.lost = 0;
         self.end_us = self.end_us.max(position_us + duration_us);
+    }
+
+    /// The first frame after a hold may lie before the moment that the hold was told to be over.
+    fn trim_hold(&mut self, position_us: i64) {
+        if let Some(gap) = self.gaps.last_mut()
+            && gap.reason == GapReason::Hold
+            && gap.until_us == self.end_us
+            && position_us > gap.from_us
+        {
+            gap.until_us = position_us;
+        }
     }
 
     /// What lies between the end and a frame: silence, loss, or silence and then loss when more time passed

@@ -169,6 +169,7 @@ impl StreamReceiver {
         let (jitter_us, jitter_max_us) = self.sources.jitter_us(self.delivery.clock());
         Accounting {
             lost: self.sources.lost(),
+            discarded: self.counted.discarded + self.delivery.discarded,
             ssrc_changes: self.sources.changes,
             source_changes: self.latch.changes(),
             codec_changes: self.delivery.codec_changes,
@@ -264,8 +265,8 @@ impl StreamReceiver {
                     && self.open.flowing == Flowing::Active
                     && !source.passed_while_held(number)
                 {
-                    self.counted.late += 1;
-                    self.delivery.late(&source.timeline, packet, number, sink);
+                    let kept = self.delivery.late(&source.timeline, packet, number, sink);
+                    self.counted.late += u64::from(kept);
                 } else {
                     self.counted.discarded += 1;
                 }
@@ -305,8 +306,8 @@ impl StreamReceiver {
             self.counted.discarded += 1;
             return;
         }
-        self.counted.late += 1;
-        self.delivery.late(&source.timeline, packet, number, sink);
+        let kept = self.delivery.late(&source.timeline, packet, number, sink);
+        self.counted.late += u64::from(kept);
     }
 
     fn wait<S: FrameSink>(&mut self, packet: &Packet<'_>, number: u64, sink: &mut S) {

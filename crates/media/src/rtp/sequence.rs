@@ -14,7 +14,7 @@ const HOLE_UNQUESTIONED: u64 = 100;
 /// So few numbers behind, it is the network that put them out of order, whatever timestamps say.
 const BEHIND_UNQUESTIONED: u64 = 10;
 /// Nothing arrives so late (microseconds): it is a sender that began anew.
-const LATE_MAX_US: i64 = 5_000_000;
+const LATE_MAX_US: i64 = 2_000_000;
 /// A number behind after so long without a packet is a sender that began anew.
 const SILENT_NS: i64 = 2_000_000_000;
 /// Timestamp against arrival: beyond it (microseconds) the timestamps have jumped.

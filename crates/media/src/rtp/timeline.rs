@@ -17,6 +17,8 @@ use super::packet::{ticks_between, ticks_to_us};
 
 /// Timestamp against arrival, in microseconds: beyond it one of the two has jumped.
 const JUMP_US: i64 = 500_000;
+/// The same after a hold, or when a source comes back: then only jitter is no reason for a new anchor.
+const JUMP_EXPECTED_US: i64 = 100_000;
 /// Packets at their own pace after which a stall turns out to have been a pause.
 const AT_PACE_MAX: u8 = 10;
 /// Where a new anchor would lie before the end of what was handed on, by no more than this (microseconds), it
@@ -109,7 +111,8 @@ impl Timeline {
         let ahead = position - tick.arrival_us;
         let deviation = ahead - self.ahead_us;
         let in_step = self.is_in_step(tick, moved);
-        if deviation.abs() <= JUMP_US {
+        let tolerated = if self.mood == Mood::ExpectJump { JUMP_EXPECTED_US } else { JUMP_US };
+        if deviation.abs() <= tolerated {
             self.mood = Mood::Steady;
             // The packet that was delayed least tells best; what is slower than that is drift.
             self.ahead_us = if deviation > 0 { ahead } else { self.ahead_us + deviation / 256 };
@@ -192,6 +195,11 @@ impl Timeline {
     /// The undecided packet comes after a pause of the sender.
     pub(super) fn must_jump(&mut self) {
         self.mood = Mood::MustJump;
+    }
+
+    /// When a packet at this position would have arrived without jitter: close to when it was said.
+    pub(super) const fn said_us(&self, position_us: i64) -> i64 {
+        position_us - self.ahead_us
     }
 
     /// How long a frame is as far as timestamps tell, in microseconds; 0 when not known.

@@ -267,7 +267,7 @@ mod tests {
         check("application/sdp", "", &[]);
         check("", "v=0\r\no=-", &[sdp]);
         check("multipart/mixed;boundary=b", "v=0\r\no=-", &[sdp]);
-        check("multipart/mixed;boundary=b", "--b--", &[]);
+        check("multipart/mixed;boundary=b", "--b--", &[("multipart/mixed;boundary=b", "--b--")]);
     }
 
     #[test]

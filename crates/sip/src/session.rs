@@ -303,19 +303,16 @@ impl Session {
 
     /// Does what waited for its turn, now that something has ended.
     fn settle(&mut self, core: &mut Core, now: Now) -> Fate {
-        if !matches!(self.state, State::Established(_)) || self.unacked.is_some() {
-            return Fate::Lives;
-        }
-        if let Some(reason) = self.leaving.take() {
+        let State::Established(exchange) = &self.state else { return Fate::Lives };
+        let is_idle = matches!(exchange, Exchange::Idle);
+        let is_acked = self.unacked.is_none();
+        // The peer's next request may be seen without the ACK, unless that brings the answer to our offer.
+        let may_present = self.unacked.as_ref().is_none_or(|unacked| !unacked.we_offered);
+        if let Some(reason) = self.leaving.take_if(|_| is_acked) {
             self.leave(core, now, reason.as_deref());
-            return Fate::Lives;
-        }
-        if !matches!(self.state, State::Established(Exchange::Idle)) {
-            return Fate::Lives;
-        }
-        if let Some(queued) = self.queued.take() {
+        } else if let Some(queued) = self.queued.take_if(|_| is_idle && may_present) {
             self.present(core, now, queued.pending, queued.info);
-        } else if let Some(sdp) = self.wanted.take() {
+        } else if let Some(sdp) = self.wanted.take_if(|_| is_idle && is_acked) {
             self.offer(core, now, sdp, false);
         }
         Fate::Lives

@@ -41,7 +41,11 @@ impl Agent {
         if message::header_tag(&request.headers, &HeaderName::To).is_some() {
             return self.on_request_within(now, flow, request);
         }
+        let is_ours = matches!(request.uri.scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel);
         match request.method {
+            Method::Invite | Method::Options if !is_ours => {
+                self.core.refuse(flow, &request, 416, "Unsupported URI Scheme", &[]);
+            }
             Method::Invite => self.on_invite(now, flow, &request),
             Method::Options if self.understands(flow, &request) => {
                 self.core.reply(flow, &request, 200, "OK", abilities);
@@ -70,9 +74,6 @@ impl Agent {
     fn on_invite(&mut self, now: Now, flow: &Flow, request: &Request) {
         if self.core.endpoint.is_merged(request) {
             return self.core.refuse(flow, request, 482, "Loop Detected", &[]);
-        }
-        if !matches!(request.uri.scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel) {
-            return self.core.refuse(flow, request, 416, "Unsupported URI Scheme", &[]);
         }
         if !self.understands(flow, request) {
             return;

@@ -1,0 +1,100 @@
+//! Whether a call is whole, and what it comes to when it is.
+//!
+//! The rules are the model's ([`model::total`], [`model::copy::gathered_outcome`]); this applies them to the
+//! segments of one call that a repository holds.
+
+use model::{Copy, CopyOf, Location, NodeNumber, Now, Outcome, RecordingState, SegmentRecord, copy, total};
+
+use crate::layout;
+use crate::log::{self, Entry};
+use crate::op::FileOp;
+
+/// How the gathering of a call stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gathering {
+    /// The call's total: the highest of its segments'.
+    pub total: u16,
+    /// Numbers from 1 to the total that are not there.
+    pub missing: Vec<u16>,
+    /// Segments that have no end yet.
+    pub live: usize,
+    /// What the call comes to; none while something is missing or live.
+    pub outcome: Option<Outcome>,
+}
+
+impl Gathering {
+    /// The state of the call's copy here, once it is gathered.
+    #[must_use]
+    pub fn state(&self) -> Option<RecordingState> {
+        self.outcome.map(RecordingState::gathered)
+    }
+}
+
+/// How the gathering of a call stands whose segments here are these. `corrected` is the total after the call is
+/// known to have ended; without it the segments' own totals count.
+#[must_use]
+pub fn outcome(segments: &[SegmentRecord], corrected: Option<u16>) -> Gathering {
+    let total = corrected.unwrap_or_else(|| total::of_call(segments.iter().map(|s| s.total)));
+    let missing: Vec<u16> = (1..=total).filter(|n| !segments.iter().any(|s| s.number == *n)).collect();
+    let live = segments.iter().filter(|s| s.is_live()).count();
+    let states: Vec<RecordingState> = segments.iter().map(|s| s.state).collect();
+    let whole = missing.is_empty() && live == 0 && total > 0;
+    let outcome = whole.then(|| copy::gathered_outcome(&states)).flatten();
+    Gathering { total, missing, live, outcome }
+}
+
+/// Notes in a call's log how the call came out.
+#[must_use]
+pub fn conclude(now: Now, node: NodeNumber, conclusion: &model::Conclusion) -> Vec<FileOp> {
+    let directory = layout::call_directory(&conclusion.tenant, conclusion.call_started, conclusion.call);
+    let at = Location::Node(node);
+    let total =
+        Entry::Total { call: conclusion.call, total: conclusion.total, why: "the call ended".to_owned() };
+    let state = Entry::State {
+        copy: Copy { of: CopyOf::Call(conclusion.call), at, state: conclusion.state },
+        from: conclusion.from,
+        why: "gathered".to_owned(),
+    };
+    let path = layout::log_path(&directory);
+    [total, state]
+        .iter()
+        .map(|e| FileOp::AppendLine { path: path.clone(), bytes: log::line(now.wall, e) })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use RecordingState as S;
+
+    #[test]
+    fn a_call_is_gathered_when_nothing_is_missing_or_live() {
+        let check = |segments: &[(u16, u16, S, bool)], corrected, missing: &[u16], state: Option<S>| {
+            let records: Vec<_> = segments
+                .iter()
+                .map(|(number, total, state, live)| {
+                    let mut record = fixture::record(*number);
+                    (record.total, record.state) = (*total, *state);
+                    record.ended = (!live).then_some(record.started);
+                    record
+                })
+                .collect();
+            let gathering = outcome(&records, corrected);
+            assert_eq!((gathering.missing.as_slice(), gathering.state()), (missing, state), "{segments:?}");
+        };
+        check(&[(1, 1, S::Partial, false)], None, &[], Some(S::Complete));
+        check(&[(1, 2, S::Partial, false)], None, &[2], None);
+        check(&[(1, 2, S::Partial, false)], Some(1), &[], Some(S::Complete));
+        check(&[(1, 1, S::Incomplete, true)], None, &[], None);
+        check(&[(1, 2, S::Partial, false), (2, 2, S::Incomplete, true)], None, &[], None);
+        check(&[(1, 1, S::PartialInternalError, false)], None, &[], Some(S::CompleteInternalError));
+        check(
+            &[(1, 1, S::PartialInternalError, false), (2, 2, S::PartialInternalErrorRespondent, false)],
+            None,
+            &[],
+            Some(S::CompleteInternalErrorRespondent),
+        );
+        check(&[], None, &[], None);
+    }
+}

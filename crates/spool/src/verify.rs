@@ -1,0 +1,223 @@
+//! Checking what lies in a call's directory: against its manifests, its log, and itself.
+//!
+//! Nothing is changed. Every file is read through once; what is wrong is a [`Finding`] with the file it is in.
+
+use std::io;
+
+use model::state::TRANSITIONS;
+use model::{CopyOf, SegmentRecord};
+
+use crate::layout::{self, LOG_NAME};
+use crate::log::{self, Entry, LogLine};
+use crate::manifest::{self, Manifest};
+use crate::op::{Files, digest_of, list_or_nothing, read_small};
+use crate::{digest, mka, pcap};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// Worth knowing; nothing is lost.
+    Note,
+    /// Something is not as it was written, or is missing.
+    Wrong,
+}
+
+/// What was found in a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// The file, relative to the call's directory.
+    pub file: String,
+    /// What, in a sentence.
+    pub text: String,
+}
+
+/// What a check of a call came to.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Verified {
+    /// The segments whose manifests could be read.
+    pub segments: Vec<SegmentRecord>,
+    /// Files that were read through.
+    pub files: usize,
+    /// Octets that were read through.
+    pub bytes: u64,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+impl Verified {
+    /// Whether all is as it was written.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.findings.iter().all(|f| f.severity < Severity::Wrong)
+    }
+
+    fn say(&mut self, severity: Severity, file: &str, text: impl Into<String>) {
+        self.findings.push(Finding { severity, file: file.to_owned(), text: text.into() });
+    }
+
+    fn wrong(&mut self, file: &str, text: impl Into<String>) {
+        self.say(Severity::Wrong, file, text);
+    }
+}
+
+/// Checks a call's directory.
+pub fn call(files: &dyn Files, directory: &str) -> io::Result<Verified> {
+    let mut found = Verified::default();
+    let names = list_or_nothing(files, directory)?;
+    if names.is_empty() {
+        found.wrong("", "there is no such directory, or nothing in it");
+        return Ok(found);
+    }
+    let lines = check_log(&mut found, files, directory)?;
+    let mut known = vec![LOG_NAME.to_owned()];
+    for name in names.iter().filter(|n| n.ends_with(".json")) {
+        known.push(name.clone());
+        let bytes = read_small(files, &format!("{directory}/{name}"))?.unwrap_or_default();
+        found.files += 1;
+        found.bytes += bytes.len() as u64;
+        match manifest::read(&bytes) {
+            Ok(manifest) => {
+                check_sealed(&mut found, name, &manifest, &bytes, &lines);
+                known.extend(check_files(&mut found, files, directory, &manifest)?);
+                found.segments.push(manifest.record);
+            }
+            Err(e) => found.wrong(name, e.to_string()),
+        }
+    }
+    for stray in names.iter().filter(|n| !known.contains(n)) {
+        found.wrong(stray, "no manifest speaks of this file");
+    }
+    found.segments.sort_by_key(|s| (s.number, s.id));
+    Ok(found)
+}
+
+fn check_log(found: &mut Verified, files: &dyn Files, directory: &str) -> io::Result<Vec<LogLine>> {
+    let Some(bytes) = read_small(files, &layout::log_path(directory))? else {
+        found.wrong(
+            LOG_NAME,
+            "the log is missing: states, edits and holds of this call are not known from disk",
+        );
+        return Ok(Vec::new());
+    };
+    found.files += 1;
+    found.bytes += bytes.len() as u64;
+    let (lines, damage) = log::read(&bytes);
+    for d in damage {
+        let (severity, what) = if d.torn {
+            (Severity::Note, "a write was cut")
+        } else {
+            (Severity::Wrong, "a line was changed")
+        };
+        found.say(severity, LOG_NAME, format!("{what}: {} octets at {}", d.octets, d.at));
+    }
+    for line in &lines {
+        if let Entry::State { copy, from: Some(from), .. } = &line.entry {
+            let listed = TRANSITIONS.iter().any(|(f, _, to)| f == from && *to == copy.state);
+            if !listed {
+                found.wrong(LOG_NAME, format!("'{from}' cannot become '{}' ({})", copy.state, line.at));
+            }
+        }
+    }
+    Ok(lines)
+}
+
+fn check_sealed(found: &mut Verified, name: &str, manifest: &Manifest, bytes: &[u8], lines: &[LogLine]) {
+    let id = manifest.record.id;
+    if !manifest.sealed {
+        found.say(Severity::Note, name, "not sealed: the segment is live, or waits for its repair");
+        return;
+    }
+    let sha256 = digest::of_bytes(bytes).sha256;
+    let noted = lines.iter().find_map(|l| match &l.entry {
+        Entry::Sealed { segment, sha256, .. } if *segment == id => Some(sha256),
+        _ => None,
+    });
+    match noted {
+        None => found.wrong(name, "the log does not say that this segment was sealed"),
+        Some(noted) if *noted != sha256 => found.wrong(name, "the manifest is not the one that was sealed"),
+        Some(_) => {}
+    }
+    if log::state_of(lines, CopyOf::Segment(id)).is_none() {
+        found.wrong(name, "the log does not say in which state this segment ended");
+    }
+}
+
+/// Checks the files that a manifest speaks of; their names.
+fn check_files(
+    found: &mut Verified,
+    files: &dyn Files,
+    directory: &str,
+    manifest: &Manifest,
+) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    let record = &manifest.record;
+    let parts = record.parts.iter().map(|p| (&p.file, p.bytes, p.sha256.as_deref(), Some(p.duration_us)));
+    let sidecar = record.sidecar.iter().map(|s| (&s.file, s.bytes, s.sha256.as_deref(), None));
+    for (file, bytes, sha256, duration_us) in parts.chain(sidecar) {
+        names.push(file.clone());
+        if file.contains('/') {
+            found.wrong(file, "the manifest names a file elsewhere");
+            continue;
+        }
+        let path = format!("{directory}/{file}");
+        let digest = match digest_of(files, &path) {
+            Ok(digest) => digest,
+            Err(e) => {
+                found.wrong(file, format!("cannot be read: {e}"));
+                continue;
+            }
+        };
+        found.files += 1;
+        found.bytes += digest.bytes;
+        if !manifest.sealed {
+            continue;
+        }
+        match sha256 {
+            None => found.say(Severity::Note, file, "was sealed without a digest"),
+            Some(sha256) if sha256 != digest.sha256 => {
+                let text = format!(
+                    "its digest is not the sealed one ({} octets, {bytes} were sealed)",
+                    digest.bytes
+                );
+                found.wrong(file, text);
+            }
+            Some(_) => {}
+        }
+        match duration_us {
+            Some(us) => check_part(found, files, &path, file, us)?,
+            None => check_sidecar(found, files, &path, file)?,
+        }
+    }
+    Ok(names)
+}
+
+fn check_part(
+    found: &mut Verified,
+    files: &dyn Files,
+    path: &str,
+    file: &str,
+    duration_us: i64,
+) -> io::Result<()> {
+    let scan = mka::scan(io::BufReader::new(files.open(path)?))?;
+    if let Some(damage) = scan.damage {
+        found.wrong(file, format!("its structure is damaged: {damage}"));
+    } else if !scan.is_clean() {
+        found.wrong(file, "its head does not fit its blocks");
+    }
+    if scan.duration_ticks.saturating_mul(crate::codec::TICK_US) != duration_us {
+        found.wrong(file, "it is not as long as its manifest says");
+    }
+    Ok(())
+}
+
+fn check_sidecar(found: &mut Verified, files: &dyn Files, path: &str, file: &str) -> io::Result<()> {
+    match pcap::scan(io::BufReader::new(files.open(path)?)) {
+        Ok(scan) if scan.torn => found.wrong(file, format!("damaged behind octet {}", scan.whole_bytes)),
+        Ok(_) => {}
+        Err(pcap::PcapError::Io(e)) => return Err(e),
+        Err(e) => found.wrong(file, e.to_string()),
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! What goes to the disk, and how a segment ends: flush, end, seal.
+
+use model::{
+    Copy, CopyOf, EndReason, Location, Now, RecordingState, SegmentRecord, StreamRecord, WallTime, total,
+};
+
+use super::part::{PartFlush, PartWriter};
+use super::stream::{Buffer, StreamState};
+use super::{FILL_LAG_US, Phase, SegmentWriter, SidecarFlush};
+use crate::codec::TICK_US;
+use crate::layout;
+use crate::log::Entry;
+use crate::manifest;
+use crate::op::FileOp;
+use crate::{digest, log};
+
+impl SegmentWriter {
+    /// Moves out what is to be written: each 100 ms, and once right after `open`. `streams` replace the records
+    /// of the same ids when the manifest is written (see [`manifest_due`](Self::manifest_due)); empty is fine.
+    pub fn flush(&mut self, now: Now, streams: Vec<StreamRecord>, ops: &mut Vec<FileOp>) {
+        if self.phase != Phase::Live {
+            return;
+        }
+        self.fill(now);
+        self.flush_media(ops);
+        if self.manifest_due(now) {
+            self.take_records(streams);
+            self.replace_manifest(now, ops);
+        }
+    }
+
+    /// Silence goes into every track that has fallen behind.
+    fn fill(&mut self, now: Now) {
+        let since_us = i64::try_from(now.mono.since(self.opened).as_micros()).unwrap_or(i64::MAX);
+        let until_us = self.origin_us.saturating_add(since_us).saturating_sub(FILL_LAG_US);
+        let streams = &self.streams;
+        if let Some(part) = self.part.as_mut() {
+            let until = (until_us - part.record.offset_us).div_euclid(TICK_US);
+            part.fill(until, |id| streams.iter().any(|s| s.id == id && s.present));
+        }
+    }
+
+    fn flush_media(&mut self, ops: &mut Vec<FileOp>) {
+        ops.append(&mut self.ready);
+        if let Some(mut part) = self.part.take() {
+            self.flush_part(&mut part);
+            self.part = Some(part);
+        }
+        let buffers = &mut self.buffers;
+        let path = || format!("{}/{}", self.directory, layout::sidecar_name(&self.stem));
+        match self.sidecar.flush(|| buffers.pop().unwrap_or_default()) {
+            Some(SidecarFlush::Create(bytes)) => {
+                let (path, bytes) = (path(), self.sealer.seal(&path(), bytes));
+                self.ready.push(FileOp::Create { path, bytes });
+                self.changed = true;
+            }
+            Some(SidecarFlush::Append(bytes)) => {
+                let (path, bytes) = (path(), self.sealer.seal(&path(), bytes));
+                self.ready.push(FileOp::Append { path, bytes });
+            }
+            None => {}
+        }
+        ops.append(&mut self.ready);
+        self.streams.iter_mut().for_each(|s| s.flushed(Buffer::Sidecar));
+    }
+
+    /// Puts what a part buffered among the ready operations.
+    fn flush_part(&mut self, part: &mut PartWriter) {
+        let buffers = &mut self.buffers;
+        let Some(PartFlush { bytes, duration }) = part.flush(|| buffers.pop().unwrap_or_default()) else {
+            return;
+        };
+        let bytes = self.sealer.seal(&part.path, bytes);
+        self.ready.push(FileOp::Append { path: part.path.clone(), bytes });
+        if let Some((offset, bytes)) = duration.filter(|_| self.sealer.allows_patches()) {
+            self.ready.push(FileOp::Patch { path: part.path.clone(), offset, bytes: bytes.to_vec() });
+        }
+        if let Some(listed) = self.record.parts.iter_mut().find(|p| p.number == part.record.number) {
+            listed.duration_us = part.record.duration_us;
+            listed.bytes = part.record.bytes;
+        }
+        self.streams.iter_mut().for_each(|s| s.flushed(Buffer::Part));
+    }
+
+    /// A part that another follows: its bytes come first.
+    pub(super) fn close_part(&mut self, mut part: PartWriter) {
+        self.flush_part(&mut part);
+    }
+
+    /// Forgets what waits for the disk, when storage cannot keep up. How many packets that is; they are in the
+    /// streams' accounting, their time becomes a gap. Heads of files and log lines stay: they are owed.
+    pub fn drop_buffered(&mut self) -> u64 {
+        if let Some(part) = self.part.as_mut() {
+            part.drop_buffered();
+        }
+        self.sidecar.drop_buffered();
+        let lost = self.streams.iter_mut().map(StreamState::lose_waiting).sum();
+        self.counts.dropped += lost;
+        self.changed |= lost > 0;
+        lost
+    }
+
+    /// Takes over what is known of the streams, with what was dropped here.
+    fn take_records(&mut self, streams: Vec<StreamRecord>) {
+        for mut given in streams {
+            if let Some(state) = self.streams.iter().find(|s| s.id == given.id) {
+                state.account(&mut given);
+            }
+            match self.record.streams.iter_mut().find(|s| s.id == given.id) {
+                Some(record) => *record = given,
+                None => self.record.streams.push(given),
+            }
+        }
+        self.record.sidecar = self.sidecar.record(&layout::sidecar_name(&self.stem));
+    }
+
+    fn replace_manifest(&mut self, now: Now, ops: &mut Vec<FileOp>) {
+        let bytes = manifest::to_bytes(&self.record, false, now.wall);
+        ops.push(FileOp::Replace { path: self.manifest_path(), bytes });
+        self.manifest_at = now.mono;
+        self.changed = false;
+    }
+
+    /// Ends the segment: the last flush, and a manifest that knows the end. The shell then digests
+    /// [`files`](Self::files) and calls [`seal`](Self::seal). A second end changes nothing.
+    pub fn end(
+        &mut self,
+        now: Now,
+        at: WallTime,
+        reason: EndReason,
+        streams: Vec<StreamRecord>,
+        ops: &mut Vec<FileOp>,
+    ) {
+        if self.phase != Phase::Live {
+            return;
+        }
+        self.phase = Phase::Ended;
+        if let Some(part) = self.part.as_mut() {
+            part.level();
+        }
+        self.flush_media(ops);
+        self.take_records(streams);
+        self.record.total = total::at_end(self.record.number, self.record.total, &reason);
+        // A live segment is in one of the two states from which every end is possible.
+        self.record.state = self.record.state.apply(reason.transition()).unwrap_or(self.record.state);
+        self.record.ended = Some(at.max(self.record.started));
+        self.record.end = Some(reason);
+        self.replace_manifest(now, ops);
+    }
+
+    /// Writes the final manifest with the files' digests (name or path, octets, SHA-256), notes state and seal
+    /// in the log, and removes the live marker. Ends the segment if nobody did: as an internal failure.
+    pub fn seal(
+        &mut self,
+        now: Now,
+        digests: &[(String, u64, String)],
+        ops: &mut Vec<FileOp>,
+    ) -> SegmentRecord {
+        if self.phase == Phase::Live {
+            let why = EndReason::Internal(model::Failure::Process);
+            self.end(now, now.wall, why, Vec::new(), ops);
+        }
+        if self.phase == Phase::Ended {
+            self.phase = Phase::Sealed;
+            for (name, bytes, sha256) in digests {
+                self.digested(name.rsplit('/').next().unwrap_or(name), *bytes, sha256);
+            }
+            let sealed = manifest::to_bytes(&self.record, true, now.wall);
+            let sha256 = digest::of_bytes(&sealed).sha256;
+            ops.push(FileOp::Replace { path: self.manifest_path(), bytes: sealed });
+            ops.extend(seal_log_ops(now, &self.record, &self.directory, &self.stem, sha256, &[]));
+            ops.push(FileOp::Remove { path: layout::marker_path(self.record.id) });
+        }
+        self.record.clone()
+    }
+
+    fn digested(&mut self, name: &str, bytes: u64, sha256: &str) {
+        if let Some(part) = self.record.parts.iter_mut().find(|p| p.file == name) {
+            (part.bytes, part.sha256) = (bytes, Some(sha256.to_owned()));
+        }
+        if let Some(sidecar) = self.record.sidecar.as_mut().filter(|s| s.file == name) {
+            (sidecar.bytes, sidecar.sha256) = (bytes, Some(sha256.to_owned()));
+        }
+    }
+}
+
+/// State and seal of a segment in its call's log. Lines that the log holds already (`lines`) are not repeated, so
+/// that a repair may be cut and run again.
+pub(crate) fn seal_log_ops(
+    now: Now,
+    record: &SegmentRecord,
+    directory: &str,
+    stem: &str,
+    manifest_sha256: String,
+    lines: &[log::LogLine],
+) -> Vec<FileOp> {
+    let of = CopyOf::Segment(record.id);
+    let state = Entry::State {
+        copy: Copy { of, at: Location::Node(record.node), state: record.state },
+        from: Some(RecordingState::begin(record.respondent)),
+        why: record.end.as_ref().map(EndReason::describe).unwrap_or_default(),
+    };
+    let manifest = layout::manifest_name(stem);
+    let sealed = Entry::Sealed { segment: record.id, manifest, sha256: manifest_sha256 };
+    let mut due = Vec::new();
+    if log::state_of(lines, of).is_none() {
+        due.push(state);
+    }
+    if !lines.iter().any(|l| l.entry == sealed) {
+        due.push(sealed);
+    }
+    let path = layout::log_path(directory);
+    due.iter().map(|e| FileOp::AppendLine { path: path.clone(), bytes: log::line(now.wall, e) }).collect()
+}

@@ -1,0 +1,424 @@
+//! The segment that is being written: frames in, file operations out.
+//!
+//! ```text
+//!  open ──► push, push, … ──► flush each 100 ms ──► end ──► (the shell digests the files) ──► seal
+//!             │ no allocation        │ operations: first the marker, directory, manifest, log line,
+//!             ▼                      │ head of part 1; then what was buffered, Duration, manifest
+//!        part or sidecar             ▼
+//! ```
+//!
+//! A part holds one track per stream, in one codec each. A frame in another codec, or of a stream that came
+//! later, begins a new part with the current codecs of all streams. What no track can hold goes to the
+//! sidecar as a whole packet: telephone-event, comfort noise, unknown payload types, codecs that players do
+//! not know, frames from before a part's beginning. Nothing that is pushed vanishes uncounted.
+//!
+//! It never opens a file and never waits; it is told the time. What it buffers is bounded, and what it had to
+//! drop is in the stream's accounting.
+
+mod finish;
+mod part;
+mod sidecar;
+mod stream;
+
+use media::{Frame, FrameKind};
+use model::segment::Encryption;
+use model::{
+    CallData, Metadata, Mono, NodeNumber, Now, OpenSegment, OpenStream, RecordingState, SegmentRecord,
+    StreamId, StreamRecord,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::codec::{TICK_US, TrackCodec};
+use crate::layout;
+use crate::log::{self, Entry};
+use crate::manifest;
+use crate::op::FileOp;
+use crate::sealer::{Identity, Sealer};
+pub(crate) use finish::seal_log_ops;
+use part::{NewTrack, PartPlace, PartWriter};
+use sidecar::{SidecarFlush, SidecarWriter};
+use stream::{Buffer, StreamState};
+
+/// 1 MiB: a minute of two-way G.711. When storage stands still for longer, frames are dropped and counted.
+const BUFFER_MAX: usize = 1 << 20;
+/// 256 KiB: a buffer that one stall made longer is not kept for the rest of the call.
+const BUFFER_KEPT_MAX: usize = 256 << 10;
+/// Four buffers: part and sidecar, each with one at the disk.
+const BUFFERS_KEPT: usize = 4;
+/// 5 s: how old a live manifest's counts may be.
+const MANIFEST_EVERY: Duration = Duration::from_secs(5);
+/// 800 ms: by then reordering (100 ms) and the clock tolerance of a source (500 ms) are over, and the file is
+/// still less than a second behind at any flush.
+const FILL_LAG_US: i64 = 800_000;
+/// 8 parts at once and one more each 10 s: streams that change their codecs back and forth make some parts, and
+/// their other packets go to the sidecar; a codec that stays gets its part within 10 s.
+const PARTS_AT_ONCE: i64 = 8;
+const PART_EVERY_US: i64 = 10_000_000;
+/// 999 parts: three digits in a list, and with the pace above more than two and a half hours of changes.
+const PARTS_MAX: i64 = 999;
+/// 127: what a track number of one octet can say.
+const TRACKS_MAX: usize = 127;
+/// 100 ms before the first frame of a new part: the other streams are still being put in order.
+const PART_SLACK_US: i64 = 100_000;
+/// 1 s: how far a new part's time line reaches back at most for a stream that fell silent.
+const PART_BACK_MAX_US: i64 = 1_000_000;
+/// 256 metadata bodies; the last place always holds the newest.
+const METADATA_MAX: usize = 256;
+
+/// Counts of a segment that no stream's accounting has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WriterCounts {
+    /// Packets dropped because the buffer was full or was dropped: also in the streams' accounting.
+    pub dropped: u64,
+    /// Media packets that went to the sidecar because no further part may begin yet.
+    pub parts_refused: u64,
+    /// Media packets that went to the sidecar because they lie before their part's beginning or beyond 30 days.
+    pub misplaced: u64,
+    /// Packets too long for any file.
+    pub too_long: u64,
+    /// Metadata bodies that took the place of an older one.
+    pub metadata_replaced: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Live,
+    Ended,
+    Sealed,
+}
+
+/// Writes one segment.
+pub struct SegmentWriter {
+    record: SegmentRecord,
+    directory: String,
+    stem: String,
+    opened: Mono,
+    /// How far into the segment `opened` was.
+    origin_us: i64,
+    streams: Vec<StreamState>,
+    parts: u16,
+    part: Option<PartWriter>,
+    sidecar: SidecarWriter,
+    /// Operations that come before the buffers' bytes.
+    ready: Vec<FileOp>,
+    buffers: Vec<Vec<u8>>,
+    manifest_at: Mono,
+    changed: bool,
+    counts: WriterCounts,
+    sealer: Box<dyn Sealer>,
+    phase: Phase,
+}
+
+impl SegmentWriter {
+    /// Begins a segment whose call has none of this number here. The first [`flush`](Self::flush) returns what
+    /// is to be done before the INVITE is answered.
+    #[must_use]
+    pub fn open(open: &OpenSegment, node: NodeNumber, now: Now) -> Self {
+        Self::open_beside(open, node, now, &[])
+    }
+
+    /// Begins a segment in a directory that holds these names already: if its number is taken, its files are
+    /// called by its id as well.
+    #[must_use]
+    pub fn open_beside(open: &OpenSegment, node: NodeNumber, now: Now, names: &[String]) -> Self {
+        let directory = layout::call_directory(&open.tenant, open.call_started, open.call);
+        let origin_us = now.wall.nanos_since(open.started).max(0) / 1_000;
+        let mut writer = Self {
+            record: first_record(open, node),
+            directory,
+            stem: layout::stem(open.number, open.segment, names),
+            opened: now.mono,
+            origin_us,
+            streams: open.streams.iter().map(StreamState::new).collect(),
+            parts: 0,
+            part: None,
+            sidecar: SidecarWriter::default(),
+            ready: Vec::new(),
+            buffers: Vec::new(),
+            manifest_at: now.mono,
+            changed: false,
+            counts: WriterCounts::default(),
+            sealer: Box::new(Identity),
+            phase: Phase::Live,
+        };
+        writer.begin_files(now);
+        writer
+    }
+
+    fn begin_files(&mut self, now: Now) {
+        let manifest_path = self.manifest_path();
+        // The marker first: whatever else is there after a crash, it leads to it.
+        self.ready.push(FileOp::MakeDir { path: layout::LIVE_DIR.to_owned() });
+        let path = layout::marker_path(self.record.id);
+        self.ready.push(FileOp::Create { path, bytes: layout::marker_bytes(&manifest_path) });
+        self.ready.push(FileOp::MakeDir { path: self.directory.clone() });
+        let at = self.ready.len();
+        self.begin_part(0);
+        let bytes = manifest::to_bytes(&self.record, false, now.wall);
+        self.ready.insert(at, FileOp::Create { path: manifest_path, bytes });
+        let entry = Entry::Opened {
+            segment: self.record.id,
+            number: self.record.number,
+            manifest: layout::manifest_name(&self.stem),
+            state: self.record.state,
+        };
+        self.ready.insert(at + 1, self.log_line(now, &entry));
+        self.changed = false;
+    }
+
+    /// The call's directory, relative to the repository.
+    #[must_use]
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    /// The manifest's path, relative to the repository.
+    #[must_use]
+    pub fn manifest_path(&self) -> String {
+        format!("{}/{}", self.directory, layout::manifest_name(&self.stem))
+    }
+
+    /// The paths of parts and sidecar so far: what the shell digests between `end` and `seal`.
+    #[must_use]
+    pub fn files(&self) -> Vec<String> {
+        let parts = self.record.parts.iter().map(|p| p.file.clone());
+        let sidecar = self.sidecar.record(&layout::sidecar_name(&self.stem)).map(|s| s.file);
+        parts.chain(sidecar).map(|f| format!("{}/{f}", self.directory)).collect()
+    }
+
+    /// What is known of the segment.
+    #[must_use]
+    pub const fn record(&self) -> &SegmentRecord {
+        &self.record
+    }
+
+    /// Counts that no stream has.
+    #[must_use]
+    pub const fn counts(&self) -> WriterCounts {
+        self.counts
+    }
+
+    /// Octets that wait for a flush.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.part.as_ref().map_or(0, PartWriter::buffered)
+            + self.sidecar.buffered()
+            + self.ready.iter().map(ready_bytes).sum::<usize>()
+    }
+
+    /// Tells where a stream's packets come to, for the sidecar. Until told, the address is unspecified.
+    pub fn local_address(&mut self, stream: StreamId, local: SocketAddr) {
+        if let Some(state) = self.streams.iter_mut().find(|s| s.id == stream) {
+            state.local = local;
+        }
+    }
+
+    /// Takes a buffer back that a flush gave away.
+    pub fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.buffers.len() < BUFFERS_KEPT && buffer.capacity() <= BUFFER_KEPT_MAX {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+
+    /// Takes a frame. Does nothing once the segment has ended.
+    pub fn push(&mut self, frame: &Frame<'_>) {
+        if self.phase != Phase::Live {
+            return;
+        }
+        let Some(index) = self.streams.iter().position(|s| s.id == frame.stream) else {
+            self.push_aside(frame, None);
+            return;
+        };
+        if self.buffered() + frame.packet.len() > BUFFER_MAX {
+            let until_us = frame.position_us.saturating_add(frame.duration_us.unwrap_or(0).into());
+            self.streams[index].lost(1, frame.position_us, until_us);
+            self.counts.dropped += 1;
+            return;
+        }
+        let codec = frame.codec.filter(|_| frame.kind == FrameKind::Media);
+        if let Some((codec, sdp)) = codec.and_then(|c| TrackCodec::of(c).map(|t| (t, c))) {
+            if self.streams[index].codec.as_ref().is_none_or(|(c, _)| *c != codec) {
+                self.streams[index].codec = Some((codec, sdp.clone()));
+            }
+            if self.push_media(frame, index, codec) {
+                return;
+            }
+        }
+        self.push_aside(frame, Some(index));
+    }
+
+    /// Adds a frame to its track; false when there is none and none may begin, or when it lies before it.
+    fn push_media(&mut self, frame: &Frame<'_>, index: usize, codec: TrackCodec) -> bool {
+        let has_track = |p: &PartWriter| p.track_of(frame.stream, codec);
+        if self.part.as_ref().and_then(has_track).is_none() {
+            let since_us = frame.arrival.nanos_since(self.record.started).max(0) / 1_000;
+            let allowed = (PARTS_AT_ONCE + since_us / PART_EVERY_US).min(PARTS_MAX);
+            if i64::from(self.parts) >= allowed {
+                self.counts.parts_refused += 1;
+                return false;
+            }
+            self.begin_part(frame.position_us);
+        }
+        let Some(part) = self.part.as_mut() else { return false };
+        let place = part.track_of(frame.stream, codec).zip(part.tick(frame.position_us));
+        let Some((track, tick)) = place else {
+            self.counts.misplaced += 1;
+            return false;
+        };
+        part.put(track, tick, frame.payload);
+        self.streams[index].waits(Buffer::Part, frame.position_us, codec.ticks(frame.payload) * TICK_US);
+        true
+    }
+
+    /// Adds a frame to the sidecar.
+    fn push_aside(&mut self, frame: &Frame<'_>, index: Option<usize>) {
+        let mut local = SocketAddr::from(([0, 0, 0, 0], 0));
+        if let Some(state) = index.map(|i| &self.streams[i]) {
+            local = state.local;
+        }
+        if frame.destination_port != 0 {
+            local.set_port(frame.destination_port);
+        }
+        if !self.sidecar.put(frame.arrival, frame.source, local, frame.packet) {
+            self.counts.too_long += 1;
+            return;
+        }
+        if let Some(index) = index {
+            self.streams[index].waits(
+                Buffer::Sidecar,
+                frame.position_us,
+                frame.duration_us.unwrap_or(0).into(),
+            );
+        }
+    }
+
+    /// Begins a part for the current codecs of all streams. What the last one buffered goes before it.
+    fn begin_part(&mut self, position_us: i64) {
+        let tracks: Vec<_> =
+            self.streams.iter().filter(|s| s.present).filter_map(new_track).take(TRACKS_MAX).collect();
+        if tracks.is_empty() {
+            return;
+        }
+        let mut open_ends = position_us;
+        if let Some(last) = self.part.take() {
+            open_ends = last.ends_us().fold(position_us, i64::min);
+            self.close_part(last);
+        }
+        let earliest = position_us.saturating_sub(PART_BACK_MAX_US).max(0);
+        let offset_us = open_ends.saturating_sub(PART_SLACK_US).max(earliest);
+        let offset_us = offset_us - offset_us.rem_euclid(TICK_US);
+        self.parts += 1;
+        let place = self.part_place(offset_us);
+        let (part, head) = PartWriter::begin(place, &tracks, self.buffers.pop().unwrap_or_default());
+        let bytes = self.sealer.seal(&part.path, head);
+        self.ready.push(FileOp::Create { path: part.path.clone(), bytes });
+        self.record.parts.push(part.record.clone());
+        self.part = Some(part);
+        self.changed = true;
+    }
+
+    fn part_place(&self, offset_us: i64) -> PartPlace {
+        let record = &self.record;
+        let file = layout::part_name(&self.stem, self.parts);
+        let tag = |name: &str, value: String| (name.to_owned(), value);
+        PartPlace {
+            title: format!("Call {}, segment {}, part {}", record.call, record.number, self.parts),
+            tags: vec![
+                tag("CALLSPOOL_TENANT", record.tenant.to_string()),
+                tag("CALLSPOOL_CALL", record.call.to_string()),
+                tag("CALLSPOOL_SEGMENT", record.id.to_string()),
+                tag("CALLSPOOL_NUMBER", record.number.to_string()),
+                tag("CALLSPOOL_OFFSET_US", offset_us.to_string()),
+            ],
+            path: format!("{}/{file}", self.directory),
+            file,
+            number: self.parts,
+            offset_us,
+            date: record.started + Duration::from_micros(offset_us.unsigned_abs()),
+        }
+    }
+
+    fn log_line(&self, now: Now, entry: &Entry) -> FileOp {
+        FileOp::AppendLine { path: layout::log_path(&self.directory), bytes: log::line(now.wall, entry) }
+    }
+
+    /// These are the segment's streams now. New ones get a track with their first frame.
+    pub fn change_streams(&mut self, _now: Now, streams: &[OpenStream]) {
+        for state in &mut self.streams {
+            state.present = streams.iter().any(|s| s.stream == state.id);
+        }
+        for open in streams {
+            match self.streams.iter_mut().find(|s| s.id == open.stream) {
+                Some(state) => state.update(open),
+                None => self.streams.push(StreamState::new(open)),
+            }
+            match self.record.streams.iter_mut().find(|s| s.id == open.stream) {
+                Some(record) => {
+                    record.side = open.side;
+                    record.label.clone_from(&open.label);
+                }
+                None => self.record.streams.push(stream::record_of(open)),
+            }
+        }
+        self.changed = true;
+    }
+
+    /// More is known of the call.
+    pub fn annotate(&mut self, _now: Now, data: CallData, metadata: Vec<Metadata>) {
+        self.record.data = data;
+        for body in metadata {
+            if self.record.metadata.len() >= METADATA_MAX {
+                self.record.metadata.pop();
+                self.counts.metadata_replaced += 1;
+            }
+            self.record.metadata.push(body);
+        }
+        self.changed = true;
+    }
+
+    /// Whether the next flush writes the manifest: then it should be given the streams' records.
+    #[must_use]
+    pub fn manifest_due(&self, now: Now) -> bool {
+        self.phase == Phase::Live && (self.changed || now.mono.since(self.manifest_at) >= MANIFEST_EVERY)
+    }
+}
+
+fn new_track(state: &StreamState) -> Option<NewTrack> {
+    let (codec, sdp) = state.codec.clone()?;
+    Some(NewTrack { stream: state.id, side: state.side, codec, sdp })
+}
+
+fn ready_bytes(op: &FileOp) -> usize {
+    match op {
+        FileOp::Create { bytes, .. } | FileOp::Append { bytes, .. } => bytes.len(),
+        _ => 0,
+    }
+}
+
+fn first_record(open: &OpenSegment, node: NodeNumber) -> SegmentRecord {
+    SegmentRecord {
+        id: open.segment,
+        call: open.call,
+        tenant: open.tenant.clone(),
+        number: open.number,
+        total: open.total.max(model::total::at_begin(open.number)),
+        node,
+        state: RecordingState::begin(open.respondent),
+        respondent: open.respondent,
+        started: open.started,
+        ended: None,
+        trigger: open.trigger.clone(),
+        end: None,
+        encryption: Encryption::None,
+        data: open.data.clone(),
+        metadata: open.metadata.clone(),
+        streams: open.streams.iter().map(stream::record_of).collect::<Vec<StreamRecord>>(),
+        parts: Vec::new(),
+        sidecar: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The part that is being written: its tracks, its buffer, and the filling of gaps.
+//!
+//! A block is encoded straight into the buffer; nothing is allocated for a packet once the buffer has grown.
+//! Gaps of G.711 are filled with silence in discardable blocks, because players skip what has no bytes and
+//! would show a shorter call. What cannot be filled by one octet stays a gap of timestamps.
+
+use model::segment::{PartRecord, PartTrack};
+use model::{Codec, Side, StreamId, WallTime};
+
+use crate::codec::{TICK_US, TICKS_PER_SECOND, TrackCodec};
+use crate::mka::{self, BlockKind, BlockWriter, HeadInfo, TrackHead};
+
+/// 100 ms of fill in one block: short against a seek, long against the 8 octets that a block costs.
+const FILL_BLOCK_TICKS: usize = 800;
+/// 2 s: filling goes on at each flush and is never more than 1 s behind, so a longer gap before a frame is a
+/// jump of its clock. It stays a gap of timestamps instead of becoming one huge fill.
+const FILL_ONCE_MAX: i64 = 2 * TICKS_PER_SECOND;
+/// 30 days: no call is that long, and positions beyond would not be media time.
+const TICK_MAX: i64 = 30 * 86_400 * TICKS_PER_SECOND;
+
+/// A track to begin a part with.
+pub(super) struct NewTrack {
+    pub(super) stream: StreamId,
+    pub(super) side: Side,
+    pub(super) codec: TrackCodec,
+    pub(super) sdp: Codec,
+}
+
+/// Where a part belongs: what its head and tags say.
+pub(super) struct PartPlace {
+    pub(super) title: String,
+    pub(super) tags: Vec<(String, String)>,
+    pub(super) path: String,
+    pub(super) file: String,
+    pub(super) number: u16,
+    pub(super) offset_us: i64,
+    pub(super) date: WallTime,
+}
+
+struct TrackState {
+    stream: StreamId,
+    codec: TrackCodec,
+    /// Where its last block ends, in ticks of the part.
+    end: i64,
+    /// The same, of what has been handed to the disk.
+    flushed_end: i64,
+}
+
+/// A part that is being written.
+pub(super) struct PartWriter {
+    pub(super) path: String,
+    pub(super) record: PartRecord,
+    buffer: Vec<u8>,
+    blocks: BlockWriter,
+    tracks: Vec<TrackState>,
+    duration_at: u64,
+    patched: i64,
+}
+
+/// Bytes to hand to the disk.
+pub(super) struct PartFlush {
+    pub(super) bytes: Vec<u8>,
+    /// Where Duration stands and its bytes, when it changed.
+    pub(super) duration: Option<(u64, [u8; 8])>,
+}
+
+impl PartWriter {
+    /// A part and the bytes of its head.
+    pub(super) fn begin(place: PartPlace, tracks: &[NewTrack], buffer: Vec<u8>) -> (Self, Vec<u8>) {
+        let heads: Vec<_> =
+            tracks.iter().map(|t| TrackHead { stream: t.stream, side: t.side, codec: t.codec }).collect();
+        let info = HeadInfo { title: place.title, date: place.date, tags: place.tags };
+        let (head, duration_at) = mka::head(&info, &heads);
+        let record = PartRecord {
+            number: place.number,
+            file: place.file,
+            tracks: (1..)
+                .zip(tracks)
+                .map(|(track, t)| PartTrack { track, stream: t.stream, codec: t.sdp.clone() })
+                .collect(),
+            offset_us: place.offset_us,
+            duration_us: 0,
+            bytes: head.len() as u64,
+            sha256: None,
+        };
+        let tracks = tracks
+            .iter()
+            .map(|t| TrackState { stream: t.stream, codec: t.codec, end: 0, flushed_end: 0 })
+            .collect();
+        let blocks = BlockWriter::default();
+        (Self { path: place.path, record, buffer, blocks, tracks, duration_at, patched: 0 }, head)
+    }
+
+    /// Octets that wait for a flush.
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The track that holds this stream in this codec.
+    pub(super) fn track_of(&self, stream: StreamId, codec: TrackCodec) -> Option<usize> {
+        self.tracks.iter().position(|t| t.stream == stream && t.codec == codec)
+    }
+
+    /// Where each track ends, in microseconds of the segment.
+    pub(super) fn ends_us(&self) -> impl Iterator<Item = i64> {
+        self.tracks.iter().map(|t| self.record.offset_us + t.end * TICK_US)
+    }
+
+    /// The tick of a position, if it lies on this part's time line.
+    pub(super) fn tick(&self, position_us: i64) -> Option<i64> {
+        let tick = position_us.checked_sub(self.record.offset_us)?.div_euclid(TICK_US);
+        (0..=TICK_MAX).contains(&tick).then_some(tick)
+    }
+
+    /// Adds a frame to a track, filling what lies open before it.
+    pub(super) fn put(&mut self, index: usize, tick: i64, payload: &[u8]) {
+        let Some(track) = self.tracks.get_mut(index) else { return };
+        if tick - track.end <= FILL_ONCE_MAX {
+            fill(&mut self.blocks, &mut self.buffer, index, track, tick);
+        }
+        self.blocks.put(&mut self.buffer, number(index), tick, BlockKind::Media, payload);
+        track.end = track.end.max(tick + track.codec.ticks(payload));
+    }
+
+    /// Fills the tracks of `streams` up to `until` ticks, at most 2 s of each.
+    pub(super) fn fill(&mut self, until: i64, streams: impl Fn(StreamId) -> bool) {
+        for (index, track) in self.tracks.iter_mut().enumerate().filter(|(_, t)| streams(t.stream)) {
+            let until = until.min(track.end + FILL_ONCE_MAX);
+            fill(&mut self.blocks, &mut self.buffer, index, track, until);
+        }
+    }
+
+    /// Fills every track up to the end of the longest: the end of a call is one for all.
+    pub(super) fn level(&mut self) {
+        let end = self.end();
+        self.fill(end, |_| true);
+    }
+
+    fn end(&self) -> i64 {
+        self.tracks.iter().map(|t| t.end).max().unwrap_or(0)
+    }
+
+    /// What is to be written now. The buffer is replaced by `next`.
+    pub(super) fn flush(&mut self, next: impl FnOnce() -> Vec<u8>) -> Option<PartFlush> {
+        if self.buffer.is_empty() {
+            return None;
+        }
+        let bytes = std::mem::replace(&mut self.buffer, next());
+        self.record.bytes += bytes.len() as u64;
+        for track in &mut self.tracks {
+            track.flushed_end = track.end;
+        }
+        let end = self.end();
+        self.record.duration_us = end * TICK_US;
+        let changed = self.patched != end;
+        self.patched = end;
+        let duration = changed.then(|| (self.duration_at, mka::duration_bytes(end)));
+        Some(PartFlush { bytes, duration })
+    }
+
+    /// Forgets what was not flushed; its time becomes a gap, which the next flushes fill.
+    pub(super) fn drop_buffered(&mut self) {
+        self.buffer.clear();
+        self.blocks.interrupt();
+        for track in &mut self.tracks {
+            track.end = track.flushed_end;
+        }
+    }
+}
+
+fn fill(blocks: &mut BlockWriter, out: &mut Vec<u8>, index: usize, track: &mut TrackState, until: i64) {
+    let silence = match track.codec.fill() {
+        Some(octet) => [octet; FILL_BLOCK_TICKS],
+        None => return,
+    };
+    while track.end < until {
+        let ticks = usize::try_from(until - track.end).unwrap_or(0).min(FILL_BLOCK_TICKS);
+        blocks.put(out, number(index), track.end, BlockKind::Fill, &silence[..ticks]);
+        track.end += i64::try_from(ticks).unwrap_or(0);
+    }
+}
+
+/// The track number of an index; a part has at most 127.
+fn number(index: usize) -> u8 {
+    u8::try_from(index + 1).unwrap_or(127)
+}

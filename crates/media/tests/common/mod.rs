@@ -1,5 +1,5 @@
 //! What the receiver's tests share: a stream, packets, and a sink that remembers.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::net::SocketAddr;
 

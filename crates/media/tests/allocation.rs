@@ -1,0 +1,64 @@
+//! The path of a packet in order allocates nothing.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{START, at, rtp, sender, stream};
+use media::{Frame, StreamReceiver};
+
+fn allocations(run: impl FnOnce()) -> u64 {
+    allocation_counter::measure(run).count_total
+}
+
+#[test]
+fn in_order_nothing_is_allocated() {
+    let mut receiver = StreamReceiver::new(&stream(), START);
+    let mut octets = 0_usize;
+    let mut sink = |frame: &Frame<'_>| octets += frame.payload.len();
+    let packet = |n: u32| rtp(0, u16::try_from(n & 0xffff).unwrap(), n * 160, 7, &[0x55; 160]);
+    // The first packet of a source makes its state; ten minutes make room for anchors.
+    receiver.packet(at(0), sender(), &packet(0), &mut sink);
+    let packets: Vec<_> = (1..30_000).map(packet).collect();
+    let per_packet = allocations(|| {
+        for (n, packet) in (1_i64..).zip(&packets) {
+            receiver.packet(at(n * 20_000), sender(), packet, &mut sink);
+        }
+    });
+    assert_eq!(octets, 30_000 * 160);
+    // Ten minutes: one anchor a minute, whose list grows from 4 to 8 to 16.
+    assert!(per_packet <= 2, "{per_packet} allocations in 29,999 packets");
+}
+
+#[test]
+fn with_ticks_nothing_is_allocated_by_packets_at_all() {
+    let mut receiver = StreamReceiver::new(&stream(), START);
+    let mut sink = |_: &Frame<'_>| {};
+    let mut per_packet = 0;
+    for n in 0..30_000_u32 {
+        let packet = rtp(0, u16::try_from(n & 0xffff).unwrap(), n * 160, 7, &[0x55; 160]);
+        let now = at(i64::from(n) * 20_000);
+        if n % 5 == 0 {
+            receiver.tick(now, &mut sink);
+        }
+        let by_packet = allocations(|| receiver.packet(now, sender(), &packet, &mut sink));
+        per_packet += if n == 0 { 0 } else { by_packet };
+    }
+    assert_eq!(per_packet, 0);
+}
+
+#[test]
+fn out_of_order_buffers_are_used_again() {
+    let mut receiver = StreamReceiver::new(&stream(), START);
+    let mut sink = |_: &Frame<'_>| {};
+    let mut send = |receiver: &mut StreamReceiver, n: u16, us: i64| {
+        let packet = rtp(0, n, u32::from(n) * 160, 7, &[0x55; 160]);
+        allocations(|| receiver.packet(at(us), sender(), &packet, &mut sink))
+    };
+    send(&mut receiver, 0, 0);
+    let mut counts = Vec::new();
+    for pair in 0..1_000_u16 {
+        let (first, us) = (pair * 2 + 1, i64::from(pair) * 40_000);
+        counts.push(send(&mut receiver, first + 1, us) + send(&mut receiver, first, us + 1_000));
+    }
+    assert!(counts[10..].iter().all(|n| *n == 0), "{:?}", &counts[..20]);
+}

@@ -161,3 +161,114 @@ pub fn state_of(lines: &[LogLine], of: CopyOf) -> Option<RecordingState> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Location, NodeNumber};
+    use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
+
+    const AT: WallTime = WallTime::from_millis(1_795_166_100_000);
+
+    fn entries() -> Vec<Entry> {
+        let segment = SegmentId::from_u64(7);
+        let copy = Copy {
+            of: CopyOf::Segment(segment),
+            at: Location::Node(NodeNumber::SINGLE),
+            state: RecordingState::Partial,
+        };
+        vec![
+            Entry::Opened {
+                segment,
+                number: 1,
+                manifest: "001.json".into(),
+                state: RecordingState::Incomplete,
+            },
+            Entry::State {
+                copy,
+                from: Some(RecordingState::Incomplete),
+                why: "a \"quote\"\nand {\"crc\":\"".into(),
+            },
+            Entry::Total { call: CallId::from_u64(3), total: 2, why: "hold".into() },
+            Entry::Sealed { segment, manifest: "001.json".into(), sha256: "ab".repeat(32) },
+            Entry::Repaired { segment, what: vec!["one".into(), "two".into()] },
+        ]
+    }
+
+    fn whole() -> Vec<u8> {
+        entries().iter().flat_map(|e| line(AT, e)).collect()
+    }
+
+    #[test]
+    fn lines_round_trip_and_are_json() {
+        let bytes = whole();
+        let (lines, damage) = read(&bytes);
+        assert_eq!(damage, []);
+        assert_eq!(lines.iter().map(|l| &l.entry).collect::<Vec<_>>(), entries().iter().collect::<Vec<_>>());
+        for text in bytes.split(|c| *c == b'\n').filter(|l| !l.is_empty()) {
+            let value: serde_json::Value = serde_json::from_slice(text).unwrap();
+            assert!(value["entry"]["type"].is_string(), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_crc_is_of_what_the_header_says() {
+        let text = String::from_utf8(line(AT, &entries()[2])).unwrap();
+        let covered = text.trim_end().split_once("\",").unwrap().1;
+        assert!(text.starts_with(&format!("{{\"crc\":\"{:08x}\",", crc32fast::hash(covered.as_bytes()))));
+    }
+
+    #[test]
+    fn entries_of_a_later_callspool_are_kept() {
+        let covered = "\"at\":\"2026-11-20T09:15:00Z\",\"entry\":{\"type\":\"hold\",\"until\":\"2030\"}}";
+        let crc = crc32fast::hash(covered.as_bytes());
+        let (lines, damage) = read(format!("{{\"crc\":\"{crc:08x}\",{covered}\n").as_bytes());
+        assert_eq!(damage, []);
+        assert!(matches!(&lines[..], [LogLine { entry: Entry::Other(v), .. }] if v["until"] == "2030"));
+    }
+
+    #[test]
+    fn the_newest_state_counts() {
+        let (lines, _) = read(&whole());
+        assert_eq!(state_of(&lines, CopyOf::Segment(SegmentId::from_u64(7))), Some(RecordingState::Partial));
+        assert_eq!(state_of(&lines, CopyOf::Segment(SegmentId::from_u64(8))), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_torn_write_hides_nothing(at in any::<prop::sample::Index>()) {
+            let torn = line(AT, &entries()[1]);
+            let cut = at.index(torn.len());
+            let mut bytes = whole();
+            bytes.extend_from_slice(&torn[..cut]);
+            let (lines, damage) = read(&bytes);
+            // All but the line feed may have been written: then the line counts.
+            let complete = usize::from(cut == torn.len() - 1);
+            prop_assert_eq!(lines.len(), entries().len() + complete);
+            prop_assert_eq!(damage.len(), usize::from(cut > 0) - complete);
+            prop_assert!(damage.iter().all(|d| d.torn));
+            if complete == 0 {
+                bytes.extend_from_slice(&line(AT, &entries()[0]));
+                let (lines, damage) = read(&bytes);
+                prop_assert_eq!(lines.len(), entries().len() + 1);
+                prop_assert!(damage.iter().all(|d| d.torn));
+            }
+        }
+
+        #[test]
+        fn a_changed_octet_costs_its_line_at_most(at in any::<prop::sample::Index>(), by in 1_u8..) {
+            let mut bytes = whole();
+            let at = at.index(bytes.len());
+            bytes[at] ^= by;
+            let (lines, damage) = read(&bytes);
+            // A line feed in the wrong place tears a line in two, a missing one joins two.
+            prop_assert!(lines.len() >= entries().len() - 2);
+            prop_assert!(!damage.is_empty());
+        }
+
+        #[test]
+        fn any_bytes_are_read(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read(&bytes);
+        }
+    }
+}

@@ -126,3 +126,88 @@ fn line(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let end = bytes.iter().position(|c| *c == b'\n')?;
     Some((std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{START, record};
+    use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
+
+    fn sample() -> Vec<u8> {
+        to_bytes(&record(1), true, START)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for sealed in [true, false] {
+            let manifest = read(&to_bytes(&record(3), sealed, START)).unwrap();
+            let expected = Manifest { version: VERSION, sealed, written: START, record: record(3) };
+            assert_eq!(manifest, expected);
+        }
+    }
+
+    #[test]
+    fn it_is_json_with_the_members_that_the_docs_name() {
+        let value: serde_json::Value = serde_json::from_slice(&sample()).unwrap();
+        let members: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, ["checksum", "format", "sealed", "segment", "version", "written"]);
+        assert_eq!(value["segment"]["parts"][0]["file"], "001-1.mka");
+    }
+
+    #[test]
+    fn what_is_no_manifest_says_so() {
+        let text = String::from_utf8(sample()).unwrap();
+        let check = |text: &str, expected: &str| {
+            let error = read(text.as_bytes()).unwrap_err();
+            assert!(format!("{error:?}").starts_with(expected), "{error:?}");
+        };
+        check("", "NotAManifest");
+        check("{}", "NotAManifest");
+        check("{\"format\":\"callspool-segment\",\"version\":1}", "NotAManifest");
+        check(&text.replace("callspool-segment", "someone-elses"), "NotAManifest");
+        check(&text.replace("\"version\": 1,", "\"version\": 0,"), "UnknownVersion(0)");
+        check(&text.replace("\"version\": 1,", "\"version\": 2,"), "UnknownVersion(2)");
+        check(&text.replace("\"number\": 1", "\"number\": 2"), "Checksum");
+        check(&text[..text.len() - 1], "Checksum");
+        let (head, _) = text.split_at(text.find("  \"checksum\"").unwrap());
+        let sum = digest::of_bytes(b"}\n").sha256;
+        check(&format!("{head}  \"checksum\": \"sha256:{sum}\",\n}}\n"), "Content");
+    }
+
+    #[test]
+    fn members_of_a_later_callspool_are_skipped() {
+        let text = String::from_utf8(sample()).unwrap();
+        let body = text.split_once("\",\n  \"sealed\"").unwrap().1;
+        let body = format!("  \"later\": [1],\n  \"sealed\"{body}");
+        let body = body.replace("\"number\": 1", "\"colour\": \"red\",\n    \"number\": 1");
+        let sum = digest::of_bytes(body.as_bytes()).sha256;
+        let head = text.split_once("sha256:").unwrap().0;
+        let manifest = read(format!("{head}sha256:{sum}\",\n{body}").as_bytes()).unwrap();
+        assert_eq!(manifest.record, record(1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_octet_is_noticed(at in any::<prop::sample::Index>(), by in 1_u8..) {
+            let mut bytes = sample();
+            let at = at.index(bytes.len());
+            bytes[at] ^= by;
+            prop_assert!(read(&bytes).is_err());
+        }
+
+        #[test]
+        fn a_cut_is_noticed(at in any::<prop::sample::Index>()) {
+            let bytes = sample();
+            prop_assert!(read(&bytes[..at.index(bytes.len())]).is_err());
+        }
+
+        #[test]
+        fn numbers_round_trip(number in any::<u16>(), bytes in any::<u64>(), us in any::<i64>()) {
+            let mut record = record(1);
+            record.number = number;
+            record.parts[0].bytes = bytes;
+            record.parts[0].offset_us = us;
+            prop_assert_eq!(read(&to_bytes(&record, true, START)).unwrap().record, record);
+        }
+    }
+}

@@ -328,3 +328,6 @@ fn digest_patched(
         at += n as u64;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,8 @@ pub struct RecordingMetadata {
     pub receives: Vec<(String, String)>,
     /// When participants came and went.
     pub associations: Vec<Association>,
-    /// Text and attributes of elements that RFC 7865 does not know, by local name (`ucid`, `callData.id`).
+    /// Text and attributes of elements that RFC 7865 does not know and that stand in no participant, by local
+    /// name in lower case: `ucid`, `calldata.id`.
     pub extensions: Vec<(String, String)>,
     /// Something could not be read: the document is not well-formed, or exceeds a limit.
     pub is_damaged: bool,
@@ -76,6 +77,8 @@ pub struct Participant {
     pub id: String,
     /// Its addresses of record with the names, in order.
     pub aors: Vec<(String, Option<String>)>,
+    /// What a vendor says of it, by local name in lower case: `ucid`, `callingparty`.
+    pub extensions: Vec<(String, String)>,
 }
 
 /// A stream that is recorded.

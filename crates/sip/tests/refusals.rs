@@ -17,12 +17,19 @@ fn request(method: &str, more: &str) -> String {
 }
 
 fn flow() -> Flow {
-    Flow { id: FlowId(1), transport: Transport::Udp, local: Side::Server.address(), remote: Side::Client.address() }
+    Flow {
+        id: FlowId(1),
+        transport: Transport::Udp,
+        local: Side::Server.address(),
+        remote: Side::Client.address(),
+    }
 }
 
 fn answers(agent: &mut Agent, message: &str) -> Vec<String> {
     agent.receive_datagram(now(Mono::ZERO), flow(), Bytes::copy_from_slice(message.as_bytes()));
-    std::iter::from_fn(|| agent.poll_transmit()).map(|t| String::from_utf8_lossy(&t.bytes).into_owned()).collect()
+    std::iter::from_fn(|| agent.poll_transmit())
+        .map(|t| String::from_utf8_lossy(&t.bytes).into_owned())
+        .collect()
 }
 
 /// One message to a fresh agent: the labels of the answers, and one header of the first.
@@ -52,11 +59,26 @@ fn what_cannot_be_served_is_refused_and_leaves_nothing() {
     check(&request("ACK", ""), &[], None);
     let within = request("INVITE", "").replace("To: <sip:record@192.0.2.2>", "To: <sip:r@h>;tag=nobody");
     check(&within, &["481/INVITE"], None);
-    check(&request("OPTIONS", ""), &["200/OPTIONS"], Some(("Accept", "application/sdp, application/rs-metadata+xml, application/rs-metadata, multipart/mixed")));
+    check(
+        &request("OPTIONS", ""),
+        &["200/OPTIONS"],
+        Some((
+            "Accept",
+            "application/sdp, application/rs-metadata+xml, application/rs-metadata, multipart/mixed",
+        )),
+    );
     check(&request("OPTIONS", "Require: x\r\n"), &["420/OPTIONS"], Some(("Unsupported", "x")));
     check(&request("INVITE", "Require: siprec, x, timer\r\n"), &["420/INVITE"], Some(("Unsupported", "x")));
-    check(&request("INVITE", "").replace("INVITE sip:record@192.0.2.2", "INVITE http://192.0.2.2"), &["416/INVITE"], None);
-    check(&request("INVITE", "Supported: timer\r\nSession-Expires: 30\r\n"), &["422/INVITE"], Some(("Min-SE", "90")));
+    check(
+        &request("INVITE", "").replace("INVITE sip:record@192.0.2.2", "INVITE http://192.0.2.2"),
+        &["416/INVITE"],
+        None,
+    );
+    check(
+        &request("INVITE", "Supported: timer\r\nSession-Expires: 30\r\n"),
+        &["422/INVITE"],
+        Some(("Min-SE", "90")),
+    );
 }
 
 #[test]
@@ -73,7 +95,11 @@ fn what_is_malformed_is_answered_where_it_can_be() {
     check("SIP/2.0 200 OK\r\n\r\n", &[], None);
     check(&request("ACK", "").replace("Content-Length: 0", "Content-Length: 10"), &[], None);
     // A keep-alive before the message is none of it; a missing Max-Forwards matters only to proxies.
-    check(&format!("\r\n\r\n{}", request("OPTIONS", "").replace("Max-Forwards: 70\r\n", "")), &["200/OPTIONS"], None);
+    check(
+        &format!("\r\n\r\n{}", request("OPTIONS", "").replace("Max-Forwards: 70\r\n", "")),
+        &["200/OPTIONS"],
+        None,
+    );
 }
 
 #[test]
@@ -94,7 +120,12 @@ fn responses_find_their_way_back() {
         ("10.0.0.1:5062;branch=z9hG4bK1", 40_000, None, "received=192.0.2.1"),
         ("client.example;branch=z9hG4bK1", 40_000, None, "received=192.0.2.1"),
         // Someone else's idea of it is not believed.
-        ("10.0.0.1:5062;received=203.0.113.9;branch=z9hG4bK1;rport=9", 40_000, Some(40_000), "received=192.0.2.1;rport=40000"),
+        (
+            "10.0.0.1:5062;received=203.0.113.9;branch=z9hG4bK1;rport=9",
+            40_000,
+            Some(40_000),
+            "received=192.0.2.1;rport=40000",
+        ),
     ];
     for (via, source, over_flow, expect) in cases {
         let mut agent = Agent::new(config(Side::Server), [9; 32]);
@@ -188,7 +219,10 @@ fn a_long_invite_leaves_udp_unless_told_to_stay() {
             from_uri: "sip:a@192.0.2.1".into(),
             display: None,
             destination: Destination::Address { transport: Transport::Udp, remote: Side::Server.address() },
-            bodies: vec![sip::Body { content_type: "application/sdp".into(), bytes: sdp(&"x".repeat(length)) }],
+            bodies: vec![sip::Body {
+                content_type: "application/sdp".into(),
+                bytes: sdp(&"x".repeat(length)),
+            }],
             extra_headers: Vec::new(),
             contact_params: String::new(),
         };
@@ -217,10 +251,14 @@ fn what_cannot_be_reached_is_told() {
     };
     let first = agent.invite(now(Mono::ZERO), invite.clone());
     agent.unreachable(now(Mono::ZERO), to);
-    assert!(matches!(agent.poll_event(), Some(Event::Ended { session, cause: sip::EndCause::TransportFailed, .. }) if session == first));
+    assert!(
+        matches!(agent.poll_event(), Some(Event::Ended { session, cause: sip::EndCause::TransportFailed, .. }) if session == first)
+    );
     invite.to_uri = "not a uri".into();
     let second = agent.invite(now(Mono::ZERO), invite);
-    assert!(matches!(agent.poll_event(), Some(Event::Ended { session, .. }) if session == second && second != first));
+    assert!(
+        matches!(agent.poll_event(), Some(Event::Ended { session, .. }) if session == second && second != first)
+    );
     let stats = agent.stats();
     assert_eq!((stats.sessions, stats.transactions, stats.timers), (0, 0, 0));
 }
@@ -236,7 +274,11 @@ fn nothing_that_is_given_can_break_a_line() {
         display: Some(evil.into()),
         destination: Destination::Address { transport: Transport::Udp, remote: Side::Server.address() },
         bodies: vec![sip::Body { content_type: evil.into(), bytes: sdp("x") }],
-        extra_headers: vec![(evil.into(), "a".into()), ("X".into(), evil.into()), ("Call-ID".into(), "mine".into())],
+        extra_headers: vec![
+            (evil.into(), "a".into()),
+            ("X".into(), evil.into()),
+            ("Call-ID".into(), "mine".into()),
+        ],
         contact_params: evil.into(),
     };
     agent.invite(now(Mono::ZERO), invite);

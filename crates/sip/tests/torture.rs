@@ -915,9 +915,11 @@ fn every_message_gets_what_it_should() {
     for Case { name, outcome, message } in cases {
         let mut agent = Agent::new(config(Side::Server), [3; 32]);
         agent.receive_datagram(now(Mono::ZERO), flow(), message);
-        let sent: Vec<String> = std::iter::from_fn(|| agent.poll_transmit()).map(|t| label(&t.bytes)).collect();
+        let sent: Vec<String> =
+            std::iter::from_fn(|| agent.poll_transmit()).map(|t| label(&t.bytes)).collect();
         let is_invited = matches!(agent.poll_event(), Some(Event::Invited { .. }));
-        let status = sent.first().and_then(|label| label.split('/').next()).and_then(|status| status.parse().ok());
+        let status =
+            sent.first().and_then(|label| label.split('/').next()).and_then(|status| status.parse().ok());
         let seen = match status {
             Some(100) if is_invited => Invited,
             Some(status) => Answered(status),

@@ -99,7 +99,10 @@ impl Document {
         for attribute in read.with_checks(false).flatten().take(16) {
             let value: &str = &attribute.value;
             let value = unescape(value).map_or_else(|_| value.to_owned(), String::from);
-            attributes.push((local_name(attribute.key.as_ref()), cut(value.trim())));
+            let key: &str = attribute.key.as_ref();
+            if !key.starts_with("xmlns") {
+                attributes.push((local_name(key), cut(value.trim())));
+            }
         }
         if self.path.len() >= DEPTH_MAX {
             self.found.is_damaged = true;
@@ -126,7 +129,7 @@ impl Document {
                 if found.participant(&id).is_none() {
                     add(
                         &mut found.participants,
-                        Participant { id: id.clone(), aors: Vec::new() },
+                        Participant { id: id.clone(), ..Participant::default() },
                         &mut found.is_damaged,
                     );
                 }
@@ -234,16 +237,17 @@ impl Document {
         }
     }
 
+    /// What RFC 7865 does not know is kept by name, with the participant that it stands in.
     fn extension(&mut self, element: &Element, text: String) {
+        let id = self.participant_above();
         let found = &mut self.found;
+        let participant = id.and_then(|id| found.participants.iter_mut().find(|p| p.id == id));
+        let list = participant.map_or(&mut found.extensions, |participant| &mut participant.extensions);
         if !text.is_empty() {
-            add(&mut found.extensions, (element.name.clone(), text), &mut found.is_damaged);
+            add(list, (element.name.clone(), text), &mut found.is_damaged);
         }
         for (name, value) in &element.attributes {
-            if name != "xmlns" && !value.is_empty() {
-                let pair = (format!("{}.{name}", element.name), value.clone());
-                add(&mut found.extensions, pair, &mut found.is_damaged);
-            }
+            add(list, (format!("{}.{name}", element.name), value.clone()), &mut found.is_damaged);
         }
     }
 

@@ -10,7 +10,12 @@
 //! ```
 //!
 //! and so is what comes out: each message with its time, each event, indented. Only this file knows the API.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "shared by several tests, which stop where something is wrong"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -74,7 +79,9 @@ pub(crate) fn now(mono: Mono) -> Now {
 }
 
 pub(crate) fn sdp(name: &str) -> Bytes {
-    Bytes::from(format!("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns={name}\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"))
+    Bytes::from(format!(
+        "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns={name}\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+    ))
 }
 
 pub(crate) fn config(side: Side) -> AgentConfig {
@@ -110,7 +117,12 @@ impl Pair {
     }
 
     pub(crate) fn flow(&self, side: Side) -> Flow {
-        Flow { id: FlowId(7), transport: self.transport, local: side.address(), remote: side.other().address() }
+        Flow {
+            id: FlowId(7),
+            transport: self.transport,
+            local: side.address(),
+            remote: side.other().address(),
+        }
     }
 
     /// Runs one ladder.
@@ -213,7 +225,10 @@ impl Pair {
         self.last.insert((from, label.clone()), bytes.clone());
         let mut copies = vec![bytes];
         let mut note = "";
-        let planned = self.mischief.iter().position(|(side, what, _, left)| *side == from && *what == label && *left > 0);
+        let planned = self
+            .mischief
+            .iter()
+            .position(|(side, what, _, left)| *side == from && *what == label && *left > 0);
         if let Some(at) = planned {
             self.mischief[at].3 -= 1;
             match &self.mischief[at].2 {
@@ -363,7 +378,9 @@ pub(crate) fn header(text: &str, name: &str) -> Option<String> {
 fn describe(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut shown = label(bytes);
-    for name in ["Session-Expires", "Min-SE", "Require", "Unsupported", "Retry-After", "Reason", "X-AC-Action"] {
+    for name in
+        ["Session-Expires", "Min-SE", "Require", "Unsupported", "Retry-After", "Reason", "X-AC-Action"]
+    {
         if let Some(value) = header(&text, name)
             && !(name == "Min-SE" && shown.starts_with("INVITE"))
         {
@@ -383,7 +400,8 @@ fn describe(bytes: &[u8]) -> String {
 
 fn part(part: Option<&Part>) -> String {
     let text = part.map(|part| String::from_utf8_lossy(&part.bytes).into_owned());
-    text.and_then(|text| text.lines().find_map(|l| l.strip_prefix("s=").map(|s| format!(" [{s}]")))).unwrap_or_default()
+    text.and_then(|text| text.lines().find_map(|l| l.strip_prefix("s=").map(|s| format!(" [{s}]"))))
+        .unwrap_or_default()
 }
 
 fn tell(event: &Event) -> String {
@@ -397,11 +415,16 @@ fn tell(event: &Event) -> String {
         Event::Informed { request, .. } => format!("Informed {}", request.method),
         Event::Confirmed { answer, .. } => format!("Confirmed{}", part(answer.as_ref())),
         Event::Ended { cause, request, .. } => {
-            let reason = request.as_ref().and_then(|r| r.reasons.first()).map(|r| format!(" {} {:?}", r.protocol, r.cause));
+            let reason = request
+                .as_ref()
+                .and_then(|r| r.reasons.first())
+                .map(|r| format!(" {} {:?}", r.protocol, r.cause));
             format!("Ended {cause:?}{}", reason.unwrap_or_default())
         }
         Event::Ringing { status, .. } => format!("Ringing {status}"),
-        Event::Accepted { status, sdp, at_method, .. } => format!("Accepted {status} {at_method}{}", part(sdp.as_ref())),
+        Event::Accepted { status, sdp, at_method, .. } => {
+            format!("Accepted {status} {at_method}{}", part(sdp.as_ref()))
+        }
         Event::Refused { status, reason, .. } => format!("Refused {status} {reason}"),
     }
 }

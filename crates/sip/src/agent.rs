@@ -15,7 +15,7 @@ use crate::core::{Core, Way};
 use crate::dialog::Dialog;
 use crate::endpoint::{Failed, Incoming};
 use crate::event::{AgentConfig, AgentStats, Body, EndCause, Event, NoSuchSession, Outgoing, SessionId};
-use crate::flow::{Destination, Flow, FlowId, Transmit};
+use crate::flow::{Destination, Flow, FlowId, Transmit, Transport};
 use crate::message;
 use crate::multipart;
 use crate::session::{Call, Fate, Input, Order, Session};
@@ -83,6 +83,11 @@ impl Agent {
             Incoming::Response(..) => {}
             Incoming::Stray(response) => self.on_stray(now, &flow, &response),
         }
+    }
+
+    /// A connection was opened by us: it can be named as a [`Destination`] before a message has come on it.
+    pub fn flow_opened(&mut self, flow: Flow) {
+        self.core.endpoint.open_flow(&flow);
     }
 
     /// A flow has closed: transactions that wait for a response on it fail. Dialogs survive, the peer may come
@@ -285,12 +290,16 @@ impl Agent {
             self.core.counts.refused_at_limit += 1;
             return None;
         }
-        let (transport, remote) = match invite.destination {
-            Destination::Address { transport, remote } => (transport, Some(remote)),
-            Destination::Flow(id) => (self.core.endpoint.transport_of(id), None),
+        let (transport, sent_by) = match invite.destination {
+            Destination::Address { transport, remote } => {
+                (transport, self.core.advertised(transport, Some(remote)))
+            }
+            Destination::Flow(id) => match self.core.endpoint.flow(id).copied() {
+                Some(flow) => (flow.transport, Some(self.core.sent_by(flow.transport, Some(&flow)))),
+                None => (Transport::Udp, None),
+            },
         };
-        let sent_by =
-            self.core.advertised(transport, remote).unwrap_or_else(|| self.core.sent_by(transport, None));
+        let sent_by = sent_by.unwrap_or_else(|| self.core.sent_by(transport, None));
         let way = Way { to: invite.destination, transport, sent_by };
         let tag = self.core.tokens.next();
         let call_id = self.core.tokens.next();

@@ -83,7 +83,7 @@ pub(crate) struct Endpoint {
     by_key: BTreeMap<Key, TxId>,
     merges: BTreeMap<Key, TxId>,
     /// Connections that are open. UDP flows never close.
-    flows: BTreeSet<FlowId>,
+    flows: BTreeMap<FlowId, Flow>,
     by_flow: BTreeSet<(FlowId, TxId)>,
     last: u64,
     pub(crate) timers: TimerTable,
@@ -98,12 +98,19 @@ impl Endpoint {
 
     /// Whether a flow can still be sent on.
     pub(crate) fn is_open(&self, flow: &Flow) -> bool {
-        flow.transport == Transport::Udp || self.flows.contains(&flow.id)
+        flow.transport == Transport::Udp || self.flows.contains_key(&flow.id)
     }
 
-    /// The transport of a flow by its number: only connections are remembered.
-    pub(crate) fn transport_of(&self, flow: FlowId) -> Transport {
-        if self.flows.contains(&flow) { Transport::Tcp } else { Transport::Udp }
+    /// A connection by its number.
+    pub(crate) fn flow(&self, flow: FlowId) -> Option<&Flow> {
+        self.flows.get(&flow)
+    }
+
+    /// A connection is open.
+    pub(crate) fn open_flow(&mut self, flow: &Flow) {
+        if flow.transport != Transport::Udp {
+            self.flows.insert(flow.id, *flow);
+        }
     }
 
     pub(crate) fn send(&mut self, to: Destination, bytes: Bytes) {
@@ -113,9 +120,7 @@ impl Endpoint {
 
     /// Routes a message that came in.
     pub(crate) fn receive(&mut self, now: Mono, flow: &Flow, message: Message) -> Incoming {
-        if flow.transport != Transport::Udp {
-            self.flows.insert(flow.id);
-        }
+        self.open_flow(flow);
         match message {
             Message::Request(request) => self.receive_request(now, request),
             Message::Response(response) => self.receive_response(now, response),

@@ -49,7 +49,16 @@ pub(crate) fn push_extra(headers: &mut Headers, extra: &[(String, String)]) {
                 | HeaderName::RecordRoute
                 | HeaderName::Route
         );
-        if !ours {
+        // Contact is the user's to say in a redirection only.
+        let said = matches!(
+            name,
+            HeaderName::Contact
+                | HeaderName::SessionExpires
+                | HeaderName::MaxForwards
+                | HeaderName::Server
+                | HeaderName::UserAgent
+        ) && headers.get(&name).is_some();
+        if !ours && !said {
             push(headers, name, value.clone());
         }
     }

@@ -485,6 +485,7 @@ wait 1s
             1.060    ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [resumed]
             1.080    ──► ACK
             1.090          server Confirmed
+            1.550    ◄── 500/INVITE Retry-After=1
         "#]],
     );
 }
@@ -1478,6 +1479,44 @@ wait 5s
             26.040   ──► 491/INVITE
             26.050   ◄── ACK
             26.050         server Refused 491 Refused
+        "#]],
+    );
+}
+
+#[test]
+fn a_refusal_within_a_dialog_is_the_same_when_it_is_lost() {
+    check(
+        "
+client invite offer
+wait 20ms
+server accept answer
+wait 1s
+lose server 491/INVITE 1
+client reinvite theirs
+server reinvite ours
+wait 2s
+",
+        expect![[r#"
+            0.000    ──► INVITE Session-Expires=1800 [offer]
+            0.010    ◄── 100/INVITE
+            0.010          server Invited [offer]
+            0.020    ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [answer]
+            0.030    ──► ACK
+            0.030          client Accepted 200 INVITE [answer]
+            0.040          server Confirmed
+            1.020    ──► INVITE Session-Expires=1800;refresher=uac [theirs]
+            1.020    ◄── INVITE Session-Expires=1800;refresher=uas [ours]
+            1.030    ◄── 491/INVITE  (lost)
+            1.030    ──► 491/INVITE
+            1.040    ◄── ACK
+            1.520    ──► INVITE Session-Expires=1800;refresher=uac [theirs]
+            1.530    ◄── 491/INVITE
+            1.530    ◄── 491/INVITE
+            1.540    ──► ACK
+            1.540    ──► ACK
+            2.210    ◄── INVITE Session-Expires=1800;refresher=uas [ours]
+            2.220    ──► 100/INVITE
+            2.220          client Reoffered INVITE [ours]
         "#]],
     );
 }

@@ -79,26 +79,38 @@ impl Session {
                 self.acknowledge_request(core, now, flow, &request, None);
                 Fate::Lives
             }
-            Method::Options => {
-                core.reply(flow, &request, 200, "OK", crate::agent::abilities);
-                Fate::Lives
-            }
+            Method::Options => self.answer_within(core, now, flow, &request, 200, crate::agent::abilities),
             // We send no reliable provisionals, so no PRACK can match one (RFC 3262 section 3).
-            Method::Prack => {
-                core.refuse(flow, &request, 481, "Call/Transaction Does Not Exist", &[]);
-                Fate::Lives
-            }
-            _ => {
-                core.refuse(
-                    flow,
-                    &request,
-                    405,
-                    "Method Not Allowed",
-                    &[(HeaderName::Allow, message::ALLOW.into())],
-                );
-                Fate::Lives
-            }
+            Method::Prack => self.answer_within(core, now, flow, &request, 481, |_| {}),
+            _ => self.answer_within(core, now, flow, &request, 405, |response| {
+                message::push(&mut response.headers, HeaderName::Allow, message::ALLOW);
+            }),
         }
+    }
+
+    /// Answers at once, through a transaction: a stateless answer to its retransmission would be 500, for its
+    /// CSeq has been seen.
+    fn answer_within(
+        &self,
+        core: &mut Core,
+        now: Now,
+        flow: &Flow,
+        request: &Request,
+        status: u16,
+        fill: impl FnOnce(&mut Response),
+    ) -> Fate {
+        let reason = match status {
+            200 => "OK",
+            405 => "Method Not Allowed",
+            422 => "Session Interval Too Small",
+            481 => "Call/Transaction Does Not Exist",
+            491 => "Request Pending",
+            _ => "Server Internal Error",
+        };
+        core.counts.refused += u64::from(status >= 300);
+        let tx = core.endpoint.open_server(now.mono, flow, request, None);
+        core.respond(now, tx, status, reason, &self.dialog.local_tag, |_, _, response| fill(response));
+        Fate::Lives
     }
 
     fn on_bye(&mut self, core: &mut Core, now: Now, flow: &Flow, request: &Request) -> Fate {
@@ -113,9 +125,9 @@ impl Session {
         let terms = match negotiate(&core.config, &request.headers) {
             Ok(terms) => terms,
             Err(least) => {
-                let least = (HeaderName::MinSe, least.as_secs().to_string());
-                core.refuse(flow, request, 422, "Session Interval Too Small", &[least]);
-                return Fate::Lives;
+                return self.answer_within(core, now, flow, request, 422, |response| {
+                    message::push(&mut response.headers, HeaderName::MinSe, least.as_secs().to_string());
+                });
             }
         };
         let info = Box::new(RequestInfo::read(request, *flow));
@@ -129,17 +141,17 @@ impl Session {
         let we_offer = self.unacked.as_ref().is_some_and(|unacked| unacked.we_offered);
         match &self.state {
             State::Established(Exchange::Offering(_) | Exchange::Acking { .. }) => {
-                return self.refuse_offer(core, flow, request, 491);
+                return self.refuse_offer(core, now, flow, request, 491);
             }
             // Our offer is out in a 2xx: an UPDATE cannot carry another (RFC 3311 section 5.2).
             State::Established(_) if we_offer && !is_invite => {
-                return self.refuse_offer(core, flow, request, 491);
+                return self.refuse_offer(core, now, flow, request, 491);
             }
             State::Established(Exchange::Answering(_)) if self.queued.is_some() => {
-                return self.refuse_offer(core, flow, request, 500);
+                return self.refuse_offer(core, now, flow, request, 500);
             }
-            State::Invited(_) | State::Calling(_) => return self.refuse_offer(core, flow, request, 500),
-            State::Closing(_) => return self.refuse_offer(core, flow, request, 481),
+            State::Invited(_) | State::Calling(_) => return self.refuse_offer(core, now, flow, request, 500),
+            State::Closing(_) => return self.refuse_offer(core, now, flow, request, 481),
             State::Established(_) => {}
         }
         self.dialog.retarget(&request.headers);
@@ -158,14 +170,12 @@ impl Session {
         Fate::Lives
     }
 
-    fn refuse_offer(&mut self, core: &mut Core, flow: &Flow, request: &Request, status: u16) -> Fate {
-        let retry = [(HeaderName::RetryAfter, "1".to_owned())];
-        match status {
-            491 => core.refuse(flow, request, 491, "Request Pending", &[]),
-            481 => core.refuse(flow, request, 481, "Call/Transaction Does Not Exist", &[]),
-            _ => core.refuse(flow, request, 500, "Server Internal Error", &retry),
-        }
-        Fate::Lives
+    fn refuse_offer(&self, core: &mut Core, now: Now, flow: &Flow, request: &Request, status: u16) -> Fate {
+        self.answer_within(core, now, flow, request, status, |response| {
+            if status == 500 {
+                message::push(&mut response.headers, HeaderName::RetryAfter, "1");
+            }
+        })
     }
 
     /// Gives a request with an offer, or asking for one, to our user.

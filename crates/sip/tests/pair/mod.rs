@@ -95,9 +95,16 @@ impl Pair {
     }
 
     pub(crate) fn with(transport: Transport, client: AgentConfig, server: AgentConfig) -> Self {
+        let mut client = Agent::new(client, [1; 32]);
+        client.flow_opened(Flow {
+            id: FlowId(7),
+            transport,
+            local: Side::Client.address(),
+            remote: Side::Server.address(),
+        });
         Self {
             now: now(Mono::ZERO),
-            client: Agent::new(client, [1; 32]),
+            client,
             server: Agent::new(server, [2; 32]),
             transport,
             wire: BTreeMap::new(),

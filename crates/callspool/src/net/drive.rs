@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use model::Now;
-use sip::{Agent, Event};
+use sip::{Agent, Destination, Event, Transport};
 
 use super::sockets::{NetEvent, SipSockets};
 use crate::clock;
@@ -67,7 +67,7 @@ impl SipDriver {
             DriverInput::Net(NetEvent::FlowClosed { flow, dialed }) => {
                 agent.flow_closed(now, flow);
                 if let Some(remote) = dialed {
-                    agent.unreachable(now, sip::Transport::Tcp, remote);
+                    agent.unreachable(now, Destination::Address { transport: Transport::Tcp, remote });
                 }
             }
         });

@@ -31,3 +31,4 @@ mod udp;
 pub(crate) use config::{NetConfig, NetLimits};
 pub(crate) use drive::{DriverInput, SipDriver};
 pub(crate) use sockets::{BindError, NetEvent, NetStats, SipSockets};
+pub(crate) use udp::local_towards;

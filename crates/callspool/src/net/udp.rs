@@ -119,7 +119,7 @@ fn raise_receive_buffer(socket: &Socket, bytes: usize) {
 
 /// Our address as `remote` sees it, for a port that is bound to the unspecified address: the one that the
 /// kernel's route to `remote` starts from. Sends nothing.
-pub(super) fn local_towards(bound: SocketAddr, remote: SocketAddr) -> SocketAddr {
+pub(crate) fn local_towards(bound: SocketAddr, remote: SocketAddr) -> SocketAddr {
     if !bound.ip().is_unspecified() {
         return bound;
     }

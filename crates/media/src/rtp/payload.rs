@@ -76,6 +76,11 @@ impl PayloadTypes {
         self.entries.is_empty() || self.entry(payload_type).is_some() || COMFORT_NOISE.contains(&payload_type)
     }
 
+    /// Whether SDP names it.
+    pub(super) fn names(&self, payload_type: u8) -> bool {
+        self.entry(payload_type).is_some()
+    }
+
     #[inline]
     pub(super) fn meaning(&self, payload_type: u8) -> Meaning<'_> {
         match self.entry(payload_type) {

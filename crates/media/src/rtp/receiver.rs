@@ -7,9 +7,9 @@ use model::{Accounting, GapReason, OpenStream, StreamRecord, WallTime};
 
 use super::delivery::Delivery;
 use super::latch::{Familiar, Latch};
-use super::packet::{Packet, is_rtcp, ns_to_ticks, ticks_between};
+use super::packet::{Packet, is_rtcp};
 use super::payload::PayloadTypes;
-use super::reorder::{Held, Reorder, WAIT_NS, WINDOW};
+use super::reorder::{Pace, Reorder, WAIT_NS, WINDOW};
 use super::rtcp::{self, Reception, Rtcp};
 use super::sequence::Arrived;
 use super::source::{Belongs, Sources};
@@ -79,8 +79,7 @@ impl StreamReceiver {
     /// A datagram came to the stream's port. In order, nothing is allocated (but for one anchor a minute).
     pub fn packet<S: FrameSink>(&mut self, arrival: WallTime, from: SocketAddr, bytes: &[u8], sink: &mut S) {
         self.now = self.now.max(arrival);
-        if is_rtcp(bytes) {
-            self.rtcp(arrival, from, bytes);
+        if is_rtcp(bytes) && self.take_rtcp(arrival, from, bytes) {
             return;
         }
         let Some(packet) = Packet::read(arrival, from, bytes) else {
@@ -198,6 +197,16 @@ impl StreamReceiver {
             gaps,
             gaps_unlisted,
         }
+    }
+
+    /// RTCP on the RTP port. False for what only looks like it: a marker and a payload type from 64 to 95.
+    fn take_rtcp(&mut self, arrival: WallTime, from: SocketAddr, bytes: &[u8]) -> bool {
+        let named = self.delivery.types.names(bytes[1] & 0x7f);
+        let taken = !named && rtcp::is_valid(bytes);
+        if taken {
+            self.rtcp(arrival, from, bytes);
+        }
+        taken
     }
 
     #[inline]
@@ -378,7 +387,7 @@ impl StreamReceiver {
             if let Some(packet) = Packet::read(held.arrival, held.from, &held.bytes) {
                 let missing = source.missing_before(number);
                 if !self.delivery.next(&mut source.timeline, &packet, number, missing, sink) {
-                    match pace_after(&self.reorder, &held, self.delivery.clock()) {
+                    match self.reorder.pace_after(&held, self.delivery.clock()) {
                         Some(Pace::Burst) => source.timeline.catch_up(),
                         None if now.is_some_and(|now| now.nanos_since(held.arrival) < WAIT_NS) => {
                             self.reorder.put_back(held);
@@ -418,24 +427,4 @@ const fn reason(flowing: Flowing) -> Option<GapReason> {
         Flowing::Held => Some(GapReason::Hold),
         Flowing::Paused => Some(GapReason::Pause),
     }
-}
-
-/// How packets come after one that came far too late for its timestamp.
-enum Pace {
-    /// Faster than they play: the network had held them back.
-    Burst,
-    /// As they play: the sender had paused.
-    Own,
-}
-
-/// The pace of the packet that waits after this one, if there is one.
-fn pace_after(reorder: &Reorder, held: &Held, clock: u32) -> Option<Pace> {
-    let after = reorder.after(held.number)?;
-    let (first, second) = (
-        Packet::read(held.arrival, held.from, &held.bytes)?,
-        Packet::read(after.arrival, after.from, &after.bytes)?,
-    );
-    let plays = ticks_between(first.timestamp, second.timestamp);
-    let took = ns_to_ticks(after.arrival.nanos_since(held.arrival), clock);
-    Some(if took * 2 < plays { Pace::Burst } else { Pace::Own })
 }

@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 
 use model::WallTime;
 
+use super::packet::{Packet, ns_to_ticks, ticks_between};
+
 /// 200 ms at 20 ms a packet: a packet that much ahead makes what is missing loss, not reordering.
 const SLOTS: usize = 10;
 /// The same as a distance between numbers.
@@ -27,6 +29,15 @@ pub(super) struct Held {
     pub(super) arrival: WallTime,
     pub(super) from: SocketAddr,
     pub(super) bytes: Vec<u8>,
+}
+
+/// How packets come after one that came far too late for its timestamp.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pace {
+    /// Faster than they play: the network had held them back.
+    Burst,
+    /// As they play: the sender had paused.
+    Own,
 }
 
 /// The window.
@@ -78,8 +89,20 @@ impl Reorder {
         self.slots.iter().flatten().map(|held| held.number).min()
     }
 
+    /// The pace of the packet that waits after this one, if there is one.
+    pub(super) fn pace_after(&self, held: &Held, clock: u32) -> Option<Pace> {
+        let after = self.after(held.number)?;
+        let (first, second) = (
+            Packet::read(held.arrival, held.from, &held.bytes)?,
+            Packet::read(after.arrival, after.from, &after.bytes)?,
+        );
+        let plays = ticks_between(first.timestamp, second.timestamp);
+        let took = ns_to_ticks(after.arrival.nanos_since(held.arrival), clock);
+        Some(if took * 2 < plays { Pace::Burst } else { Pace::Own })
+    }
+
     /// The lowest number held that is higher.
-    pub(super) fn after(&self, number: u64) -> Option<&Held> {
+    fn after(&self, number: u64) -> Option<&Held> {
         self.slots.iter().flatten().filter(|held| held.number > number).min_by_key(|held| held.number)
     }
 

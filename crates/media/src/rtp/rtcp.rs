@@ -136,6 +136,11 @@ impl Rtcp {
     }
 }
 
+/// Whether it is an RTCP compound from end to end.
+pub(super) fn is_valid(bytes: &[u8]) -> bool {
+    Compound::parse(bytes).is_ok_and(|mut packets| packets.all(|p| p.is_ok()))
+}
+
 /// Where reports go: to the sender as packets show it when it is not where SDP says, else where SDP says.
 pub(super) fn destination(
     source: Option<SocketAddr>,

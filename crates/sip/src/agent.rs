@@ -314,7 +314,7 @@ impl Agent {
             _ => Some(multipart::join(&bodies, &boundary)),
         };
         let call = Call {
-            dialog: Dialog::outgoing(call_id, local, tag, &to, invite.destination),
+            dialog: Dialog::outgoing(call_id, local, tag, &to, &way),
             way,
             body,
             offered: sdp.is_some(),

@@ -27,10 +27,16 @@ pub(crate) struct Dialog {
     /// The remote target: what the peer's Contact says.
     target: Option<Uri>,
     routes: Vec<Bytes>,
-    /// The flow that the peer used last.
-    flow: Option<Flow>,
-    /// Where the first request went, as long as nothing came back.
-    first: Option<Destination>,
+    reach: Reach,
+}
+
+/// How the peer is reached.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// Nothing has come from it: where the first request went, and by what.
+    Sent(Destination, Transport),
+    /// The flow that it used last.
+    Heard(Flow),
 }
 
 impl Dialog {
@@ -50,19 +56,12 @@ impl Dialog {
             remote_cseq: message::cseq(headers),
             target: message::contact_uri(headers),
             routes: record_routes(headers).collect(),
-            flow: Some(flow),
-            first: None,
+            reach: Reach::Heard(flow),
         }
     }
 
     /// As the client of an INVITE that is about to be sent.
-    pub(crate) fn outgoing(
-        call_id: String,
-        local: String,
-        local_tag: String,
-        to: &Uri,
-        destination: Destination,
-    ) -> Self {
+    pub(crate) fn outgoing(call_id: String, local: String, local_tag: String, to: &Uri, way: &Way) -> Self {
         Self {
             call_id: call_id.into(),
             local_tag,
@@ -73,8 +72,7 @@ impl Dialog {
             remote_cseq: None,
             target: Some(to.clone()),
             routes: Vec::new(),
-            flow: None,
-            first: Some(destination),
+            reach: Reach::Sent(way.to, way.transport),
         }
     }
 
@@ -100,8 +98,7 @@ impl Dialog {
             remote_cseq: None,
             target: None,
             routes: Vec::new(),
-            flow: self.flow,
-            first: self.first,
+            reach: self.reach,
         };
         fork.establish(headers);
         fork
@@ -116,11 +113,14 @@ impl Dialog {
 
     /// The peer was heard on this flow.
     pub(crate) fn heard(&mut self, flow: Flow) {
-        self.flow = Some(flow);
+        self.reach = Reach::Heard(flow);
     }
 
     pub(crate) fn flow(&self) -> Option<&Flow> {
-        self.flow.as_ref()
+        match &self.reach {
+            Reach::Heard(flow) => Some(flow),
+            Reach::Sent(..) => None,
+        }
     }
 
     /// Whether a request with these tags is of this dialog.
@@ -131,34 +131,30 @@ impl Dialog {
     }
 
     pub(crate) fn transport(&self) -> Transport {
-        match (&self.flow, &self.first) {
-            (Some(flow), _) => flow.transport,
-            (None, Some(Destination::Address { transport, .. })) => *transport,
-            _ => Transport::Udp,
+        match &self.reach {
+            Reach::Heard(flow) => flow.transport,
+            Reach::Sent(_, transport) => *transport,
         }
     }
 
     /// Where the next request goes (section 12.2.1.1 with RFC 5626): over the flow that the peer uses, while it
     /// is open; a client behind a NAT or on a connection of its own is reached no other way.
     pub(crate) fn way(&self, core: &Core) -> Way {
-        let (to, transport) = match &self.flow {
-            None => (self.first_or_nowhere(), self.transport()),
-            Some(flow) => match (flow.transport, core.endpoint.is_open(flow), self.next_hop(flow)) {
-                (Transport::Tcp, true, _) => (Destination::Flow(flow.id), Transport::Tcp),
-                (Transport::Tcp, false, Some((remote, _))) => address(Transport::Tcp, remote),
-                (Transport::Tcp, false, None) => {
+        let (to, transport) = match &self.reach {
+            Reach::Sent(to, transport) => (*to, *transport),
+            Reach::Heard(flow) => match (flow.transport, self.next_hop(flow)) {
+                (Transport::Tcp, _) if core.endpoint.is_open(flow) => {
+                    (Destination::Flow(flow.id), Transport::Tcp)
+                }
+                (Transport::Tcp, Some((remote, _))) => address(Transport::Tcp, remote),
+                (Transport::Tcp, None) => {
                     address(Transport::Tcp, SocketAddr::new(flow.remote.ip(), message::DEFAULT_PORT))
                 }
-                (_, _, Some((remote, transport))) if is_reachable(remote, flow) => address(transport, remote),
+                (_, Some((remote, transport))) if is_reachable(remote, flow) => address(transport, remote),
                 _ => (Destination::Flow(flow.id), flow.transport),
             },
         };
-        Way { to, transport, sent_by: core.sent_by(transport, self.flow.as_ref()) }
-    }
-
-    fn first_or_nowhere(&self) -> Destination {
-        // `first` is set whenever there is no flow; the other arm cannot be reached.
-        self.first.unwrap_or(Destination::Flow(crate::flow::FlowId(u64::MAX)))
+        Way { to, transport, sent_by: core.sent_by(transport, self.flow()) }
     }
 
     /// The first route, else the target, where it is an address: names are for the driver to have resolved.

@@ -18,6 +18,7 @@ use sipx_sip::{
 
 use crate::event::SessionId;
 use crate::flow::{Destination, Flow, FlowId, Transmit, Transport};
+use crate::key::{Key, merge_key};
 use crate::message;
 use crate::timers::{Deadline, TimerTable, TxId};
 
@@ -63,10 +64,6 @@ struct Transaction {
     /// Whether something has been sent: what is sent again then is a retransmission.
     sent: u32,
 }
-
-/// A transaction key with an order: maps that iterate in a random order would make runs differ.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(Box<[u8]>);
 
 /// Counters of the endpoint.
 #[derive(Default)]
@@ -371,47 +368,4 @@ impl Endpoint {
         }
         self.timers.clear_transaction(tx);
     }
-}
-
-impl Key {
-    /// Client and server transactions never share a key, even when we call ourselves.
-    fn of(side: u8, key: &TransactionKey) -> Self {
-        match key {
-            TransactionKey::Rfc3261 { branch, sent_by, method } => {
-                Self::join(side, &[branch, sent_by, method])
-            }
-            TransactionKey::Legacy { request_uri, top_via, from_tag, to_tag, call_id, cseq, method } => {
-                Self::join(
-                    side,
-                    &[b"2543", request_uri, top_via, from_tag, to_tag, call_id, &cseq.to_be_bytes(), method],
-                )
-            }
-        }
-    }
-
-    /// For a message that passed validation this is never needed; a transaction of its own is always right.
-    fn unique(tx: TxId) -> Self {
-        Self::join(b'u', &[&tx.0.to_be_bytes()])
-    }
-
-    fn join(side: u8, parts: &[&[u8]]) -> Self {
-        let mut key = vec![side];
-        for part in parts {
-            key.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            key.extend_from_slice(part);
-        }
-        Self(key.into())
-    }
-}
-
-/// Call-ID, From-tag and CSeq of a request outside any dialog.
-fn merge_key(request: &Request) -> Option<Key> {
-    use sipx_sip::HeaderName;
-    if message::header_tag(&request.headers, &HeaderName::To).is_some() {
-        return None;
-    }
-    let from_tag = message::header_tag(&request.headers, &HeaderName::From)?;
-    let call_id = message::own(&request.headers, &HeaderName::CallId);
-    let cseq = message::cseq(&request.headers)?;
-    Some(Key::join(b'm', &[&from_tag, &call_id, &cseq.to_be_bytes(), request.method.as_bytes()]))
 }

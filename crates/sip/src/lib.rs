@@ -22,6 +22,7 @@ mod endpoint;
 mod event;
 mod flow;
 pub mod framing;
+mod key;
 mod message;
 pub mod multipart;
 mod request;

@@ -17,6 +17,7 @@
 
 mod client;
 mod refresh;
+mod send;
 mod server;
 
 use std::time::Duration;

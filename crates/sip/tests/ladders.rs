@@ -21,6 +21,37 @@ fn run(pair: &mut Pair, ladder: &str, expect: Expect) {
     expect.assert_eq(&pair.trace);
 }
 
+/// What we send to our own address comes back to us: client and server of one call in one agent.
+#[test]
+fn a_call_to_ourselves() {
+    let mut pair = Pair::new(Transport::Udp);
+    pair.loops = true;
+    run(
+        &mut pair,
+        "
+client invite offer
+wait 20ms
+client accept answer
+wait 1s
+client bye
+wait 1s
+",
+        expect![[r#"
+            0.000    ──► INVITE Session-Expires=1800 [offer]
+            0.010    ──► 100/INVITE
+            0.010          client Invited [offer]
+            0.020    ──► 200/INVITE Session-Expires=1800;refresher=uac Require=timer [answer]
+            0.030    ──► ACK
+            0.030          client Accepted 200 INVITE [answer]
+            0.040          client Confirmed
+            1.020    ──► BYE
+            1.030    ──► 200/BYE
+            1.030          client Ended Bye
+            1.040          client Ended Local
+        "#]],
+    );
+}
+
 #[test]
 fn a_call_with_an_offer() {
     check(

@@ -4,9 +4,8 @@ use bytes::Bytes;
 use model::Now;
 use sipx_sip::{HeaderName, Message, Method, Response};
 
-use super::{
-    ANSWER_WAIT, Acked, CALLING_WAIT, Calling, Exchange, Fate, GLARES_MAX, Offering, Peer, Session, State,
-};
+use super::send::{end_fork, send_cancel};
+use super::{ANSWER_WAIT, CALLING_WAIT, Calling, Exchange, Fate, GLARES_MAX, Offering, Peer, Session, State};
 use crate::core::{Core, Way};
 use crate::dialog::Dialog;
 use crate::event::{Body, EndCause, Event, SessionId};
@@ -286,16 +285,6 @@ impl Session {
         self.settle(core, now)
     }
 
-    /// The ACK of a 2xx is no part of the INVITE's transaction (section 13.2.2.4).
-    pub(super) fn send_ack(&mut self, core: &mut Core, cseq: u32, body: Option<Body>) {
-        let way = self.dialog.way(core);
-        let mut request = self.dialog.request(core, Method::Ack, &way, Some(cseq));
-        message::end_request(&mut request, body);
-        let bytes = Message::Request(request).to_bytes();
-        core.endpoint.send(way.to, bytes.clone());
-        self.acked = Some(Box::new(Acked { cseq, to: way.to, bytes }));
-    }
-
     /// Any other response: a refresh, a 2xx that comes again, a fork, INFO.
     pub(super) fn on_other_response(
         &mut self,
@@ -360,44 +349,6 @@ impl Session {
         Fate::Lives
     }
 
-    pub(super) fn send_bye(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        reason: Option<&str>,
-        owner: Option<SessionId>,
-    ) -> TxId {
-        let way = self.dialog.way(core);
-        let mut request = self.dialog.request(core, Method::Bye, &way, None);
-        if let Some(reason) = reason {
-            message::push(&mut request.headers, HeaderName::Reason, reason.to_owned());
-        }
-        message::end_request(&mut request, None);
-        core.endpoint.open_client(now.mono, way.to, way.transport, request, owner)
-    }
-
-    /// INFO or UPDATE without SDP.
-    pub(super) fn tell(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        method: Method,
-        extra: &[(String, String)],
-        body: Option<Body>,
-    ) {
-        let way = self.dialog.way(core);
-        let is_update = method == Method::Update;
-        let mut request = self.dialog.request(core, method, &way, None);
-        if is_update {
-            let contact = self.contact(core);
-            message::push(&mut request.headers, HeaderName::Contact, contact);
-            self.write_refresh(&mut request.headers);
-        }
-        message::push_extra(&mut request.headers, extra);
-        message::end_request(&mut request, body);
-        core.endpoint.open_client(now.mono, way.to, way.transport, request, Some(self.id));
-    }
-
     fn tell_refused(&self, core: &mut Core, response: &Response) {
         core.events.push_back(Event::Refused {
             session: self.id,
@@ -406,42 +357,4 @@ impl Session {
             headers: header_list(&response.headers),
         });
     }
-}
-
-/// A CANCEL repeats the head of its INVITE, Via included (section 9.1).
-fn send_cancel(core: &mut Core, now: Now, invite: TxId) {
-    let (Some(request), Some(to)) = (core.endpoint.request(invite), core.endpoint.route(invite)) else {
-        return;
-    };
-    let mut cancel = sipx_sip::Request::new(Method::Cancel, request.uri.clone());
-    for header in request.headers.iter() {
-        match header.name() {
-            HeaderName::Via
-            | HeaderName::Route
-            | HeaderName::From
-            | HeaderName::To
-            | HeaderName::CallId
-            | HeaderName::MaxForwards => {
-                cancel.headers.push(header.clone());
-            }
-            _ => {}
-        }
-    }
-    let cseq = message::cseq(&request.headers).unwrap_or(0);
-    let is_tcp = request.headers.value(&HeaderName::Via).is_some_and(|via| via.starts_with(b"SIP/2.0/TCP"));
-    message::push(&mut cancel.headers, HeaderName::CSeq, format!("{cseq} CANCEL"));
-    message::end_request(&mut cancel, None);
-    let transport = if is_tcp { crate::flow::Transport::Tcp } else { crate::flow::Transport::Udp };
-    core.endpoint.open_client(now.mono, to, transport, cancel, None);
-}
-
-/// Section 13.2.2.4: each 2xx of a fork is acknowledged, and all but one are ended.
-fn end_fork(core: &mut Core, now: Now, mut fork: Dialog, cseq: u32) {
-    let way = fork.way(core);
-    let mut ack = fork.request(core, Method::Ack, &way, Some(cseq));
-    message::end_request(&mut ack, None);
-    core.endpoint.send(way.to, Message::Request(ack).to_bytes());
-    let mut bye = fork.request(core, Method::Bye, &way, None);
-    message::end_request(&mut bye, None);
-    core.endpoint.open_client(now.mono, way.to, way.transport, bye, None);
 }

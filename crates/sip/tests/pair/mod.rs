@@ -68,6 +68,8 @@ pub(crate) struct Pair {
     sessions: BTreeMap<Side, SessionId>,
     /// Whether lines are written: not in tests of thousands.
     pub(crate) quiet: bool,
+    /// Whether the client's messages come back to itself.
+    pub(crate) loops: bool,
     pub(crate) trace: String,
     pub(crate) events: Vec<(Side, String)>,
     framers: BTreeMap<Side, Framer>,
@@ -113,6 +115,7 @@ impl Pair {
             last: BTreeMap::new(),
             sessions: BTreeMap::new(),
             quiet: false,
+            loops: false,
             trace: String::new(),
             events: Vec::new(),
             framers: [(Side::Client, Framer::new()), (Side::Server, Framer::new())].into(),
@@ -259,7 +262,8 @@ impl Pair {
         for copy in copies {
             self.sent += 1;
             let at = self.now.mono + LATENCY;
-            self.wire.insert((at, self.sent), (from.other(), copy));
+            let to = if self.loops { from } else { from.other() };
+            self.wire.insert((at, self.sent), (to, copy));
         }
     }
 

@@ -343,6 +343,20 @@ async fn calls_that_are_not_recorded_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_recorder_that_is_not_there_is_told_at_once_by_tcp() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut plan = plan(true);
+    (plan.target.remote, plan.target.transport) = (nobody, Transport::Tcp);
+    let (_interrupts, receiver) = mpsc::channel(1);
+    let mut out = Vec::new();
+    let started = std::time::Instant::now();
+    let summary = make_calls(plan, receiver, &mut out, Format::Text).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    let text = String::from_utf8(out).unwrap();
+    assert!(summary.failed == 1 && text.contains("the peer cannot be reached"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_hangs_up_and_makes_no_more_calls() {
     let plan = CallPlan { duration: Some(Duration::from_secs(60)), calls: 1_000, rate: 20.0, ..plan(false) };
     let outcome = call(Transport::Udp, Behavior::Records, plan, Some(300)).await;

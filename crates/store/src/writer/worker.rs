@@ -1,0 +1,460 @@
+//! The worker: one step at a time, safe to repeat after a crash.
+//!
+//! While the journal is empty, changes go from the queue to the catalog. Once something is in the journal,
+//! everything goes through it until it has been replayed. A batch whose write takes long is put into the journal
+//! as well: it may be written twice, which does no harm, but never not at all.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Change, EventId, WallTime};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::queue::Shared;
+use super::{Report, WriterConfig};
+use crate::catalog::Catalog;
+use crate::db::{Aside, Identity, set_aside};
+use crate::error::{CatalogError, OpenError};
+use crate::journal::{AppendError, Journal};
+
+/// Changes of a transaction at most: 10 ms of SQLite's time, and what a crash makes it do again.
+const BATCH: usize = 512;
+/// How long a first change waits for others: a full sync then serves them all, and 20 syncs a second are cheap.
+const GATHER: Duration = Duration::from_millis(50);
+/// A write that takes longer is journaled beside: until it ends, a kill would lose what is in memory.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often a catalog that is away is tried again, and one that is idle is looked after.
+const RETRY: Duration = Duration::from_secs(1);
+/// Changes in memory beyond which they go to the journal: some 6 MB.
+const SPILL: usize = 2_048;
+/// How often old events are removed. Each time at most [`LIST_MAX`](crate::LIST_MAX), 20,000 an hour.
+const TRIM: Duration = Duration::from_secs(180);
+
+const MORE_THAN_FITS: &str = "more was told than memory holds before it could be written";
+
+/// Writes what handles tell. Made by [`CatalogWriter::start`](super::CatalogWriter::start).
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    config: WriterConfig,
+    catalog: Option<Catalog>,
+    /// What was open last, to tell its leftovers from the files of a new catalog.
+    last: Identity,
+    /// The catalog failed: it is closed and opened again, as what it is open on may have changed for good.
+    failing: bool,
+    /// The catalog said that it is damaged: it is set aside before the next opening.
+    damaged: Option<String>,
+    /// A catalog was lost; to be reported when there is a new one.
+    rebuilding: Option<(String, Vec<PathBuf>)>,
+    journal: Option<Journal>,
+    /// The journal takes nothing: changes stay in memory as long as there is room.
+    journal_failing: Option<String>,
+    replay_at: u64,
+    replayed: u64,
+    trimmed: Option<Instant>,
+}
+
+impl Worker {
+    pub(super) fn new(config: WriterConfig, shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            config,
+            catalog: None,
+            last: Identity::default(),
+            failing: false,
+            damaged: None,
+            rebuilding: None,
+            journal: None,
+            journal_failing: None,
+            replay_at: 0,
+            replayed: 0,
+            trimmed: None,
+        }
+    }
+
+    /// Works until [`Handle::stop`](super::Handle::stop). Blocks: it wants a thread of its own.
+    /// Fails only when the thread cannot have a runtime.
+    pub fn run(mut self, mut report: impl FnMut(Report)) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            if let Some(why) = self.shared.reindex_was_wanted() {
+                self.shared.want_reindex(&why);
+                let why = format!("{why} (before the restart)");
+                report(Report::Rebuilt { why, set_aside: Vec::new() });
+            }
+            while !self.shared.stopping() {
+                self.step(&mut report).await;
+            }
+            self.finish(&mut report).await;
+        });
+        Ok(())
+    }
+
+    async fn step(&mut self, report: &mut impl FnMut(Report)) {
+        self.report_overflow(report);
+        let open = self.ensure_open(report).await;
+        if open && !self.journal_waits() {
+            let batch = self.gather().await;
+            if batch.is_empty() {
+                self.trim().await;
+            } else {
+                self.write(batch, report).await;
+            }
+        } else {
+            self.spill();
+            if open && self.replay(report).await {
+                return;
+            }
+        }
+        if self.failing {
+            // What comes meanwhile goes to the journal in time, unless that fails too.
+            let enough = if self.journal_failing.is_some() { usize::MAX } else { SPILL };
+            let _ = timeout(RETRY, self.until_many(enough)).await;
+        }
+    }
+
+    /// At the end: what is left goes to the catalog, or to the journal.
+    async fn finish(&mut self, report: &mut impl FnMut(Report)) {
+        while self.catalog.is_some() && !self.failing && !self.journal_waits() {
+            let batch = self.shared.take(BATCH);
+            if batch.is_empty() {
+                break;
+            }
+            self.write(batch, report).await;
+        }
+        self.spill();
+        self.shared.drop_rest();
+        self.report_overflow(report);
+        if let Some(catalog) = self.catalog.take() {
+            catalog.close().await;
+        }
+    }
+
+    /// The next batch: waits a second for a first change, and a moment for others.
+    async fn gather(&self) -> Vec<Change> {
+        if self.shared.queued() == 0 {
+            let _ = timeout(RETRY, self.until_many(1)).await;
+        }
+        if self.shared.queued() > 0 && !self.shared.stopping() {
+            let _ = timeout(GATHER, self.until_many(BATCH)).await;
+        }
+        self.shared.take(BATCH)
+    }
+
+    async fn until_many(&self, n: usize) {
+        while self.shared.queued() < n && !self.shared.stopping() {
+            self.shared.wake.notified().await;
+        }
+    }
+
+    /// Until there is more in memory than should be; a stop does not hurry it.
+    async fn until_spilling(&self) {
+        while self.shared.queued() < SPILL {
+            self.shared.wake.notified().await;
+        }
+    }
+
+    /// Does something with the catalog that may take long, while what is told meanwhile goes to the journal.
+    async fn while_spilling<T>(&mut self, doing: impl Future<Output = T>) -> T {
+        let mut doing = Box::pin(doing);
+        loop {
+            tokio::select! {
+                result = &mut doing => return result,
+                () = sleep(PATIENCE) => {}
+                () = self.until_spilling(), if self.journal_failing.is_none() => {}
+            }
+            self.spill();
+        }
+    }
+
+    /// Writes a batch to the catalog, or to the journal when that fails.
+    async fn write(&mut self, batch: Vec<Change>, report: &mut impl FnMut(Report)) {
+        let Some(catalog) = self.catalog.take() else {
+            self.shared.put_back(batch);
+            return;
+        };
+        let mut journaled = false;
+        let result = {
+            let mut writing = Box::pin(apply(&catalog, &batch));
+            loop {
+                tokio::select! {
+                    result = &mut writing => break result,
+                    () = sleep(PATIENCE) => {}
+                    () = self.until_spilling(), if self.journal_failing.is_none() => {}
+                }
+                journaled = journaled || self.append(&batch);
+                self.spill();
+            }
+        };
+        self.catalog = Some(catalog);
+        match result {
+            Ok(refused) => {
+                self.wrote(batch.len() - refused.len());
+                self.shared.settled(batch.len());
+                self.refused(refused, report);
+            }
+            Err(error) => {
+                self.failed(&error, report);
+                if journaled {
+                    self.shared.settled(batch.len());
+                } else {
+                    self.shared.put_back(batch);
+                    self.spill();
+                }
+            }
+        }
+    }
+
+    /// Replays a piece of the journal. True when there may be more to do at once.
+    async fn replay(&mut self, report: &mut impl FnMut(Report)) -> bool {
+        let Some(journal) = self.journal.as_mut() else { return false };
+        let page = match journal.read(self.replay_at, BATCH) {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, path = %journal.path().display(), "the journal cannot be read");
+                return false;
+            }
+        };
+        let Some(catalog) = self.catalog.take() else { return false };
+        let result = self.while_spilling(apply(&catalog, &page.changes)).await;
+        self.catalog = Some(catalog);
+        let refused = match result {
+            Ok(refused) => refused,
+            Err(error) => {
+                self.failed(&error, report);
+                return false;
+            }
+        };
+        let applied = page.changes.len() - refused.len();
+        self.replay_at = page.next;
+        self.replayed += applied as u64;
+        let Some(journal) = self.journal.as_mut() else { return false };
+        if page.next >= journal.bytes() {
+            if let Err(error) = journal.clear() {
+                // It is replayed once more after a restart, which changes nothing.
+                tracing::error!(%error, path = %journal.path().display(), "the journal cannot be emptied");
+                self.replay_at = journal.bytes();
+                return false;
+            }
+            self.replay_at = 0;
+        }
+        self.wrote(applied);
+        self.refused(refused, report);
+        if page.damaged > 0 {
+            self.shared.count(|s| s.damaged_lines += page.damaged);
+            self.shared.want_reindex("lines of the journal were damaged");
+            report(Report::DamagedJournal { lines: page.damaged });
+        }
+        self.note_journal();
+        true
+    }
+
+    fn wrote(&mut self, changes: usize) {
+        self.shared.count(|s| s.written += changes as u64);
+    }
+
+    fn refused(&self, refused: Vec<(EventId, String)>, report: &mut impl FnMut(Report)) {
+        for (event, why) in refused {
+            tracing::error!(%event, why, "the catalog refused a change");
+            self.shared.count(|s| s.refused += 1);
+            report(Report::Refused { event, why });
+        }
+    }
+
+    fn failed(&mut self, error: &CatalogError, report: &mut impl FnMut(Report)) {
+        self.failing = true;
+        if let CatalogError::Damaged(_) | CatalogError::Open(OpenError::Damaged { .. }) = error {
+            self.damaged = Some(error.to_string());
+        }
+        self.note_away(&error.to_string(), report);
+    }
+
+    fn note_away(&self, why: &str, report: &mut impl FnMut(Report)) {
+        if self.shared.away(why) {
+            tracing::warn!(why, "the catalog is away; changes go to the journal");
+            report(Report::Away { why: why.to_owned() });
+        }
+    }
+
+    /// Whether the catalog is open and the one at the path; opens it when not.
+    async fn ensure_open(&mut self, report: &mut impl FnMut(Report)) -> bool {
+        if let Some(catalog) = self.catalog.take() {
+            if !self.failing && catalog.is_current().await {
+                self.catalog = Some(catalog);
+                self.note_back(report);
+                return true;
+            }
+            self.last = catalog.identity().await;
+            self.while_spilling(catalog.close()).await;
+        }
+        self.make_way();
+        let path = self.config.path.clone();
+        match self.while_spilling(Catalog::open(&path)).await {
+            Ok(catalog) => {
+                self.last = catalog.identity().await;
+                self.catalog = Some(catalog);
+                self.failing = false;
+                self.replay_at = 0;
+                if let Some((why, set_aside)) = self.rebuilding.take() {
+                    tracing::warn!(why, "the catalog is a new one: the repository is to be reindexed");
+                    report(Report::Rebuilt { why, set_aside });
+                }
+                true
+            }
+            Err(error) => {
+                self.failed(&CatalogError::Open(error), report);
+                false
+            }
+        }
+    }
+
+    /// Before the catalog is opened: moves away what must not be opened, and notes that a reindex is wanted when
+    /// there will be a new one. A kill between the two must not make an empty catalog look complete.
+    fn make_way(&mut self) {
+        let path = self.config.path.clone();
+        let was_open = self.last.main.is_some();
+        let (why, moved) = if was_open && Identity::of(&path).main != self.last.main {
+            let moved = self.aside(Aside::Leftovers(self.last));
+            self.last = Identity::default();
+            self.damaged = None;
+            (
+                if path.exists() { "it was replaced by another file" } else { "it was deleted" }.to_owned(),
+                moved,
+            )
+        } else if let Some(damage) = self.damaged.take() {
+            (damage, self.aside(Aside::All))
+        } else if self.rebuilding.is_none() && std::fs::metadata(&path).map_or(true, |m| m.len() == 0) {
+            ("there was none".to_owned(), Vec::new())
+        } else {
+            return;
+        };
+        self.shared.want_reindex(&why);
+        let (_, set_aside) = self.rebuilding.get_or_insert((why, Vec::new()));
+        set_aside.extend(moved);
+    }
+
+    fn aside(&self, what: Aside) -> Vec<PathBuf> {
+        set_aside(&self.config.path, what).unwrap_or_else(|error| {
+            tracing::error!(%error, "a damaged catalog cannot be set aside");
+            Vec::new()
+        })
+    }
+
+    /// The catalog is open; it is back when the journal is replayed too.
+    fn note_back(&mut self, report: &mut impl FnMut(Report)) {
+        if !self.journal_waits() && self.shared.back() {
+            report(Report::Back { replayed: std::mem::take(&mut self.replayed) });
+        }
+    }
+
+    /// Whether something is in the journal. Opens it at first use.
+    fn journal_waits(&mut self) -> bool {
+        if self.journal.is_none() {
+            match Journal::open(&self.config.journal, self.config.journal_bytes_max) {
+                Ok(journal) => {
+                    self.journal = Some(journal);
+                    self.replay_at = 0;
+                }
+                Err(error) => {
+                    tracing::error!(%error, path = %self.config.journal.display(), "the journal cannot be opened");
+                }
+            }
+            self.note_journal();
+        }
+        self.journal.as_ref().is_some_and(|j| !j.is_empty())
+    }
+
+    fn note_journal(&self) {
+        let bytes = self.journal.as_ref().map_or(0, Journal::bytes);
+        self.shared.count(|s| s.journal_bytes = bytes);
+    }
+
+    /// Moves the queue to the journal. What that does not take stays in the queue, until there is no room.
+    fn spill(&mut self) {
+        loop {
+            let changes = self.shared.take(BATCH);
+            if changes.is_empty() {
+                break;
+            }
+            if !self.append(&changes) {
+                self.shared.put_back(changes);
+                break;
+            }
+            self.shared.settled(changes.len());
+        }
+        self.note_journal();
+    }
+
+    /// Appends to the journal. False when it takes nothing.
+    fn append(&mut self, changes: &[Change]) -> bool {
+        self.journal_waits();
+        let result = match self.journal.as_mut() {
+            Some(journal) => journal.append(changes),
+            None => Err(AppendError::File(io::Error::other("it cannot be opened"))),
+        };
+        let Err(error) = result else {
+            self.journal_failing = None;
+            return true;
+        };
+        if matches!(error, AppendError::File(_)) {
+            // Another descriptor may fare better.
+            self.journal = None;
+        }
+        let why = error.to_string();
+        if self.journal_failing.is_none() {
+            tracing::error!(why, "changes stay in memory: neither catalog nor journal takes them");
+        }
+        self.journal_failing = Some(why);
+        false
+    }
+
+    fn report_overflow(&self, report: &mut impl FnMut(Report)) {
+        let changes = self.shared.take_overflow();
+        if changes > 0 {
+            let why = self.journal_failing.clone().unwrap_or_else(|| MORE_THAN_FITS.to_owned());
+            tracing::error!(changes, why, "changes are lost to the catalog until a reindex");
+            self.shared.want_reindex(&why);
+            report(Report::Lost { changes, why });
+        }
+    }
+
+    /// Removes events that are too old, when there is nothing else to do.
+    async fn trim(&mut self) {
+        if self.trimmed.is_some_and(|at| at.elapsed() < TRIM) {
+            return;
+        }
+        self.trimmed = Some(Instant::now());
+        let Some(catalog) = &self.catalog else { return };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let now = WallTime::from_millis(i64::try_from(now.as_millis()).unwrap_or(0));
+        let before =
+            model::IdGenerator::new(model::NodeNumber::SINGLE, 0).event(now - self.config.events_kept);
+        if let Err(error) = catalog.trim_events(before).await {
+            tracing::debug!(%error, "old events stay for now");
+        }
+    }
+}
+
+/// Applies a batch; when it is refused, each change alone, so that one bad change costs no other. What was
+/// committed to a file that was deleted or replaced meanwhile does not count.
+async fn apply(catalog: &Catalog, batch: &[Change]) -> Result<Vec<(EventId, String)>, CatalogError> {
+    let mut refused = Vec::new();
+    match catalog.apply(batch).await {
+        Ok(()) => {}
+        Err(CatalogError::Refused(_) | CatalogError::Unreadable(_)) => {
+            for change in batch {
+                match catalog.apply(std::slice::from_ref(change)).await {
+                    Ok(()) => {}
+                    Err(e @ (CatalogError::Refused(_) | CatalogError::Unreadable(_))) => {
+                        refused.push((change.id, e.to_string()));
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        Err(e) => return Err(e),
+    }
+    if catalog.is_current().await { Ok(refused) } else { Err(CatalogError::Replaced) }
+}

@@ -1,0 +1,289 @@
+//! The catalog over real files: what is told is found again, whatever the order, and only by its tenant.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod fixture;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use fixture::{at, call, call_copy, call_id, change, change_of, extra, segment, story};
+use model::{Alarm, AlarmKind, Change, ChangeKind, EndReason, EventId, RecordingState as S, TenantId};
+use proptest::prelude::{Just, Strategy, any, prop_assert_eq, proptest};
+use proptest::test_runner::Config;
+use sqlx::{Connection, Row, SqliteConnection};
+use store::{CallQuery, Catalog};
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// All rows of the index as text, for comparing.
+async fn dump(path: &Path) -> Vec<String> {
+    let mut db = SqliteConnection::connect(&format!("sqlite://{}?mode=ro", path.display())).await.unwrap();
+    let mut all = Vec::new();
+    for table in ["tenants", "calls", "segments", "streams", "copies", "parties", "metadata", "events"] {
+        let columns: Vec<String> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT name FROM pragma_table_info('{table}')")))
+                .fetch_all(&mut db)
+                .await
+                .unwrap();
+        let quoted: Vec<String> = columns.iter().map(|c| format!("quote({c})")).collect();
+        let sql = format!("SELECT {} FROM {table}", quoted.join(" || ' ' || "));
+        let mut rows: Vec<String> = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .fetch_all(&mut db)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| format!("{table} {}", row.get::<String, _>(0)))
+            .collect();
+        rows.sort();
+        all.extend(rows);
+    }
+    all
+}
+
+fn rows_after(changes: &[Change], batch: usize) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("catalog.db");
+    block_on(async {
+        let catalog = Catalog::open(&path).await.unwrap();
+        for changes in changes.chunks(batch) {
+            catalog.apply(changes).await.unwrap();
+        }
+        let rows = dump(&path).await;
+        catalog.close().await;
+        rows
+    })
+}
+
+async fn filled(directory: &tempfile::TempDir, changes: &[Change]) -> Catalog {
+    let catalog = Catalog::open(&directory.path().join("catalog.db")).await.unwrap();
+    catalog.apply(changes).await.unwrap();
+    catalog
+}
+
+/// A shuffled story in which some changes come again.
+fn disorder() -> impl Strategy<Value = Vec<Change>> {
+    let mut all = story(1);
+    all.extend(story(2));
+    proptest::collection::vec(any::<proptest::sample::Index>(), 0..12)
+        .prop_map(move |again| {
+            let mut changes = all.clone();
+            changes.extend(again.iter().map(|i| i.get(&all).clone()));
+            changes
+        })
+        .prop_flat_map(|changes| Just(changes).prop_shuffle())
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 24, ..Config::default() })]
+    #[test]
+    fn any_order_and_repetition_ends_in_the_same_rows(changes in disorder(), batch in 1_usize..30) {
+        let mut in_order = story(1);
+        in_order.extend(story(2));
+        prop_assert_eq!(rows_after(&changes, batch), rows_after(&in_order, 100));
+    }
+}
+
+#[test]
+fn a_call_is_shown_with_all_that_was_told() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let catalog = filled(&directory, &story(1)).await;
+        let list = catalog.calls(&CallQuery::default()).await.unwrap();
+        assert_eq!(list.len(), 1);
+        assert_eq!(
+            (list[0].state, list[0].live, list[0].total, list[0].segments),
+            (S::Complete, false, 2, 2)
+        );
+        assert_eq!(list[0].parties[0].name.as_deref(), Some("Ann"));
+        let detail = catalog.call(&TenantId::default(), call_id(1)).await.unwrap().unwrap();
+        assert_eq!(detail.summary, list[0]);
+        assert_eq!(detail.extra["ticket"], "T-2");
+        let numbers: Vec<u16> = detail.segments.iter().map(|s| s.record.number).collect();
+        assert_eq!(numbers, [1, 2]);
+        assert_eq!((detail.segments[0].state, detail.segments[0].copies.len()), (S::Partial, 2));
+        assert_eq!(detail.segments[1].record.streams[0].accounting.lost, 3);
+        assert_eq!(detail.copies.len(), 1);
+        assert_eq!(detail.events.len(), 11);
+        assert!(detail.events[0].id > detail.events[1].id, "newest first");
+    });
+}
+
+#[test]
+fn the_state_in_lists_follows_the_copies() {
+    let check = |name: &str, kinds: Vec<ChangeKind>, expected: (S, bool, u16)| {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(async {
+            let changes: Vec<Change> =
+                kinds.into_iter().enumerate().map(|(i, k)| change(i as u64 + 1, k)).collect();
+            let catalog = filled(&directory, &changes).await;
+            let list = catalog.calls(&CallQuery::default()).await.unwrap();
+            assert_eq!((list[0].state, list[0].live, list[0].total), expected, "{name}");
+        });
+    };
+    let hold = || Some(EndReason::Hold);
+    check("live", vec![call(1, None, 1), segment(1, 1, S::Incomplete, None)], (S::Incomplete, true, 1));
+    check("segment only", vec![segment(1, 1, S::Incomplete, None)], (S::Incomplete, true, 1));
+    check("held", vec![call(1, None, 1), segment(1, 1, S::Partial, hold())], (S::Partial, false, 2));
+    check(
+        "a hold that was never resumed: the end corrects the total",
+        vec![segment(1, 1, S::Partial, hold()), call(1, Some(90), 1)],
+        (S::Partial, false, 1),
+    );
+    check(
+        "gathered, then continued",
+        vec![
+            call(1, None, 1),
+            segment(1, 1, S::Partial, hold()),
+            call_copy(1, S::Complete),
+            call_copy(1, S::Partial),
+            segment(1, 2, S::Incomplete, None),
+        ],
+        (S::Incomplete, true, 2),
+    );
+    check("told of, nothing recorded", vec![call(1, None, 0)], (S::Delete, false, 0));
+}
+
+#[test]
+fn lists_filter_and_page_by_key() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let mut changes: Vec<Change> = (0..25).map(|n| change(n + 1, call(n, Some(500), 1))).collect();
+        changes.push(change(90, segment(3, 1, S::Incomplete, None)));
+        changes.push(change(91, extra(4, "ticket", "Ünïque 50%")));
+        changes.push(change(92, call_copy(5, S::CompleteExternalError)));
+        let catalog = filled(&directory, &changes).await;
+        let check = async |name: &str, query: CallQuery, expected: &[u64]| {
+            let found: Vec<_> = catalog.calls(&query).await.unwrap().iter().map(|c| c.id).collect();
+            let expected: Vec<_> = expected.iter().map(|n| call_id(*n)).collect();
+            assert_eq!(found, expected, "{name}");
+        };
+        let all = CallQuery::default;
+        check("live", CallQuery { live: Some(true), ..all() }, &[3]).await;
+        check("state", CallQuery { state: Some(S::CompleteExternalError), ..all() }, &[5]).await;
+        check("from", CallQuery { from: Some(at(230)), ..all() }, &[24, 23]).await;
+        check("until", CallQuery { until: Some(at(10)), ..all() }, &[0]).await;
+        check("text, any case", CallQuery { text: Some("ÜNÏQUE".to_owned()), ..all() }, &[4]).await;
+        check("percent is plain", CallQuery { text: Some("0%".to_owned()), ..all() }, &[4]).await;
+        check("number prefix", CallQuery { number: Some("102".to_owned()), ..all() }, &[24, 23, 22, 21, 20])
+            .await;
+        check("no wildcard in numbers", CallQuery { number: Some("%".to_owned()), ..all() }, &[]).await;
+        check("quotes", CallQuery { text: Some("' OR 1=1 --".to_owned()), ..all() }, &[]).await;
+        let mut seen = Vec::new();
+        let mut after = None;
+        loop {
+            let page = catalog.calls(&CallQuery { after, limit: Some(10), ..all() }).await.unwrap();
+            seen.extend(page.iter().map(|c| c.id));
+            match page.last() {
+                Some(last) => after = Some(last.cursor()),
+                None => break,
+            }
+        }
+        assert_eq!(seen, (0..25).rev().map(call_id).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_tenant_sees_and_changes_only_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let catalog = filled(&directory, &story(1)).await;
+        let other: TenantId = "other".parse().unwrap();
+        assert!(catalog.call(&other, call_id(1)).await.unwrap().is_none());
+        let query = CallQuery { tenant: other.clone(), ..CallQuery::default() };
+        assert!(catalog.calls(&query).await.unwrap().is_empty());
+        let before = catalog.call(&TenantId::default(), call_id(1)).await.unwrap();
+        catalog.apply(&[change_of("other", 5_000, extra(1, "stolen", "yes"))]).await.unwrap();
+        assert_eq!(catalog.call(&TenantId::default(), call_id(1)).await.unwrap(), before);
+    });
+}
+
+#[test]
+fn events_are_told_in_order_and_trimmed() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let catalog = filled(&directory, &story(1)).await;
+        let alarm = Alarm { kind: AlarmKind::NoMedia, call: None, segment: None, text: "no RTP".to_owned() };
+        catalog.apply(&[change(9_000, ChangeKind::Alarm(alarm))]).await.unwrap();
+        let first = catalog.events(EventId::from_u64(0), 3).await.unwrap();
+        assert_eq!(first.iter().map(|e| e.kind.as_str()).collect::<Vec<_>>(), ["call", "segment", "segment"]);
+        let rest = catalog.events(first[2].id, 1_000).await.unwrap();
+        assert_eq!(rest.len(), 9);
+        assert!(rest[8].body.contains("no-media"), "{}", rest[8].body);
+        assert_eq!(catalog.trim_events(rest[8].id).await.unwrap(), 11);
+        assert_eq!(catalog.events(EventId::from_u64(0), 10).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn the_highest_id_is_known_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let catalog = Catalog::open(&directory.path().join("catalog.db")).await.unwrap();
+        assert_eq!(catalog.highest_id().await.unwrap(), 0);
+        catalog.apply(&story(1)).await.unwrap();
+        catalog.close().await;
+        let catalog = Catalog::open(&directory.path().join("catalog.db")).await.unwrap();
+        assert_eq!(catalog.highest_id().await.unwrap(), fixture::segment_id(1, 2).as_u64() + 1);
+    });
+}
+
+#[test]
+fn a_reindex_forgets_what_has_no_file_and_keeps_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let catalog = filled(&directory, &story(1)).await;
+        catalog.apply(&story(2)).await.unwrap();
+        // Found again: the first segment of call 1 only.
+        let begin = EventId::from_u64(50_000);
+        let found = segment(1, 1, S::Partial, Some(EndReason::Hold));
+        catalog.apply(&[change(50_001, found)]).await.unwrap();
+        assert!(catalog.forget_untold_since(begin).await.unwrap() > 0);
+        let list = catalog.calls(&CallQuery::default()).await.unwrap();
+        assert_eq!(list.len(), 1);
+        assert_eq!((list[0].id, list[0].segments, list[0].state), (call_id(1), 1, S::Partial));
+        catalog.clear_for_reindex().await.unwrap();
+        assert!(catalog.calls(&CallQuery::default()).await.unwrap().is_empty());
+        // The journal may replay what the events already tell of.
+        catalog.apply(&story(2)).await.unwrap();
+        assert_eq!(catalog.calls(&CallQuery::default()).await.unwrap()[0].state, S::Complete);
+    });
+}
+
+#[test]
+fn nobody_else_may_read_the_files() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let _catalog = filled(&directory, &story(1)).await;
+        for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+            let mode = std::fs::metadata(directory.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    });
+}
+
+#[test]
+fn large_lists_use_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("catalog.db");
+    block_on(async {
+        let _catalog = filled(&directory, &story(1)).await;
+        let mut db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        for (filter, index) in [
+            ("", "calls_by_start"),
+            (" AND live = 1", "calls_live"),
+            (" AND state = 6", "calls_by_state"),
+            (" AND (started, id) < (5, 6)", "calls_by_start"),
+        ] {
+            let sql = format!(
+                "EXPLAIN QUERY PLAN SELECT id FROM calls WHERE tenant = 'default'{filter} \
+                 ORDER BY started DESC, id DESC LIMIT 100"
+            );
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut db).await.unwrap();
+            let plan: String = rows.iter().map(|r| r.get::<String, _>("detail") + "; ").collect();
+            assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{filter}: {plan}");
+        }
+    });
+}

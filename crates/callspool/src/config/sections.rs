@@ -108,14 +108,14 @@ sections! {
         /// Free space on the repository's disk below which new calls are refused.
         min_free_space: Size = "1GiB", "size";
         /// Calls recorded at once; beyond it new ones are refused with 503.
-        max_calls: usize = "4000", "calls";
+        max_calls: usize = "3000", "calls";
     }
 
     /// The index of the recordings. It can be rebuilt from the repository at any time: `callspool reindex`.
     catalog: CatalogConfig {
         /// SQLite file; empty: `catalog.db` in the data directory.
         path: PathBuf = "", "path";
-        /// File that takes changes while the catalogue cannot; empty: `catalog.journal` in the data directory.
+        /// File that takes changes while the catalog cannot; empty: `catalog.journal` in the data directory.
         journal: PathBuf = "", "path";
         /// Longest journal; beyond it changes are left to `callspool reindex`, counted and alarmed.
         journal_max: Size = "1GiB", "size";

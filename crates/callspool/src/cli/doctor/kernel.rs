@@ -1,0 +1,178 @@
+//! What the kernel gives: receive buffers, time stamps on packets, many packets a call, addresses and ports.
+
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, setsockopt, sockopt,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Check;
+use crate::config::{Config, Role, Size};
+
+pub(super) fn checks(config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if config.node.roles.contains(&Role::Recorder) {
+        checks.push(receive_buffer(config.sip.recv_buffer));
+        checks.push(time_stamps());
+        checks.push(media_ports(config));
+        checks.extend(
+            config
+                .sip
+                .udp
+                .iter()
+                .map(|a| port("SIP over UDP", *a, Type::DGRAM, "another address in sip.udp")),
+        );
+        checks.extend(
+            config
+                .sip
+                .tcp
+                .iter()
+                .map(|a| port("SIP over TCP", *a, Type::STREAM, "another address in sip.tcp")),
+        );
+    }
+    if config.node.roles.contains(&Role::Api) {
+        checks.push(port("the page", config.api.listen, Type::STREAM, "another address in api.listen"));
+    }
+    checks
+}
+
+/// What a SIP socket gets of what it asks for.
+fn receive_buffer(wanted: Size) -> Check {
+    let what = "SIP receive buffer";
+    match granted(wanted.octets()) {
+        Ok(got) if got >= wanted.octets() => Check::good(what, format!("{wanted}")),
+        Ok(got) => Check::warning(
+            what,
+            format!(
+                "{} of {wanted}: bursts of calls lose datagrams, which are sent again later",
+                Size(got as u64)
+            ),
+            format!("sysctl -w net.core.rmem_max={}, or lower sip.recv_buffer", wanted.0),
+        ),
+        Err(e) => Check::failure(what, e.to_string(), "let this process open UDP sockets"),
+    }
+}
+
+fn granted(wanted: usize) -> io::Result<usize> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_recv_buffer_size(wanted)?;
+    // The kernel doubles it for its own needs, and says so.
+    Ok(socket.recv_buffer_size()? / 2)
+}
+
+/// Sends a packet to ourselves and reads it as a media thread does.
+fn time_stamps() -> Check {
+    let what = "recvmmsg with kernel time stamps";
+    match stamped_packet() {
+        Ok(true) => Check::good(what, "works"),
+        Ok(false) => Check::warning(
+            what,
+            "packets carry no time stamp",
+            "use a kernel with SO_TIMESTAMPNS; without it arrival times are as coarse as media.tick",
+        ),
+        Err(e) => Check::failure(
+            what,
+            e.to_string(),
+            "use a Linux kernel (3.0 or newer), and allow the call where it is filtered",
+        ),
+    }
+}
+
+fn stamped_packet() -> io::Result<bool> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    socket.send_to(b"doctor", socket.local_addr()?)?;
+    let mut octets = [0; 64];
+    let mut buffers = [[IoSliceMut::new(&mut octets)]];
+    let space = nix::cmsg_space!(nix::sys::time::TimeSpec);
+    let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(1, Some(space));
+    let received = recvmmsg(socket.as_raw_fd(), &mut headers, buffers.iter_mut(), MsgFlags::empty(), None)?;
+    let is_stamp = |c: ControlMessageOwned| matches!(c, ControlMessageOwned::ScmTimestampns(_));
+    Ok(received.into_iter().any(|message| message.cmsgs().is_ok_and(|mut all| all.any(is_stamp))))
+}
+
+/// Whether the range is large enough, and can be bound.
+fn media_ports(config: &Config) -> Check {
+    let (what, media) = ("media ports", &config.media);
+    let streams = usize::from(media.port_max.saturating_sub(media.port_min) / 2) + 1;
+    let needed = config.recording.max_calls.saturating_mul(2);
+    let range = format!("{} to {}: {streams} streams", media.port_min, media.port_max);
+    let ip = media.listen_v4.map(Into::into).or(media.listen_v6.map(Into::into));
+    if let Some(ip) = ip
+        && let Err(e) = UdpSocket::bind(SocketAddr::new(ip, 0))
+    {
+        return Check::failure(
+            what,
+            format!("{ip}: {e}"),
+            "name an address of this machine in media.listen_v4 or listen_v6",
+        );
+    }
+    if streams < needed {
+        let found = format!("{range}, {needed} needed for {} calls of two", config.recording.max_calls);
+        return Check::warning(what, found, "widen media.port_min to port_max, or lower recording.max_calls");
+    }
+    Check::good(what, range)
+}
+
+/// Whether an address can be bound now.
+fn port(name: &str, address: SocketAddr, kind: Type, other: &str) -> Check {
+    let what = format!("{name} {address}");
+    match bind(address, kind) {
+        Ok(()) => Check::good(what, "free"),
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse => Check::warning(
+            what,
+            "in use: by callspool itself if it runs",
+            format!("else stop what uses it, or choose {other}"),
+        ),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Check::failure(
+            what,
+            "no permission",
+            format!("choose {other} with a port from 1024 on, or grant CAP_NET_BIND_SERVICE"),
+        ),
+        Err(e) => Check::failure(what, e.to_string(), format!("choose {other}, one that this machine has")),
+    }
+}
+
+fn bind(address: SocketAddr, kind: Type) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if kind == Type::STREAM {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&address.into())?;
+    if kind == Type::STREAM { socket.listen(1) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn a_port_is_free_or_not() {
+        let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let check = |a: SocketAddr| port("x", a, Type::DGRAM, "another").verdict;
+        assert_eq!(check(taken.local_addr().unwrap()), Verdict::Warning);
+        assert_eq!(check("127.0.0.1:0".parse().unwrap()), Verdict::Good);
+        assert_eq!(check("192.0.2.1:5060".parse().unwrap()), Verdict::Failure);
+    }
+
+    #[test]
+    fn this_kernel_stamps_packets() {
+        assert_eq!(time_stamps().verdict, Verdict::Good);
+    }
+
+    #[test]
+    fn a_buffer_that_no_kernel_grants_is_told_of() {
+        assert_eq!(receive_buffer(Size(4 << 10)).verdict, Verdict::Good);
+        let check = receive_buffer(Size(1 << 30));
+        assert!(check.verdict == Verdict::Warning && check.todo.contains("rmem_max=1073741824"), "{check:?}");
+    }
+}

@@ -1,0 +1,123 @@
+//! `callspool ls`: calls from the catalog, newest first.
+
+use std::io::{self, Write};
+
+use model::{PartyRole, WallTime};
+use serde_json::json;
+use store::{CallQuery, CallSummary, Catalog, CatalogError, LIST_MAX};
+
+use super::args::LsArgs;
+use super::table::{self, Column};
+use super::{CliError, Outcome, block_on, text};
+use crate::config::Config;
+
+const COLUMNS: [Column; 8] = [
+    Column { title: "id", cut: false },
+    Column { title: "start (UTC)", cut: false },
+    Column { title: "length", cut: false },
+    Column { title: "caller", cut: true },
+    Column { title: "called", cut: true },
+    Column { title: "seg", cut: false },
+    Column { title: "state", cut: true },
+    Column { title: "live", cut: false },
+];
+
+/// Lists them.
+pub(super) fn run(config: &Config, args: &LsArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let path = &config.catalog.path;
+    let what = || format!("cannot read the catalog {}", path.display());
+    if !path.exists() {
+        let todo = "start `callspool serve`, or make it from the recordings with `callspool reindex`";
+        return Err(CliError::failed(what(), "there is none yet", todo));
+    }
+    let now = crate::clock::now().wall;
+    let calls = block_on(list(&Catalog::reader(path), config, args, now))?;
+    let calls = calls.map_err(|e| CliError::failed(what(), &e, cure(&e)))?;
+    let printed = if args.json { as_json(out, &calls) } else { as_table(out, &calls, now) };
+    printed.map(|()| Outcome::Ok).map_err(CliError::output)
+}
+
+/// Asks page after page until there are as many as wanted.
+async fn list(
+    catalog: &Catalog,
+    config: &Config,
+    args: &LsArgs,
+    now: WallTime,
+) -> Result<Vec<CallSummary>, CatalogError> {
+    let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let mut query = CallQuery {
+        tenant: config.recording.tenant.clone(),
+        from: args.since.map(|s| s.at(now)),
+        state: args.state,
+        live: args.live.then_some(true),
+        text: args.text.clone(),
+        ..CallQuery::default()
+    };
+    let mut calls = Vec::new();
+    while calls.len() < wanted {
+        let page = (wanted - calls.len()).min(LIST_MAX);
+        query.limit = Some(page);
+        let found = catalog.calls(&query).await?;
+        let is_last = found.len() < page;
+        query.after = found.last().map(CallSummary::cursor);
+        calls.extend(found);
+        if is_last {
+            break;
+        }
+    }
+    Ok(calls)
+}
+
+fn cure(error: &CatalogError) -> &'static str {
+    match error {
+        CatalogError::Damaged(_) => "stop callspool and make it anew with `callspool reindex`",
+        _ => "check that this user may read it, and try again",
+    }
+}
+
+fn as_table(out: &mut dyn Write, calls: &[CallSummary], now: WallTime) -> io::Result<()> {
+    let row = |call: &CallSummary| {
+        let until = call.ended.unwrap_or(if call.live { now } else { call.started });
+        let length = if call.ended.is_some() || call.live {
+            text::length(until.since(call.started))
+        } else {
+            String::new()
+        };
+        vec![
+            call.id.to_string(),
+            text::time(call.started),
+            length,
+            text::party_in_short(&call.parties, PartyRole::Caller),
+            text::party_in_short(&call.parties, PartyRole::Called),
+            format!("{}/{}", call.segments, call.total),
+            call.state.name().to_owned(),
+            if call.live { "live".to_owned() } else { String::new() },
+        ]
+    };
+    let rows: Vec<Vec<String>> = calls.iter().map(row).collect();
+    table::print(out, &COLUMNS, &rows, table::terminal_width())
+}
+
+fn as_json(out: &mut dyn Write, calls: &[CallSummary]) -> io::Result<()> {
+    for call in calls {
+        let party = |role| {
+            call.parties.iter().find(|p| p.role == role).and_then(|p| p.number.as_ref().or(p.uri.as_ref()))
+        };
+        let object = json!({
+            "id": call.id,
+            "tenant": call.tenant,
+            "started": call.started,
+            "ended": call.ended,
+            "state": call.state,
+            "code": call.state.code(),
+            "live": call.live,
+            "segments": call.segments,
+            "total": call.total,
+            "direction": call.direction,
+            "caller": party(PartyRole::Caller),
+            "called": party(PartyRole::Called),
+        });
+        writeln!(out, "{object}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! The command line: reads it, loads the configuration, does what was asked, ends with an exit code.
+//!
+//! Each command is a file. Results go to standard output, everything else to standard error; an error is one
+//! line that says what, why, and what to do. Commands that read recordings read the files, which are the
+//! truth; only `ls` asks the catalog.
+
+pub(crate) mod args;
+mod doctor;
+mod error;
+mod export;
+mod ls;
+mod progress;
+mod reindex;
+mod show;
+mod states;
+mod table;
+mod text;
+pub(crate) mod values;
+mod verify;
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+pub(crate) use args::CallArgs;
+pub(crate) use error::{CliError, Outcome, file_error};
+
+use crate::config::{self, Loaded, Surroundings};
+use args::{CheckConfigArgs, Cli, Command};
+
+/// Everything from the command line to the exit code.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error),
+    };
+    match run(cli) {
+        Ok(Outcome::Ok) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Err(error) => {
+            if !error.is_silent() {
+                eprintln!("{error}");
+            }
+            error.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Outcome, CliError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let outcome = match cli.command {
+        Command::States(args) => states::run(&args, &mut out),
+        // The test caller has no configuration: everything is said on its command line.
+        Command::Call(args) => {
+            drop(out);
+            return crate::caller::run(*args);
+        }
+        Command::Serve => {
+            drop(out);
+            let config = load(&cli.config)?.config;
+            crate::logging::start(&config.log)?;
+            return Err(CliError::failed("cannot serve", "this build has no server", "use a newer one"));
+        }
+        Command::CheckConfig(args) => check_config(&load(&cli.config)?, &args, &mut out),
+        Command::Doctor(args) => doctor::run(&load(&cli.config)?, &args, &mut out),
+        Command::Ls(args) => ls::run(&load(&cli.config)?.config, &args, &mut out),
+        Command::Show(args) => show::run(&load(&cli.config)?.config, &args, &mut out),
+        Command::Export(args) => export::run(&load(&cli.config)?.config, &args, &mut out),
+        Command::Verify(args) => verify::run(&load(&cli.config)?.config, &args, &mut out),
+        Command::Reindex(args) => reindex::run(&load(&cli.config)?.config, &args, &mut out),
+    };
+    let flushed = out.flush().map_err(CliError::output);
+    outcome.and_then(|outcome| flushed.map(|()| outcome))
+}
+
+/// Loads the configuration; of several things that are wrong all but the last are told right away.
+fn load(named: &Option<std::path::PathBuf>) -> Result<Loaded, CliError> {
+    config::load(named.as_deref(), &Surroundings::of_process()).map_err(|mut problems| {
+        let last = problems.pop();
+        for problem in problems {
+            eprintln!("callspool: {problem}");
+        }
+        match last {
+            Some(p) => CliError::usage(p.place, p.why, p.todo),
+            None => CliError::usage("the configuration", "a default cannot be read", "report this"),
+        }
+    })
+}
+
+fn check_config(loaded: &Loaded, args: &CheckConfigArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let text = match args.json {
+        true => format!("{}\n", config::print::effective_json(loaded)),
+        false => config::print::effective_toml(loaded),
+    };
+    out.write_all(text.as_bytes()).map_err(CliError::output)?;
+    Ok(Outcome::Ok)
+}
+
+/// Help and version are printed as they are; what was wrong is told in one line.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if asked || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let printed = error.print();
+        return if asked && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) };
+    }
+    let text = error.render().to_string();
+    let told = |line: &&str| !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more");
+    let why: Vec<&str> = text.lines().map(str::trim).filter(told).collect();
+    let why = why.join(" ");
+    let why = why.strip_prefix("error: ").unwrap_or(&why);
+    let error = CliError::usage("the command line", why, "see `callspool --help`");
+    eprintln!("{error}");
+    error.exit_code()
+}
+
+/// Runs a future to its end, for commands that ask the catalog.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|e| CliError::failed("cannot start", e, "check the limits of this user (ulimit -a)"))?;
+    Ok(runtime.block_on(future))
+}

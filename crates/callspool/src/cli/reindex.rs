@@ -1,0 +1,157 @@
+//! `callspool reindex`: the catalog made anew from the recordings. The recordings are only read.
+//!
+//! Not while a server runs on the repository: it holds the repository's lock and writes the catalog itself.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use model::{Change, ChangeKind, EventId, IdGenerator, TenantId};
+use serde_json::json;
+use store::{Catalog, CatalogError, OpenError};
+
+use super::args::ReindexArgs;
+use super::{CliError, Outcome, block_on, file_error, progress, text};
+use crate::config::Config;
+use crate::reindex::changes_of;
+use crate::repository::Repository;
+
+/// Changes in one transaction: large enough to be fast, small enough for memory.
+const BATCH: usize = 512;
+
+#[derive(Default)]
+struct Sum {
+    calls: u64,
+    segments: u64,
+    forgotten: u64,
+    problems: u64,
+}
+
+/// Reindexes.
+pub(super) fn run(config: &Config, args: &ReindexArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let repository = Repository::new(&config.recording.repository);
+    let what = format!("cannot read the repository {}", repository.root().display());
+    if !repository.root().is_dir() {
+        return Err(file_error(what, &io::ErrorKind::NotFound.into()));
+    }
+    let _lock = repository.lock()?;
+    let directories: io::Result<Vec<String>> = repository.call_directories().collect();
+    let directories = directories.map_err(|e| file_error(what, &e))?;
+    let sum = block_on(reindex(config, &repository, &directories))??;
+    conclude(out, &sum, args.json).map_err(CliError::output)?;
+    Ok(if sum.problems == 0 { Outcome::Ok } else { Outcome::Failed })
+}
+
+async fn reindex(config: &Config, repository: &Repository, directories: &[String]) -> Result<Sum, CliError> {
+    let path = &config.catalog.path;
+    let failed = |e: CatalogError| {
+        CliError::failed(
+            format!("cannot write the catalog {}", path.display()),
+            e,
+            "free space, or let this user write it",
+        )
+    };
+    let catalog = open(path).await?;
+    let highest = catalog.highest_id().await.map_err(failed)?;
+    let mut told = Told::new(IdGenerator::new(config.node.number, highest));
+    let begin = told.next_id();
+    let bar = progress::bar(directories.len() as u64, "reindexing");
+    let mut sum = Sum::default();
+    for directory in directories {
+        let found = changes_of(repository, directory);
+        let found = found.map_err(|e| file_error(format!("cannot read {directory}"), &e))?;
+        for problem in &found.problems {
+            sum.problems += 1;
+            bar.suspend(|| eprintln!("callspool: {}; see `callspool verify`", text::clean(problem)));
+        }
+        for (tenant, kind) in found.changes {
+            sum.calls += u64::from(matches!(kind, ChangeKind::Call(_)));
+            sum.segments += u64::from(matches!(kind, ChangeKind::Segment { .. }));
+            told.add(tenant, kind);
+        }
+        if told.batch.len() >= BATCH {
+            catalog.apply(&std::mem::take(&mut told.batch)).await.map_err(failed)?;
+        }
+        bar.inc(1);
+    }
+    catalog.apply(&told.batch).await.map_err(failed)?;
+    // What cannot be read now is not forgotten: it may be readable again.
+    if sum.problems == 0 {
+        sum.forgotten = catalog.forget_untold_since(begin).await.map_err(failed)?;
+    }
+    catalog.close().await;
+    bar.finish_and_clear();
+    Ok(sum)
+}
+
+/// Changes that wait to be told, with ids that say that they are newer than all that the catalog knows.
+struct Told {
+    ids: IdGenerator,
+    batch: Vec<Change>,
+}
+
+impl Told {
+    fn new(ids: IdGenerator) -> Self {
+        Self { ids, batch: Vec::new() }
+    }
+
+    fn next_id(&mut self) -> EventId {
+        self.ids.event(crate::clock::now().wall)
+    }
+
+    fn add(&mut self, tenant: TenantId, kind: ChangeKind) {
+        let at = crate::clock::now().wall;
+        let id = self.ids.event(at);
+        self.batch.push(Change { id, at, tenant, kind });
+    }
+}
+
+/// Opens the catalog; a damaged one is set aside first, it holds nothing that files do not say better.
+async fn open(path: &Path) -> Result<Catalog, CliError> {
+    let what = || format!("cannot open the catalog {}", path.display());
+    match Catalog::open(path).await {
+        Err(OpenError::Damaged { .. }) => {
+            set_aside(path).map_err(|e| file_error(what(), &e))?;
+            eprintln!("callspool: the damaged catalog was moved to {}.damaged", path.display());
+            Catalog::open(path).await
+        }
+        other => other,
+    }
+    .map_err(|e| match e {
+        OpenError::Version { .. } => {
+            CliError::failed(what(), e, "use the callspool that made it, or move the file away")
+        }
+        _ => CliError::failed(what(), e, "check that this user may write the file and its directory"),
+    })
+}
+
+fn set_aside(path: &Path) -> io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let name = |end: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            name.push(end);
+            name
+        };
+        match std::fs::rename(name(""), name(".damaged")) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn conclude(out: &mut dyn Write, sum: &Sum, as_json: bool) -> io::Result<()> {
+    if as_json {
+        let object = json!({"calls": sum.calls, "segments": sum.segments, "forgotten": sum.forgotten, "problems": sum.problems});
+        return writeln!(out, "{object}");
+    }
+    writeln!(
+        out,
+        "{} calls and {} segments are in the catalog, {} rows without files were removed",
+        sum.calls, sum.segments, sum.forgotten
+    )?;
+    if sum.problems > 0 {
+        writeln!(out, "{} files could not be read; nothing was removed", sum.problems)?;
+    }
+    Ok(())
+}

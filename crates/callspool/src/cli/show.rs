@@ -1,0 +1,309 @@
+//! `callspool show`: all that is known of one call, read from its files.
+
+use std::io::{self, Write};
+
+use model::stream::{Accounting, Gap, StreamRecord};
+use model::{CallId, CopyOf, PartyRole, SegmentRecord, TenantId};
+use serde_json::json;
+use spool::log::{Entry, LogDamage, LogLine};
+use spool::manifest::Manifest;
+
+use super::args::ShowArgs;
+use super::{CliError, Outcome, file_error, text};
+use crate::config::Config;
+use crate::reindex::{ended_on_disk, state_on_disk};
+use crate::repository::Repository;
+
+/// Gaps of a stream that are listed; the rest is counted. `--json` has all.
+const GAPS_SHOWN: usize = 12;
+
+/// What the files of a call say.
+pub(super) struct CallFiles {
+    /// Where they are, relative to the repository.
+    pub(super) directory: String,
+    manifests: Vec<(String, Manifest)>,
+    lines: Vec<LogLine>,
+    damage: Vec<LogDamage>,
+    problems: Vec<String>,
+}
+
+/// The directory of a call.
+pub(super) fn find(repository: &Repository, call: CallId) -> Result<String, CliError> {
+    let what = format!("cannot read the repository {}", repository.root().display());
+    let found = repository.find(call).map_err(|e| file_error(what, &e))?;
+    found.ok_or_else(|| {
+        let why = format!("it is not in {}", repository.root().display());
+        CliError::failed(
+            format!("there is no call {call}"),
+            why,
+            "see `callspool ls` for the calls that there are",
+        )
+    })
+}
+
+impl CallFiles {
+    /// Reads them. A call without a single manifest that can be read is an error.
+    pub(super) fn read(repository: &Repository, call: CallId) -> Result<Self, CliError> {
+        let directory = find(repository, call)?;
+        let what = format!("cannot read {}/{directory}", repository.root().display());
+        let (mut manifests, mut problems) = (Vec::new(), Vec::new());
+        for found in repository.manifests(&directory).map_err(|e| file_error(&what, &e))? {
+            match found.manifest {
+                Ok(manifest) => manifests.push((found.name, manifest)),
+                Err(why) => problems.push(format!("{}: {why}", found.name)),
+            }
+        }
+        manifests.sort_by_key(|(_, m)| (m.record.number, m.record.id));
+        let (lines, damage) = repository.log(&directory).map_err(|e| file_error(&what, &e))?;
+        if manifests.is_empty() {
+            let why = problems.pop().unwrap_or_else(|| "it has no manifest".to_owned());
+            return Err(CliError::failed(what, why, "see `callspool verify`"));
+        }
+        Ok(Self { directory, manifests, lines, damage, problems })
+    }
+
+    /// Its segments, in order of their numbers.
+    pub(super) fn segments(&self) -> impl Iterator<Item = &SegmentRecord> {
+        self.manifests.iter().map(|(_, m)| &m.record)
+    }
+
+    fn tenant(&self) -> TenantId {
+        self.segments().next().map(|s| s.tenant.clone()).unwrap_or_default()
+    }
+
+    fn total(&self) -> u16 {
+        let corrected = self.lines.iter().rev().find_map(|line| match &line.entry {
+            Entry::Total { total, .. } => Some(*total),
+            _ => None,
+        });
+        corrected.unwrap_or_else(|| model::total::of_call(self.segments().map(|s| s.total)))
+    }
+}
+
+/// Shows it.
+pub(super) fn run(config: &Config, args: &ShowArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let repository = Repository::new(&config.recording.repository);
+    let call = CallFiles::read(&repository, args.call)?;
+    let shown = if args.json { as_json(out, args.call, &call) } else { as_text(out, args.call, &call) };
+    shown.map(|()| Outcome::Ok).map_err(CliError::output)
+}
+
+fn as_json(out: &mut dyn Write, id: CallId, call: &CallFiles) -> io::Result<()> {
+    let records: Vec<SegmentRecord> = call.segments().cloned().collect();
+    let state = state_on_disk(&records, &call.lines);
+    let segments: Vec<_> = call
+        .manifests
+        .iter()
+        .map(|(name, m)| json!({"manifest": name, "sealed": m.sealed, "written": m.written, "record": m.record}))
+        .collect();
+    let log: Vec<_> = call.lines.iter().map(|l| json!({"at": l.at, "entry": l.entry})).collect();
+    let object = json!({
+        "id": id,
+        "tenant": call.tenant(),
+        "directory": call.directory,
+        "state": state.state,
+        "code": state.state.code(),
+        "live": state.live,
+        "started": records.iter().map(|s| s.started).min(),
+        "ended": ended_on_disk(&records),
+        "total": call.total(),
+        "segments": segments,
+        "log": log,
+        "problems": problems(call),
+    });
+    writeln!(out, "{object}")
+}
+
+fn as_text(out: &mut dyn Write, id: CallId, call: &CallFiles) -> io::Result<()> {
+    head(out, id, call)?;
+    for (name, manifest) in &call.manifests {
+        segment(out, name, manifest, &call.lines)?;
+    }
+    writeln!(out, "\nlog")?;
+    for line in &call.lines {
+        writeln!(out, "  {}  {}", text::time_ms(line.at), text::clean(&entry(&line.entry)))?;
+    }
+    let problems = problems(call);
+    if !problems.is_empty() {
+        writeln!(out, "\nproblems (see `callspool verify {id}`)")?;
+    }
+    problems.iter().try_for_each(|p| writeln!(out, "  {}", text::clean(p)))
+}
+
+fn problems(call: &CallFiles) -> Vec<String> {
+    let damage =
+        call.damage.iter().map(|d| format!("call.log: {} octets at {} cannot be read", d.octets, d.at));
+    call.problems.iter().cloned().chain(damage).collect()
+}
+
+fn head(out: &mut dyn Write, id: CallId, call: &CallFiles) -> io::Result<()> {
+    let records: Vec<SegmentRecord> = call.segments().cloned().collect();
+    let state = state_on_disk(&records, &call.lines);
+    let started = records.iter().map(|s| s.started).min().unwrap_or_default();
+    writeln!(out, "call        {id}   {}{}", state.state, if state.live { " (live)" } else { "" })?;
+    let ended = ended_on_disk(&records);
+    let until = ended
+        .map(|e| format!(" to {} ({})", text::time_ms(e), text::length(e.since(started))))
+        .unwrap_or_default();
+    writeln!(out, "time (UTC)  {}{until}", text::time_ms(started))?;
+    writeln!(out, "segments    {} of {}", records.len(), call.total())?;
+    writeln!(out, "files       {}", call.directory)?;
+    // The newest segment knows most.
+    let Some(data) = records.last().map(|s| &s.data) else { return Ok(()) };
+    for party in &data.parties {
+        let role = match party.role {
+            PartyRole::Caller => "caller",
+            PartyRole::Called => "called",
+            PartyRole::Participant => "participant",
+        };
+        writeln!(out, "{role:<12}{}", text::party_in_full(party))?;
+    }
+    for (name, value) in [("line", &data.dn), ("device", &data.device)] {
+        if let Some(value) = value {
+            writeln!(out, "{name:<12}{}", text::clean(value))?;
+        }
+    }
+    for sip_call_id in &data.sip_call_ids {
+        writeln!(out, "Call-ID     {}", text::clean(sip_call_id))?;
+    }
+    text::key_values(data).iter().try_for_each(|(k, v)| writeln!(out, "{k:<12}{v}"))
+}
+
+fn segment(out: &mut dyn Write, name: &str, manifest: &Manifest, lines: &[LogLine]) -> io::Result<()> {
+    let s = &manifest.record;
+    let state = spool::log::state_of(lines, CopyOf::Segment(s.id)).unwrap_or(s.state);
+    writeln!(out, "\nsegment {} of {}  {}  {state}", s.number, s.total, s.id)?;
+    let end = match (s.ended, &s.end) {
+        (Some(at), Some(reason)) => {
+            format!(
+                " to {} ({}), ended by {}",
+                text::time_ms(at),
+                text::length(at.since(s.started)),
+                reason.describe()
+            )
+        }
+        _ => ", live".to_owned(),
+    };
+    writeln!(out, "  {}{}", text::time_ms(s.started), text::clean(&end))?;
+    writeln!(out, "  node {}, {name}{}", s.node.get(), if manifest.sealed { ", sealed" } else { "" })?;
+    for part in &s.parts {
+        let tracks: Vec<String> = part.tracks.iter().map(|t| text::clean(&t.codec.name)).collect();
+        let size = text::octets(part.bytes);
+        writeln!(
+            out,
+            "  {}  {}  {size}  {}",
+            part.file,
+            text::seconds(part.duration_us),
+            tracks.join(" + ")
+        )?;
+    }
+    if let Some(sidecar) = &s.sidecar {
+        writeln!(out, "  {}  {} packets  {}", sidecar.file, sidecar.packets, text::octets(sidecar.bytes))?;
+    }
+    for metadata in &s.metadata {
+        let problem = metadata
+            .problem
+            .as_ref()
+            .map(|p| format!(", not understood: {}", text::clean(p)))
+            .unwrap_or_default();
+        let kind = text::clean(&metadata.content_type);
+        writeln!(
+            out,
+            "  metadata in {} at {}: {kind}, {} characters{problem}",
+            text::clean(&metadata.method),
+            text::time_ms(metadata.at),
+            metadata.text.len()
+        )?;
+    }
+    s.streams.iter().try_for_each(|st| stream(out, st))
+}
+
+fn stream(out: &mut dyn Write, s: &StreamRecord) -> io::Result<()> {
+    let label = s.label.as_ref().map(|l| format!(", label {}", text::clean(l))).unwrap_or_default();
+    let source = s.source.map(|a| format!(" from {a}")).unwrap_or_default();
+    writeln!(
+        out,
+        "  stream {}  {}{label}, port {}{source}",
+        s.id,
+        format!("{:?}", s.side).to_lowercase(),
+        s.port
+    )?;
+    let codecs: Vec<String> = s
+        .codecs
+        .iter()
+        .map(|c| match &c.codec {
+            Some(codec) => format!("{}/{} ({})", text::clean(&codec.name), codec.clock_rate, c.payload_type),
+            None => format!("unknown ({})", c.payload_type),
+        })
+        .collect();
+    if !codecs.is_empty() {
+        writeln!(out, "    codecs    {}", codecs.join(", "))?;
+    }
+    writeln!(out, "    packets   {}", counts(&s.accounting))?;
+    if s.accounting.received > 0 {
+        let (last, most) = (s.accounting.jitter_us, s.accounting.jitter_max_us);
+        writeln!(
+            out,
+            "    jitter    {}.{:03} ms, at most {}.{:03} ms",
+            last / 1_000,
+            last % 1_000,
+            most / 1_000,
+            most % 1_000
+        )?;
+    }
+    s.gaps.iter().take(GAPS_SHOWN).try_for_each(|g| gap(out, g))?;
+    let more = s.gaps.len().saturating_sub(GAPS_SHOWN) as u64 + s.gaps_unlisted;
+    if more > 0 {
+        writeln!(out, "    and {more} more gaps")?;
+    }
+    Ok(())
+}
+
+/// Received and lost always, the others when there were any.
+fn counts(a: &Accounting) -> String {
+    let rare = [
+        ("reordered", a.reordered),
+        ("duplicate", a.duplicate),
+        ("late", a.late),
+        ("invalid", a.invalid),
+        ("from another source", a.other_source),
+        ("dropped", a.dropped),
+        ("discarded", a.discarded),
+        ("SSRC changes", a.ssrc_changes.into()),
+        ("source changes", a.source_changes.into()),
+        ("codec changes", a.codec_changes.into()),
+    ];
+    let rare = rare.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!(", {n} {name}"));
+    format!("{} received, {} lost{}", a.received, a.lost, rare.collect::<String>())
+}
+
+fn gap(out: &mut dyn Write, gap: &Gap) -> io::Result<()> {
+    let packets = if gap.packets > 0 { format!(", {} packets", gap.packets) } else { String::new() };
+    let why = format!("{:?}", gap.reason).to_lowercase();
+    writeln!(
+        out,
+        "    gap       {} to {}: {why}{packets}",
+        text::seconds(gap.from_us),
+        text::seconds(gap.until_us)
+    )
+}
+
+fn entry(entry: &Entry) -> String {
+    match entry {
+        Entry::Opened { segment, number, state, .. } => {
+            format!("segment {number} ({segment}) began as {state}")
+        }
+        Entry::State { copy, from, why } => {
+            let of = match copy.of {
+                CopyOf::Segment(id) => format!("segment {id}"),
+                CopyOf::Call(_) => "call".to_owned(),
+            };
+            let from = from.map(|f| format!("{f} -> ")).unwrap_or_default();
+            format!("{of} at {}: {from}{} ({why})", copy.at, copy.state)
+        }
+        Entry::Total { total, why, .. } => format!("total {total} ({why})"),
+        Entry::Sealed { segment, .. } => format!("segment {segment} sealed"),
+        Entry::Repaired { segment, what } => format!("segment {segment} repaired: {}", what.join(", ")),
+        Entry::Other(value) => value.to_string(),
+    }
+}

@@ -1,0 +1,99 @@
+//! `callspool verify`: recordings against their digests, manifests and logs. Nothing is changed.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+use spool::verify::{Finding, Severity, Verified};
+
+use super::args::VerifyArgs;
+use super::show::find;
+use super::{CliError, Outcome, file_error, progress, text};
+use crate::config::Config;
+use crate::repository::Repository;
+
+#[derive(Default)]
+struct Sum {
+    calls: u64,
+    files: usize,
+    bytes: u64,
+    wrong: u64,
+    notes: u64,
+}
+
+/// Verifies one call, or all.
+pub(super) fn run(config: &Config, args: &VerifyArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let repository = Repository::new(&config.recording.repository);
+    let directories = match args.call {
+        Some(call) => vec![find(&repository, call)?],
+        None => {
+            let all: io::Result<Vec<String>> = repository.call_directories().collect();
+            let what = format!("cannot read the repository {}", repository.root().display());
+            all.map_err(|e| file_error(what, &e))?
+        }
+    };
+    let bar = progress::bar(directories.len() as u64, "verifying");
+    let mut sum = Sum::default();
+    for directory in &directories {
+        let verified = spool::verify::call(&repository, directory);
+        let verified = verified.unwrap_or_else(|e| unreadable(&e));
+        sum.add(&verified);
+        let told = bar.suspend(|| tell(out, directory, &verified.findings, args.json));
+        told.map_err(CliError::output)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    conclude(out, &sum, args.json).map_err(CliError::output)?;
+    Ok(if sum.wrong == 0 { Outcome::Ok } else { Outcome::Failed })
+}
+
+impl Sum {
+    fn add(&mut self, verified: &Verified) {
+        let wrong = verified.findings.iter().filter(|f| f.severity == Severity::Wrong).count() as u64;
+        self.calls += 1;
+        self.files += verified.files;
+        self.bytes += verified.bytes;
+        self.wrong += wrong;
+        self.notes += verified.findings.len() as u64 - wrong;
+    }
+}
+
+fn unreadable(error: &io::Error) -> Verified {
+    let text = format!("cannot be read: {error}");
+    let finding = Finding { severity: Severity::Wrong, file: String::new(), text };
+    Verified { findings: vec![finding], ..Verified::default() }
+}
+
+fn tell(out: &mut dyn Write, directory: &str, findings: &[Finding], as_json: bool) -> io::Result<()> {
+    for finding in findings {
+        let severity = match finding.severity {
+            Severity::Note => "note",
+            Severity::Wrong => "wrong",
+        };
+        let (file, why) = (text::clean(&finding.file), text::clean(&finding.text));
+        if as_json {
+            writeln!(
+                out,
+                "{}",
+                json!({"directory": directory, "file": file, "severity": severity, "text": why})
+            )?;
+        } else {
+            writeln!(out, "{severity}: {}: {why}", format!("{directory}/{file}").trim_end_matches('/'))?;
+        }
+    }
+    Ok(())
+}
+
+fn conclude(out: &mut dyn Write, sum: &Sum, as_json: bool) -> io::Result<()> {
+    if as_json {
+        let object = json!({"calls": sum.calls, "files": sum.files, "bytes": sum.bytes, "wrong": sum.wrong, "notes": sum.notes});
+        return writeln!(out, "{object}");
+    }
+    let result =
+        if sum.wrong == 0 { "all as it was written".to_owned() } else { format!("{} wrong", sum.wrong) };
+    let read = format!("{} calls, {} files, {}", sum.calls, sum.files, text::octets(sum.bytes));
+    writeln!(
+        out,
+        "{read}: {result}{}",
+        if sum.notes > 0 { format!(", {} notes", sum.notes) } else { String::new() }
+    )
+}

@@ -1,0 +1,116 @@
+//! What the files of a call say, as the changes that the catalog is told of: with them it is made anew.
+//!
+//! Manifests say what the segments are, the log what became of them. What the catalog alone knows (key-values
+//! added by third parties, events) is not in files and does not come back.
+
+use std::io;
+
+use model::{
+    CallId, CallRecord, ChangeKind, Copy, CopyOf, Location, RecordingState, SegmentRecord, TenantId,
+    WallTime, total,
+};
+use spool::log::{Entry, LogLine};
+
+use crate::repository::Repository;
+
+/// What the files of one call say.
+#[derive(Debug, Default)]
+pub(crate) struct CallOnDisk {
+    /// Changes to tell the catalog, in order: the call, its segments, the copies.
+    pub(crate) changes: Vec<(TenantId, ChangeKind)>,
+    /// What could not be read, in words.
+    pub(crate) problems: Vec<String>,
+}
+
+/// Everything that the files of one call say, as changes. A manifest that cannot be read is left out and told of.
+pub(crate) fn changes_of(repository: &Repository, directory: &str) -> io::Result<CallOnDisk> {
+    let mut problems = Vec::new();
+    let mut segments = Vec::new();
+    for found in repository.manifests(directory)? {
+        match found.manifest {
+            Ok(manifest) => segments.push(manifest.record),
+            Err(why) => problems.push(format!("{directory}/{}: {why}", found.name)),
+        }
+    }
+    let (lines, damage) = repository.log(directory)?;
+    if let Some(damage) = damage.first() {
+        problems
+            .push(format!("{directory}/call.log: {} octets at {} cannot be read", damage.octets, damage.at));
+    }
+    segments.sort_by_key(|s: &SegmentRecord| (s.number, s.id));
+    let changes = changes(directory, segments, &lines);
+    if changes.is_empty() && problems.is_empty() {
+        problems.push(format!("{directory}: no manifest"));
+    }
+    Ok(CallOnDisk { changes, problems })
+}
+
+fn changes(directory: &str, segments: Vec<SegmentRecord>, lines: &[LogLine]) -> Vec<(TenantId, ChangeKind)> {
+    let Some(call) = call_record(&segments, lines) else { return Vec::new() };
+    let (id, tenant) = (call.id, call.tenant.clone());
+    let mut changes = vec![ChangeKind::Call(Box::new(call))];
+    for record in segments {
+        let of = CopyOf::Segment(record.id);
+        let state = spool::log::state_of(lines, of).unwrap_or(record.state);
+        let copy = Copy { of, at: Location::Node(record.node), state };
+        changes.push(ChangeKind::Segment { record: Box::new(record), directory: directory.to_owned() });
+        changes.push(ChangeKind::Copy { call: id, copy });
+    }
+    changes.extend(call_copies(id, lines).into_iter().map(|copy| ChangeKind::Copy { call: id, copy }));
+    changes.into_iter().map(|kind| (tenant.clone(), kind)).collect()
+}
+
+/// The call as its segments and its log tell of it. The newest segment knows most.
+fn call_record(segments: &[SegmentRecord], lines: &[LogLine]) -> Option<CallRecord> {
+    let newest = segments.last()?;
+    let first = segments.iter().map(|s| s.started).min()?;
+    let is_live = segments.iter().any(SegmentRecord::is_live);
+    let last_end = segments.iter().filter_map(|s| s.ended).max();
+    let corrected = lines.iter().rev().find_map(|line| match &line.entry {
+        Entry::Total { total, .. } => Some(*total),
+        _ => None,
+    });
+    Some(CallRecord {
+        id: newest.call,
+        tenant: newest.tenant.clone(),
+        started: first,
+        ended: if is_live { None } else { last_end },
+        total: corrected.unwrap_or_else(|| total::of_call(segments.iter().map(|s| s.total))),
+        data: newest.data.clone(),
+    })
+}
+
+/// The copies of the call as a whole, each in the state that the log tells of last.
+fn call_copies(call: CallId, lines: &[LogLine]) -> Vec<Copy> {
+    let mut copies: Vec<Copy> = Vec::new();
+    for line in lines {
+        if let Entry::State { copy, .. } = &line.entry
+            && copy.of == CopyOf::Call(call)
+        {
+            copies.retain(|c| c.at != copy.at);
+            copies.push(copy.clone());
+        }
+    }
+    copies
+}
+
+/// The state of a call as its files tell it, by the one rule.
+pub(crate) fn state_on_disk(segments: &[SegmentRecord], lines: &[LogLine]) -> model::CallState {
+    let of_segment =
+        |s: &SegmentRecord| spool::log::state_of(lines, CopyOf::Segment(s.id)).unwrap_or(s.state);
+    let states: Vec<(RecordingState, bool)> = segments.iter().map(|s| (of_segment(s), s.is_live())).collect();
+    let copies: Vec<RecordingState> = match segments.first() {
+        Some(s) => call_copies(s.call, lines).iter().map(|c| c.state).collect(),
+        None => Vec::new(),
+    };
+    model::copy::call_state(&states, &copies)
+}
+
+/// When a call ended as its files tell it.
+pub(crate) fn ended_on_disk(segments: &[SegmentRecord]) -> Option<WallTime> {
+    if segments.iter().any(SegmentRecord::is_live) {
+        None
+    } else {
+        segments.iter().filter_map(|s| s.ended).max()
+    }
+}

@@ -889,3 +889,112 @@ fn a_short_hold_without_packets_moves_what_follows() {
         "#]],
     );
 }
+
+#[test]
+fn a_source_that_is_quiet_for_a_moment_keeps_its_place() {
+    check(
+        "1000 1..5
+         1400 1000..1002 ssrc=b from=x
+         1460 6 ts+2880
+         1480 finish",
+        expect![[r#"
+            1000 #1..5
+            1460 #6
+            6 received, 3 other source
+            anchor 10 160 at 1000 -> 1000
+            gap 0 .. 1000 Silence
+            gap 1100 .. 1460 Silence
+        "#]],
+    );
+}
+
+#[test]
+fn a_packet_from_before_a_jump_that_comes_late_lies_where_it_was() {
+    check(
+        "1000 1..7
+         1160 9..20
+         1400 21..30 ts+800000
+         1610 8 ts-800000
+         1620 finish",
+        expect![[r#"
+            1000 #1..7
+            1160 #9..30
+            1140 #8 late
+            30 received, 1 late
+            anchor 10 160 at 1000 -> 1000
+            anchor 10 803360 at 1400 -> 1400
+            gap 0 .. 1000 Silence
+        "#]],
+    );
+}
+
+#[test]
+fn a_great_hole_is_loss_when_time_has_passed_as_well() {
+    check(
+        "1000 1..5
+         11100 156..158 ts+56000
+         11160 finish",
+        expect![[r#"
+            1000 #1..5
+            11100 #156..158
+            8 received, 150 lost
+            anchor 10 160 at 1000 -> 1000
+            gap 0 .. 1000 Silence
+            gap 1100 .. 8100 Silence
+            gap 8100 .. 11100 Loss 150 packets
+        "#]],
+    );
+}
+
+#[test]
+fn a_great_hole_is_loss_when_timestamps_go_with_it() {
+    check(
+        "1000 1..5
+         6100 200..201
+         6140 finish",
+        expect![[r#"
+            1000 #1..5
+            6100 #200..201
+            7 received, 194 lost
+            anchor 10 160 at 1000 -> 1000
+            anchor 10 32000 at 6100 -> 6100
+            gap 0 .. 1000 Silence
+            gap 1100 .. 2220 Silence
+            gap 2220 .. 6100 Loss 194 packets
+        "#]],
+    );
+}
+
+#[test]
+fn a_great_hole_without_time_is_a_sender_that_began_anew() {
+    check(
+        "1000 1..5
+         1100 4000..4001
+         1140 finish",
+        expect![[r#"
+            1000 #1..5
+            1100 #4000..4001
+            7 received
+            anchor 10 160 at 1000 -> 1000
+            anchor 10 640000 at 1100 -> 1100
+            gap 0 .. 1000 Silence
+        "#]],
+    );
+}
+
+#[test]
+fn a_leap_of_numbers_and_timestamps_together_is_no_leap_in_time() {
+    check(
+        "1000 1..5
+         1100 105..107 ts+16000
+         1160 finish",
+        expect![[r#"
+            1000 #1..5
+            1100 #105..107
+            8 received, 99 lost
+            anchor 10 160 at 1000 -> 1000
+            anchor 10 32800 at 1100 -> 1100
+            gap 0 .. 1000 Silence
+        "#]],
+    );
+}

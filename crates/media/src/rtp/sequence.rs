@@ -20,6 +20,9 @@ const SILENT_NS: i64 = 2_000_000_000;
 /// Timestamp against arrival: beyond it (microseconds) the timestamps have jumped.
 const STEP_US: i64 = 500_000;
 
+/// A packet after a hole comes this much (microseconds) too early at most.
+const EARLY_MAX_US: i64 = 2_000_000;
+
 /// What a packet is to its source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Arrived {
@@ -144,8 +147,10 @@ impl Sequence {
         let ticks = ticks_between(self.highest_timestamp, packet.timestamp);
         let by_number = self.ticks_per_number.saturating_mul(i64::try_from(ahead).unwrap_or(i64::MAX));
         let by_time = ns_to_ticks(packet.arrival.0 - self.highest_arrival_ns, clock);
+        // Not when far less time has passed than the hole holds: a sender that leapt.
+        let time_passed = ticks_to_us(ticks - by_time, clock) <= EARLY_MAX_US;
         let near_numbers = by_number > 0 && (ticks - by_number).abs() <= by_number / 8;
-        near_numbers || ticks_to_us(ticks - by_time, clock).abs() <= STEP_US
+        (near_numbers && time_passed) || ticks_to_us(ticks - by_time, clock).abs() <= STEP_US
     }
 
     fn back(&mut self, behind: u64, packet: &Packet<'_>, clock: Option<u32>) -> Arrived {

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  timestamps move on with the numbers?  ahead within ±500 ms   beyond, too early    beyond, too late
-//!  yes                                   follow                 follow: the first    network stall or a
-//!                                                               packets were late    pause of the sender?
+//!  yes                                   follow                 follow, up to 2 s:   network stall or a
+//!                                                               the first were late  pause of the sender?
 //!  no                                    follow (DTX)           jump: new anchor     jump: new anchor
 //! ```
 //!
@@ -19,6 +19,9 @@ use super::packet::{ticks_between, ticks_to_us};
 const JUMP_US: i64 = 500_000;
 /// The same after a hold, or when a source comes back: then only jitter is no reason for a new anchor.
 const JUMP_EXPECTED_US: i64 = 100_000;
+/// The first packets of a source were delayed by this much (microseconds) at most; a packet that comes earlier
+/// than that for its timestamp has jumped, whatever its number.
+const EARLY_MAX_US: i64 = 2_000_000;
 /// Packets at their own pace after which a stall turns out to have been a pause.
 const AT_PACE_MAX: u8 = 10;
 /// Where a new anchor would lie before the end of what was handed on, by no more than this (microseconds), it
@@ -117,6 +120,8 @@ impl Timeline {
             // The packet that was delayed least tells best; what is slower than that is drift.
             self.ahead_us = if deviation > 0 { ahead } else { self.ahead_us + deviation / 256 };
         } else if self.mood == Mood::ExpectJump || !in_step {
+            return Place::Jump;
+        } else if deviation > EARLY_MAX_US {
             return Place::Jump;
         } else if deviation > 0 {
             self.ahead_us = ahead;

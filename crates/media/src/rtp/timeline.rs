@@ -119,9 +119,7 @@ impl Timeline {
             self.mood = Mood::Steady;
             // The packet that was delayed least tells best; what is slower than that is drift.
             self.ahead_us = if deviation > 0 { ahead } else { self.ahead_us + deviation / 256 };
-        } else if self.mood == Mood::ExpectJump || !in_step {
-            return Place::Jump;
-        } else if deviation > EARLY_MAX_US {
+        } else if self.mood == Mood::ExpectJump || !in_step || deviation > EARLY_MAX_US {
             return Place::Jump;
         } else if deviation > 0 {
             self.ahead_us = ahead;

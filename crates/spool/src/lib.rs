@@ -1,16 +1,37 @@
-//! spool
+//! What was said, on disk: how segments are written, repaired, read, checked and put together again.
+//!
+//! ```text
+//!   frames ──► SegmentWriter ──► FileOp ──► (the shell's disk) ──► Files ──► Assembler ──► PCM
+//!                                                             ├──► repair      after a crash: FileOp again
+//!                                                             └──► verify      what is not as it was written
+//! ```
+//!
+//! - [`SegmentWriter`]: one segment, from before its first packet until its manifest is sealed.
+//! - [`FileOp`], [`Files`]: all that the shell has to do with files; [`memory::MemoryDisk`] does it in memory.
+//! - [`layout`]: where files lie and what they are called; [`manifest`], [`log`], [`mka`], [`pcap`]: what is in
+//!   them. `docs/segment-format.md` draws the bytes.
+//! - [`repair`]: closes what a process that died left open. [`verify`]: digests, structure, log.
+//! - [`timeline`], [`assemble`], [`wav`]: a call as one recording with true pauses.
+//! - [`gather`]: whether a call is whole, and what it comes to.
+//!
+//! It never opens a file, reads a clock, draws randomness or starts a thread, and it knows neither SIP nor HTTP
+//! nor the catalogue. The file is the truth: whatever is written here can be read without callspool. Whatever is
+//! read here may be damaged: it is refused or told of, it never stops the process.
+
 pub mod assemble;
 pub mod codec;
 pub mod digest;
 #[cfg(test)]
 mod fixture;
 pub mod gather;
+#[cfg(test)]
+mod hostile;
 pub mod layout;
 pub mod log;
 pub mod manifest;
 pub mod memory;
 pub mod mka;
-pub mod op;
+mod op;
 pub mod pcap;
 mod rebuild;
 pub mod repair;
@@ -20,5 +41,9 @@ pub mod verify;
 pub mod wav;
 mod writer;
 
+pub use assemble::Assembler;
+pub use digest::Digest;
+pub use manifest::Manifest;
 pub use op::{FileOp, Files, ReadSeek, digest_of};
+pub use sealer::Sealer;
 pub use writer::{SegmentWriter, WriterCounts};

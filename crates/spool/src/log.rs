@@ -162,6 +162,15 @@ pub fn state_of(lines: &[LogLine], of: CopyOf) -> Option<RecordingState> {
     })
 }
 
+/// The newest total that a log tells of for a call.
+#[must_use]
+pub fn total_of(lines: &[LogLine], of: CallId) -> Option<u16> {
+    lines.iter().rev().find_map(|line| match &line.entry {
+        Entry::Total { call, total, .. } if *call == of => Some(*total),
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +241,7 @@ mod tests {
         let (lines, _) = read(&whole());
         assert_eq!(state_of(&lines, CopyOf::Segment(SegmentId::from_u64(7))), Some(RecordingState::Partial));
         assert_eq!(state_of(&lines, CopyOf::Segment(SegmentId::from_u64(8))), None);
+        assert_eq!(total_of(&lines, CallId::from_u64(3)), Some(2));
     }
 
     proptest! {

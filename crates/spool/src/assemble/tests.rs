@@ -2,7 +2,7 @@
 
 use media::g711;
 use model::{Codec, EndReason, RecordingState, Side, StreamId};
-use proptest::prelude::{prop_assert_eq, proptest};
+use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 
 use super::*;
 use crate::fixture::{Heard, Spool, heard, pcmu, segment, stream, two_streams};
@@ -262,6 +262,7 @@ fn a_damaged_time_neither_grows_memory_nor_hides_the_rest() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
     /// WAV length equals RTP span, and every sample is where it was said, whatever was said when.
     #[test]
     fn every_frame_is_heard_at_its_time(

@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn unknown_lengths_of_every_width_are_known_as_such() {
         for width in 1..=8_u32 {
-            let all_ones = (1_u64 << (7 * width)) - 1 | 1 << (7 * width);
+            let all_ones = ((1_u64 << (7 * width)) - 1) | (1 << (7 * width));
             let mut bytes = vec![0xA3];
             bytes.extend_from_slice(&all_ones.to_be_bytes()[8 - width as usize..]);
             let head = read_head(&mut &bytes[..]).unwrap();

@@ -63,102 +63,121 @@ pub fn repair(
     node: NodeNumber,
     files: &dyn Files,
 ) -> Result<Repair, RepairError> {
-    let mut repair =
-        Repair { ops: Vec::new(), directory: at.directory.clone(), record: None, what: Vec::new() };
-    let names = list_or_nothing(files, &at.directory)?;
+    repair_after(now, segment, at, node, Failure::Process, files)
+}
+
+/// The same, of a segment that this process gives up itself: an append failed, so that what it would add would
+/// stand behind a torn element. Nothing may be written to its files any more; this closes them.
+pub fn repair_after(
+    now: Now,
+    segment: SegmentId,
+    at: &ManifestPath,
+    node: NodeNumber,
+    failure: Failure,
+    files: &dyn Files,
+) -> Result<Repair, RepairError> {
+    let log = read_small(files, &layout::log_path(&at.directory))?.unwrap_or_default();
+    let mut work = Work {
+        now,
+        at,
+        files,
+        names: list_or_nothing(files, &at.directory)?,
+        lines: log::read(&log).0,
+        ops: Vec::new(),
+        what: Vec::new(),
+    };
     let bytes = read_small(files, &at.path())?;
-    let lines = log::read(&read_small(files, &layout::log_path(&at.directory))?.unwrap_or_default()).0;
-    let live = match bytes.as_deref().map(manifest::read) {
+    let record = match bytes.as_deref().map(manifest::read) {
+        // The name was taken by another segment before this one had written anything.
         Some(Ok(m)) if m.record.id != segment => None,
         Some(Ok(m)) if m.sealed => {
-            repair.seal(now, &m.record, at, bytes.unwrap_or_default(), &lines, files);
-            repair.record = Some(m.record);
-            return Ok(repair);
+            work.seal(&m.record, &bytes.unwrap_or_default());
+            Some(m.record)
         }
+        Some(Ok(m)) => Some(work.close(m, failure)?),
         Some(Err(manifest::ManifestError::UnknownVersion(v))) => return Err(RepairError::UnknownVersion(v)),
-        Some(Ok(m)) => Some(m),
-        Some(Err(e)) => {
-            repair.what.push(format!("the manifest was rebuilt: {e}"));
-            Some(rebuild::manifest(at, segment, node, &names, files)?)
+        Some(Err(e)) => Some(work.rebuild(segment, node, failure, &e.to_string())?),
+        None if work.names.iter().any(|n| belongs(at, n)) => {
+            Some(work.rebuild(segment, node, failure, "it was missing")?)
         }
-        None if names.iter().any(|n| belongs(at, n)) => {
-            repair.what.push("the manifest was missing and was rebuilt".to_owned());
-            Some(rebuild::manifest(at, segment, node, &names, files)?)
-        }
+        // The process died before there was anything but the marker.
         None => None,
     };
-    match live {
-        Some(live) => repair.close(now, live, at, &names, &lines, files)?,
-        // The process died before there was anything but the marker.
-        None => repair.remove_marker(segment, files),
-    }
-    Ok(repair)
+    work.remove_marker(segment);
+    Ok(Repair { ops: work.ops, directory: at.directory.clone(), record, what: work.what })
+}
+
+/// A repair in the making.
+struct Work<'a> {
+    now: Now,
+    at: &'a ManifestPath,
+    files: &'a dyn Files,
+    /// The names in the call's directory.
+    names: Vec<String>,
+    /// What the log says so far.
+    lines: Vec<log::LogLine>,
+    ops: Vec<FileOp>,
+    what: Vec<String>,
 }
 
 fn belongs(at: &ManifestPath, name: &str) -> bool {
     layout::part_number(&at.stem, name).is_some() || name == layout::sidecar_name(&at.stem)
 }
 
-impl Repair {
-    fn close(
+impl Work<'_> {
+    fn rebuild(
         &mut self,
-        now: Now,
-        live: Manifest,
-        at: &ManifestPath,
-        names: &[String],
-        lines: &[log::LogLine],
-        files: &dyn Files,
-    ) -> Result<(), RepairError> {
+        segment: SegmentId,
+        node: NodeNumber,
+        failure: Failure,
+        why: &str,
+    ) -> Result<SegmentRecord, RepairError> {
+        self.what.push(format!("the manifest was rebuilt: {why}"));
+        let live = rebuild::manifest(self.at, segment, node, &self.names, self.files)?;
+        self.close(live, failure)
+    }
+
+    /// Closes what is open, and seals it.
+    fn close(&mut self, live: Manifest, failure: Failure) -> Result<SegmentRecord, RepairError> {
         let mut record = live.record;
         let claimed_us = media_us(&record);
-        self.parts(&mut record, at, names, files)?;
-        self.sidecar(&mut record, at, names, files)?;
-        settle(&mut record, claimed_us, live.written, now.wall);
+        self.parts(&mut record)?;
+        self.sidecar(&mut record)?;
+        settle(&mut record, failure, claimed_us, live.written, self.now.wall);
         let why = record.end.as_ref().map(EndReason::describe).unwrap_or_default();
         self.what.push(format!("closed as '{}': {why}", record.state));
-        if !lines.iter().any(|l| matches!(l.entry, Entry::Repaired { segment, .. } if segment == record.id)) {
+        let told =
+            |l: &log::LogLine| matches!(l.entry, Entry::Repaired { segment, .. } if segment == record.id);
+        if !self.lines.iter().any(told) {
             let entry = Entry::Repaired { segment: record.id, what: self.what.clone() };
-            let bytes = log::line(now.wall, &entry);
-            self.ops.push(FileOp::AppendLine { path: layout::log_path(&at.directory), bytes });
+            let bytes = log::line(self.now.wall, &entry);
+            self.ops.push(FileOp::AppendLine { path: layout::log_path(&self.at.directory), bytes });
         }
-        let sealed = manifest::to_bytes(&record, true, now.wall);
-        self.ops.push(FileOp::Replace { path: at.path(), bytes: sealed.clone() });
-        self.seal(now, &record, at, sealed, lines, files);
-        self.record = Some(record);
-        Ok(())
+        let sealed = manifest::to_bytes(&record, true, self.now.wall);
+        self.ops.push(FileOp::Replace { path: self.at.path(), bytes: sealed.clone() });
+        self.seal(&record, &sealed);
+        Ok(record)
     }
 
-    /// What comes behind the sealed manifest.
-    fn seal(
-        &mut self,
-        now: Now,
-        record: &SegmentRecord,
-        at: &ManifestPath,
-        sealed: Vec<u8>,
-        lines: &[log::LogLine],
-        files: &dyn Files,
-    ) {
-        let sha256 = crate::digest::of_bytes(&sealed).sha256;
-        self.ops.extend(crate::writer::seal_log_ops(now, record, &at.directory, &at.stem, sha256, lines));
-        self.remove_marker(record.id, files);
+    /// What the log has to say of a sealed manifest.
+    fn seal(&mut self, record: &SegmentRecord, sealed: &[u8]) {
+        let sha256 = crate::digest::of_bytes(sealed).sha256;
+        let (directory, stem) = (&self.at.directory, &self.at.stem);
+        self.ops.extend(crate::writer::seal_log_ops(self.now, record, directory, stem, sha256, &self.lines));
     }
 
-    fn remove_marker(&mut self, segment: SegmentId, files: &dyn Files) {
+    fn remove_marker(&mut self, segment: SegmentId) {
         let path = layout::marker_path(segment);
-        if files.len(&path).is_ok() {
+        if self.files.len(&path).is_ok() {
             self.ops.push(FileOp::Remove { path });
         }
     }
 
-    fn parts(
-        &mut self,
-        record: &mut SegmentRecord,
-        at: &ManifestPath,
-        names: &[String],
-        files: &dyn Files,
-    ) -> Result<(), RepairError> {
+    fn parts(&mut self, record: &mut SegmentRecord) -> Result<(), RepairError> {
+        let (at, files) = (self.at, self.files);
+        let names = std::mem::take(&mut self.names);
         let mut parts = Vec::new();
-        for name in names {
+        for name in &names {
             let Some(number) = layout::part_number(&at.stem, name) else { continue };
             let listed = record.parts.iter().find(|p| p.file == *name).cloned();
             let path = format!("{}/{name}", at.directory);
@@ -176,7 +195,7 @@ impl Repair {
                 Some(part) => part,
                 None => rebuild::part(record, name, number, &scan),
             };
-            self.part(&mut part, &path, &scan, length, files)?;
+            self.part(&mut part, &path, &scan, length)?;
             parts.push(part);
         }
         for lost in record.parts.iter().filter(|p| !names.contains(&p.file)) {
@@ -184,6 +203,7 @@ impl Repair {
         }
         parts.sort_by_key(|p| p.number);
         record.parts = parts;
+        self.names = names;
         Ok(())
     }
 
@@ -193,10 +213,9 @@ impl Repair {
         path: &str,
         scan: &mka::Scan,
         length: u64,
-        files: &dyn Files,
     ) -> Result<(), RepairError> {
         part.duration_us = scan.duration_ticks.saturating_mul(TICK_US);
-        let keep = self.cut(path, &part.file, scan.whole_bytes, length, files)?;
+        let keep = self.cut(path, &part.file, scan.whole_bytes, length)?;
         let patch = match scan.head.duration {
             Some((_, offset)) if !scan.duration_is_right() => {
                 Some((offset, mka::duration_bytes(scan.duration_ticks)))
@@ -207,21 +226,16 @@ impl Repair {
             self.what.push(format!("the duration of {} was corrected", part.file));
             self.ops.push(FileOp::Patch { path: path.to_owned(), offset, bytes: bytes.to_vec() });
         }
-        let digest = digest_patched(files, path, keep, patch)?;
+        let digest = digest_patched(self.files, path, keep, patch)?;
         (part.bytes, part.sha256) = (digest.bytes, Some(digest.sha256));
         Ok(())
     }
 
-    fn sidecar(
-        &mut self,
-        record: &mut SegmentRecord,
-        at: &ManifestPath,
-        names: &[String],
-        files: &dyn Files,
-    ) -> Result<(), RepairError> {
+    fn sidecar(&mut self, record: &mut SegmentRecord) -> Result<(), RepairError> {
+        let (at, files) = (self.at, self.files);
         let file = layout::sidecar_name(&at.stem);
         record.sidecar = None;
-        if !names.contains(&file) {
+        if !self.names.contains(&file) {
             return Ok(());
         }
         let path = format!("{}/{file}", at.directory);
@@ -239,7 +253,7 @@ impl Repair {
                 pcap::PcapScan { packets: 0, whole_bytes: length, torn: false }
             }
         };
-        let keep = self.cut(&path, &file, scan.whole_bytes, length, files)?;
+        let keep = self.cut(&path, &file, scan.whole_bytes, length)?;
         let Digest { bytes, sha256 } = digest_patched(files, &path, keep, None)?;
         let packets = scan.packets;
         record.sidecar = Some(model::segment::SidecarRecord { file, packets, bytes, sha256: Some(sha256) });
@@ -248,12 +262,12 @@ impl Repair {
 
     /// Cuts off what a process left that died inside a write, or a machine that lost its power: one torn
     /// element, or zeros. How much remains.
-    fn cut(&mut self, path: &str, file: &str, whole: u64, length: u64, files: &dyn Files) -> io::Result<u64> {
+    fn cut(&mut self, path: &str, file: &str, whole: u64, length: u64) -> io::Result<u64> {
         let behind = length.saturating_sub(whole);
         if behind == 0 {
             return Ok(length);
         }
-        if behind <= TORN_MAX || is_zeros(files, path, whole)? {
+        if behind <= TORN_MAX || is_zeros(self.files, path, whole)? {
             self.what.push(format!("{file} was cut by {behind} octets behind its last whole element"));
             self.ops.push(FileOp::Truncate { path: path.to_owned(), bytes: whole });
             return Ok(whole);
@@ -284,12 +298,12 @@ fn media_us(record: &SegmentRecord) -> i64 {
 }
 
 /// State, end and total of a segment that was found open.
-fn settle(record: &mut SegmentRecord, claimed_us: i64, written: WallTime, now: WallTime) {
+fn settle(record: &mut SegmentRecord, failure: Failure, claimed_us: i64, written: WallTime, now: WallTime) {
     // It had ended, and all that the manifest speaks of is there: the process died before the seal only.
     if record.end.is_some() && media_us(record) >= claimed_us {
         return;
     }
-    let reason = EndReason::Internal(Failure::Process);
+    let reason = EndReason::Internal(failure);
     let begun = RecordingState::begin(record.respondent);
     record.state = begun.apply(reason.transition()).unwrap_or(RecordingState::PartialInternalError);
     let media_end = record.started.0.saturating_add(media_us(record).saturating_mul(1_000));

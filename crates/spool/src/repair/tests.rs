@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use media::FrameKind;
 use model::{Codec, CopyOf, NodeNumber, SegmentId};
-use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
 
 use super::*;
 use crate::fixture::{self, Heard, Spool, heard, now, pcmu, segment, stream, two_streams};
@@ -187,6 +189,8 @@ fn find_and_repair(disk: &MemoryDisk, segment: SegmentId, at_ms: i64) -> Option<
 }
 
 proptest! {
+    // Cases of some seconds of virtual time each: a few seconds of ours.
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn a_crash_anywhere_loses_at_most_200_ms(
         life in life(),
@@ -265,6 +269,18 @@ fn what_was_open_ends_as_an_internal_error_where_its_media_end() {
     let lines = log::read(disk.bytes(&layout::log_path(&path.directory)).unwrap()).0;
     assert_eq!(log::state_of(&lines, CopyOf::Segment(segment)), Some(record.state));
     assert!(lines.iter().any(|l| matches!(l.entry, Entry::Repaired { .. })));
+}
+
+#[test]
+fn a_segment_that_its_own_process_gives_up_says_why() {
+    let (mut disk, segment, path) = dies(Spool::new(), 2_000);
+    let part = format!("{}/001-1.mka", path.directory);
+    disk.apply(&FileOp::Append { path: part, bytes: vec![0xA3, 0x40, 0xA4, 0x81] }).unwrap();
+    let full =
+        repair_after(now(3_000), segment, &path, NodeNumber::SINGLE, Failure::DiskFull, &disk).unwrap();
+    disk.apply_all(&full.ops).unwrap();
+    assert_eq!(full.record.unwrap().end, Some(EndReason::Internal(Failure::DiskFull)));
+    assert!(verify::call(&disk, &path.directory).unwrap().is_sound());
 }
 
 #[test]

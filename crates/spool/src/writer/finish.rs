@@ -29,14 +29,14 @@ impl SegmentWriter {
         }
     }
 
-    /// Silence goes into every track that has fallen behind.
+    /// Silence goes into every track that has fallen behind, of held and closed streams too: all tracks of a
+    /// part have one time line.
     fn fill(&mut self, now: Now) {
         let since_us = i64::try_from(now.mono.since(self.opened).as_micros()).unwrap_or(i64::MAX);
         let until_us = self.origin_us.saturating_add(since_us).saturating_sub(FILL_LAG_US);
-        let streams = &self.streams;
         if let Some(part) = self.part.as_mut() {
             let until = (until_us - part.record.offset_us).div_euclid(TICK_US);
-            part.fill(until, |id| streams.iter().any(|s| s.id == id && s.present));
+            part.fill(until);
         }
     }
 

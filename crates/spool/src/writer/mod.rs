@@ -15,28 +15,23 @@
 //! It never opens a file and never waits; it is told the time. What it buffers is bounded, and what it had to
 //! drop is in the stream's accounting.
 
+mod begin;
 mod finish;
 mod part;
 mod sidecar;
 mod stream;
 
 use media::{Frame, FrameKind};
-use model::segment::Encryption;
-use model::{
-    CallData, Metadata, Mono, NodeNumber, Now, OpenSegment, OpenStream, RecordingState, SegmentRecord,
-    StreamId, StreamRecord,
-};
+use model::{CallData, Metadata, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentRecord, StreamId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::codec::{TICK_US, TrackCodec};
 use crate::layout;
-use crate::log::{self, Entry};
-use crate::manifest;
 use crate::op::FileOp;
 use crate::sealer::{Identity, Sealer};
 pub(crate) use finish::seal_log_ops;
-use part::{NewTrack, PartPlace, PartWriter};
+use part::PartWriter;
 use sidecar::{SidecarFlush, SidecarWriter};
 use stream::{Buffer, StreamState};
 
@@ -57,12 +52,6 @@ const PARTS_AT_ONCE: i64 = 8;
 const PART_EVERY_US: i64 = 10_000_000;
 /// 999 parts: three digits in a list, and with the pace above more than two and a half hours of changes.
 const PARTS_MAX: i64 = 999;
-/// 127: what a track number of one octet can say.
-const TRACKS_MAX: usize = 127;
-/// 100 ms before the first frame of a new part: the other streams are still being put in order.
-const PART_SLACK_US: i64 = 100_000;
-/// 1 s: how far a new part's time line reaches back at most for a stream that fell silent.
-const PART_BACK_MAX_US: i64 = 1_000_000;
 /// 256 metadata bodies; the last place always holds the newest.
 const METADATA_MAX: usize = 256;
 
@@ -122,10 +111,22 @@ impl SegmentWriter {
     /// called by its id as well.
     #[must_use]
     pub fn open_beside(open: &OpenSegment, node: NodeNumber, now: Now, names: &[String]) -> Self {
+        Self::open_sealing(open, node, now, names, Box::new(Identity))
+    }
+
+    /// The same, with all bytes of parts and sidecar passing a sealer.
+    #[must_use]
+    pub fn open_sealing(
+        open: &OpenSegment,
+        node: NodeNumber,
+        now: Now,
+        names: &[String],
+        sealer: Box<dyn Sealer>,
+    ) -> Self {
         let directory = layout::call_directory(&open.tenant, open.call_started, open.call);
         let origin_us = now.wall.nanos_since(open.started).max(0) / 1_000;
         let mut writer = Self {
-            record: first_record(open, node),
+            record: begin::first_record(open, node),
             directory,
             stem: layout::stem(open.number, open.segment, names),
             opened: now.mono,
@@ -139,32 +140,11 @@ impl SegmentWriter {
             manifest_at: now.mono,
             changed: false,
             counts: WriterCounts::default(),
-            sealer: Box::new(Identity),
+            sealer,
             phase: Phase::Live,
         };
         writer.begin_files(now);
         writer
-    }
-
-    fn begin_files(&mut self, now: Now) {
-        let manifest_path = self.manifest_path();
-        // The marker first: whatever else is there after a crash, it leads to it.
-        self.ready.push(FileOp::MakeDir { path: layout::LIVE_DIR.to_owned() });
-        let path = layout::marker_path(self.record.id);
-        self.ready.push(FileOp::Create { path, bytes: layout::marker_bytes(&manifest_path) });
-        self.ready.push(FileOp::MakeDir { path: self.directory.clone() });
-        let at = self.ready.len();
-        self.begin_part(0);
-        let bytes = manifest::to_bytes(&self.record, false, now.wall);
-        self.ready.insert(at, FileOp::Create { path: manifest_path, bytes });
-        let entry = Entry::Opened {
-            segment: self.record.id,
-            number: self.record.number,
-            manifest: layout::manifest_name(&self.stem),
-            state: self.record.state,
-        };
-        self.ready.insert(at + 1, self.log_line(now, &entry));
-        self.changed = false;
     }
 
     /// The call's directory, relative to the repository.
@@ -294,56 +274,6 @@ impl SegmentWriter {
         }
     }
 
-    /// Begins a part for the current codecs of all streams. What the last one buffered goes before it.
-    fn begin_part(&mut self, position_us: i64) {
-        let tracks: Vec<_> =
-            self.streams.iter().filter(|s| s.present).filter_map(new_track).take(TRACKS_MAX).collect();
-        if tracks.is_empty() {
-            return;
-        }
-        let mut open_ends = position_us;
-        if let Some(last) = self.part.take() {
-            open_ends = last.ends_us().fold(position_us, i64::min);
-            self.close_part(last);
-        }
-        let earliest = position_us.saturating_sub(PART_BACK_MAX_US).max(0);
-        let offset_us = open_ends.saturating_sub(PART_SLACK_US).max(earliest);
-        let offset_us = offset_us - offset_us.rem_euclid(TICK_US);
-        self.parts += 1;
-        let place = self.part_place(offset_us);
-        let (part, head) = PartWriter::begin(place, &tracks, self.buffers.pop().unwrap_or_default());
-        let bytes = self.sealer.seal(&part.path, head);
-        self.ready.push(FileOp::Create { path: part.path.clone(), bytes });
-        self.record.parts.push(part.record.clone());
-        self.part = Some(part);
-        self.changed = true;
-    }
-
-    fn part_place(&self, offset_us: i64) -> PartPlace {
-        let record = &self.record;
-        let file = layout::part_name(&self.stem, self.parts);
-        let tag = |name: &str, value: String| (name.to_owned(), value);
-        PartPlace {
-            title: format!("Call {}, segment {}, part {}", record.call, record.number, self.parts),
-            tags: vec![
-                tag("CALLSPOOL_TENANT", record.tenant.to_string()),
-                tag("CALLSPOOL_CALL", record.call.to_string()),
-                tag("CALLSPOOL_SEGMENT", record.id.to_string()),
-                tag("CALLSPOOL_NUMBER", record.number.to_string()),
-                tag("CALLSPOOL_OFFSET_US", offset_us.to_string()),
-            ],
-            path: format!("{}/{file}", self.directory),
-            file,
-            number: self.parts,
-            offset_us,
-            date: record.started + Duration::from_micros(offset_us.unsigned_abs()),
-        }
-    }
-
-    fn log_line(&self, now: Now, entry: &Entry) -> FileOp {
-        FileOp::AppendLine { path: layout::log_path(&self.directory), bytes: log::line(now.wall, entry) }
-    }
-
     /// These are the segment's streams now. New ones get a track with their first frame.
     pub fn change_streams(&mut self, _now: Now, streams: &[OpenStream]) {
         for state in &mut self.streams {
@@ -385,38 +315,10 @@ impl SegmentWriter {
     }
 }
 
-fn new_track(state: &StreamState) -> Option<NewTrack> {
-    let (codec, sdp) = state.codec.clone()?;
-    Some(NewTrack { stream: state.id, side: state.side, codec, sdp })
-}
-
 fn ready_bytes(op: &FileOp) -> usize {
     match op {
         FileOp::Create { bytes, .. } | FileOp::Append { bytes, .. } => bytes.len(),
         _ => 0,
-    }
-}
-
-fn first_record(open: &OpenSegment, node: NodeNumber) -> SegmentRecord {
-    SegmentRecord {
-        id: open.segment,
-        call: open.call,
-        tenant: open.tenant.clone(),
-        number: open.number,
-        total: open.total.max(model::total::at_begin(open.number)),
-        node,
-        state: RecordingState::begin(open.respondent),
-        respondent: open.respondent,
-        started: open.started,
-        ended: None,
-        trigger: open.trigger.clone(),
-        end: None,
-        encryption: Encryption::None,
-        data: open.data.clone(),
-        metadata: open.metadata.clone(),
-        streams: open.streams.iter().map(stream::record_of).collect::<Vec<StreamRecord>>(),
-        parts: Vec::new(),
-        sidecar: None,
     }
 }
 

@@ -122,9 +122,9 @@ impl PartWriter {
         track.end = track.end.max(tick + track.codec.ticks(payload));
     }
 
-    /// Fills the tracks of `streams` up to `until` ticks, at most 2 s of each.
-    pub(super) fn fill(&mut self, until: i64, streams: impl Fn(StreamId) -> bool) {
-        for (index, track) in self.tracks.iter_mut().enumerate().filter(|(_, t)| streams(t.stream)) {
+    /// Fills the tracks up to `until` ticks, at most 2 s of each.
+    pub(super) fn fill(&mut self, until: i64) {
+        for (index, track) in self.tracks.iter_mut().enumerate() {
             let until = until.min(track.end + FILL_ONCE_MAX);
             fill(&mut self.blocks, &mut self.buffer, index, track, until);
         }
@@ -133,7 +133,7 @@ impl PartWriter {
     /// Fills every track up to the end of the longest: the end of a call is one for all.
     pub(super) fn level(&mut self) {
         let end = self.end();
-        self.fill(end, |_| true);
+        self.fill(end);
     }
 
     fn end(&self) -> i64 {

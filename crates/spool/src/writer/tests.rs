@@ -309,3 +309,10 @@ fn nothing_is_taken_after_the_end() {
     assert_eq!(spool.flush(300), []);
     assert_eq!(spool.finish(400, EndReason::Hold).end, Some(EndReason::HangUp));
 }
+
+#[test]
+fn writers_and_assemblers_go_between_threads() {
+    fn goes<T: Send>() {}
+    goes::<SegmentWriter>();
+    goes::<crate::Assembler>();
+}

@@ -4,6 +4,7 @@
 //!  1000 1..50            from 1,000 ms on numbers 1 to 50, every 20 ms, timestamp = number × 160
 //!  2000 51 ts+80000      timestamp shifted by so many ticks, from here on
 //!  2000 51 ssrc=b pt=8 from=x every=2   another source, payload type, address (x, y, z), spacing
+//!  2000 51 frame=480     480 octets and ticks a packet, timestamp = number × 480
 //!  3000 hold | pause | resume | remote=x | finish
 //! ```
 //! Out come runs of frames (`position ms #numbers`), then the counts that are not zero, anchors and gaps.
@@ -57,7 +58,7 @@ fn packets<'a>(
     let (first, last): (i64, i64) = (first.parse().unwrap(), last.parse().unwrap());
     let (mut ssrc, mut payload_type, mut from, mut every, mut length) =
         (0xa_u32, 0_u8, sender(), 20, 160_usize);
-    let mut fixed = None;
+    let (mut fixed, mut frame) = (None, 160_i64);
     for word in words {
         if let Some(ticks) =
             word.strip_prefix("ts+").or_else(|| word.strip_prefix("ts").filter(|w| w.starts_with('-')))
@@ -72,12 +73,13 @@ fn packets<'a>(
             "from" => from = source(value),
             "every" => every = value.parse().unwrap(),
             "len" => length = value.parse().unwrap(),
+            "frame" => (frame, length) = (value.parse().unwrap(), value.parse().unwrap()),
             "ts" => fixed = Some(value.parse::<i64>().unwrap()),
             _ => panic!("{word}"),
         }
     }
     for (step, number) in (0_i64..).zip(first..=last) {
-        let ticks = fixed.unwrap_or(number * 160 + *shift);
+        let ticks = fixed.unwrap_or(number * frame + *shift);
         let timestamp = u32::try_from(ticks.rem_euclid(1 << 32)).unwrap();
         let sequence = u16::try_from(number.rem_euclid(1 << 16)).unwrap();
         let packet = rtp(payload_type, sequence, timestamp, ssrc, &vec![0x55; length]);
@@ -985,15 +987,15 @@ fn a_great_hole_without_time_is_a_sender_that_began_anew() {
 #[test]
 fn a_leap_of_numbers_and_timestamps_together_is_no_leap_in_time() {
     check(
-        "1000 1..5
-         1100 105..107 ts+16000
-         1160 finish",
+        "1000 1..5 frame=480 every=60
+         1300 105..107 frame=480 every=60
+         1480 finish",
         expect![[r#"
             1000 #1..5
-            1100 #105..107
+            1300 #105..107
             8 received, 99 lost
-            anchor 10 160 at 1000 -> 1000
-            anchor 10 32800 at 1100 -> 1100
+            anchor 10 480 at 1000 -> 1000
+            anchor 10 50400 at 1300 -> 1300
             gap 0 .. 1000 Silence
         "#]],
     );

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use sipx_sip::headers::via::first_hop_end;
-use sipx_sip::{Header, HeaderName, Headers, Method, Request, Response, StatusCode, Uri, Via};
+use sipx_sip::{Address, Header, HeaderName, Headers, Method, Request, Response, StatusCode, Uri, Via};
 
 use crate::event::Body;
 use crate::flow::{Destination, Flow, Transport};
@@ -231,8 +231,22 @@ fn with_tag(to: &[u8], tag: &str) -> Vec<u8> {
 
 /// The tag of a From or To value.
 pub(crate) fn tag_of(value: &[u8]) -> Option<Vec<u8>> {
-    let address = sipx_sip::Address::parse(value, "tag").ok()?;
-    address.tag().map(<[u8]>::to_vec)
+    lenient_address(value)?.tag().map(<[u8]>::to_vec)
+}
+
+/// An address, also one that some PBX wrote by hand: a display name with commas or letters that want quotes,
+/// a quote that does not end, blanks within the brackets. What stands in brackets must be a URI all the same.
+pub(crate) fn lenient_address(value: &[u8]) -> Option<Address> {
+    if let Ok(address) = Address::parse(value, "address") {
+        return Some(address);
+    }
+    let open = value.iter().rposition(|b| *b == b'<')?;
+    let close = open + value.get(open..)?.iter().position(|b| *b == b'>')?;
+    let uri = value.get(open + 1..close)?.trim_ascii();
+    let mut address = Address::parse(&[b"<", uri, b">", value.get(close + 1..)?].concat(), "address").ok()?;
+    let name: Vec<u8> = value.get(..open)?.trim_ascii().iter().filter(|b| **b != b'"').copied().collect();
+    address.display_name = Some(name).filter(|name| !name.is_empty());
+    Some(address)
 }
 
 /// The tag of From or To.
@@ -260,7 +274,7 @@ pub(crate) fn lists(headers: &Headers, name: &HeaderName, token: &str) -> bool {
 /// The first Contact, as a URI.
 pub(crate) fn contact_uri(headers: &Headers) -> Option<Uri> {
     let value = headers.value(&HeaderName::Contact)?;
-    let first = sipx_sip::Address::parse_list(&value, "Contact").ok()?.into_iter().next()?;
+    let first = Address::parse_list(&value, "Contact").ok()?.into_iter().next()?;
     // In memory of its own: the value is a view into the message.
     Uri::parse(Bytes::copy_from_slice(&first.uri.to_bytes())).ok()
 }

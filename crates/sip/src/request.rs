@@ -8,6 +8,7 @@ use sipx_sip::headers::address::Address;
 use sipx_sip::{Headers, Message, Request, Uri};
 
 use crate::flow::Flow;
+use crate::message::lenient_address;
 use crate::multipart;
 
 /// One part of a body, as it came.
@@ -228,15 +229,17 @@ fn values_of<'a>(headers: &'a [(String, String)], name: &'a str) -> impl Iterato
 }
 
 fn address_of(headers: &[(String, String)], name: &str) -> Option<AddressView> {
-    let value = value_of(headers, name)?;
-    let first = Address::parse_list(value.as_bytes(), "address").ok()?.into_iter().next()?;
-    Some(AddressView::of(&first))
+    let value = value_of(headers, name)?.as_bytes();
+    let first = Address::parse_list(value, "address").ok().and_then(|list| list.into_iter().next());
+    first.or_else(|| lenient_address(value)).map(|address| AddressView::of(&address))
 }
 
 fn addresses(headers: &[(String, String)], name: &str) -> Vec<AddressView> {
     values_of(headers, name)
-        .filter_map(|value| Address::parse_list(value.as_bytes(), "address").ok())
-        .flatten()
+        .flat_map(|value| {
+            let list = Address::parse_list(value.as_bytes(), "address");
+            list.unwrap_or_else(|_| lenient_address(value.as_bytes()).into_iter().collect())
+        })
         .map(|address| AddressView::of(&address))
         .collect()
 }
@@ -346,6 +349,30 @@ Content-Length: 0
         assert_eq!(info.header("via"), Some("SIP/2.0/TCP cucm;branch=z9hG4bK1"));
         assert_eq!(info.call_id, "x@y");
         assert!(info.sdp().is_none() && !info.siprec);
+    }
+
+    #[test]
+    fn a_name_that_should_have_been_quoted_is_read() {
+        let with = |from: &str| {
+            read(&format!(
+                "INVITE sip:s SIP/2.0\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\nFrom: {from}\nTo: <sip:b>\nCall-ID: x\nCSeq: 1 INVITE\n\n"
+            ))
+            .from
+        };
+        for (from, name) in [
+            ("M\u{fc}ller, Hans <sip:1001@pbx>;tag=1", "M\u{fc}ller, Hans"),
+            ("\"Hans <sip:1001@pbx>;tag=1", "Hans"),
+            ("Hans (Sales) < sip:1001@pbx >;tag=1", "Hans (Sales)"),
+        ] {
+            let address = with(from);
+            assert_eq!(address.display.as_deref(), Some(name), "{from}");
+            assert_eq!(
+                (address.user.as_deref(), address.param("tag")),
+                (Some("1001"), Some(Some("1"))),
+                "{from}"
+            );
+        }
+        assert_eq!(with("Hans <not a uri>").uri, "");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! What is refused here gets a stateless answer. A transaction and a session are made for a good INVITE only.
 
 use model::Now;
-use sipx_sip::{HeaderName, Method, Request, Scheme, validate_request};
+use sipx_sip::{Finding, HeaderName, Method, Request, Scheme, validate_request};
 
 use super::{Agent, abilities};
 use crate::event::SessionId;
@@ -17,10 +17,20 @@ use crate::session::{Input, Session, negotiate};
 const RETRY_AFTER_SECONDS: u32 = 10;
 
 impl Agent {
-    /// Refuses what is no proper request. A missing Max-Forwards matters only to proxies.
+    /// Refuses what is no proper request. A missing Max-Forwards matters only to proxies, and a name in From or
+    /// To that lacks its quotes is no reason to lose a recording.
     pub(super) fn is_valid(&mut self, flow: &Flow, request: &Request) -> bool {
         let findings = validate_request(request);
-        let Some(finding) = findings.iter().find(|finding| !finding.is_repairable()) else { return true };
+        let is_readable = |name| {
+            let value = request.headers.value(&name);
+            value.is_some_and(|value| message::lenient_address(&value).is_some())
+        };
+        let is_tolerable = |finding: &&Finding| match finding {
+            Finding::MalformedRequiredHeader("From") => is_readable(HeaderName::From),
+            Finding::MalformedRequiredHeader("To") => is_readable(HeaderName::To),
+            finding => finding.is_repairable(),
+        };
+        let Some(finding) = findings.iter().find(|finding| !is_tolerable(finding)) else { return true };
         self.core.counts.malformed += 1;
         let answerable =
             [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq]

@@ -286,3 +286,54 @@ fn nothing_that_is_given_can_break_a_line() {
     assert_eq!(header(&text, "Injected"), None, "{text}");
     assert_eq!(text.matches("Call-ID:").count(), 1);
 }
+
+/// RFC 3261 section 12.2.1.1 and RFC 5626: where our requests within a dialog go, and by which route.
+#[test]
+fn requests_within_a_dialog_take_the_route_of_the_dialog() {
+    let to =
+        |address: &str| Destination::Address { transport: Transport::Udp, remote: address.parse().unwrap() };
+    let over_flow = Destination::Flow(FlowId(1));
+    // Contact, Record-Route, destination, Request-URI, Route.
+    let cases = [
+        ("<sip:a@192.0.2.1:5060>", "", over_flow, "sip:a@192.0.2.1:5060", None),
+        ("<sip:a@192.0.2.77:5070>", "", to("192.0.2.77:5070"), "sip:a@192.0.2.77:5070", None),
+        // Behind a NAT, a name, nothing at all: the way it came.
+        ("<sip:a@10.1.1.1:5060>", "", over_flow, "sip:a@10.1.1.1:5060", None),
+        ("<sip:a@client.example>", "", over_flow, "sip:a@client.example", None),
+        (
+            "<sip:a@192.0.2.77>",
+            "Record-Route: <sip:192.0.2.50;lr>, <sip:192.0.2.51;lr>\r\n",
+            to("192.0.2.50:5060"),
+            "sip:a@192.0.2.77",
+            Some("<sip:192.0.2.50;lr>"),
+        ),
+        // A strict router is itself the Request-URI, and the target goes to the end of the routes.
+        (
+            "<sip:a@192.0.2.77>",
+            "Record-Route: <sip:192.0.2.50>\r\n",
+            to("192.0.2.50:5060"),
+            "sip:192.0.2.50",
+            Some("<sip:a@192.0.2.77>"),
+        ),
+    ];
+    for (contact, routes, destination, uri, route) in cases {
+        let mut agent = Agent::new(config(Side::Server), [9; 32]);
+        let invite = request("INVITE", routes).replace("<sip:a@192.0.2.1:5060>", contact);
+        let answer = answers(&mut agent, &invite);
+        assert_eq!(label(answer[0].as_bytes()), "100/INVITE");
+        let Some(Event::Invited { session, .. }) = agent.poll_event() else { panic!("no INVITE: {invite}") };
+        agent.accept(now(Mono::ZERO), session, sdp("answer"), &[]).unwrap();
+        let ok = String::from_utf8_lossy(&agent.poll_transmit().unwrap().bytes).into_owned();
+        assert_eq!(header(&ok, "Record-Route"), header(&invite, "Record-Route"));
+        let to_tag = header(&ok, "To").unwrap();
+        let ack = request("ACK", "").replace("To: <sip:record@192.0.2.2>", &format!("To: {to_tag}"));
+        answers(&mut agent, &ack.replace("z9hG4bK1", "z9hG4bK2"));
+        assert!(matches!(agent.poll_event(), Some(Event::Confirmed { .. })), "{ack}");
+        agent.bye(now(Mono::ZERO), session, None).unwrap();
+        let bye = agent.poll_transmit().unwrap();
+        let text = String::from_utf8_lossy(&bye.bytes).into_owned();
+        assert!(text.starts_with(&format!("BYE {uri} SIP/2.0\r\n")), "{text}");
+        assert_eq!(bye.to, destination, "{contact} {routes}");
+        assert_eq!(header(&text, "Route").as_deref(), route, "{text}");
+    }
+}

@@ -1,6 +1,6 @@
 //! What the caller offers and answers, and what it reads in answers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use media::sdp::{Direction, MediaLine, OfferLine, Origin, Sdp, Slot};
 use model::{Codec, MediaKind};
@@ -54,10 +54,6 @@ impl LocalSdp {
             labels: plan.siprec,
             origin: Origin { username: "-".into(), session_id, version: 0, address: plan.local },
         }
-    }
-
-    pub(super) fn address(&self) -> IpAddr {
-        self.origin.address
     }
 
     /// The next offer: media flow, or are held.

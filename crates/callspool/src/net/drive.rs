@@ -92,11 +92,6 @@ impl SipDriver {
         &self.agent
     }
 
-    /// The sockets, to look at.
-    pub(crate) fn sockets(&self) -> &SipSockets {
-        &self.sockets
-    }
-
     /// Lets what is queued go out, for at most `limit`, then closes the sockets.
     pub(crate) async fn close(self, limit: Duration) {
         self.sockets.close(limit).await;

@@ -30,5 +30,7 @@ mod udp;
 
 pub(crate) use config::{NetConfig, NetLimits};
 pub(crate) use drive::{DriverInput, SipDriver};
-pub(crate) use sockets::{BindError, NetEvent, NetStats, SipSockets};
+#[cfg(test)]
+pub(crate) use sockets::NetEvent;
+pub(crate) use sockets::{BindError, SipSockets};
 pub(crate) use udp::local_towards;

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::config::{NetConfig, NetLimits};
 use super::connection::CloseReason;
-use super::connections::{Connections, TaskEvent};
+use super::connections::{Connections, Refused, TaskEvent};
 use super::flows::{PortIndex, UdpFlow, UdpFlows};
 use super::listener;
 use super::udp::{Sent, UdpPort, local_towards};
@@ -208,6 +208,8 @@ impl SipSockets {
 
     /// Lets what is queued go out, for at most `limit`, then closes everything.
     pub(crate) async fn close(mut self, limit: Duration) {
+        let ((connections, flows), stats) = (self.open_flows(), self.stats());
+        tracing::debug!(connections, flows, ?stats, "closing the SIP sockets");
         self.listeners.abort_all();
         let flush = std::future::poll_fn(|cx| {
             self.flush_udp(cx);
@@ -277,8 +279,10 @@ impl SipSockets {
                 let id = self.new_flow();
                 match self.connections.accept(id, stream, remote) {
                     Ok(()) => self.stats.accepted += 1,
-                    Err(super::connections::Refused::Total) => self.stats.refused_total += 1,
-                    Err(super::connections::Refused::Source) => self.stats.refused_source += 1,
+                    Err(Refused::Total) => at_limit(&mut self.stats.refused_total, "connections in all"),
+                    Err(Refused::Source) => {
+                        at_limit(&mut self.stats.refused_source, "connections of one source")
+                    }
                 }
                 None
             }
@@ -302,7 +306,7 @@ impl SipSockets {
         match port.send(remote, bytes) {
             Sent::Now => self.stats.datagrams_sent += 1,
             Sent::Queued => self.stats.datagrams_queued += 1,
-            Sent::Full => self.stats.datagrams_dropped += 1,
+            Sent::Full => at_limit(&mut self.stats.datagrams_dropped, "datagrams that wait to be sent"),
             Sent::Refused => self.stats.datagrams_refused += 1,
         }
     }
@@ -326,7 +330,7 @@ impl SipSockets {
                 self.send_on_connection(id, bytes);
             }
             Err(_limit) => {
-                self.stats.refused_total += 1;
+                at_limit(&mut self.stats.refused_total, "connections in all");
                 self.closed.push_back(NetEvent::FlowClosed { flow: new, dialed: Some(remote) });
             }
         }
@@ -357,7 +361,7 @@ impl SipSockets {
         let flow = UdpFlow { port, local: local_towards(bound, remote), remote };
         let id = self.new_flow();
         if let Some(forgotten) = self.flows.insert(id, flow) {
-            self.stats.flows_forgotten += 1;
+            at_limit(&mut self.stats.flows_forgotten, "UDP flows");
             self.closed.push_back(NetEvent::FlowClosed { flow: forgotten, dialed: None });
         }
         (id, flow)
@@ -373,5 +377,13 @@ impl SipSockets {
         for port in &mut self.udp {
             self.stats.datagrams_refused += port.poll_flush(cx);
         }
+    }
+}
+
+/// Counts what a limit forbade, and tells it at 1, 2, 4, 8 …: a flood must not flood the log too.
+fn at_limit(count: &mut u64, what: &str) {
+    *count += 1;
+    if count.is_power_of_two() {
+        tracing::warn!("SIP sockets: the limit of {what} was reached {count} times");
     }
 }

@@ -31,6 +31,7 @@ mod udp;
 pub(crate) use config::{NetConfig, NetLimits};
 pub(crate) use drive::{DriverInput, SipDriver};
 #[cfg(test)]
+#[allow(unused_imports, reason = "named by the tests beside src, which take this module in")]
 pub(crate) use sockets::NetEvent;
 pub(crate) use sockets::{BindError, SipSockets};
 pub(crate) use udp::local_towards;

@@ -276,6 +276,9 @@ pub(crate) struct CheckConfigArgs {
     /// Values with where they come from, as a JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    /// Every key with its default, unit and meaning, as Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) reference: bool,
 }
 
 /// `callspool doctor`

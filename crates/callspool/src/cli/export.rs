@@ -16,7 +16,7 @@ use crate::repository::Repository;
 
 /// Exports it.
 pub(super) fn run(config: &Config, args: &ExportArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
-    let repository = Repository::new(&config.recording.repository);
+    let repository = super::repository(config)?;
     let call = CallFiles::read(&repository, args.call)?;
     let what = format!("cannot export {}", args.call);
     let segments = chosen(&call, args, &what)?;

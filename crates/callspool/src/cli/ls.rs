@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use model::{PartyRole, WallTime};
 use serde_json::json;
-use store::{CallQuery, CallSummary, Catalog, CatalogError, LIST_MAX};
+use store::{CallQuery, CallSummary, Catalog, CatalogError, LIST_MAX, OpenError};
 
 use super::args::LsArgs;
 use super::table::{self, Column};
@@ -21,6 +21,11 @@ const COLUMNS: [Column; 8] = [
     Column { title: "state", cut: true },
     Column { title: "live", cut: false },
 ];
+
+/// From so many characters on, all of a time is shown.
+const WIDE: usize = 100;
+/// What is left out of a time else.
+const YEAR: &str = "2026-";
 
 /// Lists them.
 pub(super) fn run(config: &Config, args: &LsArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
@@ -70,12 +75,20 @@ async fn list(
 
 fn cure(error: &CatalogError) -> &'static str {
     match error {
-        CatalogError::Damaged(_) => "stop callspool and make it anew with `callspool reindex`",
+        CatalogError::Damaged(_)
+        | CatalogError::Unreadable(_)
+        | CatalogError::Open(OpenError::Damaged { .. }) => {
+            "stop callspool and make it anew with `callspool reindex`"
+        }
+        CatalogError::Open(OpenError::Version { .. }) => "use the callspool that runs on it",
         _ => "check that this user may read it, and try again",
     }
 }
 
 fn as_table(out: &mut dyn Write, calls: &[CallSummary], now: WallTime) -> io::Result<()> {
+    let width = table::terminal_width();
+    // In a narrow window the year goes before callers and states are cut.
+    let year = if width.is_some_and(|w| w < WIDE) { YEAR.len() } else { 0 };
     let row = |call: &CallSummary| {
         let until = call.ended.unwrap_or(if call.live { now } else { call.started });
         let length = if call.ended.is_some() || call.live {
@@ -85,7 +98,7 @@ fn as_table(out: &mut dyn Write, calls: &[CallSummary], now: WallTime) -> io::Re
         };
         vec![
             call.id.to_string(),
-            text::time(call.started),
+            text::time(call.started).get(year..).unwrap_or_default().to_owned(),
             length,
             text::party_in_short(&call.parties, PartyRole::Caller),
             text::party_in_short(&call.parties, PartyRole::Called),
@@ -95,7 +108,7 @@ fn as_table(out: &mut dyn Write, calls: &[CallSummary], now: WallTime) -> io::Re
         ]
     };
     let rows: Vec<Vec<String>> = calls.iter().map(row).collect();
-    table::print(out, &COLUMNS, &rows, table::terminal_width())
+    table::print(out, &COLUMNS, &rows, width)
 }
 
 fn as_json(out: &mut dyn Write, calls: &[CallSummary]) -> io::Result<()> {

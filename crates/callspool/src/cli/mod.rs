@@ -24,10 +24,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-pub(crate) use args::CallArgs;
 pub(crate) use error::{CliError, Outcome, file_error};
 
-use crate::config::{self, Loaded, Surroundings};
+use crate::config::{self, Config, Loaded, Surroundings};
+use crate::repository::Repository;
 use args::{CheckConfigArgs, Cli, Command};
 
 /// Everything from the command line to the exit code.
@@ -90,9 +90,10 @@ fn load(named: &Option<std::path::PathBuf>) -> Result<Loaded, CliError> {
 }
 
 fn check_config(loaded: &Loaded, args: &CheckConfigArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
-    let text = match args.json {
-        true => format!("{}\n", config::print::effective_json(loaded)),
-        false => config::print::effective_toml(loaded),
+    let text = match (args.json, args.reference) {
+        (true, _) => format!("{}\n", config::print::effective_json(loaded)),
+        (_, true) => config::print::reference_markdown(),
+        _ => config::print::effective_toml(loaded),
     };
     out.write_all(text.as_bytes()).map_err(CliError::output)?;
     Ok(Outcome::Ok)
@@ -107,12 +108,27 @@ fn not_understood(error: &clap::Error) -> ExitCode {
     }
     let text = error.render().to_string();
     let told = |line: &&str| !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more");
-    let why: Vec<&str> = text.lines().map(str::trim).filter(told).collect();
+    let (tips, why): (Vec<&str>, Vec<&str>) =
+        text.lines().map(str::trim).filter(told).partition(|line| line.starts_with("tip: "));
     let why = why.join(" ");
-    let why = why.strip_prefix("error: ").unwrap_or(&why);
-    let error = CliError::usage("the command line", why, "see `callspool --help`");
+    let tip = tips.first().and_then(|t| t.strip_prefix("tip: ")).unwrap_or("see `callspool --help`");
+    let error = CliError::usage("the command line", why.strip_prefix("error: ").unwrap_or(&why), tip);
     eprintln!("{error}");
     error.exit_code()
+}
+
+/// The repository, if there is one yet.
+fn repository(config: &Config) -> Result<Repository, CliError> {
+    let root = &config.recording.repository;
+    match std::fs::read_dir(root) {
+        Ok(_) => Ok(Repository::new(root)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(CliError::failed(
+            format!("there are no recordings in {}", root.display()),
+            "there is no such directory",
+            "start `callspool serve`, or name the configuration that it uses with --config",
+        )),
+        Err(e) => Err(file_error(format!("cannot read the repository {}", root.display()), &e)),
+    }
 }
 
 /// Runs a future to its end, for commands that ask the catalog.

@@ -28,11 +28,8 @@ struct Sum {
 
 /// Reindexes.
 pub(super) fn run(config: &Config, args: &ReindexArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
-    let repository = Repository::new(&config.recording.repository);
+    let repository = super::repository(config)?;
     let what = format!("cannot read the repository {}", repository.root().display());
-    if !repository.root().is_dir() {
-        return Err(file_error(what, &io::ErrorKind::NotFound.into()));
-    }
     let _lock = repository.lock()?;
     let directories: io::Result<Vec<String>> = repository.call_directories().collect();
     let directories = directories.map_err(|e| file_error(what, &e))?;

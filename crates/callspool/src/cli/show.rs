@@ -82,7 +82,7 @@ impl CallFiles {
 
 /// Shows it.
 pub(super) fn run(config: &Config, args: &ShowArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
-    let repository = Repository::new(&config.recording.repository);
+    let repository = super::repository(config)?;
     let call = CallFiles::read(&repository, args.call)?;
     let shown = if args.json { as_json(out, args.call, &call) } else { as_text(out, args.call, &call) };
     shown.map(|()| Outcome::Ok).map_err(CliError::output)

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 /// A cut column keeps so many characters, so that one still recognizes what is in it.
-const CUT_MIN: usize = 8;
+const CUT_MIN: usize = 6;
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
@@ -87,9 +87,9 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         expect![[r#"
-            id             caller             state
-            06jv3kq4g2n00  alice.with.a.lon…  partial-internal…
-            06jv3kq4g2n01  1001               complete
+            id             caller              state
+            06jv3kq4g2n00  alice.with.a.long…  partial-internal…
+            06jv3kq4g2n01  1001                complete
         "#]]
         .assert_eq(&print_at(Some(52)));
         assert!(print_at(Some(52)).lines().all(|l| l.chars().count() <= 52));

@@ -9,7 +9,6 @@ use super::args::VerifyArgs;
 use super::show::find;
 use super::{CliError, Outcome, file_error, progress, text};
 use crate::config::Config;
-use crate::repository::Repository;
 
 #[derive(Default)]
 struct Sum {
@@ -22,7 +21,7 @@ struct Sum {
 
 /// Verifies one call, or all.
 pub(super) fn run(config: &Config, args: &VerifyArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
-    let repository = Repository::new(&config.recording.repository);
+    let repository = super::repository(config)?;
     let directories = match args.call {
         Some(call) => vec![find(&repository, call)?],
         None => {

@@ -14,11 +14,9 @@ pub(crate) mod values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub(crate) use sections::{
-    ApiConfig, CatalogConfig, Config, LogConfig, MediaConfig, NodeConfig, RecordingConfig, SipConfig,
-};
+pub(crate) use sections::{Config, LogConfig};
 pub(crate) use source::{Origin, Problem};
-pub(crate) use values::{HostPort, InactiveMeans, LogFormat, Role, Size};
+pub(crate) use values::{InactiveMeans, LogFormat, Role, Size};
 
 use source::Values;
 
@@ -133,6 +131,7 @@ impl Config {
     }
 
     /// The embedded default, as it is on this machine.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn embedded(around: &Surroundings) -> Option<Self> {
         let bare = Surroundings { variables: Vec::new(), ..around.clone() };

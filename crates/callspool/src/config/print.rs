@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::Loaded;
 use super::declare::{Key, Section};
 use super::sections::SECTIONS;
 use super::source::{Origin, env_name};
-use super::{Config, Loaded};
 
 /// The effective configuration as a file of its own: valid TOML, every key with its meaning, and where it was
 /// set when it is not a default.
@@ -74,11 +74,4 @@ fn row(key: &Key) -> String {
 
 fn first_variable(section: &Section) -> String {
     section.keys.first().map(|k| env_name(section.name, k.name)).unwrap_or_default()
-}
-
-/// One setting of a configuration as TOML, by section and key.
-#[must_use]
-pub(crate) fn setting(config: &Config, section: &str, key: &str) -> Option<String> {
-    let section = SECTIONS.iter().find(|s| s.name == section)?;
-    section.keys.iter().find(|k| k.name == key).map(|k| (k.effective)(config))
 }

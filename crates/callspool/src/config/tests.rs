@@ -38,11 +38,16 @@ fn refused(toml: &str, variables: &[(&str, &str)], expected: expect_test::Expect
     expected.assert_eq(&problems.iter().map(|p| format!("{p}\n")).collect::<String>());
 }
 
+fn setting(config: &Config, section: &str, key: &str) -> Option<String> {
+    let section = super::sections::SECTIONS.iter().find(|s| s.name == section)?;
+    section.keys.iter().find(|k| k.name == key).map(|k| (k.effective)(config))
+}
+
 /// What a setting is in effect.
 #[track_caller]
 fn in_effect(toml: &str, variables: &[(&str, &str)], section: &str, key: &str, expected: &str) {
     let loaded = load_text(toml, variables).unwrap();
-    assert_eq!(print::setting(&loaded.config, section, key).as_deref(), Some(expected));
+    assert_eq!(setting(&loaded.config, section, key).as_deref(), Some(expected));
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! RTP as the tests send it: packets written down first, sent at their times, so that what was sent is exactly known.
+//!
+//! Written anew here, from RFC 3550 and ITU-T G.711, so that sender and recorder share no mistake.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// The clock of G.711.
+pub const RATE: u32 = 8_000;
+
+/// One packet, and when it leaves, from the start of sending.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Packet {
+    /// When it leaves.
+    pub at: Duration,
+    /// The marker bit.
+    pub marker: bool,
+    /// The payload type.
+    pub payload_type: u8,
+    /// The sequence number.
+    pub sequence: u16,
+    /// The timestamp.
+    pub timestamp: u32,
+    /// The source.
+    pub ssrc: u32,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+impl Packet {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0x80, u8::from(self.marker) << 7 | self.payload_type];
+        bytes.extend_from_slice(&self.sequence.to_be_bytes());
+        bytes.extend_from_slice(&self.timestamp.to_be_bytes());
+        bytes.extend_from_slice(&self.ssrc.to_be_bytes());
+        bytes.extend_from_slice(&self.payload);
+        bytes
+    }
+}
+
+/// A tone in µ-law, as one sender sends it: the whole stream, undisturbed.
+#[derive(Clone, Copy, Debug)]
+pub struct Talk {
+    /// The frequency in Hz.
+    pub hertz: f64,
+    /// How long.
+    pub length: Duration,
+    /// Media in a packet.
+    pub ptime: Duration,
+    /// The source.
+    pub ssrc: u32,
+    /// The first sequence number.
+    pub sequence: u16,
+    /// The first timestamp.
+    pub timestamp: u32,
+}
+
+impl Talk {
+    /// 20 ms a packet, from numbers that wrap nowhere.
+    pub fn new(hertz: f64, length: Duration) -> Self {
+        let ssrc = 0x5eed_0000 | hertz as u32;
+        Self { hertz, length, ptime: Duration::from_millis(20), ssrc, sequence: 1_000, timestamp: 50_000 }
+    }
+
+    /// Its packets.
+    pub fn packets(&self) -> Vec<Packet> {
+        let count = (self.length.as_micros() / self.ptime.as_micros()) as u32;
+        let samples = RATE / 1_000 * self.ptime.as_millis() as u32;
+        (0..count)
+            .map(|n| Packet {
+                at: self.ptime * n,
+                marker: n == 0,
+                payload_type: 0,
+                sequence: self.sequence.wrapping_add(n as u16),
+                timestamp: self.timestamp.wrapping_add(n * samples),
+                ssrc: self.ssrc,
+                payload: (0..samples).map(|s| ulaw(sine(self.hertz, n * samples + s))).collect(),
+            })
+            .collect()
+    }
+}
+
+/// Sample `n` of a sine at -12 dBFS.
+fn sine(hertz: f64, n: u32) -> i16 {
+    let turns = hertz * f64::from(n) / f64::from(RATE);
+    ((turns * std::f64::consts::TAU).sin() * 8_192.0) as i16
+}
+
+/// ITU-T G.711, µ-law.
+pub fn ulaw(sample: i16) -> u8 {
+    let sign = if sample < 0 { 0x80 } else { 0 };
+    let magnitude = u32::from(sample.unsigned_abs()).min(32_635) + 0x84;
+    let exponent = 24 - magnitude.leading_zeros();
+    let mantissa = (magnitude >> (exponent + 3)) & 0x0f;
+    !(sign | (exponent as u8) << 4 | mantissa as u8)
+}
+
+/// Where media come from: a socket whose port goes into SDP.
+pub struct Mouth {
+    socket: UdpSocket,
+}
+
+impl Mouth {
+    /// On IPv4 loopback.
+    pub fn open() -> Self {
+        Self { socket: UdpSocket::bind("127.0.0.1:0").expect("a socket") }
+    }
+
+    /// On IPv6 loopback.
+    pub fn open_v6() -> Self {
+        Self { socket: UdpSocket::bind("[::1]:0").expect("a socket") }
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.socket.local_addr().unwrap().port()
+    }
+
+    /// Sends packets in the order and at the times that they say, counted from now.
+    pub fn say(&self, to: SocketAddr, packets: &[Packet]) {
+        self.say_from(Instant::now(), to, packets);
+    }
+
+    /// The same, counted from `start`.
+    pub fn say_from(&self, start: Instant, to: SocketAddr, packets: &[Packet]) {
+        for packet in packets {
+            std::thread::sleep((start + packet.at).saturating_duration_since(Instant::now()));
+            // Nobody may listen any more: a client goes on until it hears of it.
+            let _ = self.socket.send_to(&packet.bytes(), to);
+        }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&self, to: SocketAddr, bytes: &[u8]) {
+        let _ = self.socket.send_to(bytes, to);
+    }
+
+    /// Another hold of the same socket, for another thread.
+    pub fn share(&self) -> Self {
+        Self { socket: self.socket.try_clone().expect("a second descriptor") }
+    }
+}
+
+/// How long packets play, the loss between them counted: from the first timestamp to the end of the last packet.
+pub fn span(packets: &[Packet]) -> Duration {
+    let Some(first) = packets.first() else { return Duration::ZERO };
+    let end = |p: &Packet| p.timestamp.wrapping_sub(first.timestamp) + p.payload.len() as u32;
+    let ticks = packets.iter().map(end).max().unwrap_or(0);
+    Duration::from_micros(u64::from(ticks) * 1_000_000 / u64::from(RATE))
+}

@@ -1,0 +1,56 @@
+//! The HTTP interface of callspool and its page.
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `/` | the page; `/?token=…` keeps the token in a cookie |
+//! | `/api/v1/calls` | calls, newest first: `from`, `until`, `state`, `live`, `q`, `number`, `after`, `limit` |
+//! | `/api/v1/calls/{id}` | one call with segments, streams, copies, events |
+//! | `/api/v1/calls/{id}/audio.wav` | what was said, as one WAV file; byte ranges |
+//! | `/healthz` | whether it runs, and whether the catalog answers |
+//!
+//! Ids are text in JSON. Errors are `application/problem+json` (RFC 9457). All below `/api` wants the token, as
+//! `Authorization: Bearer …` or in the cookie. Only loopback and configured host names are served, so that no
+//! foreign page reaches it by rebinding a name of its own (`guard`).
+//!
+//! It reads the catalog and asks for audio by a port ([`Audio`]) that the binary implements. It changes nothing,
+//! opens no file and no socket, and knows neither SIP nor media nor the repository.
+
+mod audio;
+mod calls;
+mod guard;
+mod json;
+mod page;
+mod port;
+mod problem;
+mod range;
+mod state;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+
+pub use port::{Audio, AudioError, AudioStream};
+pub use problem::Problem;
+pub use state::{ApiConfig, ApiState, Token, TokenError};
+
+/// Everything that is served. Body bytes are never read: no route takes any.
+pub fn router(state: ApiState) -> Router {
+    let api = Router::new()
+        .route("/calls", get(calls::list))
+        .route("/calls/{id}", get(calls::detail))
+        .route("/calls/{id}/audio.wav", get(audio::wav))
+        .route_layer(from_fn_with_state(state.clone(), guard::token));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/", get(page::index))
+        .route("/page.css", get(page::css))
+        .route("/page.js", get(page::js))
+        .route("/icon.svg", get(page::icon))
+        .route("/healthz", get(page::health))
+        .fallback(problem::no_such_page)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(state.clone(), guard::limits))
+        .layer(from_fn_with_state(state.clone(), guard::host))
+        .layer(from_fn(guard::headers))
+        .with_state(state)
+}

@@ -1,0 +1,125 @@
+//! What the routes share: catalog, audio, token, limits.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use model::TenantId;
+use store::{Catalog, Handle};
+use tokio::sync::Semaphore;
+
+use crate::port::Audio;
+
+/// Requests in work at once. The catalog has four readers; beyond a short queue for them waiting helps nobody.
+const REQUESTS_MAX: usize = 64;
+/// Listeners at once: each decodes at some hundred times real time, and only what it listens to.
+const LISTENERS_MAX: usize = 32;
+
+/// How the interface is set up.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Whose calls are shown.
+    pub tenant: TenantId,
+    /// What whoever asks must know.
+    pub token: Token,
+    /// Names beside the loopback ones that the server may be called by, without port.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// All that the routes need. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) config: ApiConfig,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) writer: Option<Handle>,
+    pub(crate) audio: Arc<dyn Audio>,
+    pub(crate) requests: Arc<Semaphore>,
+    pub(crate) listeners: Arc<Semaphore>,
+}
+
+impl ApiState {
+    /// Over a catalog ([`Catalog::reader`] is enough) and whoever makes audio. `writer` tells `/healthz` how
+    /// writing the catalog goes, where this process writes it.
+    #[must_use]
+    pub fn new(
+        config: ApiConfig,
+        catalog: Arc<Catalog>,
+        audio: Arc<dyn Audio>,
+        writer: Option<Handle>,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            config,
+            catalog,
+            writer,
+            audio,
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
+        }))
+    }
+}
+
+impl std::fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiState").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+/// What whoever asks must know. Never printed.
+#[derive(Clone)]
+pub struct Token(Arc<str>);
+
+/// Text that cannot be a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token is 16 to 256 letters, digits, '-' and '_'")]
+pub struct TokenError;
+
+impl Token {
+    /// Checks length and alphabet: what fits into a cookie and a query as it is.
+    pub fn new(text: &str) -> Result<Self, TokenError> {
+        let plain = text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'));
+        if plain && (16..=256).contains(&text.len()) { Ok(Self(text.into())) } else { Err(TokenError) }
+    }
+
+    /// Whether it is this one. The time taken tells nothing of where they differ.
+    pub(crate) fn is(&self, given: &str) -> bool {
+        let mut difference = self.0.len() ^ given.len();
+        for (i, expected) in self.0.bytes().enumerate() {
+            let given = given.as_bytes().get(i).copied().unwrap_or(0);
+            difference |= usize::from(black_box(expected ^ given));
+        }
+        black_box(difference) == 0
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_token_is_the_token() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        for wrong in ["", "0123456789abcde", "0123456789abcdeg", "0123456789abcdef0", "0123456789ABCDEF"] {
+            assert!(!token.is(wrong), "{wrong}");
+        }
+        assert!(token.is("0123456789abcdef"));
+        assert_eq!(format!("{token:?}"), "Token(…)");
+    }
+
+    #[test]
+    fn what_a_cookie_cannot_hold_is_no_token() {
+        for wrong in ["short", "0123456789abcde;", "0123456789abcde f", &"x".repeat(257)] {
+            assert_eq!(Token::new(wrong).unwrap_err(), TokenError, "{wrong}");
+        }
+    }
+}

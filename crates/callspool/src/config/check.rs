@@ -12,34 +12,33 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Section, key, and how to get it.
+type Place<T> = (&'static str, &'static str, fn(&Config) -> T);
+
 /// Tick, flush and sync make the bounds on what can be lost; beyond these the promises of the design fail.
-const RANGES: &[(&str, &str, fn(&Config) -> Duration, Duration, Duration)] = &[
-    ("node", "shutdown_grace", |c| c.node.shutdown_grace, Duration::ZERO, HOUR),
+const RANGES: &[(Place<Duration>, Duration, Duration)] = &[
+    (("node", "shutdown_grace", |c| c.node.shutdown_grace), Duration::ZERO, HOUR),
     (
-        "sip",
-        "session_expires",
-        |c| c.sip.session_expires,
+        ("sip", "session_expires", |c| c.sip.session_expires),
         Duration::from_secs(90),
         Duration::from_secs(86_400),
     ),
-    ("sip", "min_se", |c| c.sip.min_se, Duration::from_secs(90), Duration::from_secs(86_400)),
-    ("sip", "retry_after", |c| c.sip.retry_after, SECOND, HOUR),
-    ("sip", "tcp_idle_timeout", |c| c.sip.tcp_idle_timeout, SECOND, Duration::from_secs(7 * 86_400)),
-    ("media", "tick", |c| c.media.tick, MS, Duration::from_millis(50)),
-    ("media", "rtcp_interval", |c| c.media.rtcp_interval, SECOND, Duration::from_secs(60)),
-    ("recording", "flush", |c| c.recording.flush, Duration::from_millis(20), SECOND),
-    ("recording", "sync", |c| c.recording.sync, Duration::from_millis(100), Duration::from_secs(60)),
-    ("recording", "linger", |c| c.recording.linger, Duration::ZERO, HOUR),
+    (("sip", "min_se", |c| c.sip.min_se), Duration::from_secs(90), Duration::from_secs(86_400)),
+    (("sip", "tcp_idle_timeout", |c| c.sip.tcp_idle_timeout), SECOND, Duration::from_secs(7 * 86_400)),
+    (("media", "tick", |c| c.media.tick), MS, Duration::from_millis(50)),
+    (("recording", "flush", |c| c.recording.flush), Duration::from_millis(20), SECOND),
+    (("recording", "sync", |c| c.recording.sync), Duration::from_millis(100), Duration::from_secs(60)),
+    (("recording", "linger", |c| c.recording.linger), Duration::ZERO, HOUR),
 ];
 
 /// Timeouts that can be switched off by 0s, with the least that makes sense.
-const OPTIONAL_TIMEOUTS: &[(&str, &str, fn(&Config) -> Duration)] = &[
+const OPTIONAL_TIMEOUTS: &[Place<Duration>] = &[
     ("media", "media_timeout", |c| c.media.media_timeout),
     ("media", "hold_timeout", |c| c.media.hold_timeout),
 ];
 
 /// Counts that must not be nothing.
-const COUNTS: &[(&str, &str, fn(&Config) -> u64)] = &[
+const COUNTS: &[Place<u64>] = &[
     ("sip", "max_sessions", |c| c.sip.max_sessions as u64),
     ("sip", "max_transactions", |c| c.sip.max_transactions as u64),
     ("sip", "tcp_max_connections", |c| c.sip.tcp_max_connections as u64),
@@ -48,11 +47,11 @@ const COUNTS: &[(&str, &str, fn(&Config) -> u64)] = &[
 ];
 
 /// Sizes with the least that works: a burst of SIP or media must fit.
-const SIZES: &[(&str, &str, fn(&Config) -> u64, u64)] = &[
-    ("sip", "recv_buffer", |c| c.sip.recv_buffer.0, 64 << 10),
-    ("media", "recv_buffer", |c| c.media.recv_buffer.0, 16 << 10),
-    ("recording", "buffer_max", |c| c.recording.buffer_max.0, 1 << 20),
-    ("catalog", "journal_max", |c| c.catalog.journal_max.0, 1 << 20),
+const SIZES: &[(Place<u64>, u64)] = &[
+    (("sip", "recv_buffer", |c| c.sip.recv_buffer.0), 64 << 10),
+    (("media", "recv_buffer", |c| c.media.recv_buffer.0), 16 << 10),
+    (("recording", "buffer_max", |c| c.recording.buffer_max.0), 1 << 20),
+    (("catalog", "journal_max", |c| c.catalog.journal_max.0), 1 << 20),
 ];
 
 /// More threads than this are a mistake: one reads some thousands of streams.
@@ -89,7 +88,7 @@ impl Findings<'_> {
 }
 
 fn ranges(config: &Config, findings: &mut Findings<'_>) {
-    for (section, key, get, min, max) in RANGES {
+    for ((section, key, get), min, max) in RANGES {
         let value = get(config);
         if value < *min || value > *max {
             let todo = format!("give {} to {}", duration_text(*min), duration_text(*max));
@@ -112,7 +111,7 @@ fn ranges(config: &Config, findings: &mut Findings<'_>) {
             findings.add(section, key, "0 would refuse everything", "give 1 or more");
         }
     }
-    for (section, key, get, min) in SIZES {
+    for ((section, key, get), min) in SIZES {
         let value = get(config);
         if value < *min {
             let (value, min) = (super::Size(value), super::Size(*min));
@@ -224,6 +223,10 @@ fn ports(config: &Config, findings: &mut Findings<'_>) {
 fn rest(config: &Config, findings: &mut Findings<'_>) {
     if config.node.roles.is_empty() {
         findings.add("node", "roles", "a node without a role does nothing", "name recorder, api or both");
+    }
+    if config.recording.tenant.as_str() == spool::layout::LIVE_DIR {
+        let why = format!("'{}' is the directory of what is being recorded", spool::layout::LIVE_DIR);
+        findings.add("recording", "tenant", why, "choose another name");
     }
     if !config.api.listen.ip().is_loopback() && config.api.allowed_hosts.is_empty() {
         let why = format!("{} can be reached from other machines", config.api.listen);

@@ -47,8 +47,6 @@ sections! {
         max_sessions: usize = "10000", "sessions";
         /// SIP transactions at once; beyond it new requests are refused with 503.
         max_transactions: usize = "40000", "transactions";
-        /// Retry-After of a 503.
-        retry_after: Duration = "10s", "time";
         /// Send requests of more than 1,300 bytes over UDP too where the peer uses UDP, instead of TCP (RFC 3261 18.1.1).
         large_requests_over_udp: bool = "true", "true or false";
         /// A TCP connection on which nothing came for so long is closed; longer than half of session_expires keeps those of live calls.
@@ -83,8 +81,6 @@ sections! {
         media_timeout: Duration = "30s", "time";
         /// A call that is held for so long is taken to have ended; 0s: never.
         hold_timeout: Duration = "2h", "time";
-        /// Time between RTCP receiver reports of a stream (RFC 3550).
-        rtcp_interval: Duration = "5s", "time";
         /// Receive buffer of each media socket; the kernel allows net.core.rmem_max.
         recv_buffer: Size = "208KiB", "size";
     }

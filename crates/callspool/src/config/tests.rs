@@ -163,6 +163,13 @@ fn settings_that_cannot_work_together_are_refused() {
         c.toml:2 node.roles: a node without a role does nothing; name recorder, api or both
     "#]],
     );
+    refused(
+        "[recording]\ntenant = \"live\"\n",
+        &[],
+        expect![[r#"
+            c.toml:2 recording.tenant: 'live' is the directory of what is being recorded; choose another name
+        "#]],
+    );
     assert!(
         load_text("[api]\nlisten = \"0.0.0.0:8080\"\nallowed_hosts = [\"rec.example.com\"]\n", &[]).is_ok()
     );

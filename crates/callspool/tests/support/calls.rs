@@ -52,13 +52,16 @@ pub struct Outcome {
 }
 
 /// Places a call of one stream: `[audio]` of the scenario is the port of the media, which are sent to the first
-/// m-line of the answer; then the scenario goes on to its end, and the call comes to this state.
+/// m-line of the answer; then the scenario goes on to its end (by itself or told so), and the call comes to this state.
 pub fn place(server: &Server, scenario: Scenario, mouth: &Mouth, packets: &[Packet], state: &str) -> Outcome {
+    let waits = scenario.waits();
     let mut sipp = scenario.key("audio", mouth.port()).start(server);
     let answer = sipp.answer("1 INVITE");
     let media = answer.media();
     mouth.say(media.first().expect("an m-line in the answer").rtp(), packets);
-    sipp.go_on();
+    if waits {
+        sipp.go_on();
+    }
     let call_id = sipp.call_id().to_owned();
     let messages = sipp.finish();
     Outcome { recorded: server.wait_for_state(&call_id, state), messages }

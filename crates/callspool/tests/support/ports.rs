@@ -7,11 +7,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 const FIRST: u16 = 10_000;
-const SIZE: u16 = 160;
-/// Up to 31,919: where Linux begins with ephemeral ports (32,768) others come and go.
-const BLOCKS: u16 = 137;
+const SIZE: u16 = 240;
+/// Up to 31,839: where Linux begins with ephemeral ports (32,768) others come and go.
+const BLOCKS: u16 = 91;
 /// The first ports of a block are for programs, the rest for media.
-const FOR_PROGRAMS: u16 = 64;
+const FOR_PROGRAMS: u16 = 120;
 
 /// Numbers that are ours as long as this lives.
 pub struct Ports {
@@ -52,8 +52,16 @@ impl Ports {
 
     /// One for another program, never given twice.
     pub fn next(&self) -> u16 {
-        let port = self.next.fetch_add(1, Ordering::Relaxed);
-        assert!(port < self.first + FOR_PROGRAMS, "a test with so many programs needs greater blocks");
+        self.next_of(1)
+    }
+
+    /// The first of so many in a row.
+    pub fn next_of(&self, count: u16) -> u16 {
+        let port = self.next.fetch_add(count, Ordering::Relaxed);
+        assert!(
+            port + count <= self.first + FOR_PROGRAMS,
+            "a test with so many programs needs greater blocks"
+        );
         port
     }
 

@@ -55,7 +55,7 @@ impl Server {
             ("RECORDING__LINGER", LINGER.to_owned()),
             ("RECORDING__MIN_FREE_SPACE", "1MiB".to_owned()),
             ("NODE__SHUTDOWN_GRACE", "500ms".to_owned()),
-            ("LOG__LEVEL", "debug".to_owned()),
+            ("LOG__LEVEL", "debug,sqlx=warn".to_owned()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .to_vec();

@@ -51,6 +51,11 @@ impl Scenario {
         self
     }
 
+    /// Whether it waits for the test to say go on.
+    pub fn waits(&self) -> bool {
+        std::fs::read_to_string(&self.file).expect("a scenario").contains("request=\"NOTIFY\"")
+    }
+
     /// Runs it, once.
     pub fn start(self, server: &Server) -> Sipp {
         let base = server.directory().join(&self.name);
@@ -59,9 +64,10 @@ impl Scenario {
         let mut command = Command::new("sipp");
         command.arg("-sf").arg(&self.file).args(["-m", "1", "-nostdin", "-t", self.transport]);
         command.args(["-i", self.host.trim_matches(['[', ']'])]);
-        let port = server.ports().next();
-        command.args(["-p", &port.to_string(), "-cp", &server.ports().next().to_string()]);
-        command.args(["-mp", &server.ports().next().to_string()]);
+        // SIP, control, and what it opens for media although it sends none: audio and video, RTP and RTCP.
+        let port = server.ports().next_of(6);
+        let (control, media) = ((port + 1).to_string(), (port + 2).to_string());
+        command.args(["-p", &port.to_string(), "-cp", &control, "-mp", &media]);
         command.args(["-cid_str", &format!("{}-%u@test.invalid", self.name)]);
         command.args(["-timeout", "40s", "-timeout_error", "-trace_msg", "-message_file"]).arg(&trace);
         command.args(["-trace_err", "-error_file"]).arg(&errors);

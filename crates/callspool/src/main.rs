@@ -1,13 +1,20 @@
 //! callspool: one binary that records calls.
 
+mod audio;
 mod caller;
+mod catalog;
 mod cli;
 mod clock;
 mod config;
+mod front;
 mod logging;
 mod net;
+mod page;
+mod recorder;
 mod reindex;
 mod repository;
+mod serve;
+mod startup;
 mod token;
 
 use std::process::ExitCode;

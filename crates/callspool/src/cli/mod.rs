@@ -61,7 +61,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
             drop(out);
             let config = load(&cli.config)?.config;
             crate::logging::start(&config.log)?;
-            return Err(CliError::failed("cannot serve", "this build has no server", "use a newer one"));
+            return crate::serve::run(config).map(|()| Outcome::Ok);
         }
         Command::CheckConfig(args) => check_config(&load(&cli.config)?, &args, &mut out),
         Command::Doctor(args) => doctor::run(&load(&cli.config)?, &args, &mut out),

@@ -1,0 +1,162 @@
+//! The catalogue of this process: a thread that writes it, a reader for questions, and what is done when it says
+//! that something is wrong. Recording never waits for any of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use model::{AlarmKind, TenantId};
+use store::{Catalog, CatalogWriter, Handle, Report, WriterConfig};
+use tokio::sync::mpsc;
+
+use crate::cli::CliError;
+use crate::config::Config;
+use crate::recorder::Teller;
+use crate::reindex;
+use crate::repository::Repository;
+
+/// Reports of the writer that may wait: it makes few. What does not fit is in its status as well.
+const REPORTS_MAX: usize = 64;
+/// How long a catalogue that is held by somebody may delay the start.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Changes in memory beyond which a reindex waits: it must not push live changes into the journal.
+const QUEUED_MAX: usize = 2_000;
+
+/// The running catalogue.
+pub(crate) struct CatalogLink {
+    pub(crate) handle: Handle,
+    /// For questions; finds the catalogue again when it was away.
+    pub(crate) reader: Arc<Catalog>,
+    /// The highest number of an id that it knows.
+    pub(crate) highest_id: u64,
+    reports: Option<mpsc::Receiver<Report>>,
+    writer: JoinHandle<()>,
+}
+
+impl CatalogLink {
+    /// Starts the writer. Waits for nothing but a look at what is there.
+    pub(crate) async fn start(config: &Config) -> Result<Self, CliError> {
+        let reader = Arc::new(Catalog::reader(&config.catalog.path));
+        let highest_id = match tokio::time::timeout(PATIENCE, reader.highest_id()).await {
+            Ok(Ok(id)) => id,
+            // It is new, or away: ids go by the clock, which is enough unless it was set back meanwhile.
+            _ => 0,
+        };
+        let mut writing = WriterConfig::new(&config.catalog.path, &config.catalog.journal);
+        writing.journal_bytes_max = config.catalog.journal_max.octets() as u64;
+        let (handle, worker) = CatalogWriter::with_config(writing);
+        let (tell, reports) = mpsc::channel(REPORTS_MAX);
+        let run = move || {
+            let told = worker.run(|report| {
+                if let Err(e) = tell.try_send(report) {
+                    tracing::warn!("a report of the catalog writer is not acted on: {e}");
+                }
+            });
+            if let Err(e) = told {
+                tracing::error!(
+                    "the catalog writer cannot run: {e}; `callspool reindex` restores the catalog"
+                );
+            }
+        };
+        let writer = std::thread::Builder::new().name("catalog".to_owned()).spawn(run).map_err(|e| {
+            CliError::failed("cannot start the catalog", e, "check the limit of threads (ulimit -u)")
+        })?;
+        Ok(Self { handle, reader, highest_id, reports: Some(reports), writer })
+    }
+
+    /// Acts on what the writer reports: alarms, and a reindex where the catalogue lost something.
+    pub(crate) fn watch(&mut self, repository: Repository, teller: Teller, tenant: TenantId) {
+        let Some(mut reports) = self.reports.take() else { return };
+        let handle = self.handle.clone();
+        tokio::spawn(async move {
+            while let Some(report) = reports.recv().await {
+                if let Some(text) = alarm_text(&report) {
+                    teller.alarm(&tenant, AlarmKind::CatalogAway, None, None, text);
+                }
+                if let Some(wanted) = handle.status().reindex_wanted {
+                    let (repository, teller, to_fill) = (repository.clone(), teller.clone(), handle.clone());
+                    let done =
+                        tokio::task::spawn_blocking(move || reindex_all(&repository, &teller, &to_fill));
+                    match done.await {
+                        Ok(true) => handle.reindexed(wanted),
+                        _ => tracing::error!("the reindex did not come to its end; run `callspool reindex`"),
+                    }
+                }
+            }
+        });
+    }
+
+    /// Lets the writer write what is left, to the catalogue or its journal.
+    pub(crate) async fn close(self) {
+        self.handle.stop();
+        let writer = self.writer;
+        if tokio::task::spawn_blocking(move || writer.join()).await.is_err() {
+            tracing::error!("the catalog writer did not end as it should");
+        }
+        self.reader.close().await;
+    }
+}
+
+fn alarm_text(report: &Report) -> Option<String> {
+    match report {
+        Report::Away { why } => {
+            Some(format!("the catalog does not answer: {why}; recording goes on, changes are kept"))
+        }
+        Report::Back { replayed } => {
+            tracing::info!("the catalog is back; {replayed} changes came from the journal");
+            None
+        }
+        Report::Rebuilt { why, set_aside } => {
+            let kept: Vec<_> = set_aside.iter().map(|p: &PathBuf| p.display().to_string()).collect();
+            tracing::info!(
+                "the catalog is new: {why}; it is filled from the repository; set aside: {kept:?}"
+            );
+            None
+        }
+        Report::Lost { changes, why } => Some(format!(
+            "{changes} changes did not reach the catalog: {why}; it is filled from the repository again"
+        )),
+        Report::Refused { event, why } => Some(format!("the catalog refused change {event}: {why}")),
+        Report::DamagedJournal { lines } => Some(format!(
+            "{lines} lines of the catalog's journal are damaged; it is filled from the repository again"
+        )),
+    }
+}
+
+/// Tells the catalogue all that the repository holds.
+fn reindex_all(repository: &Repository, teller: &Teller, handle: &Handle) -> bool {
+    let mut calls = 0;
+    for directory in repository.call_directories() {
+        while handle.status().queued > QUEUED_MAX {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        match directory {
+            Ok(directory) if tell_call(repository, teller, &directory) => calls += 1,
+            Ok(_) => return false,
+            Err(e) => {
+                tracing::error!("the repository cannot be listed: {e}");
+                return false;
+            }
+        }
+    }
+    tracing::info!("the catalog knows {calls} calls of the repository");
+    true
+}
+
+/// Tells the catalogue what the files of one call say.
+pub(crate) fn tell_call(repository: &Repository, teller: &Teller, directory: &str) -> bool {
+    match reindex::changes_of(repository, directory) {
+        Ok(said) => {
+            for problem in said.problems {
+                tracing::warn!("left out of the catalog: {problem}");
+            }
+            said.changes.into_iter().for_each(|(tenant, change)| teller.tell(tenant, change));
+            true
+        }
+        Err(e) => {
+            tracing::error!("{directory} cannot be read: {e}");
+            false
+        }
+    }
+}

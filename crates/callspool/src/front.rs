@@ -1,0 +1,152 @@
+//! The signalling task: one owner of the SIP agent, the front machine and the way to the record server.
+//!
+//! It chooses one input at a time (`select`), changes the machines by it (`apply`), and carries out all that
+//! follows before it looks for the next. It never waits for the record server, the catalogue or a disk.
+
+use std::time::Duration;
+
+use call::{Action, Front};
+use model::Report;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::now;
+use crate::net::{DriverInput, SipDriver};
+use crate::recorder::{Recorder, Teller};
+
+/// How long segments may take to be sealed after every call was ended at a stop.
+const SEAL_GRACE: Duration = Duration::from_secs(10);
+/// How long answers that are queued may take to leave at a stop.
+const SEND_GRACE: Duration = Duration::from_millis(500);
+
+/// What can move the task.
+enum Input {
+    Sip(DriverInput),
+    Report(Report),
+    Timeout,
+    Stop,
+}
+
+pub(crate) struct FrontTask {
+    pub(crate) driver: SipDriver,
+    pub(crate) front: Front,
+    pub(crate) recorder: Recorder,
+    pub(crate) reports: mpsc::Receiver<Report>,
+    pub(crate) teller: Teller,
+    /// Becomes true when the process is to stop.
+    pub(crate) stop: watch::Receiver<bool>,
+    /// How long live calls may go on then.
+    pub(crate) grace: Duration,
+}
+
+impl FrontTask {
+    /// Runs until it is told to stop; then refuses new calls, lets the others end for the grace time, ends and
+    /// seals what is left.
+    pub(crate) async fn run(mut self) {
+        loop {
+            match self.select().await {
+                Input::Stop => break,
+                input => self.apply(input),
+            }
+        }
+        self.front.drain();
+        let grace = self.grace;
+        self.go_on_while(grace, |t| t.front.stats().dialogs > 0).await;
+        let left = self.front.stats().dialogs;
+        if left > 0 {
+            tracing::warn!("{left} calls are ended because callspool stops");
+        }
+        self.front.end_all(now());
+        self.carry_out();
+        self.go_on_while(SEAL_GRACE, |t| t.front.stats().calls > 0).await;
+        let Self { driver, recorder, mut reports, .. } = self;
+        driver.close(SEND_GRACE).await;
+        let stopping = tokio::task::spawn_blocking(move || recorder.stop(SEAL_GRACE));
+        // Threads that report must not wait for a reader that is gone.
+        let drain = async { while reports.recv().await.is_some() {} };
+        let _ = tokio::join!(stopping, drain);
+    }
+
+    async fn go_on_while(&mut self, limit: Duration, wanted: impl Fn(&Self) -> bool) {
+        let end = tokio::time::Instant::now() + limit;
+        while wanted(self) {
+            let input = tokio::select! {
+                () = tokio::time::sleep_until(end) => return,
+                input = self.select_running() => input,
+            };
+            self.apply(input);
+        }
+    }
+
+    async fn select(&mut self) -> Input {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            _ = stop.wait_for(|s| *s) => Input::Stop,
+            input = self.select_running() => input,
+        }
+    }
+
+    async fn select_running(&mut self) -> Input {
+        let timer = self.front.next_timeout();
+        let timeout = async {
+            match timer {
+                Some(at) => tokio::time::sleep_until(crate::clock::instant(at).into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = timeout => Input::Timeout,
+            Some(report) = self.reports.recv() => Input::Report(report),
+            input = self.driver.select() => Input::Sip(input),
+        }
+    }
+
+    fn apply(&mut self, input: Input) {
+        match input {
+            Input::Sip(input) => self.driver.apply(input),
+            Input::Report(report) => self.front.handle_report(now(), report),
+            Input::Timeout => self.front.handle_timeout(now()),
+            Input::Stop => {}
+        }
+        self.carry_out();
+    }
+
+    /// Does all that follows from an input, until nothing more does.
+    fn carry_out(&mut self) {
+        loop {
+            if let Some(event) = self.driver.poll_event() {
+                self.front.handle_event(now(), event);
+            } else if let Some(action) = self.front.poll_action() {
+                self.act(action);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        let done = match action {
+            Action::Accept { session, sdp } => {
+                self.driver.with(|agent, now| agent.accept(now, session, sdp, &[]))
+            }
+            Action::Refuse { session, code, reason, headers } => {
+                self.driver.with(|agent, now| agent.refuse(now, session, code, reason, &headers))
+            }
+            Action::HangUp { session, reason } => {
+                self.driver.with(|agent, now| agent.bye(now, session, Some(&reason)))
+            }
+            Action::Order(order) => {
+                self.recorder.order(order);
+                Ok(())
+            }
+            Action::Tell(tenant, kind) => {
+                self.teller.tell(tenant, kind);
+                Ok(())
+            }
+        };
+        if let Err(e) = done {
+            // The client hung up while we were about to answer: its end is on the way to the front.
+            tracing::debug!("{e}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Carries out file operations below one repository.
+//!
+//! `spool` says what is to be written, this writes it. Files are readable by their owner only (0600, directories
+//! 0700). A failed append leaves no torn block behind: the file is cut back to what it was.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use model::Failure;
+use nix::errno::Errno;
+use spool::FileOp;
+
+/// A repository's directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    root: PathBuf,
+}
+
+/// A file that is being appended to, and how long it is.
+#[derive(Debug)]
+struct Appending {
+    file: File,
+    len: u64,
+}
+
+/// Files kept open between flushes: those of live segments.
+#[derive(Debug, Default)]
+pub(crate) struct OpenFiles {
+    files: BTreeMap<String, Appending>,
+}
+
+impl OpenFiles {
+    /// Closes what lies in `directory` with a name that begins with `prefix`.
+    pub(crate) fn close(&mut self, prefix: &str) {
+        let keys: Vec<String> = self
+            .files
+            .range(prefix.to_owned()..)
+            .take_while(|(path, _)| path.starts_with(prefix))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for key in keys {
+            self.files.remove(&key);
+        }
+    }
+}
+
+impl Disk {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// The names in a directory; none when it is not there.
+    pub(crate) fn list(&self, directory: &str) -> io::Result<Vec<String>> {
+        match std::fs::read_dir(self.path(directory)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries?.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect(),
+        }
+    }
+
+    /// Carries out one operation; what it appended comes back as a buffer to use again.
+    pub(crate) fn apply(&self, op: FileOp, open: &mut OpenFiles) -> io::Result<Option<Vec<u8>>> {
+        match op {
+            FileOp::MakeDir { path } => {
+                DirBuilder::new().recursive(true).mode(0o700).create(self.path(&path))?;
+            }
+            FileOp::Create { path, bytes } => {
+                let mut file = private().write(true).create_new(true).open(self.path(&path))?;
+                file.write_all(&bytes)?;
+            }
+            FileOp::Append { path, bytes } => {
+                self.appending(&path, open)?.append(&bytes)?;
+                return Ok(Some(bytes));
+            }
+            FileOp::Patch { path, offset, bytes } => {
+                self.appending(&path, open)?.file.write_all_at(&bytes, offset)?;
+            }
+            FileOp::Replace { path, bytes } => self.replace(&path, &bytes)?,
+            FileOp::AppendLine { path, bytes } => {
+                private().append(true).create(true).open(self.path(&path))?.write_all(&bytes)?;
+            }
+            FileOp::Truncate { path, bytes } => {
+                open.files.remove(&path);
+                private().write(true).open(self.path(&path))?.set_len(bytes)?;
+            }
+            FileOp::Remove { path } => match std::fs::remove_file(self.path(&path)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            },
+        }
+        Ok(None)
+    }
+
+    /// Carries out operations on files that nobody keeps open; stops at the first that fails.
+    pub(crate) fn apply_all(&self, ops: Vec<FileOp>) -> io::Result<()> {
+        let mut open = OpenFiles::default();
+        ops.into_iter().try_for_each(|op| self.apply(op, &mut open).map(drop))
+    }
+
+    /// Writes beside and renames over: a reader sees the old file or the new one, never a mixture.
+    fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let target = self.path(path);
+        let beside = target.with_extension("json.new");
+        private().write(true).create(true).truncate(true).open(&beside)?.write_all(bytes)?;
+        std::fs::rename(&beside, &target)
+    }
+
+    fn appending<'a>(&self, path: &str, open: &'a mut OpenFiles) -> io::Result<&'a mut Appending> {
+        if !open.files.contains_key(path) {
+            let file = OpenOptions::new().write(true).open(self.path(path))?;
+            let len = file.metadata()?.len();
+            open.files.insert(path.to_owned(), Appending { file, len });
+        }
+        open.files.get_mut(path).ok_or_else(|| io::Error::other("the file was not kept open"))
+    }
+}
+
+impl Appending {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(e) = self.file.write_all_at(bytes, self.len) {
+            // What got there of it would be a torn block in front of the next one.
+            let _ = self.file.set_len(self.len);
+            return Err(e);
+        }
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+/// What a failed file operation means for the segment.
+pub(crate) fn failure(error: &io::Error) -> Failure {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOSPC | Errno::EDQUOT) => Failure::DiskFull,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Failure::Resources(error.to_string()),
+        _ => Failure::Storage(error.to_string()),
+    }
+}

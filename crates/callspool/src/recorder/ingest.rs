@@ -1,0 +1,129 @@
+//! Reads datagrams in batches with the time at which the kernel received them.
+//!
+//! One call of `recvmmsg` takes up to [`BATCH`] datagrams of a socket. This is the seam behind which other sources
+//! may stand; it knows nothing of RTP.
+
+use std::io::IoSliceMut;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use model::WallTime;
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg,
+};
+use nix::sys::time::TimeSpec;
+
+/// Datagrams that one call takes: what a stream of 20 ms packets brings in 320 ms.
+pub(crate) const BATCH: usize = 16;
+/// Octets of a datagram: an Ethernet frame holds 1,500. A longer one arrives cut, and counts as invalid.
+const DATAGRAM_MAX: usize = 2_048;
+
+/// Buffers for one thread.
+pub(crate) struct Batch {
+    buffers: Box<[[u8; DATAGRAM_MAX]; BATCH]>,
+    // The kernel writes the length of the last address into the headers, so each family has its own.
+    v4: MultiHeaders<SockaddrIn>,
+    v6: MultiHeaders<SockaddrIn6>,
+}
+
+/// A datagram as it came.
+pub(crate) struct Datagram<'a> {
+    pub(crate) at: WallTime,
+    pub(crate) from: SocketAddr,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        Self {
+            buffers: Box::new([[0; DATAGRAM_MAX]; BATCH]),
+            v4: MultiHeaders::preallocate(BATCH, Some(cmsg_space!(TimeSpec))),
+            v6: MultiHeaders::preallocate(BATCH, Some(cmsg_space!(TimeSpec))),
+        }
+    }
+
+    /// Takes what is there, at most [`BATCH`] datagrams; returns how many. `now` stands in where the kernel gave
+    /// no time.
+    pub(crate) fn read(
+        &mut self,
+        socket: &UdpSocket,
+        ipv6: bool,
+        now: WallTime,
+        each: &mut impl FnMut(Datagram<'_>),
+    ) -> usize {
+        let buffers = &mut self.buffers;
+        if ipv6 {
+            read(socket, &mut self.v6, buffers, now, |a| SocketAddr::V6((*a).into()), each)
+        } else {
+            read(socket, &mut self.v4, buffers, now, |a| SocketAddr::V4((*a).into()), each)
+        }
+    }
+}
+
+fn read<S: SockaddrLike + Copy>(
+    socket: &UdpSocket,
+    headers: &mut MultiHeaders<S>,
+    buffers: &mut [[u8; DATAGRAM_MAX]; BATCH],
+    now: WallTime,
+    address: impl Fn(&S) -> SocketAddr,
+    each: &mut impl FnMut(Datagram<'_>),
+) -> usize {
+    let mut slices = buffers.each_mut().map(|b| [IoSliceMut::new(b)]);
+    let received =
+        match recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
+            Ok(received) => received,
+            // An ICMP error of what we sent (RTCP), or nothing there.
+            Err(Errno::EAGAIN | Errno::EINTR | _) => return 0,
+        };
+    let mut count = 0;
+    for message in received {
+        count += 1;
+        let (Some(from), Some(bytes)) = (message.address.as_ref(), message.iovs().next()) else { continue };
+        let at = kernel_time(&message).unwrap_or(now);
+        each(Datagram { at, from: address(from), bytes });
+    }
+    count
+}
+
+fn kernel_time<S>(message: &nix::sys::socket::RecvMsg<'_, '_, S>) -> Option<WallTime> {
+    message.cmsgs().ok()?.find_map(|c| match c {
+        ControlMessageOwned::ScmTimestampns(t) => {
+            Some(WallTime(t.tv_sec().saturating_mul(1_000_000_000).saturating_add(t.tv_nsec())))
+        }
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_come_with_their_sender_and_a_kernel_time_whatever_came_before() {
+        let (v4, v6) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("[::1]:0").unwrap());
+        let mut batch = Batch::new();
+        for round in 0..3_u8 {
+            for socket in [&v4, &v6] {
+                let ipv6 = socket.local_addr().unwrap().is_ipv6();
+                nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::ReceiveTimestampns, &true)
+                    .unwrap();
+                let sender = UdpSocket::bind(if ipv6 { "[::1]:0" } else { "127.0.0.1:0" }).unwrap();
+                for n in 0..20_u8 {
+                    sender.send_to(&[round, n], socket.local_addr().unwrap()).unwrap();
+                }
+                let (mut got, own) = (Vec::new(), sender.local_addr().unwrap());
+                let mut each = |d: Datagram<'_>| {
+                    assert_eq!(d.from, own);
+                    assert!(d.at.0 > 0);
+                    got.push(d.bytes.to_vec());
+                };
+                assert_eq!(batch.read(socket, ipv6, WallTime(0), &mut each), BATCH);
+                assert_eq!(batch.read(socket, ipv6, WallTime(0), &mut each), 4);
+                assert_eq!(batch.read(socket, ipv6, WallTime(0), &mut each), 0);
+                assert_eq!(got, (0..20).map(|n| vec![round, n]).collect::<Vec<_>>());
+            }
+        }
+    }
+}

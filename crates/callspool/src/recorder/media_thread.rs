@@ -1,0 +1,375 @@
+//! A media thread: takes packets off the sockets on a tick and hands full buffers to the writer.
+//!
+//! ```text
+//!  every 5 ms    epoll says which sockets have something ── recvmmsg ── receiver ── segment buffer
+//!  every 100 ms  for each segment (spread over the ticks): reorder windows, flush ──► writer thread
+//! ```
+//!
+//! Waking on a tick costs less than waking per packet; times of arrival are the kernel's. The thread never
+//! writes a file and never waits for anybody: what the writer cannot take is counted as dropped, and told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use model::{AlarmKind, CallData, EndReason, Metadata, Mono, Now, OpenStream, Report, SegmentId, WallTime};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use spool::FileOp;
+
+use super::ingest::Batch;
+use super::live::{LiveSegment, Which};
+use super::ports::Ports;
+use super::tell::Teller;
+use super::writer::{Job, Then};
+use crate::clock::now;
+
+/// Sockets that one look at epoll names; with more ready ones it is asked again in the same tick.
+const EVENTS: usize = 1024;
+/// Ends that arrive before their segment (the dialog went while it opened) and are kept for it.
+const EARLY_ENDS_MAX: usize = 4_096;
+
+/// What a media thread is told.
+pub(crate) enum MediaOrder {
+    /// This segment is yours.
+    Add(Box<LiveSegment>),
+    Change {
+        segment: SegmentId,
+        streams: Vec<OpenStream>,
+    },
+    Annotate {
+        segment: SegmentId,
+        data: CallData,
+        metadata: Vec<Metadata>,
+    },
+    End {
+        segment: SegmentId,
+        at: WallTime,
+        reason: EndReason,
+    },
+    /// It could not be opened: forget an end that was kept for it.
+    NeverCame(SegmentId),
+    /// Its storage failed.
+    Failed(SegmentId),
+    /// A buffer to use again.
+    Recycle(SegmentId, Vec<u8>),
+}
+
+/// What threads share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Octets handed to the writer and not written yet.
+    pub(crate) backlog: AtomicUsize,
+    /// Segments that are live or being closed.
+    pub(crate) segments: AtomicUsize,
+    /// Datagrams received.
+    pub(crate) packets: AtomicU64,
+    /// Packets dropped before disk.
+    pub(crate) dropped: AtomicU64,
+    /// The repository has less free space than configured.
+    pub(crate) low_space: AtomicBool,
+    /// Stop when nothing is live any more.
+    pub(crate) stopping: AtomicBool,
+}
+
+pub(crate) struct MediaConfig {
+    pub(crate) tick: Duration,
+    pub(crate) flush: Duration,
+    pub(crate) media_timeout: Duration,
+    pub(crate) backlog_max: usize,
+    pub(crate) cname: String,
+}
+
+pub(crate) struct MediaThread {
+    pub(crate) config: MediaConfig,
+    pub(crate) orders: Receiver<MediaOrder>,
+    pub(crate) writer: Sender<Job>,
+    pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
+    pub(crate) ports: Arc<Ports>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) teller: Teller,
+}
+
+struct State {
+    slots: Vec<Option<Box<LiveSegment>>>,
+    free: Vec<usize>,
+    by_id: BTreeMap<SegmentId, usize>,
+    early_ends: BTreeMap<SegmentId, (WallTime, EndReason)>,
+    unsent: Vec<Report>,
+    batch: Batch,
+    rtcp: Vec<u8>,
+    epoll: Epoll,
+}
+
+impl MediaThread {
+    /// Runs until its orders end or it is stopped with nothing live.
+    pub(crate) fn run(self) {
+        let epoll = match Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) {
+            Ok(epoll) => epoll,
+            Err(e) => return tracing::error!("a media thread has no epoll: {e}; nothing is recorded on it"),
+        };
+        let mut state = State {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_id: BTreeMap::new(),
+            early_ends: BTreeMap::new(),
+            unsent: Vec::new(),
+            batch: Batch::new(),
+            rtcp: Vec::with_capacity(512),
+            epoll,
+        };
+        let mut events = vec![EpollEvent::empty(); EVENTS];
+        let buckets = bucket_count(&self.config);
+        let mut due: Vec<Mono> = first_due(&self.config, buckets);
+        loop {
+            let began = now();
+            if !self.take_orders(&mut state) {
+                return;
+            }
+            self.receive(&mut state, &mut events, began);
+            for (bucket, at) in due.iter_mut().enumerate() {
+                if *at <= began.mono {
+                    self.flush_bucket(&mut state, bucket, buckets, began);
+                    *at = (*at + self.config.flush).max(began.mono);
+                }
+            }
+            self.send_reports(&mut state);
+            std::thread::sleep(self.config.tick.saturating_sub(now().mono.since(began.mono)));
+        }
+    }
+
+    /// Carries out what is ordered; false when there is nothing more to do for good.
+    fn take_orders(&self, state: &mut State) -> bool {
+        loop {
+            match self.orders.try_recv() {
+                Ok(order) => self.carry_out(state, order),
+                Err(TryRecvError::Empty) => {
+                    return !(self.shared.stopping.load(Ordering::Relaxed) && state.by_id.is_empty());
+                }
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn carry_out(&self, state: &mut State, order: MediaOrder) {
+        match order {
+            MediaOrder::Add(live) => self.add(state, live),
+            MediaOrder::Change { segment, streams } => self.change(state, segment, &streams),
+            MediaOrder::Annotate { segment, data, metadata } => {
+                if let Some(live) = state.live(segment) {
+                    live.writer.annotate(now(), data, metadata);
+                    self.tell(live);
+                }
+            }
+            MediaOrder::End { segment, at, reason } => match state.remove(segment) {
+                Some(live) => self.end(state, live, at, reason),
+                None if state.early_ends.len() < EARLY_ENDS_MAX => {
+                    state.early_ends.insert(segment, (at, reason));
+                }
+                None => tracing::error!(%segment, "too many segments end before they begin"),
+            },
+            MediaOrder::NeverCame(segment) => {
+                state.early_ends.remove(&segment);
+            }
+            MediaOrder::Failed(segment) => {
+                // The front ends it; until then nothing is buffered for a disk that does not take it.
+                if let Some(live) = state.live(segment) {
+                    self.drop_buffered(live);
+                }
+            }
+            MediaOrder::Recycle(segment, buffer) => {
+                if let Some(live) = state.live(segment) {
+                    live.writer.recycle(buffer);
+                }
+            }
+        }
+    }
+
+    fn add(&self, state: &mut State, live: Box<LiveSegment>) {
+        let id = live.id;
+        let slot = state.free.pop().unwrap_or_else(|| {
+            state.slots.push(None);
+            state.slots.len() - 1
+        });
+        watch(&state.epoll, slot, &live, 0);
+        state.by_id.insert(id, slot);
+        if let Some(place) = state.slots.get_mut(slot) {
+            *place = Some(live);
+        }
+        if let Some((at, reason)) = state.early_ends.remove(&id)
+            && let Some(live) = state.remove(id)
+        {
+            self.end(state, live, at, reason);
+        }
+    }
+
+    fn change(&self, state: &mut State, segment: SegmentId, streams: &[OpenStream]) {
+        let Some(slot) = state.by_id.get(&segment).copied() else { return };
+        let Some(Some(live)) = state.slots.get_mut(slot) else { return };
+        let before = live.streams.len();
+        let report = match live.change(now(), streams, &self.ports) {
+            Ok(()) => Report::Opened { segment, ports: live.ports() },
+            Err(e) => Report::Refused { segment, why: super::disk::failure(&e) },
+        };
+        watch(&state.epoll, slot, live, before);
+        self.tell(live);
+        state.unsent.push(report);
+    }
+
+    fn receive(&self, state: &mut State, events: &mut [EpollEvent], now: Now) {
+        loop {
+            let Ok(count) = state.epoll.wait(events, EpollTimeout::ZERO) else { return };
+            let mut packets = 0;
+            for event in events.iter().take(count) {
+                let (slot, stream, which) = unpack(event.data());
+                if let Some(Some(live)) = state.slots.get_mut(slot) {
+                    packets += live.read(stream, which, &mut state.batch, now.wall);
+                }
+            }
+            self.shared.packets.fetch_add(packets, Ordering::Relaxed);
+            if count < events.len() {
+                return;
+            }
+        }
+    }
+
+    fn flush_bucket(&self, state: &mut State, bucket: usize, buckets: usize, now: Now) {
+        for slot in (bucket..state.slots.len()).step_by(buckets) {
+            let Some(Some(live)) = state.slots.get_mut(slot) else { continue };
+            live.tick(now);
+            live.report(now.wall, &self.config.cname, &mut state.rtcp);
+            let mut ops = Vec::new();
+            if self.shared.backlog.load(Ordering::Relaxed) > self.config.backlog_max {
+                self.drop_buffered(live);
+            } else {
+                let records = if live.writer.manifest_due(now) { live.records() } else { Vec::new() };
+                live.writer.flush(now, records, &mut ops);
+            }
+            if live.times_out(now.wall, self.config.media_timeout) {
+                state.unsent.push(Report::MediaTimedOut { segment: live.id });
+            }
+            if !ops.is_empty() {
+                self.write(live.id, ops, Then::Recycle);
+            }
+        }
+    }
+
+    /// Throws a segment's buffer away because storage cannot take it: counted, and told once.
+    fn drop_buffered(&self, live: &mut LiveSegment) {
+        let lost = live.writer.drop_buffered();
+        self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
+        if lost > 0 && live.first_drop() {
+            let text = "media are dropped because the disk does not take them; the gaps are in the recording";
+            let (record, segment) = (live.writer.record(), Some(live.id));
+            self.teller.alarm(
+                &record.tenant,
+                AlarmKind::Storage,
+                Some(record.call),
+                segment,
+                text.to_owned(),
+            );
+        }
+    }
+
+    fn tell(&self, live: &LiveSegment) {
+        self.teller.segment(live.writer.record().clone(), live.writer.directory().to_owned());
+    }
+
+    fn end(&self, state: &mut State, mut live: Box<LiveSegment>, at: WallTime, reason: EndReason) {
+        let now = now();
+        live.finish(now, &mut state.batch);
+        let mut ops = Vec::new();
+        let records = live.records();
+        live.writer.end(now, at, reason, records, &mut ops);
+        self.write(live.id, ops, Then::Seal(Box::new(live.writer)));
+    }
+
+    fn write(&self, segment: SegmentId, ops: Vec<FileOp>, then: Then) {
+        let octets = ops.iter().map(octets).sum::<usize>();
+        self.shared.backlog.fetch_add(octets, Ordering::Relaxed);
+        // The channel has no bound of its own: the backlog is what bounds it.
+        if self.writer.send(Job { segment, octets, ops, then }).is_err() {
+            tracing::error!(%segment, "the writer thread is gone; the segment will be repaired at the next start");
+        }
+    }
+
+    fn send_reports(&self, state: &mut State) {
+        while let Some(report) = state.unsent.pop() {
+            if let Err(tokio::sync::mpsc::error::TrySendError::Full(report)) = self.reports.try_send(report) {
+                state.unsent.push(report);
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    fn live(&mut self, segment: SegmentId) -> Option<&mut LiveSegment> {
+        let slot = *self.by_id.get(&segment)?;
+        self.slots.get_mut(slot)?.as_deref_mut()
+    }
+
+    fn remove(&mut self, segment: SegmentId) -> Option<Box<LiveSegment>> {
+        let slot = self.by_id.remove(&segment)?;
+        self.free.push(slot);
+        self.slots.get_mut(slot)?.take()
+    }
+}
+
+/// Has epoll watch the sockets of the streams from index `from` on.
+fn watch(epoll: &Epoll, slot: usize, live: &LiveSegment, from: usize) {
+    for (stream, which, fd) in live.sockets().filter(|(i, ..)| *i >= from) {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, pack(slot, stream, which));
+        if let Err(e) = epoll.add(fd, event) {
+            tracing::error!(segment = %live.id, remote = ?live.remote(), "a port cannot be watched: {e}");
+        }
+    }
+}
+
+/// Slot, stream and socket in the 64 bits that epoll gives back.
+fn pack(slot: usize, stream: usize, which: Which) -> u64 {
+    (slot as u64) << 16 | (stream as u64 & 0x7fff) << 1 | u64::from(which == Which::Rtcp)
+}
+
+fn unpack(data: u64) -> (usize, usize, Which) {
+    let slot = usize::try_from(data >> 16).unwrap_or(usize::MAX);
+    let stream = usize::try_from((data >> 1) & 0x7fff).unwrap_or(usize::MAX);
+    (slot, stream, if data & 1 == 1 { Which::Rtcp } else { Which::Rtp })
+}
+
+/// What an operation keeps in memory until it is carried out.
+fn octets(op: &FileOp) -> usize {
+    match op {
+        FileOp::Append { bytes, .. }
+        | FileOp::Create { bytes, .. }
+        | FileOp::Replace { bytes, .. }
+        | FileOp::Patch { bytes, .. }
+        | FileOp::AppendLine { bytes, .. } => bytes.len(),
+        _ => 0,
+    }
+}
+
+/// Segments are flushed in as many groups as there are ticks in a flush interval.
+fn bucket_count(config: &MediaConfig) -> usize {
+    let ticks = config.flush.as_nanos() / config.tick.as_nanos().max(1);
+    usize::try_from(ticks).unwrap_or(1).clamp(1, 1_000)
+}
+
+fn first_due(config: &MediaConfig, buckets: usize) -> Vec<Mono> {
+    let start = now().mono;
+    (0..buckets).map(|b| start + config.tick.saturating_mul(u32::try_from(b).unwrap_or(0))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_epoll_carries_comes_back() {
+        for (slot, stream, which) in [(0, 0, Which::Rtp), (70_000, 15, Which::Rtcp), (1, 32_767, Which::Rtp)]
+        {
+            assert_eq!(unpack(pack(slot, stream, which)), (slot, stream, which));
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The record server of this process: takes orders, records segments, reports.
+//!
+//! ```text
+//!  Order::Open ──► opener ──(ports, directory, manifest)──► media thread ──► writer ──► sealer
+//!                    │ refused                                 │ flushes        │ digests, manifest
+//!                    ▼                                         ▼                ▼
+//!                 Report::Refused        Report::Opened, MediaTimedOut, Failing, Ended
+//! ```
+//!
+//! Threads, not tasks: media must not wait behind anything else. A segment belongs to one media thread by its id.
+//! No thread waits for the catalogue, and no media thread for a disk.
+
+mod disk;
+mod ingest;
+mod live;
+mod media_thread;
+mod opener;
+mod ports;
+mod sealer;
+mod tell;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
+use model::{Failure, NodeNumber, Order, Report, SegmentId};
+
+pub(crate) use disk::Disk;
+pub(crate) use ports::PortConfig;
+pub(crate) use tell::Teller;
+
+use crate::repository::Repository;
+use media_thread::{MediaConfig, MediaOrder, MediaThread, Shared};
+use opener::Opener;
+use ports::Ports;
+use sealer::{SealJob, Sealer};
+use writer::Writer;
+
+/// Orders that may wait for a media thread, and segments that may wait to be opened. Some seconds' worth at the
+/// highest call rate; beyond it orders to open are refused.
+const ORDERS_MAX: usize = 8_192;
+
+/// What a record server needs to know.
+#[derive(Debug, Clone)]
+pub(crate) struct RecorderConfig {
+    pub(crate) node: NodeNumber,
+    pub(crate) repository: PathBuf,
+    pub(crate) ports: PortConfig,
+    pub(crate) threads: usize,
+    pub(crate) tick: Duration,
+    pub(crate) flush: Duration,
+    pub(crate) sync: Duration,
+    pub(crate) media_timeout: Duration,
+    pub(crate) min_free_space: u64,
+    /// Octets that may wait for the disk, for the whole process. At 16 kB/s a call, 256 MiB bridge a stall of 16 s
+    /// for 1,000 calls. Beyond it media are dropped, counted and alarmed, rather than memory growing without end.
+    pub(crate) backlog_max: usize,
+    /// Segments that are live or being closed, at most.
+    pub(crate) segments_max: usize,
+    pub(crate) cname: String,
+}
+
+/// The ways to the media threads.
+#[derive(Clone)]
+pub(crate) struct Threads(Arc<[Sender<MediaOrder>]>);
+
+impl Threads {
+    fn of(&self, segment: SegmentId) -> Option<&Sender<MediaOrder>> {
+        let count = u64::try_from(self.0.len()).ok().filter(|n| *n > 0)?;
+        self.0.get(usize::try_from(segment.as_u64() % count).ok()?)
+    }
+
+    /// Waits while the thread's queue is full; for threads that may wait.
+    pub(crate) fn send(&self, segment: SegmentId, order: MediaOrder) {
+        if self.of(segment).is_none_or(|t| t.send(order).is_err()) {
+            tracing::error!(%segment, "its media thread is gone");
+        }
+    }
+
+    /// Never waits; the order is given back when the queue is full.
+    pub(crate) fn try_send(&self, segment: SegmentId, order: MediaOrder) -> Option<MediaOrder> {
+        match self.of(segment)?.try_send(order) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => None,
+            Err(TrySendError::Full(order)) => Some(order),
+        }
+    }
+}
+
+/// A running record server.
+pub(crate) struct Recorder {
+    opener: Sender<Box<model::OpenSegment>>,
+    media: Threads,
+    sealer: Sender<SealJob>,
+    shared: Arc<Shared>,
+    reports: tokio::sync::mpsc::Sender<Report>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Recorder {
+    /// Starts the threads. The repository must exist and be repaired.
+    pub(crate) fn start(
+        config: &RecorderConfig,
+        teller: Teller,
+        reports: tokio::sync::mpsc::Sender<Report>,
+    ) -> io::Result<Self> {
+        let disk = Disk::new(&config.repository);
+        let shared = Arc::new(Shared::default());
+        let ports = Arc::new(Ports::new(config.ports.clone()));
+        let (jobs, writer_jobs) = unbounded();
+        let (sealer, seal_jobs) = unbounded();
+        let (opener, open_orders) = bounded(ORDERS_MAX);
+        let mut threads = Vec::new();
+        let mut ways = Vec::new();
+        for n in 0..config.threads.max(1) {
+            let (way, orders) = bounded(ORDERS_MAX);
+            ways.push(way);
+            let thread = MediaThread {
+                config: MediaConfig {
+                    tick: config.tick,
+                    flush: config.flush,
+                    media_timeout: config.media_timeout,
+                    backlog_max: config.backlog_max,
+                    cname: config.cname.clone(),
+                },
+                orders,
+                writer: jobs.clone(),
+                reports: reports.clone(),
+                ports: Arc::clone(&ports),
+                shared: Arc::clone(&shared),
+                teller: teller.clone(),
+            };
+            threads.push(spawn(format!("media-{n}"), move || thread.run())?);
+        }
+        drop(jobs);
+        let media = Threads(ways.into());
+        let opening = Opener {
+            node: config.node,
+            segments_max: config.segments_max,
+            // Refused early, so that media of running segments are not dropped later.
+            backlog_max: config.backlog_max / 4,
+            disk: disk.clone(),
+            orders: open_orders,
+            media: media.clone(),
+            reports: reports.clone(),
+            ports,
+            teller: teller.clone(),
+            shared: Arc::clone(&shared),
+        };
+        threads.push(spawn("opener".to_owned(), move || opening.run())?);
+        let writing = Writer {
+            disk: disk.clone(),
+            jobs: writer_jobs,
+            media: media.clone(),
+            sealer: sealer.clone(),
+            reports: reports.clone(),
+            shared: Arc::clone(&shared),
+        };
+        threads.push(spawn("writer".to_owned(), move || writing.run())?);
+        let sealing = Sealer {
+            node: config.node,
+            disk,
+            repository: Repository::new(&config.repository),
+            jobs: seal_jobs,
+            reports: reports.clone(),
+            teller,
+            shared: Arc::clone(&shared),
+        };
+        threads.push(spawn("sealer".to_owned(), move || sealing.run())?);
+        let (root, every, min_free) = (config.repository.clone(), config.sync, config.min_free_space);
+        let watched = Arc::clone(&shared);
+        threads.push(spawn("sync".to_owned(), move || writer::sync_loop(&root, every, min_free, &watched))?);
+        Ok(Self { opener, media, sealer, shared, reports, threads })
+    }
+
+    /// Carries out an order. Never waits: when a queue is full, an order to open or change is refused.
+    pub(crate) fn order(&self, order: Order) {
+        match order {
+            Order::Open(open) => {
+                if let Err(TrySendError::Full(open)) = self.opener.try_send(open) {
+                    self.refuse(open.segment, "segments wait to be opened");
+                }
+            }
+            Order::Change { segment, streams } => {
+                if self.media.try_send(segment, MediaOrder::Change { segment, streams }).is_some() {
+                    self.refuse(segment, "orders wait to be carried out");
+                }
+            }
+            Order::Annotate { segment, data, metadata } => {
+                self.insist(segment, MediaOrder::Annotate { segment, data, metadata });
+            }
+            Order::End { segment, at, reason } => {
+                self.insist(segment, MediaOrder::End { segment, at, reason })
+            }
+            Order::Conclude(conclusion) => {
+                let _ = self.sealer.send(SealJob::Conclude(conclusion));
+            }
+        }
+    }
+
+    /// An order that must not be lost: when the queue is full, a thread waits for it in our stead.
+    fn insist(&self, segment: SegmentId, order: MediaOrder) {
+        if let Some(order) = self.media.try_send(segment, order) {
+            let media = self.media.clone();
+            let waiting = spawn("waiting-order".to_owned(), move || media.send(segment, order));
+            if let Err(e) = waiting {
+                tracing::error!(%segment, "an order is lost: {e}");
+            }
+        }
+    }
+
+    fn refuse(&self, segment: SegmentId, why: &str) {
+        let report = Report::Refused { segment, why: Failure::Resources(why.to_owned()) };
+        if self.reports.try_send(report).is_err() {
+            // The front's own deadline refuses the request then.
+            tracing::warn!(%segment, "a refusal could not be reported");
+        }
+    }
+
+    /// Stops when what is live has ended, or at the deadline. Somebody must go on taking reports meanwhile.
+    pub(crate) fn stop(self, deadline: Duration) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        let until = Instant::now() + deadline;
+        let shared = Arc::clone(&self.shared);
+        drop((self.opener, self.media, self.sealer));
+        for thread in self.threads {
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            } else {
+                let name = thread.thread().name().unwrap_or_default().to_owned();
+                tracing::error!(
+                    "thread {name} did not stop in time; what it held is repaired at the next start"
+                );
+            }
+        }
+        let (packets, dropped) =
+            (shared.packets.load(Ordering::Relaxed), shared.dropped.load(Ordering::Relaxed));
+        tracing::info!(
+            "{packets} datagrams came to media ports since the start, {dropped} packets were dropped"
+        );
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(run)
+}

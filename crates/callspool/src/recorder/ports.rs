@@ -1,0 +1,161 @@
+//! Ports for streams: an even one for RTP and the next for RTCP (RFC 3550 section 11).
+//!
+//! The range is gone through in turn, so that a port that was closed rests as long as possible: media that a
+//! client still sends to it reach nobody else's stream.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use model::peer::Family;
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Pairs that are tried before giving up: other programs hold some, but hardly a hundred in a row.
+const TRIES_MAX: u32 = 128;
+
+/// Where streams are received, and what senders are told.
+#[derive(Debug, Clone)]
+pub(crate) struct PortConfig {
+    /// The address that IPv4 sockets are bound to; none: no media over IPv4.
+    pub(crate) listen_v4: Option<IpAddr>,
+    /// The same for IPv6.
+    pub(crate) listen_v6: Option<IpAddr>,
+    /// The IPv4 address that senders are told; none: that of the socket.
+    pub(crate) advertised_v4: Option<IpAddr>,
+    /// The same for IPv6.
+    pub(crate) advertised_v6: Option<IpAddr>,
+    /// The first port, even.
+    pub(crate) min: u16,
+    /// The last port, odd.
+    pub(crate) max: u16,
+    /// Octets of kernel receive buffer asked for per socket.
+    pub(crate) receive_buffer: usize,
+}
+
+/// The sockets of a stream.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) rtp: UdpSocket,
+    /// None when RTCP shares the port.
+    pub(crate) rtcp: Option<UdpSocket>,
+    /// What the sender is told.
+    pub(crate) told_rtp: SocketAddr,
+    pub(crate) told_rtcp: SocketAddr,
+}
+
+/// Gives ports.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    config: PortConfig,
+    next: AtomicU16,
+    /// One bind at a time, so that two threads do not try the same pair.
+    binding: Mutex<()>,
+}
+
+impl Ports {
+    pub(crate) fn new(config: PortConfig) -> Self {
+        let next = AtomicU16::new(config.min);
+        Self { config, next, binding: Mutex::new(()) }
+    }
+
+    /// Opens the next free pair of the range, or one port when RTCP is multiplexed (RFC 5761).
+    pub(crate) fn open(&self, family: Family, mux: bool) -> io::Result<Sockets> {
+        let _one = self.binding.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (listen, told) = match family {
+            Family::V4 => (self.config.listen_v4, self.config.advertised_v4),
+            Family::V6 => (self.config.listen_v6, self.config.advertised_v6),
+        };
+        let listen = listen.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::Unsupported, "media over this address family are not configured")
+        })?;
+        let told = told.unwrap_or(listen);
+        let buffer = self.config.receive_buffer;
+        let mut last = io::Error::new(io::ErrorKind::AddrInUse, "the port range is empty");
+        for _ in 0..TRIES_MAX {
+            let port = self.advance();
+            let pair = bind(SocketAddr::new(listen, port), buffer).and_then(|rtp| {
+                let rtcp = if mux { None } else { Some(bind(SocketAddr::new(listen, port + 1), buffer)?) };
+                Ok((rtp, rtcp))
+            });
+            match pair {
+                Ok((rtp, rtcp)) => {
+                    let told_rtp = SocketAddr::new(told, port);
+                    let told_rtcp = SocketAddr::new(told, if mux { port } else { port + 1 });
+                    return Ok(Sockets { rtp, rtcp, told_rtp, told_rtcp });
+                }
+                // Somebody else has it: the next one. Anything else will not get better by trying.
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => last = e,
+                Err(e) => return Err(e),
+            }
+        }
+        Err(last)
+    }
+
+    fn advance(&self) -> u16 {
+        let port = self.next.load(Ordering::Relaxed);
+        let next = match port.checked_add(2) {
+            Some(n) if n < self.config.max => n,
+            _ => self.config.min,
+        };
+        self.next.store(next, Ordering::Relaxed);
+        port
+    }
+}
+
+fn bind(address: SocketAddr, receive_buffer: usize) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_recv_buffer_size(receive_buffer)?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn ports(min: u16, max: u16) -> Ports {
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Ports::new(PortConfig {
+            listen_v4: Some(local),
+            listen_v6: None,
+            advertised_v4: Some("192.0.2.1".parse().unwrap()),
+            advertised_v6: None,
+            min,
+            max,
+            receive_buffer: 64 << 10,
+        })
+    }
+
+    #[test]
+    fn pairs_are_even_and_odd_and_the_advertised_address_is_told() {
+        let ports = ports(41_000, 41_099);
+        let (a, b) = (ports.open(Family::V4, false).unwrap(), ports.open(Family::V4, false).unwrap());
+        assert_eq!(a.told_rtp.port() % 2, 0);
+        assert_eq!(a.told_rtcp.port(), a.told_rtp.port() + 1);
+        assert_eq!(a.told_rtp.ip().to_string(), "192.0.2.1");
+        assert_ne!(a.told_rtp, b.told_rtp);
+    }
+
+    #[test]
+    fn a_family_that_is_not_configured_is_an_error_at_once() {
+        let error = ports(41_200, 41_299).open(Family::V6, false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_full_range_is_an_error_and_a_closed_pair_comes_back() {
+        let ports = ports(41_100, 41_103);
+        let held: Vec<_> = (0..2).map(|_| ports.open(Family::V4, false).unwrap()).collect();
+        assert_eq!(ports.open(Family::V4, false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(held);
+        assert!(ports.open(Family::V4, false).is_ok());
+    }
+}

@@ -1,0 +1,118 @@
+//! The writer thread, which appends what media threads flushed, and the sync thread.
+//!
+//! Jobs of a segment are carried out in the order in which they came. When one fails, the segment has failed: the
+//! front is told, and its further media are not written, because they would lie behind a hole that nothing marks.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use model::{Failure, Report, SegmentId};
+use spool::{FileOp, SegmentWriter};
+
+use super::Threads;
+use super::disk::{Disk, OpenFiles, failure};
+use super::media_thread::{MediaOrder, Shared};
+use super::sealer::SealJob;
+
+/// Operations of one segment.
+pub(crate) struct Job {
+    pub(crate) segment: SegmentId,
+    pub(crate) octets: usize,
+    pub(crate) ops: Vec<FileOp>,
+    pub(crate) then: Then,
+}
+
+/// What follows when they are done.
+pub(crate) enum Then {
+    /// Appended buffers go back to the media thread.
+    Recycle,
+    /// The segment ended: it goes to the sealer.
+    Seal(Box<SegmentWriter>),
+}
+
+pub(crate) struct Writer {
+    pub(crate) disk: Disk,
+    pub(crate) jobs: Receiver<Job>,
+    pub(crate) media: Threads,
+    pub(crate) sealer: Sender<SealJob>,
+    pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Writer {
+    /// Runs until no media thread is left.
+    pub(crate) fn run(self) {
+        let mut open = OpenFiles::default();
+        let mut failed: BTreeMap<SegmentId, Failure> = BTreeMap::new();
+        while let Ok(job) = self.jobs.recv() {
+            if !failed.contains_key(&job.segment)
+                && let Err(e) = self.carry_out(job.segment, job.ops, &mut open)
+            {
+                failed.insert(job.segment, failure(&e));
+                self.tell_failure(job.segment, &e);
+            }
+            self.shared.backlog.fetch_sub(job.octets, Ordering::Relaxed);
+            if let Then::Seal(writer) = job.then {
+                open.close(writer.manifest_path().trim_end_matches(".json"));
+                let failure = failed.remove(&job.segment);
+                if self.sealer.send(SealJob::Seal { writer, failure }).is_err() {
+                    tracing::error!(
+                        "the sealer thread is gone; a segment will be repaired at the next start"
+                    );
+                }
+            }
+        }
+    }
+
+    fn carry_out(&self, segment: SegmentId, ops: Vec<FileOp>, open: &mut OpenFiles) -> io::Result<()> {
+        for op in ops {
+            if let Some(mut buffer) = self.disk.apply(op, open)? {
+                buffer.clear();
+                self.media.try_send(segment, MediaOrder::Recycle(segment, buffer));
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_failure(&self, segment: SegmentId, error: &io::Error) {
+        tracing::error!(%segment, "cannot write: {error}");
+        self.media.send(segment, MediaOrder::Failed(segment));
+        let _ = self.reports.blocking_send(Report::Failing { segment, why: failure(error) });
+    }
+}
+
+/// Brings everything written to the disk once per `interval`: one `syncfs` for media, manifests and logs together.
+/// Also looks whether the disk has room.
+pub(crate) fn sync_loop(root: &Path, interval: Duration, min_free: u64, shared: &Shared) {
+    let volume = match File::open(root) {
+        Ok(volume) => volume,
+        Err(e) => return tracing::error!("the repository cannot be opened for syncing: {e}"),
+    };
+    let mut was_low = false;
+    while !(shared.stopping.load(Ordering::Relaxed) && shared.segments.load(Ordering::Relaxed) == 0) {
+        std::thread::sleep(interval);
+        if let Err(e) = nix::unistd::syncfs(&volume) {
+            tracing::error!("the repository cannot be synced: {e}; what was recorded since is at risk");
+        }
+        let low = free_space(&volume).is_some_and(|free| free < min_free);
+        if low != was_low {
+            let what = if low { "has too little space: new segments are refused" } else { "has room again" };
+            tracing::warn!("the repository {what}");
+            was_low = low;
+        }
+        shared.low_space.store(low, Ordering::Relaxed);
+    }
+    let _ = nix::unistd::syncfs(&volume);
+}
+
+/// Octets that are free for us on the volume.
+pub(crate) fn free_space(volume: &File) -> Option<u64> {
+    let v = nix::sys::statvfs::fstatvfs(volume).ok()?;
+    Some(v.blocks_available().saturating_mul(v.fragment_size()))
+}

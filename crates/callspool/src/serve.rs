@@ -1,0 +1,245 @@
+//! `callspool serve`: the roles of this node wired together, started in order and stopped in order.
+//!
+//! ```text
+//!  lock the repository ─► catalogue ─► repair what a crash left ─► recorder ─► SIP sockets ─► front ─► page
+//!  stop: refuse new calls ─► let calls end ─► seal ─► close sockets ─► stop threads ─► flush the catalogue
+//! ```
+//!
+//! Nothing here decides about calls; a failure to start is told in one line that says what to do.
+
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use call::{Front, FrontConfig};
+use model::peer::Flowing;
+use model::{IdGenerator, Report};
+use sip::{Agent, AgentConfig, Transport};
+use tokio::sync::{mpsc, watch};
+
+use crate::catalog::CatalogLink;
+use crate::cli::CliError;
+use crate::config::{Config, InactiveMeans, Role};
+use crate::front::FrontTask;
+use crate::net::{NetConfig, NetLimits, SipDriver, SipSockets};
+use crate::page;
+use crate::recorder::{PortConfig, Recorder, RecorderConfig, Teller};
+use crate::repository::Repository;
+use crate::startup;
+
+/// Reports that may wait for the front: some seconds' worth at the highest call rate. Threads that may wait wait
+/// then, media threads keep theirs.
+const REPORTS_MAX: usize = 8_192;
+
+/// Runs until a signal says stop.
+pub(crate) fn run(config: Config) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), CliError> {
+    make_private_dir(&config.node.data_dir)?;
+    make_private_dir(&config.recording.repository)?;
+    let repository = Repository::new(&config.recording.repository);
+    let _lock = repository.lock()?;
+    let node = config.node.number;
+
+    let mut catalog = CatalogLink::start(&config).await?;
+    let ids = IdGenerator::new(node, catalog.highest_id);
+    let teller = Teller::new(ids.clone(), catalog.handle.clone());
+    startup::recover(&config, &repository, &catalog, &teller).await;
+    catalog.watch(repository.clone(), teller.clone(), config.recording.tenant.clone());
+
+    let (stop, stopping) = watch::channel(false);
+    if config.node.roles.contains(&Role::Api) {
+        page::start(&config, &repository, &catalog, stopping.clone()).await?;
+    }
+    let front = if config.node.roles.contains(&Role::Recorder) {
+        let task = front_task(&config, ids, teller.clone(), stopping)?;
+        Some(tokio::spawn(task.run()))
+    } else {
+        None
+    };
+    tracing::info!("callspool {} is ready", env!("CARGO_PKG_VERSION"));
+    wait_for_signal().await;
+    tracing::info!("stopping");
+    let _ = stop.send(true);
+    if let Some(front) = front
+        && let Err(e) = front.await
+    {
+        tracing::error!("the signalling task failed: {e}");
+    }
+    catalog.close().await;
+    Ok(())
+}
+
+fn front_task(
+    config: &Config,
+    ids: IdGenerator,
+    teller: Teller,
+    stop: watch::Receiver<bool>,
+) -> Result<FrontTask, CliError> {
+    let sockets = SipSockets::bind(&net_config(config)).map_err(|e| {
+        let (what, why) =
+            (format!("cannot receive SIP on {} {}", e.transport, e.address), e.source.to_string());
+        CliError::failed(what, why, "stop what uses the address, or choose another in [sip]")
+    })?;
+    if let Some(got) = sockets.receive_buffer_shortfall() {
+        tracing::warn!("the kernel grants {got} octets of SIP receive buffer; raise net.core.rmem_max");
+    }
+    for (transport, address) in sockets
+        .udp_addresses()
+        .into_iter()
+        .map(|a| ("udp", a))
+        .chain(sockets.tcp_addresses().into_iter().map(|a| ("tcp", a)))
+    {
+        tracing::info!("SIP {transport} {address}");
+    }
+    let agent = Agent::new(agent_config(config), seed()?);
+    let (reports_in, reports) = mpsc::channel::<Report>(REPORTS_MAX);
+    let recorder = Recorder::start(&recorder_config(config), teller.clone(), reports_in).map_err(|e| {
+        CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
+    })?;
+    Ok(FrontTask {
+        driver: SipDriver::new(agent, sockets),
+        front: Front::new(front_config(config), ids),
+        recorder,
+        reports,
+        teller,
+        stop,
+        grace: config.node.shutdown_grace,
+    })
+}
+
+fn net_config(config: &Config) -> NetConfig {
+    NetConfig {
+        udp: config.sip.udp.clone(),
+        tcp: config.sip.tcp.clone(),
+        limits: NetLimits {
+            udp_receive_buffer: config.sip.recv_buffer.octets(),
+            connections_max: config.sip.tcp_max_connections,
+            connections_per_source_max: config.sip.tcp_max_connections_per_source,
+            idle: config.sip.tcp_idle_timeout,
+            ..NetLimits::default()
+        },
+    }
+}
+
+fn agent_config(config: &Config) -> AgentConfig {
+    let port_of = |list: &[std::net::SocketAddr]| list.first().map_or(5_060, |a| a.port());
+    let mut advertised = Vec::new();
+    for host in [config.sip.advertised_v4.as_ref(), config.sip.advertised_v6.as_ref()].into_iter().flatten() {
+        advertised.push((Transport::Udp, host.with_port(port_of(&config.sip.udp))));
+        advertised.push((Transport::Tcp, host.with_port(port_of(&config.sip.tcp))));
+    }
+    AgentConfig {
+        user_agent: config.sip.user_agent.clone(),
+        advertised,
+        session_expires: config.sip.session_expires,
+        min_se: config.sip.min_se,
+        sessions_max: config.sip.max_sessions,
+        transactions_max: config.sip.max_transactions,
+        force_udp: config.sip.large_requests_over_udp,
+    }
+}
+
+fn front_config(config: &Config) -> FrontConfig {
+    let told = |advertised: Option<IpAddr>, listen: Option<IpAddr>| {
+        advertised.or(listen.filter(|ip| !ip.is_unspecified()))
+    };
+    let m = &config.media;
+    FrontConfig {
+        node: config.node.number,
+        tenant: config.recording.tenant.clone(),
+        calls_max: config.recording.max_calls,
+        linger: config.recording.linger,
+        hold_timeout: config.media.hold_timeout,
+        inactive: match config.recording.inactive_means {
+            InactiveMeans::Hold => Flowing::Held,
+            InactiveMeans::Pause => Flowing::Paused,
+        },
+        address_v4: told(m.advertised_v4.map(IpAddr::V4), m.listen_v4.map(IpAddr::V4)),
+        address_v6: told(m.advertised_v6.map(IpAddr::V6), m.listen_v6.map(IpAddr::V6)),
+    }
+}
+
+fn recorder_config(config: &Config) -> RecorderConfig {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    RecorderConfig {
+        node: config.node.number,
+        repository: config.recording.repository.clone(),
+        ports: PortConfig {
+            listen_v4: config.media.listen_v4.map(IpAddr::V4),
+            listen_v6: config.media.listen_v6.map(IpAddr::V6),
+            advertised_v4: config.media.advertised_v4.map(IpAddr::V4),
+            advertised_v6: config.media.advertised_v6.map(IpAddr::V6),
+            min: config.media.port_min,
+            max: config.media.port_max,
+            receive_buffer: config.media.recv_buffer.octets(),
+        },
+        threads: match config.media.threads {
+            0 => cores.saturating_sub(1).max(1),
+            n => n,
+        },
+        tick: config.media.tick,
+        flush: config.recording.flush,
+        sync: config.recording.sync,
+        media_timeout: config.media.media_timeout,
+        min_free_space: config.recording.min_free_space.octets() as u64,
+        backlog_max: config.recording.buffer_max.octets(),
+        // A call has one live segment, and perhaps one that is being sealed.
+        segments_max: config.recording.max_calls.saturating_mul(2),
+        cname: format!("callspool@{}", config.node.name),
+    }
+}
+
+/// 32 octets from the system, for tags and branches that nobody can guess.
+fn seed() -> Result<[u8; 32], CliError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|e| CliError::failed("cannot get random numbers", e, "check the kernel's /dev/urandom"))?;
+    Ok(seed)
+}
+
+fn make_private_dir(path: &Path) -> Result<(), CliError> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| {
+        CliError::failed(
+            format!("cannot make the directory {}", path.display()),
+            e,
+            "choose another one, or let this user write there",
+        )
+    })
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    let terminated = async {
+        match &mut terminate {
+            Some(s) => s.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_configuration_becomes_a_recorder() {
+        let around = crate::config::Surroundings::of_process();
+        let config = Config::embedded(&around).expect("the embedded default");
+        let recorder = recorder_config(&config);
+        assert!(recorder.threads >= 1 && recorder.ports.min < recorder.ports.max);
+        assert_eq!(front_config(&config).inactive, Flowing::Held);
+        assert!(agent_config(&config).advertised.is_empty());
+    }
+}

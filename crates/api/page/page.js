@@ -192,7 +192,8 @@ function fill(row, call) {
   row.who.title = title;
   time(row.start, call.started);
   const badge = make("span", stateClass(call.state), call.state);
-  row.state.replaceChildren(...(call.live ? [make("span", "live", "live"), badge] : [badge]));
+  const flag = call.live ? [make("span", "live", "live")] : call.ended ? [] : [make("span", "open", "not ended")];
+  row.state.replaceChildren(...flag, badge);
   setText(row.segments, call.segments + " of " + call.total);
   row.segments.title = "segments known, of the call's total";
   row.length.title = call.ended ? "" : call.live ? "so far" : "not ended: on hold, or waited for";

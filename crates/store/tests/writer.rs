@@ -338,3 +338,25 @@ fn a_reader_follows_the_file_that_lies_at_the_path() {
         assert!(reader.call(&TenantId::default(), call_id(1)).await.unwrap().is_none());
     });
 }
+
+#[test]
+fn a_catalog_of_a_newer_version_is_left_alone() {
+    let writer = Writer::start();
+    writer.tell(&story(1));
+    writer.until_written(11);
+    let directory = writer.stop();
+    let path = directory.path().join("catalog.db");
+    block_on(async {
+        let mut db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                     VALUES (9999, 'from the future', 1, x'00', 0)";
+        sqlx::query(newer).execute(&mut db).await.unwrap();
+        db.close().await.unwrap();
+    });
+    let writer = Writer::start_in(directory, |_| {});
+    writer.tell(&story(2));
+    writer.until_journaled();
+    let why = writer.handle.status().away_why.unwrap();
+    assert!(why.contains("do not fit this version"), "{why}");
+    assert_eq!(writer.calls(), [call_id(1)]);
+}

@@ -25,6 +25,9 @@ use super::plan::{CallPlan, Hold};
 use super::report::{AnswerReport, CallReport, Ending, StreamReport};
 use super::sdp::{LocalSdp, LocalStream, lines, remotes};
 
+/// The streams end by themselves when the call has had its length; a busy machine sends the last packet late.
+const END_MARGIN: Duration = Duration::from_millis(20);
+
 /// A step that comes while a re-INVITE is on its way waits for its answer.
 const STEP_RETRY: Duration = Duration::from_millis(50);
 
@@ -204,7 +207,7 @@ impl Call {
             todo.push(later(hold.start, Step::Hold));
             todo.push(later(hold.start + hold.length, Step::Resume));
         }
-        todo.push(later(self.duration, Step::End));
+        todo.push(later(self.duration + END_MARGIN, Step::End));
         todo
     }
 

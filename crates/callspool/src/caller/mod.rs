@@ -69,7 +69,7 @@ pub(crate) async fn make_calls(
     let voices: Result<Vec<Arc<Voice>>, VoiceError> =
         plan.voices.iter().map(|v| Voice::load(v, plan.law).map(Arc::new)).collect();
     let (voices, driver) = (voices?, driver(&plan)?);
-    ports::raise_descriptor_limit();
+    crate::descriptors::raise_limit();
     Ok(Caller::new(plan, voices, driver, interrupts, out, format)?.run().await?)
 }
 

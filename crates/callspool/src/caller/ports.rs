@@ -3,8 +3,6 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 /// Ports that are tried before a pair is found: half of them are odd, and some neighbors are taken.
 const ATTEMPTS: usize = 64;
 
@@ -36,11 +34,4 @@ impl StreamSockets {
         }
         Err(io::Error::new(io::ErrorKind::AddrInUse, "no even port with a free neighbor"))
     }
-}
-
-/// Two sockets per stream need more descriptors than the 1,024 that a shell gives; the hard limit is ours to
-/// take. Gives what there are.
-pub(super) fn raise_descriptor_limit() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1_024 };
-    if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
 }

@@ -110,7 +110,7 @@ fn a_plain_call() {
         "200 end finished0 gone",
         expect![[r#"
             INVITE => AnswerTimeout in 5s
-            200 => start 0 to 5000, End in 5s
+            200 => start 0 to 5000, End in 5.02s
             end => finish 0
             finished0 => BYE
             gone => over
@@ -126,7 +126,7 @@ fn hold_and_resume() {
         "200 hold paused paused 200-inactive resume 200-moved end finished1 finished0 gone",
         expect![[r#"
             INVITE => AnswerTimeout in 5s
-            200 => start 0 to 5000, start 1 to 5002, Hold in 2s, Resume in 3s, End in 5s
+            200 => start 0 to 5000, start 1 to 5002, Hold in 2s, Resume in 3s, End in 5.02s
             hold => pause 0, pause 1
             paused => 
             paused => re-INVITE inactive+inactive
@@ -149,7 +149,7 @@ fn steps_wait_for_a_reinvite_under_way() {
         "200 hold resume paused end 200-inactive resume end 200 end finished0 gone",
         expect![[r#"
             INVITE => AnswerTimeout in 5s
-            200 => start 0 to 5000, Hold in 2s, Resume in 3s, End in 5s
+            200 => start 0 to 5000, Hold in 2s, Resume in 3s, End in 5.02s
             hold => pause 0
             resume => Resume in 50ms
             paused => re-INVITE inactive
@@ -173,7 +173,7 @@ fn holds_that_are_answered_wrongly_or_refused_are_problems() {
         "200 hold paused 200 resume 200 end finished0 gone",
         expect![[r#"
         INVITE => AnswerTimeout in 5s
-        200 => start 0 to 5000, Hold in 2s, Resume in 3s, End in 5s
+        200 => start 0 to 5000, Hold in 2s, Resume in 3s, End in 5.02s
         hold => pause 0
         paused => re-INVITE inactive
         200 => 
@@ -190,7 +190,7 @@ fn holds_that_are_answered_wrongly_or_refused_are_problems() {
         "200 hold paused 488 finished0 gone",
         expect![[r#"
         INVITE => AnswerTimeout in 5s
-        200 => start 0 to 5000, Hold in 2s, Resume in 3s, End in 5s
+        200 => start 0 to 5000, Hold in 2s, Resume in 3s, End in 5.02s
         hold => pause 0
         paused => re-INVITE inactive
         488 => finish 0
@@ -204,7 +204,7 @@ fn holds_that_are_answered_wrongly_or_refused_are_problems() {
         "200 hold paused 200-inactive resume 500 finished0 gone",
         expect![[r#"
         INVITE => AnswerTimeout in 5s
-        200 => start 0 to 5000, Hold in 2s, Resume in 3s, End in 5s
+        200 => start 0 to 5000, Hold in 2s, Resume in 3s, End in 5.02s
         hold => pause 0
         paused => re-INVITE inactive
         200-inactive => 
@@ -267,7 +267,7 @@ fn an_answer_that_takes_not_every_stream_is_a_problem() {
         "200-one end finished0 gone",
         expect![[r#"
         INVITE => AnswerTimeout in 5s
-        200-one => start 0 to 5000, End in 5s
+        200-one => start 0 to 5000, End in 5.02s
         end => finish 0
         finished0 => BYE
         gone => over
@@ -294,7 +294,7 @@ fn breaking_off_and_being_interrupted() {
         "200 end finished0",
         expect![[r#"
         INVITE => AnswerTimeout in 5s
-        200 => start 0 to 5000, End in 5s
+        200 => start 0 to 5000, End in 5.02s
         end => finish 0
         finished0 => over
         ok 200 vanished
@@ -305,7 +305,7 @@ fn breaking_off_and_being_interrupted() {
         "200 ^C finished0 gone ^C",
         expect![[r#"
         INVITE => AnswerTimeout in 5s
-        200 => start 0 to 5000, End in 5s
+        200 => start 0 to 5000, End in 5.02s
         ^C => finish 0
         finished0 => BYE
         gone => over
@@ -328,7 +328,7 @@ fn breaking_off_and_being_interrupted() {
         "200 hold paused ^C finished0 gone",
         expect![[r#"
         INVITE => AnswerTimeout in 5s
-        200 => start 0 to 5000, Hold in 2s, Resume in 3s, End in 5s
+        200 => start 0 to 5000, Hold in 2s, Resume in 3s, End in 5.02s
         hold => pause 0
         paused => re-INVITE inactive
         ^C => finish 0
@@ -346,7 +346,7 @@ fn what_the_peer_does_by_itself() {
         "200 bye finished0",
         expect![[r#"
         INVITE => AnswerTimeout in 5s
-        200 => start 0 to 5000, End in 5s
+        200 => start 0 to 5000, End in 5.02s
         bye => finish 0
         finished0 => over
         not ok 200 remote-bye the peer hung up
@@ -357,7 +357,7 @@ fn what_the_peer_does_by_itself() {
         "200 end bye finished0",
         expect![[r#"
         INVITE => AnswerTimeout in 5s
-        200 => start 0 to 5000, End in 5s
+        200 => start 0 to 5000, End in 5.02s
         end => finish 0
         bye => 
         finished0 => over
@@ -369,7 +369,7 @@ fn what_the_peer_does_by_itself() {
         "200 expired finished0",
         expect![[r#"
         INVITE => AnswerTimeout in 5s
-        200 => start 0 to 5000, End in 5s
+        200 => start 0 to 5000, End in 5.02s
         expired => finish 0
         finished0 => over
         not ok 200 failed the session failed: SessionExpired
@@ -380,7 +380,7 @@ fn what_the_peer_does_by_itself() {
         "200 reoffer reoffer-bad reoffer-none ack end finished0 gone",
         expect![[r#"
         INVITE => AnswerTimeout in 5s
-        200 => start 0 to 5000, End in 5s
+        200 => start 0 to 5000, End in 5.02s
         reoffer => accept sendonly, start 0 to 7000
         reoffer-bad => refuse 488
         reoffer-none => accept sendrecv
@@ -401,7 +401,7 @@ fn a_delayed_offer_is_answered_in_the_ack() {
         "200 end finished0 finished1 gone",
         expect![[r#"
         INVITE without SDP => AnswerTimeout in 5s
-        200 => ACK sendonly+sendonly, start 0 to 5000, start 1 to 5002, End in 5s
+        200 => ACK sendonly+sendonly, start 0 to 5000, start 1 to 5002, End in 5.02s
         end => finish 0, finish 1
         finished0 => 
         finished1 => BYE

@@ -1,0 +1,136 @@
+//! Recordings as their files are: what ordinary players and tools make of them, during a call and after a kill too.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is test code")]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use model::{EndReason, Failure, RecordingState};
+use support::recording::expect_close;
+use support::rtp::{Mouth, Packet, Talk};
+use support::server::Server;
+use support::sipp::{Scenario, Sipp};
+use support::{PATIENCE, audio, wait_until};
+
+const TONE: f64 = 700.0;
+
+/// Calls and talks for so long; the call goes on.
+fn talking(server: &Server, packets: &[Packet]) -> Sipp {
+    let mouth = Mouth::open();
+    let mut sipp = Scenario::new("timeout").key("audio", mouth.port()).start(server);
+    let to = sipp.answer("1 INVITE").media()[0].rtp();
+    mouth.say(to, packets);
+    sipp
+}
+
+fn expect_heard(what: &str, part: &Path, seconds: f64) {
+    let probe = audio::probe(part);
+    let duration: f64 = probe["format"]["duration"].as_str().expect("a duration").parse().unwrap();
+    // What is flushed each 100 ms may not be there yet, and the reorder window of as much before it.
+    expect_close(what, duration, seconds, Duration::from_millis(400));
+    let sound = audio::decode(part, 0);
+    expect_close(what, sound.seconds(), seconds, Duration::from_millis(400));
+    sound.cut(0.2, seconds - 0.3).expect_tone(what, TONE, &[1_500.0]);
+}
+
+#[test]
+fn a_live_call_can_be_played_and_so_can_what_a_kill_leaves() {
+    let mut server = Server::start();
+    let packets = Talk::new(TONE, Duration::from_secs(2)).packets();
+    let sipp = talking(&server, &packets);
+
+    let live = server.recorded(sipp.call_id()).expect("a manifest");
+    let [part] = &live.parts()[..] else { panic!("one part: {:?}", live.parts()) };
+    expect_heard("live", part, 2.0);
+    let listed = server.calls();
+    assert_eq!(
+        (listed.len(), listed[0].live, listed[0].state.as_str()),
+        (1, true, "incomplete"),
+        "{listed:?}"
+    );
+    assert_eq!(server.callspool(&["verify", &live.id()]).code, Some(0), "a live call is sound");
+
+    server.kill();
+    expect_heard("after the kill", part, 2.0);
+    server.restart();
+    let repaired = server.recorded(sipp.call_id()).expect("a manifest");
+    assert!(repaired.sealed);
+    let segment = repaired.segment();
+    assert_eq!(segment.state, RecordingState::PartialInternalError);
+    assert_eq!(segment.end, Some(EndReason::Internal(Failure::Process)));
+    expect_heard("after the repair", part, 2.0);
+    wait_until("the call to be concluded", PATIENCE, || match &server.calls()[..] {
+        [call] if !call.live && call.state == "complete-internal-error" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let exported = server.export(&repaired.id(), &["--mono"]).remove(0);
+    exported.cut(0.3, 1.7).expect_tone("the export", TONE, &[1_500.0]);
+    let done = server.callspool(&["verify", "--all"]);
+    assert_eq!(done.code, Some(0), "{}{}", done.text(), done.err);
+}
+
+#[test]
+fn a_stop_seals_what_is_open_and_says_why() {
+    let mut server = Server::start();
+    let sipp = talking(&server, &Talk::new(TONE, Duration::from_secs(1)).packets());
+    let status = server.stop();
+    assert!(status.success(), "{status}: {}", server.log());
+    let recorded = server.recorded(sipp.call_id()).expect("a manifest");
+    assert!(recorded.sealed);
+    let segment = recorded.segment();
+    assert!(matches!(segment.end, Some(EndReason::Internal(_) | EndReason::Stop)), "{:?}", segment.end);
+    assert_eq!(recorded.stream().accounting.received, 50);
+    // The client was told.
+    let messages = sipp.finish();
+    assert!(messages.iter().any(|m| m.start_line().starts_with("BYE ")), "no BYE");
+    server.restart();
+    let listed = server.calls();
+    assert_eq!((listed.len(), listed[0].live), (1, false), "{listed:?}");
+}
+
+#[test]
+fn files_are_for_their_owner_alone_and_damage_is_found() {
+    let server = Server::start();
+    let packets = Talk::new(TONE, Duration::from_secs(1)).packets();
+    let outcome = support::calls::place(&server, Scenario::new("call"), &Mouth::open(), &packets, "complete");
+    let recorded = outcome.recorded;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for file in std::fs::read_dir(&recorded.directory).unwrap().flatten() {
+        assert_eq!(mode(&file.path()), 0o600, "{}", file.path().display());
+    }
+    for directory in recorded.directory.ancestors().take_while(|d| *d != server.directory()) {
+        assert_eq!(mode(directory), 0o700, "{}", directory.display());
+    }
+
+    assert_eq!(server.callspool(&["verify", &recorded.id()]).code, Some(0));
+    let part = &recorded.parts()[0];
+    let mut bytes = std::fs::read(part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(part, &bytes).unwrap();
+    let done = server.callspool(&["verify", &recorded.id()]);
+    assert_eq!(done.code, Some(1), "{}{}", done.text(), done.err);
+    let file = part.file_name().unwrap().to_str().unwrap();
+    assert!(done.text().contains(file), "{file} is not named: {}", done.text());
+}
+
+#[test]
+fn the_catalog_can_be_made_from_the_files() {
+    let mut server = Server::start();
+    let packets = Talk::new(TONE, Duration::from_secs(1)).packets();
+    for (n, bye) in [(1, "X-Nothing: none"), (2, "Reason: SIP;cause=503")] {
+        let scenario = Scenario::new("call").named(&format!("call-{n}")).key("bye_header", bye);
+        let state = if n == 1 { "complete" } else { "complete-external-error" };
+        support::calls::place(&server, scenario, &Mouth::open(), &packets, state);
+    }
+    let before = server.calls();
+    assert!(server.stop().success());
+    for file in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = std::fs::remove_file(server.state().join(file));
+    }
+    server.callspool(&["reindex"]).expect_ok("reindex");
+    assert_eq!(server.calls(), before);
+}

@@ -6,6 +6,7 @@ mod catalog;
 mod cli;
 mod clock;
 mod config;
+mod descriptors;
 mod front;
 mod logging;
 mod net;

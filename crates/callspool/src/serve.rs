@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use crate::catalog::CatalogLink;
 use crate::cli::CliError;
 use crate::config::{Config, InactiveMeans, Role};
+use crate::descriptors::{BESIDE_SEGMENTS, raise_limit};
 use crate::front::FrontTask;
 use crate::net::{NetConfig, NetLimits, SipDriver, SipSockets};
 use crate::page;
@@ -192,6 +193,8 @@ fn recorder_config(config: &Config) -> RecorderConfig {
         backlog_max: config.recording.buffer_max.octets(),
         // A call has one live segment, and perhaps one that is being sealed.
         segments_max: config.recording.max_calls.saturating_mul(2),
+        descriptors_max: raise_limit()
+            .saturating_sub(BESIDE_SEGMENTS + config.sip.tcp_max_connections as u64),
         cname: format!("callspool@{}", config.node.name),
     }
 }

@@ -32,8 +32,8 @@ fn a_call_is_found_again_by_reindexing_and_listed() {
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     let listed = run(dir.path(), &["ls"]);
     expect![[r#"
-        id             start (UTC)          length  caller       called  seg  state     live
-        00001m7w3sph0  2026-11-20 09:15:00  0:04    +4930123456  1001    2/2  complete
+        id             start (UTC)          length  parties             seg  state     live
+        00001m7w3sph0  2026-11-20 09:15:00  0:04    +4930123456 → 1001  2/2  complete
     "#]]
     .assert_eq(&listed.text());
     for columns in ["80", "120"] {

@@ -11,12 +11,11 @@ use super::table::{self, Column};
 use super::{CliError, Outcome, block_on, text};
 use crate::config::Config;
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 7] = [
     Column { title: "id", cut: false },
     Column { title: "start (UTC)", cut: false },
     Column { title: "length", cut: false },
-    Column { title: "caller", cut: true },
-    Column { title: "called", cut: true },
+    Column { title: "parties", cut: true },
     Column { title: "seg", cut: false },
     Column { title: "state", cut: true },
     Column { title: "live", cut: false },
@@ -100,8 +99,7 @@ fn as_table(out: &mut dyn Write, calls: &[CallSummary], now: WallTime) -> io::Re
             call.id.to_string(),
             text::time(call.started).get(year..).unwrap_or_default().to_owned(),
             length,
-            text::party_in_short(&call.parties, PartyRole::Caller),
-            text::party_in_short(&call.parties, PartyRole::Called),
+            text::parties_in_short(&call.parties),
             format!("{}/{}", call.segments, call.total),
             call.state.name().to_owned(),
             if call.live { "live".to_owned() } else { String::new() },
@@ -129,6 +127,7 @@ fn as_json(out: &mut dyn Write, calls: &[CallSummary]) -> io::Result<()> {
             "direction": call.direction,
             "caller": party(PartyRole::Caller),
             "called": party(PartyRole::Called),
+            "parties": call.parties,
         });
         writeln!(out, "{object}")?;
     }

@@ -61,10 +61,18 @@ pub(super) fn octets(n: u64) -> String {
     }
 }
 
-/// Who is in a role, in short: the number, else the URI, else the name.
-pub(super) fn party_in_short(parties: &[Party], role: PartyRole) -> String {
-    let party = parties.iter().find(|p| p.role == role);
-    let text = party.and_then(|p| p.number.as_ref().or(p.uri.as_ref()).or(p.name.as_ref()));
+/// Who takes part, in short: `1001 → 2002` where it is known who called whom, else `1001, 2002`.
+pub(super) fn parties_in_short(parties: &[Party]) -> String {
+    let of_role = |role| parties.iter().find(|p| p.role == role).map(party_in_short);
+    match (of_role(PartyRole::Caller), of_role(PartyRole::Called)) {
+        (Some(caller), Some(called)) => format!("{caller} → {called}"),
+        _ => parties.iter().map(party_in_short).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// The number, else the URI, else the name.
+fn party_in_short(party: &Party) -> String {
+    let text = party.number.as_ref().or(party.uri.as_ref()).or(party.name.as_ref());
     text.map(|t| clean(t.strip_prefix("sip:").unwrap_or(t))).unwrap_or_default()
 }
 

@@ -24,6 +24,7 @@ use super::ports::Ports;
 use super::tell::Teller;
 use super::writer::{Job, Then};
 use crate::clock::now;
+use crate::descriptors::of_segment;
 
 /// Sockets that one look at epoll names; with more ready ones it is asked again in the same tick.
 const EVENTS: usize = 1024;
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) backlog: AtomicUsize,
     /// Segments that are live or being closed.
     pub(crate) segments: AtomicUsize,
+    /// Descriptors that they take.
+    pub(crate) descriptors: AtomicU64,
     /// Datagrams received.
     pub(crate) packets: AtomicU64,
     /// Packets dropped before disk.
@@ -208,10 +211,13 @@ impl MediaThread {
         let Some(slot) = state.by_id.get(&segment).copied() else { return };
         let Some(Some(live)) = state.slots.get_mut(slot) else { return };
         let before = live.streams.len();
+        let taken = of_segment(before);
         let report = match live.change(now(), streams, &self.ports) {
             Ok(()) => Report::Opened { segment, ports: live.ports() },
             Err(e) => Report::Refused { segment, why: super::disk::failure(&e) },
         };
+        let more = of_segment(live.streams.len()) - taken;
+        self.shared.descriptors.fetch_add(more, Ordering::Relaxed);
         watch(&state.epoll, slot, live, before);
         self.tell(live);
         state.unsent.push(report);

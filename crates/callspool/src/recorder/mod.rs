@@ -62,6 +62,8 @@ pub(crate) struct RecorderConfig {
     pub(crate) backlog_max: usize,
     /// Segments that are live or being closed, at most.
     pub(crate) segments_max: usize,
+    /// Descriptors that segments may take together.
+    pub(crate) descriptors_max: u64,
     pub(crate) cname: String,
 }
 
@@ -143,6 +145,7 @@ impl Recorder {
             segments_max: config.segments_max,
             // Refused early, so that media of running segments are not dropped later.
             backlog_max: config.backlog_max / 4,
+            descriptors_max: config.descriptors_max,
             disk: disk.clone(),
             orders: open_orders,
             media: media.clone(),

@@ -16,11 +16,14 @@ use super::media_thread::{MediaOrder, Shared};
 use super::ports::Ports;
 use super::tell::Teller;
 use crate::clock::now;
+use crate::descriptors::of_segment;
 
 pub(crate) struct Opener {
     pub(crate) node: NodeNumber,
     pub(crate) segments_max: usize,
     pub(crate) backlog_max: usize,
+    /// Descriptors that segments may take together.
+    pub(crate) descriptors_max: u64,
     pub(crate) disk: Disk,
     pub(crate) orders: Receiver<Box<OpenSegment>>,
     pub(crate) media: Threads,
@@ -35,10 +38,12 @@ impl Opener {
     pub(crate) fn run(self) {
         while let Ok(order) = self.orders.recv() {
             let segment = order.segment;
-            let report = match self.admit().and_then(|()| self.open(&order).map_err(|e| failure(&e))) {
+            let need = of_segment(order.streams.len());
+            let report = match self.admit(need).and_then(|()| self.open(&order).map_err(|e| failure(&e))) {
                 Ok(live) => {
                     let ports = live.ports();
                     self.shared.segments.fetch_add(1, Ordering::Relaxed);
+                    self.shared.descriptors.fetch_add(need, Ordering::Relaxed);
                     self.teller.segment_with_copy(live.writer.record(), live.writer.directory());
                     self.media.send(segment, MediaOrder::Add(Box::new(live)));
                     Report::Opened { segment, ports }
@@ -52,12 +57,15 @@ impl Opener {
         }
     }
 
-    fn admit(&self) -> Result<(), Failure> {
+    fn admit(&self, descriptors: u64) -> Result<(), Failure> {
         if self.shared.low_space.load(Ordering::Relaxed) {
             return Err(Failure::DiskFull);
         }
         if self.shared.segments.load(Ordering::Relaxed) >= self.segments_max {
             return Err(Failure::Resources("the limit of segments is reached".to_owned()));
+        }
+        if self.shared.descriptors.load(Ordering::Relaxed) + descriptors > self.descriptors_max {
+            return Err(Failure::Resources("descriptors run out; raise LimitNOFILE (ulimit -Hn)".to_owned()));
         }
         if self.shared.backlog.load(Ordering::Relaxed) > self.backlog_max {
             return Err(Failure::Resources("the disk cannot keep up".to_owned()));

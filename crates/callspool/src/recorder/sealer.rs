@@ -15,6 +15,7 @@ use super::disk::Disk;
 use super::media_thread::Shared;
 use super::tell::Teller;
 use crate::clock::now;
+use crate::descriptors::of_segment;
 use crate::repository::Repository;
 
 /// What the sealer does.
@@ -41,11 +42,13 @@ impl Sealer {
         while let Ok(job) = self.jobs.recv() {
             match job {
                 SealJob::Seal { writer, failure } => {
+                    let descriptors = of_segment(writer.record().streams.len());
                     let record = match failure {
                         None => self.seal(*writer),
                         Some(failure) => self.close_failed(&writer, failure),
                     };
                     self.shared.segments.fetch_sub(1, Ordering::Relaxed);
+                    self.shared.descriptors.fetch_sub(descriptors, Ordering::Relaxed);
                     let _ = self.reports.blocking_send(Report::Ended { record: Box::new(record) });
                 }
                 SealJob::Conclude(conclusion) => self.conclude(&conclusion),

@@ -6,11 +6,10 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::Check;
 use crate::config::Config;
+use crate::descriptors::{BESIDE_SEGMENTS, USUAL_STREAMS, of_segment};
 
-/// Descriptors of a call: two streams with a socket for RTP and one for RTCP each, and its file.
-const PER_CALL: u64 = 5;
-/// Descriptors of everything else: SIP connections come on top by their own limit.
-const BESIDE_CALLS: u64 = 200;
+/// What the usual call takes.
+const PER_CALL: u64 = of_segment(USUAL_STREAMS);
 /// 2025-01-01: a clock that is before it was never set.
 const EARLIEST_SECONDS: i64 = 1_735_689_600;
 
@@ -26,7 +25,7 @@ fn descriptors(config: &Config) -> Check {
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return Check::warning(what, "the limit cannot be read", "check ulimit -Hn");
     };
-    let beside = BESIDE_CALLS + config.sip.tcp_max_connections as u64;
+    let beside = BESIDE_SEGMENTS + config.sip.tcp_max_connections as u64;
     let needed = config.recording.max_calls as u64 * PER_CALL + beside;
     let calls = hard.saturating_sub(beside) / PER_CALL;
     if hard >= needed {

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use model::{AlarmKind, TenantId};
+use spool::Files;
 use store::{Catalog, CatalogWriter, Handle, Report, WriterConfig};
 use tokio::sync::mpsc;
 
@@ -18,10 +19,13 @@ use crate::repository::Repository;
 
 /// Reports of the writer that may wait: it makes few. What does not fit is in its status as well.
 const REPORTS_MAX: usize = 64;
-/// How long a catalogue that is held by somebody may delay the start.
+/// How long a catalogue that is away may delay the start.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Changes in memory beyond which a reindex waits: it must not push live changes into the journal.
 const QUEUED_MAX: usize = 2_000;
+
+/// The call itself and its copies: one at a node, some in archives.
+const COPIES_OF_A_CALL: usize = 32;
 
 /// The running catalogue.
 pub(crate) struct CatalogLink {
@@ -37,12 +41,6 @@ pub(crate) struct CatalogLink {
 impl CatalogLink {
     /// Starts the writer. Waits for nothing but a look at what is there.
     pub(crate) async fn start(config: &Config) -> Result<Self, CliError> {
-        let reader = Arc::new(Catalog::reader(&config.catalog.path));
-        let highest_id = match tokio::time::timeout(PATIENCE, reader.highest_id()).await {
-            Ok(Ok(id)) => id,
-            // It is new, or away: ids go by the clock, which is enough unless it was set back meanwhile.
-            _ => 0,
-        };
         let mut writing = WriterConfig::new(&config.catalog.path, &config.catalog.journal);
         writing.journal_bytes_max = config.catalog.journal_max.octets() as u64;
         let (handle, worker) = CatalogWriter::with_config(writing);
@@ -62,6 +60,8 @@ impl CatalogLink {
         let writer = std::thread::Builder::new().name("catalog".to_owned()).spawn(run).map_err(|e| {
             CliError::failed("cannot start the catalog", e, "check the limit of threads (ulimit -u)")
         })?;
+        let reader = Arc::new(Catalog::reader(&config.catalog.path));
+        let highest_id = highest_id(&reader).await;
         Ok(Self { handle, reader, highest_id, reports: Some(reports), writer })
     }
 
@@ -96,6 +96,20 @@ impl CatalogLink {
         }
         self.reader.close().await;
     }
+}
+
+/// The highest number of an id that the catalogue knows, as soon as its writer has opened or made it. When it is
+/// away ids go by the clock, which is enough unless that was set back meanwhile.
+async fn highest_id(reader: &Catalog) -> u64 {
+    let asking = async {
+        loop {
+            match reader.highest_id().await {
+                Ok(id) => return id,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or(0)
 }
 
 fn alarm_text(report: &Report) -> Option<String> {
@@ -144,14 +158,20 @@ fn reindex_all(repository: &Repository, teller: &Teller, handle: &Handle) -> boo
     true
 }
 
-/// Tells the catalogue what the files of one call say.
+/// Tells the catalogue what the files of one call say, as of before they were read: a segment that ends while its
+/// manifest is read has the last word.
 pub(crate) fn tell_call(repository: &Repository, teller: &Teller, directory: &str) -> bool {
+    let files = repository.list(directory).map_or(0, |names| names.len());
+    // The call and its copies, and two changes for each segment.
+    let ids = teller.draw(2 * files + COPIES_OF_A_CALL);
     match reindex::changes_of(repository, directory) {
         Ok(said) => {
             for problem in said.problems {
                 tracing::warn!("left out of the catalog: {problem}");
             }
-            said.changes.into_iter().for_each(|(tenant, change)| teller.tell(tenant, change));
+            for (id, (tenant, change)) in ids.into_iter().zip(said.changes) {
+                teller.tell_as(id, tenant, change);
+            }
             true
         }
         Err(e) => {

@@ -30,6 +30,8 @@ const END_MARGIN: Duration = Duration::from_millis(20);
 
 /// A step that comes while a re-INVITE is on its way waits for its answer.
 const STEP_RETRY: Duration = Duration::from_millis(50);
+/// How long a cancelled INVITE may take to end by itself: some retransmissions of the CANCEL.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -157,7 +159,7 @@ impl Call {
             CallInput::Paused => self.paused(),
             CallInput::Finished { index, report } => self.finished(index, *report),
             CallInput::Step(step) => self.step(now, step),
-            CallInput::Interrupt => self.interrupt(),
+            CallInput::Interrupt => self.interrupt(now),
         }
     }
 
@@ -315,9 +317,9 @@ impl Call {
             (Step::AnswerTimeout, Phase::Inviting) => {
                 self.report.ended = Ending::Timeout;
                 self.problem(format!("no final answer in {:?}", self.timeout));
-                self.phase = Phase::Cancelling;
-                vec![Do::Cancel]
+                self.cancel(now)
             }
+            (Step::GiveUp, Phase::Cancelling) => self.leave(Then::Nothing),
             (Step::Hold, Phase::Talking) => {
                 let streams: Vec<usize> = self.running().collect();
                 if streams.is_empty() {
@@ -351,13 +353,17 @@ impl Call {
         self.leave(Then::Bye)
     }
 
-    fn interrupt(&mut self) -> Vec<Do> {
+    fn cancel(&mut self, now: Now) -> Vec<Do> {
+        self.phase = Phase::Cancelling;
+        vec![Do::Cancel, Do::Later(now.mono + CANCEL_PATIENCE, Step::GiveUp)]
+    }
+
+    fn interrupt(&mut self, now: Now) -> Vec<Do> {
         self.report.interrupted = true;
         match self.phase {
             Phase::Inviting => {
                 self.report.ended = Ending::Cancelled;
-                self.phase = Phase::Cancelling;
-                vec![Do::Cancel]
+                self.cancel(now)
             }
             Phase::Cancelling | Phase::Finishing { .. } | Phase::Leaving | Phase::Over => Vec::new(),
             // Whatever re-INVITE is on its way: a BYE ends it too.

@@ -17,6 +17,9 @@ pub(super) enum Step {
     End,
     /// The final answer should have come.
     AnswerTimeout,
+    /// The CANCEL should have ended it: it cannot even be sent to a peer that never said anything
+    /// (RFC 3261 section 9.1).
+    GiveUp,
 }
 
 /// What happens to a call.

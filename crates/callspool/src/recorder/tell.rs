@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use model::{
-    Alarm, AlarmKind, CallId, Change, ChangeKind, Copy, CopyOf, IdGenerator, Location, SegmentId,
+    Alarm, AlarmKind, CallId, Change, ChangeKind, Copy, CopyOf, EventId, IdGenerator, Location, SegmentId,
     SegmentRecord, TenantId,
 };
 
@@ -31,6 +31,18 @@ impl Teller {
         let mut ids = self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let id = ids.event(at);
         self.catalog.tell(Change { id, at, tenant, kind });
+    }
+
+    /// Ids for what is read from files now and told later: a change that happens meanwhile is newer.
+    pub(crate) fn draw(&self, count: usize) -> Vec<EventId> {
+        let at = now().wall;
+        let mut ids = self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (0..count).map(|_| ids.event(at)).collect()
+    }
+
+    /// Tells with an id that was drawn before.
+    pub(crate) fn tell_as(&self, id: EventId, tenant: TenantId, kind: ChangeKind) {
+        self.catalog.tell(Change { id, at: now().wall, tenant, kind });
     }
 
     pub(crate) fn segment(&self, record: SegmentRecord, directory: String) {

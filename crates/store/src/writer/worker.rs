@@ -298,7 +298,7 @@ impl Worker {
                 self.failing = false;
                 self.replay_at = 0;
                 if let Some((why, set_aside)) = self.rebuilding.take() {
-                    tracing::warn!(why, "the catalog is a new one: the repository is to be reindexed");
+                    tracing::info!(why, "the catalog is a new one: the repository is to be reindexed");
                     report(Report::Rebuilt { why, set_aside });
                 }
                 true

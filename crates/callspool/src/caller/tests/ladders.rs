@@ -46,6 +46,7 @@ fn input(word: &str, lines: usize) -> CallInput {
         "resume" => CallInput::Step(Step::Resume),
         "end" => CallInput::Step(Step::End),
         "late" => CallInput::Step(Step::AnswerTimeout),
+        "nobody" => CallInput::Step(Step::GiveUp),
         "^C" => CallInput::Interrupt,
         "bye" => CallInput::Ended(EndCause::Bye),
         "gone" => CallInput::Ended(EndCause::Local),
@@ -232,22 +233,28 @@ fn refusals_and_answers_that_never_come() {
         &plan(false),
         "late 487",
         expect![[r#"
-        INVITE => AnswerTimeout in 5s
-        late => CANCEL
-        487 => over
-        not ok 487 timeout no final answer in 5s
-    "#]],
+            INVITE => AnswerTimeout in 5s
+            late => CANCEL, GiveUp in 2s
+            487 => over
+            not ok 487 timeout no final answer in 5s
+        "#]],
     );
+    check(&plan(false), "late nobody", expect![[r#"
+        INVITE => AnswerTimeout in 5s
+        late => CANCEL, GiveUp in 2s
+        nobody => over
+        not ok 0 timeout no final answer in 5s
+    "#]]);
     check(
         &plan(false),
         "late 200 gone",
         expect![[r#"
-        INVITE => AnswerTimeout in 5s
-        late => CANCEL
-        200 => BYE
-        gone => over
-        not ok 0 timeout no final answer in 5s
-    "#]],
+            INVITE => AnswerTimeout in 5s
+            late => CANCEL, GiveUp in 2s
+            200 => BYE
+            gone => over
+            not ok 0 timeout no final answer in 5s
+        "#]],
     );
     check(
         &plan(false),
@@ -317,11 +324,11 @@ fn breaking_off_and_being_interrupted() {
         &plan(false),
         "^C 487",
         expect![[r#"
-        INVITE => AnswerTimeout in 5s
-        ^C => CANCEL
-        487 => over
-        not ok 487 cancelled
-    "#]],
+            INVITE => AnswerTimeout in 5s
+            ^C => CANCEL, GiveUp in 2s
+            487 => over
+            not ok 487 cancelled
+        "#]],
     );
     check(
         &with_hold(false),

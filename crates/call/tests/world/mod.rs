@@ -1,0 +1,288 @@
+//! A front, a client and a record server that answers when the script says so.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test tells what is wrong by panicking"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use call::{Action, Front, FrontConfig};
+use model::peer::Flowing;
+use model::state::Respondent;
+use model::{
+    CallId, ChangeKind, EndReason, Failure, IdGenerator, Mono, NodeNumber, Now, OpenSegment, Order,
+    RecordingState, Report, SegmentId, SegmentRecord, StreamPorts, TenantId, WallTime, total,
+};
+use sip::{AddressView, EndCause, Event, Flow, FlowId, Part, ReasonView, RequestInfo, SessionId, Transport};
+
+/// What an order asked for.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Asked {
+    Open,
+    Change,
+}
+
+/// A record server that answers when the script says so.
+pub(crate) struct World {
+    now: Now,
+    pub(crate) front: Front,
+    pub(crate) open: Vec<(OpenSegment, Option<EndReason>)>,
+    pub(crate) unanswered: Vec<(SegmentId, Vec<model::OpenStream>, Asked)>,
+    /// The numbers of the segments that were opened, by call.
+    pub(crate) numbers: BTreeMap<CallId, BTreeSet<u16>>,
+    next_port: u16,
+    pub(crate) session: SessionId,
+    pub(crate) out: String,
+}
+
+impl World {
+    pub(crate) fn new(calls_max: usize) -> Self {
+        let now = Now { mono: Mono(0), wall: WallTime::from_millis(1_795_000_000_000) };
+        let config = FrontConfig {
+            node: NodeNumber::SINGLE,
+            tenant: TenantId::default(),
+            calls_max,
+            linger: Duration::from_secs(3),
+            hold_timeout: Duration::from_secs(7_200),
+            inactive: Flowing::Held,
+            address_v4: None,
+            address_v6: None,
+        };
+        let front = Front::new(config, IdGenerator::new(NodeNumber::SINGLE, 0));
+        Self {
+            now,
+            front,
+            open: Vec::new(),
+            unanswered: Vec::new(),
+            numbers: BTreeMap::new(),
+            next_port: 20_000,
+            session: SessionId(1),
+            out: String::new(),
+        }
+    }
+
+    /// One step, and all that follows from it, as lines.
+    pub(crate) fn play(&mut self, line: &str) {
+        writeln!(self.out, "> {line}").unwrap();
+        self.step(line);
+        self.drain();
+    }
+
+    fn step(&mut self, line: &str) {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let now = self.now;
+        let session = self.session;
+        match word {
+            "session" => self.session = SessionId(rest.parse().unwrap()),
+            "invite" => {
+                let request = Box::new(request("INVITE", rest));
+                self.front.handle_event(now, Event::Invited { session, request });
+            }
+            "reinvite" | "update" => {
+                let request = Box::new(request(&word.replace("reinvite", "INVITE").to_uppercase(), rest));
+                self.front.handle_event(now, Event::Reoffered { session, request });
+            }
+            "ack" => {
+                let answer = (!rest.is_empty()).then(|| sdp_part(rest));
+                self.front.handle_event(now, Event::Confirmed { session, answer });
+            }
+            "bye" => {
+                let mut bye = request("BYE", "");
+                if let Some(cause) = rest.strip_prefix("cause ") {
+                    let cause = Some(cause.parse().unwrap());
+                    bye.reasons.push(ReasonView { protocol: "Q.850".into(), cause, text: None });
+                }
+                self.end(EndCause::Bye, Some(Box::new(bye)));
+            }
+            "cancel" => self.end(EndCause::Cancelled, None),
+            "expired" => self.end(EndCause::SessionExpired, None),
+            "no-ack" => self.end(EndCause::AckTimeout, None),
+            "opened" => self.opened(),
+            "refused" => {
+                let (segment, _, asked) = self.unanswered.remove(0);
+                if asked == Asked::Open {
+                    self.open.retain(|(o, _)| o.segment != segment);
+                }
+                self.front.handle_report(now, Report::Refused { segment, why: Failure::DiskFull });
+            }
+            "sealed" => self.sealed(None),
+            "disk-error" => self.sealed(Some(EndReason::Internal(Failure::Storage("EIO".into())))),
+            "silence" => {
+                let segment = self.open[0].0.segment;
+                self.front.handle_report(now, Report::MediaTimedOut { segment });
+            }
+            "wait" => {
+                self.now = self.now + Duration::from_secs(rest.trim_end_matches('s').parse().unwrap());
+                self.front.handle_timeout(self.now);
+            }
+            "stop" => self.front.end_all(now),
+            other => panic!("no such step: {other}"),
+        }
+    }
+
+    fn end(&mut self, cause: EndCause, request: Option<Box<RequestInfo>>) {
+        self.front.handle_event(self.now, Event::Ended { session: self.session, cause, request });
+    }
+
+    fn opened(&mut self) {
+        let (segment, streams, asked) = self.unanswered.remove(0);
+        if asked == Asked::Open
+            && let Some((open, _)) = self.open.iter().find(|(o, _)| o.segment == segment)
+        {
+            self.numbers.entry(open.call).or_default().insert(open.number);
+        }
+        let ports = streams
+            .iter()
+            .map(|s| {
+                let port = self.next_port;
+                self.next_port += 2;
+                let at = |p| SocketAddr::new("0.0.0.0".parse().unwrap(), p);
+                StreamPorts { stream: s.stream, rtp: at(port), rtcp: at(port + 1) }
+            })
+            .collect();
+        self.front.handle_report(self.now, Report::Opened { segment, ports });
+    }
+
+    /// The oldest segment is sealed; by its own failure when one is given.
+    fn sealed(&mut self, own: Option<EndReason>) {
+        let (open, ordered) = self.open.remove(0);
+        let end = own.or(ordered).expect("a segment that was told to end");
+        let begun = RecordingState::begin(Respondent::No);
+        let record = SegmentRecord {
+            id: open.segment,
+            call: open.call,
+            tenant: open.tenant.clone(),
+            number: open.number,
+            total: total::at_end(open.number, open.total, &end),
+            node: NodeNumber::SINGLE,
+            state: begun.apply(end.transition()).unwrap(),
+            respondent: open.respondent,
+            started: open.started,
+            ended: Some(self.now.wall),
+            trigger: open.trigger.clone(),
+            end: Some(end),
+            encryption: Default::default(),
+            data: open.data.clone(),
+            metadata: vec![],
+            streams: vec![],
+            parts: vec![],
+            sidecar: None,
+        };
+        self.front.handle_report(self.now, Report::Ended { record: Box::new(record) });
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.front.poll_action() {
+            let text = self.describe(action);
+            writeln!(self.out, "    {text}").unwrap();
+        }
+    }
+
+    fn describe(&mut self, action: Action) -> String {
+        match action {
+            Action::Accept { session, sdp } => format!("200 s{} {}", session.0, picture(&sdp)),
+            Action::Refuse { session, code, .. } => format!("{code} s{}", session.0),
+            Action::HangUp { session, reason } => format!("BYE s{} {reason}", session.0),
+            Action::Order(Order::Open(open)) => {
+                let text = format!("open {}/{} {}", open.number, open.total, streams(&open.streams));
+                self.unanswered.push((open.segment, open.streams.clone(), Asked::Open));
+                self.open.push((*open, None));
+                text
+            }
+            Action::Order(Order::Change { segment, streams: wanted }) => {
+                let text = format!("change {}", streams(&wanted));
+                self.unanswered.push((segment, wanted, Asked::Change));
+                text
+            }
+            Action::Order(Order::Annotate { metadata, .. }) => format!("annotate {} bodies", metadata.len()),
+            Action::Order(Order::End { segment, reason, .. }) => {
+                if let Some(open) = self.open.iter_mut().find(|(o, _)| o.segment == segment) {
+                    open.1 = Some(reason.clone());
+                }
+                format!("end by {}", reason.describe())
+            }
+            Action::Order(Order::Conclude(c)) => format!("conclude {} of {}", c.state, c.total),
+            Action::Tell(_, ChangeKind::Call(call)) => {
+                let ended = if call.ended.is_some() { ", ended" } else { "" };
+                format!("tell call of {}{ended}", call.total)
+            }
+            Action::Tell(_, ChangeKind::Copy { copy, .. }) => format!("tell copy {}", copy.state),
+            Action::Tell(_, ChangeKind::Alarm(alarm)) => format!("ALARM {}: {}", alarm.kind, alarm.text),
+            Action::Tell(_, other) => format!("tell {}", other.name()),
+        }
+    }
+}
+
+fn streams(streams: &[model::OpenStream]) -> String {
+    let all: Vec<_> = streams
+        .iter()
+        .map(|s| format!("{}:{:?}:{:?}", s.label.as_deref().unwrap_or("-"), s.side, s.flowing).to_lowercase())
+        .collect();
+    all.join(" ")
+}
+
+/// `m=` port and direction of each line of a description.
+fn picture(sdp: &Bytes) -> String {
+    let sdp = media::sdp::read(sdp).expect("our own description");
+    let lines: Vec<_> =
+        sdp.media.iter().map(|m| format!("{}/{:?}", m.port, m.direction).to_lowercase()).collect();
+    lines.join(" ")
+}
+
+/// `sendonly sendonly`, `inactive`, `image`, `-` for port 0; nothing for no body; `junk` for what is no SDP.
+fn sdp_part(lines: &str) -> Part {
+    let mut sdp = "v=0\r\no=src 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n".to_owned();
+    for (i, line) in lines.split_whitespace().enumerate() {
+        let label = i + 1;
+        let port = if line == "-" { 0 } else { 5_000 + 2 * i };
+        match line {
+            "image" => sdp.push_str("m=image 6000 udptl t38\r\n"),
+            "-" => sdp.push_str(&format!("m=audio {port} RTP/AVP 0\r\n")),
+            direction => sdp.push_str(&format!(
+                "m=audio {port} RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\na=label:{label}\r\n"
+            )),
+        }
+    }
+    let bytes = if lines == "junk" { Bytes::from_static(b"junk") } else { Bytes::from(sdp) };
+    Part { content_type: "application/sdp".into(), disposition: None, headers: vec![], bytes }
+}
+
+fn request(method: &str, lines: &str) -> RequestInfo {
+    let address = |user: &str| AddressView {
+        display: None,
+        uri: format!("sip:{user}@pbx.example"),
+        user: Some(user.into()),
+        host: "pbx.example".into(),
+        params: vec![],
+        uri_params: vec![],
+    };
+    RequestInfo {
+        method: method.into(),
+        uri: "sip:rec@192.0.2.1".into(),
+        uri_user: Some("rec".into()),
+        from: address("1001"),
+        to: address("2002"),
+        contact: None,
+        asserted: vec![],
+        call_id: "a@b".into(),
+        headers: vec![],
+        require: vec![],
+        supported: vec![],
+        reasons: vec![],
+        parts: if lines.is_empty() { vec![] } else { vec![sdp_part(lines)] },
+        flow: Flow {
+            id: FlowId(1),
+            transport: Transport::Udp,
+            local: "192.0.2.1:5060".parse().unwrap(),
+            remote: "192.0.2.7:5060".parse().unwrap(),
+        },
+        siprec: false,
+    }
+}

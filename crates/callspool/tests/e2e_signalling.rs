@@ -202,7 +202,12 @@ fn a_cancelled_invite_leaves_nothing_behind() {
         calls => Err(format!("{calls:?}")),
     });
     eprintln!("{cancelled} of 10 were cancelled before they were answered");
-    assert!(server.state().join("repository/live").read_dir().unwrap().next().is_none(), "a marker is left");
+    wait_until("no segment to be live", PATIENCE, || {
+        let markers = server.state().join("repository/live").read_dir().unwrap();
+        let left: Vec<_> = markers.flatten().map(|m| m.file_name()).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}, {:?}", server.calls())) }
+    });
+    assert!(server.recordings().iter().all(|r| r.sealed), "a manifest is not sealed");
 }
 
 /// Whether the INVITE was answered 487. When it was answered 200 all the same, the dialog is ended by BYE.

@@ -1,6 +1,7 @@
 //! A SIPREC session of two streams that is held and resumed: one call, two segments, true silence between them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is test code")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of a test are small")]
 
 mod support;
 

@@ -156,17 +156,17 @@ fn head(out: &mut dyn Write, id: CallId, call: &CallFiles) -> io::Result<()> {
             PartyRole::Called => "called",
             PartyRole::Participant => "participant",
         };
-        writeln!(out, "{role:<12}{}", text::party_in_full(party))?;
+        writeln!(out, "{role:<11} {}", text::party_in_full(party))?;
     }
     for (name, value) in [("line", &data.dn), ("device", &data.device)] {
         if let Some(value) = value {
-            writeln!(out, "{name:<12}{}", text::clean(value))?;
+            writeln!(out, "{name:<11} {}", text::clean(value))?;
         }
     }
     for sip_call_id in &data.sip_call_ids {
         writeln!(out, "Call-ID     {}", text::clean(sip_call_id))?;
     }
-    text::key_values(data).iter().try_for_each(|(k, v)| writeln!(out, "{k:<12}{v}"))
+    text::key_values(data).iter().try_for_each(|(k, v)| writeln!(out, "{k:<11} {v}"))
 }
 
 fn segment(out: &mut dyn Write, name: &str, manifest: &Manifest, lines: &[LogLine]) -> io::Result<()> {

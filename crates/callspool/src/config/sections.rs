@@ -104,7 +104,7 @@ sections! {
         /// Free space on the repository's disk below which new calls are refused.
         min_free_space: Size = "1GiB", "size";
         /// Calls recorded at once; beyond it new ones are refused with 503.
-        max_calls: usize = "3000", "calls";
+        max_calls: usize = "2500", "calls";
     }
 
     /// The index of the recordings. It can be rebuilt from the repository at any time: `callspool reindex`.

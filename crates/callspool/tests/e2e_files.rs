@@ -134,3 +134,18 @@ fn the_catalog_can_be_made_from_the_files() {
     server.callspool(&["reindex"]).expect_ok("reindex");
     assert_eq!(server.calls(), before);
 }
+
+#[test]
+fn a_first_start_and_a_call_say_nothing_that_would_wake_someone() {
+    // What the kernel grants is no matter of ours here.
+    let server = Server::with(&[("SIP__RECV_BUFFER", "64KiB"), ("MEDIA__RECV_BUFFER", "64KiB")]);
+    let packets = Talk::new(TONE, Duration::from_secs(1)).packets();
+    let scenario = Scenario::new("call").key("caller", "+4930555123");
+    support::calls::place(&server, scenario, &Mouth::open(), &packets, "complete");
+    let log = server.log();
+    let loud: Vec<&str> = log.lines().filter(|l| l.contains(" WARN ") || l.contains(" ERROR ")).collect();
+    assert!(loud.is_empty(), "{loud:#?}");
+    let personal: Vec<&str> =
+        log.lines().filter(|l| l.contains("+4930555123") && !l.contains(" DEBUG ")).collect();
+    assert!(personal.is_empty(), "a number of a person above debug: {personal:#?}");
+}

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use model::{EndReason, RecordingState, SegmentRecord, Side, StreamRecord};
+use model::{EndReason, GapReason, RecordingState, SegmentRecord, Side, StreamRecord};
 use support::messages::Media;
 use support::recording::expect_close;
 use support::rtp::{Mouth, Packet, Talk};
@@ -136,6 +136,56 @@ fn a_hold_makes_two_segments_with_true_silence_between() {
     for part in recorded.parts() {
         audio::decode(&part, 0).expect_tone("agent's track", AGENT, &[EXTERNAL]);
         audio::decode(&part, 1).expect_tone("external's track", EXTERNAL, &[AGENT]);
+    }
+}
+
+/// Where `inactive` means a pause, as card data are said: one segment, a marked span of silence in it, whatever comes.
+#[test]
+fn a_pause_is_a_silent_span_of_one_segment() {
+    let server = Server::with(&[("RECORDING__INACTIVE_MEANS", "pause")]);
+    let (agent, external) = (Party::new(), Party::new());
+    let scenario = Scenario::new("siprec_hold").named("pause");
+    let mut sipp =
+        scenario.key("agent", agent.mouth.port()).key("external", external.mouth.port()).start(&server);
+    let call_id = sipp.call_id().to_owned();
+    std::thread::scope(|scope| {
+        let media = sipp.answer("1 INVITE").media();
+        scope.spawn(|| agent.talk(AGENT));
+        scope.spawn(|| external.talk(EXTERNAL));
+        let _at_the_end = Hush(&[&agent, &external]);
+        *agent.to.lock().unwrap() = Some(media[0].rtp());
+        *external.to.lock().unwrap() = Some(media[1].rtp());
+        for cseq in ["2 INVITE", "3 INVITE"] {
+            std::thread::sleep(STRETCH);
+            sipp.go_on();
+            sipp.answer(cseq);
+        }
+        std::thread::sleep(STRETCH);
+        sipp.go_on();
+        sipp.finish();
+    });
+    let recorded = server.wait_for_state(&call_id, "complete");
+    let segment = recorded.segment();
+    assert_eq!((segment.number, segment.total, &segment.end), (1, 1, &Some(EndReason::HangUp)));
+    let exported = server.export(&recorded.id(), &[]);
+    for (stream, sound, tone, other) in [
+        (&segment.streams[0], &exported[0], AGENT, EXTERNAL),
+        (&segment.streams[1], &exported[1], EXTERNAL, AGENT),
+    ] {
+        let pauses: Vec<_> = stream.gaps.iter().filter(|g| g.reason == GapReason::Pause).collect();
+        let [pause] = pauses[..] else { panic!("one pause: {:?}", stream.gaps) };
+        let (from, until) = (pause.from_us as f64 / 1e6, pause.until_us as f64 / 1e6);
+        expect_close("the pause", until - from, STRETCH.as_secs_f64(), EDGE);
+        let frames = ((until - from) / 0.02) as u64;
+        let discarded = stream.accounting.discarded;
+        assert!(discarded.abs_diff(frames) <= 5, "{discarded} packets discarded in {frames} frames of pause");
+        assert_eq!(stream.accounting.lost, 0);
+        let silences = sound.silences(0.5);
+        let [silence] = silences[..] else { panic!("one silence, the pause: {silences:?}") };
+        expect_close("the silence's begin", silence.0, from, EDGE);
+        expect_close("the silence's end", silence.1, until, EDGE);
+        sound.cut(from - 1.0, from - 0.1).expect_tone("before the pause", tone, &[other]);
+        sound.cut(until + 0.1, until + 1.0).expect_tone("after the pause", tone, &[other]);
     }
 }
 

@@ -63,6 +63,11 @@ impl Server {
         Self { directory, ports, settings: all, program: None, starts: 0 }
     }
 
+    /// Another setting, for the next start.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
     /// Starts it (again, after `kill` or `stop`) and waits until it answers.
     pub fn restart(&mut self) {
         assert!(self.program.is_none(), "it runs");

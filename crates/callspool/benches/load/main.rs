@@ -1,0 +1,69 @@
+//! What the whole process costs: CPU for each recorded packet, INVITE to 200, memory for each call.
+//!
+//! ```text
+//!  cargo bench -p callspool --bench load -- [--only packets|invites] [--calls 500,1000] [--rates 100,500]
+//!                                           [--repeats 3] [--seconds 4] [--out FILE]
+//!
+//!  core 0: callspool serve (fresh for each row), and the bare receiver, one after the other
+//!  core 1: this process: calls over SIP, then RTP by sendmmsg
+//! ```
+//!
+//! Absolute figures of a machine say little, so each is taken beside a receiver that does nothing, in the same run,
+//! turn and turn about. docs/benchmarks.md tells the method and keeps the figures. It never measures a `callspool`
+//! that somebody else started.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bare;
+mod generator;
+mod invites;
+mod machine;
+mod options;
+mod packets;
+mod procfs;
+mod recordings;
+mod report;
+mod server;
+mod uac;
+
+use std::process::ExitCode;
+
+use options::Options;
+use report::Report;
+
+/// What can go wrong is told to the person who measures, and ends the run.
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("bench: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, sockets] = arguments.as_slice()
+        && first == bare::ARGUMENT
+    {
+        return bare::serve(sockets.parse()?);
+    }
+    let options = Options::read(&arguments)?;
+    machine::raise_descriptor_limit();
+    machine::pin_to(machine::SENDER_CORE);
+    let mut report = Report::begin(&options)?;
+    if options.wants("invites") {
+        for rate in &options.rates {
+            report.invites(&invites::measure(*rate, options.invite_seconds)?)?;
+        }
+    }
+    if options.wants("packets") {
+        for calls in &options.calls {
+            report.packets(&packets::measure(*calls, &options)?)?;
+        }
+    }
+    report.end();
+    Ok(())
+}

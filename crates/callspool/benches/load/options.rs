@@ -1,0 +1,69 @@
+//! The command line: what is measured, and how often.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Failure;
+
+/// Calls at once: half a core, the usual size of a site, and up to more than the generator can feed.
+const CALLS: &[usize] = &[500, 1_000, 2_000, 3_000];
+/// New calls per second.
+const RATES: &[u32] = &[100, 500, 1_000];
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) only: Option<String>,
+    pub(crate) calls: Vec<usize>,
+    pub(crate) rates: Vec<u32>,
+    /// Turns of recorder and bare receiver; their medians count.
+    pub(crate) repeats: usize,
+    /// Of each turn, after a second that is not counted.
+    pub(crate) turn: Duration,
+    /// How long calls are made at each rate.
+    pub(crate) invite_seconds: u32,
+    /// JSON lines are added to it.
+    pub(crate) out: Option<PathBuf>,
+}
+
+impl Options {
+    pub(crate) fn read(arguments: &[String]) -> Result<Self, Failure> {
+        let mut options = Self {
+            only: None,
+            calls: CALLS.to_vec(),
+            rates: RATES.to_vec(),
+            repeats: 3,
+            turn: Duration::from_secs(4),
+            invite_seconds: 10,
+            out: None,
+        };
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            // cargo bench adds it.
+            if word == "--bench" {
+                continue;
+            }
+            let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+            match word.as_str() {
+                "--only" => options.only = Some(value.clone()),
+                "--calls" => options.calls = list(value)?,
+                "--rates" => options.rates = list(value)?,
+                "--repeats" => options.repeats = value.parse()?,
+                "--seconds" => {
+                    options.turn = Duration::from_secs(value.parse()?);
+                    options.invite_seconds = value.parse()?;
+                }
+                "--out" => options.out = Some(value.into()),
+                _ => return Err(format!("unknown option {word}").into()),
+            }
+        }
+        Ok(options)
+    }
+
+    pub(crate) fn wants(&self, what: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == what)
+    }
+}
+
+fn list<T: std::str::FromStr>(text: &str) -> Result<Vec<T>, T::Err> {
+    text.split(',').map(str::parse).collect()
+}

@@ -1,0 +1,157 @@
+//! CPU for each packet, loss, and memory for each call, at a number of calls.
+//!
+//! Calls are set up over SIP and stay. Then recorder and bare receiver are fed in turns from the same generator; at
+//! the end all calls hang up, and what the manifests count is held against what was sent.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::bare::Bare;
+use crate::generator::{self, Generator, Sent};
+use crate::invites::place;
+use crate::options::Options;
+use crate::procfs::{Cpu, Memory};
+use crate::recordings::{self, Recorded};
+use crate::report::median;
+use crate::server::Server;
+use crate::uac::Uac;
+use crate::{Failure, procfs};
+
+/// New calls per second while setting up: no hurry.
+const SET_UP_RATE: u32 = 250;
+/// Not counted at the beginning of a turn: caches, first parts, the silence of the pause before.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// For what is still on its way.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// What came out at a number of calls. Costs in microseconds.
+#[derive(Debug)]
+pub(crate) struct Packets {
+    pub(crate) calls: usize,
+    /// Packets a second that were asked for and that were sent.
+    pub(crate) wanted: f64,
+    pub(crate) reached: f64,
+    /// CPU of the whole process for each packet, median of the turns.
+    pub(crate) recorder_us: f64,
+    pub(crate) bare_us: f64,
+    /// Medians over pairs of turns that follow each other.
+    pub(crate) ratio: f64,
+    pub(crate) difference_us: f64,
+    /// By thread of the recorder.
+    pub(crate) threads_us: Vec<(String, f64)>,
+    pub(crate) sent: u64,
+    pub(crate) recorded: Recorded,
+    pub(crate) kernel_drops: u64,
+    pub(crate) bare_lost: u64,
+    /// KiB for each call, PSS: without media, with media; and RSS with media.
+    pub(crate) idle_kib: f64,
+    pub(crate) busy_kib: f64,
+    pub(crate) busy_rss_kib: f64,
+}
+
+struct Turn {
+    sent: Sent,
+    cpu: Cpu,
+}
+
+pub(crate) fn measure(calls: usize, options: &Options) -> Result<Packets, Failure> {
+    let server = Server::start()?;
+    let (rtp, _rtcp) = generator::sockets()?;
+    let empty = procfs::memory(server.pid())?;
+    let mut uac = Uac::new(rtp.local_addr()?.port())?;
+    set_up(&mut uac, calls)?;
+    let idle = procfs::memory(server.pid())?;
+
+    let ports: Vec<u16> = uac.calls.iter().flat_map(|c| c.ports.clone()).collect();
+    let watched: BTreeSet<u16> = ports.iter().copied().collect();
+    let mut bare = Bare::start(ports.len())?;
+    let mut to_recorder = Generator::new(&rtp, &ports);
+    let mut to_bare = Generator::new(&rtp, &bare.ports);
+    let (mut recorder_turns, mut bare_turns) = (Vec::new(), Vec::new());
+    for _ in 0..options.repeats.max(1) {
+        recorder_turns.push(turn(&mut to_recorder, server.pid(), options.turn)?);
+        bare_turns.push(turn(&mut to_bare, bare.pid(), options.turn)?);
+    }
+    let busy = procfs::memory(server.pid())?;
+    let kernel_drops = procfs::kernel_drops(&watched)?;
+    let bare_lost = to_bare.sent.saturating_sub(bare.received()?);
+    tear_down(&mut uac);
+    let recorded = recordings::sum_when_sealed(&server.repository())?;
+    server.stop()?;
+
+    let us = |turns: &[Turn]| turns.iter().map(Turn::packet_us).collect::<Vec<f64>>();
+    let (recorder, bare) = (us(&recorder_turns), us(&bare_turns));
+    let pairs = || recorder.iter().zip(&bare);
+    let per_call = |m: Memory, kib: fn(Memory) -> f64| (kib(m) - kib(empty)) / calls as f64;
+    Ok(Packets {
+        calls,
+        wanted: ports.len() as f64 * 50.0,
+        reached: median(&recorder_turns.iter().map(Turn::rate).collect::<Vec<_>>()),
+        recorder_us: median(&recorder),
+        bare_us: median(&bare),
+        ratio: median(&pairs().map(|(r, b)| r / b).collect::<Vec<_>>()),
+        difference_us: median(&pairs().map(|(r, b)| r - b).collect::<Vec<_>>()),
+        threads_us: threads(&recorder_turns),
+        sent: to_recorder.sent,
+        recorded,
+        kernel_drops,
+        bare_lost,
+        idle_kib: per_call(idle, |m| m.pss),
+        busy_kib: per_call(busy, |m| m.pss),
+        busy_rss_kib: per_call(busy, |m| m.rss),
+    })
+}
+
+fn set_up(uac: &mut Uac, calls: usize) -> Result<(), Failure> {
+    place(uac, SET_UP_RATE, calls, Duration::MAX);
+    while uac.is_calling() {
+        uac.work();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let up = uac.calls.iter().filter(|c| c.ports.len() == 2).count();
+    if up == calls { Ok(()) } else { Err(format!("only {up} of {calls} calls were answered").into()) }
+}
+
+fn tear_down(uac: &mut Uac) {
+    let mut oldest = 0;
+    while oldest < uac.calls.len() {
+        uac.hang_up(Duration::ZERO, oldest, 5);
+        for _ in 0..10 {
+            uac.work();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        oldest = uac.oldest(oldest);
+    }
+}
+
+fn turn(generator: &mut Generator<'_>, pid: u32, length: Duration) -> Result<Turn, Failure> {
+    generator.run(WARM_UP)?;
+    let before = procfs::cpu(pid)?;
+    let sent = generator.run(length)?;
+    let cpu = procfs::cpu(pid)?.since(&before);
+    std::thread::sleep(SETTLE);
+    Ok(Turn { sent, cpu })
+}
+
+impl Turn {
+    fn packet_us(&self) -> f64 {
+        self.cpu.exact_us() / self.sent.packets.max(1) as f64
+    }
+
+    fn rate(&self) -> f64 {
+        self.sent.packets as f64 / self.sent.took.as_secs_f64()
+    }
+}
+
+/// The share of each thread, the greatest first.
+fn threads(turns: &[Turn]) -> Vec<(String, f64)> {
+    let names: BTreeSet<&String> = turns.iter().flat_map(|t| t.cpu.threads_us.keys()).collect();
+    let of = |name: &String, turn: &Turn| {
+        turn.cpu.threads_us.get(name).copied().unwrap_or(0.0) / turn.sent.packets.max(1) as f64
+    };
+    let share = |name: &String| median(&turns.iter().map(|t| of(name, t)).collect::<Vec<_>>());
+    let mut shares: Vec<(String, f64)> = names.into_iter().map(|n| (n.clone(), share(n))).collect();
+    shares.retain(|(_, us)| *us >= 0.005);
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    shares
+}

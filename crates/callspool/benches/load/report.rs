@@ -1,0 +1,147 @@
+//! The figures, as a table for people and as JSON lines for machines.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::invites::Invites;
+use crate::options::Options;
+use crate::packets::Packets;
+use crate::{Failure, machine};
+
+/// Says what is found as soon as it is found.
+pub(crate) struct Report {
+    out: Option<File>,
+    about: Value,
+    invites: bool,
+    packets: bool,
+}
+
+impl Report {
+    pub(crate) fn begin(options: &Options) -> Result<Self, Failure> {
+        let out = match &options.out {
+            Some(path) => Some(OpenOptions::new().create(true).append(true).open(path)?),
+            None => None,
+        };
+        let date = today();
+        let (machine, commit, load) = (machine::describe(), machine::commit(), machine::load());
+        println!("date     {date}");
+        println!("commit   {commit}");
+        println!("machine  {machine}; load before the run {load}");
+        println!(
+            "method   callspool on core {}, generator on core {}; {} turns of {} s, medians",
+            machine::RECEIVER_CORE,
+            machine::SENDER_CORE,
+            options.repeats,
+            options.turn.as_secs(),
+        );
+        let about = json!({ "date": date, "commit": commit, "machine": machine, "load": load });
+        Ok(Self { out, about, invites: false, packets: false })
+    }
+
+    pub(crate) fn invites(&mut self, found: &Invites) -> Result<(), Failure> {
+        if !std::mem::replace(&mut self.invites, true) {
+            println!();
+            println!(
+                "INVITE → 200     reached    median       p99     worst     failed  sent again   CPU for a call"
+            );
+        }
+        let Invites { rate, reached, calls, failed, resent, setup_ms: [median, p99, worst], cpu_us } = found;
+        println!(
+            "{rate:>6} calls/s {reached:>9.0}/s {median:>6.2} ms {p99:>6.2} ms {worst:>6.1} ms {failed:>5} of \
+             {calls:<6} {resent:>4} {cpu_us:>9.0} µs"
+        );
+        self.line(
+            "invites",
+            json!({
+                "rate": rate, "reached": reached, "calls": calls, "failed": failed, "resent": resent,
+                "median_ms": median, "p99_ms": p99, "worst_ms": worst, "cpu_us": cpu_us,
+            }),
+        )
+    }
+
+    pub(crate) fn packets(&mut self, found: &Packets) -> Result<(), Failure> {
+        if !std::mem::replace(&mut self.packets, true) {
+            println!();
+            println!(
+                "packets   asked/s   sent/s   callspool    bare   ratio  difference   lost: kernel  disk"
+            );
+        }
+        let p = found;
+        let lost = i128::from(p.sent) - i128::from(p.recorded.received);
+        println!(
+            "{:>5} calls {:>7.0} {:>8.0} {:>8.2} µs {:>5.2} µs {:>6.2} {:>8.2} µs {lost:>6} {:>7} {:>5}",
+            p.calls,
+            p.wanted,
+            p.reached,
+            p.recorder_us,
+            p.bare_us,
+            p.ratio,
+            p.difference_us,
+            p.kernel_drops,
+            p.recorded.dropped,
+        );
+        let threads: Vec<String> = p.threads_us.iter().map(|(name, us)| format!("{name} {us:.2}")).collect();
+        println!("            threads, µs for each packet: {}", threads.join(", "));
+        println!(
+            "            {} packets sent, {} in {} manifests, missing in them {}, odd {}; the bare receiver lost {}",
+            p.sent, p.recorded.received, p.recorded.segments, p.recorded.lost, p.recorded.odd, p.bare_lost,
+        );
+        println!(
+            "            memory for each call: {:.1} KiB before media, {:.1} KiB with media (PSS), {:.1} KiB (RSS)",
+            p.idle_kib, p.busy_kib, p.busy_rss_kib,
+        );
+        let threads: serde_json::Map<String, Value> =
+            p.threads_us.iter().map(|(name, us)| (name.clone(), json!(us))).collect();
+        self.line(
+            "packets",
+            json!({
+                "calls": p.calls, "wanted": p.wanted, "reached": p.reached, "recorder_us": p.recorder_us,
+                "bare_us": p.bare_us, "ratio": p.ratio, "difference_us": p.difference_us,
+                "threads_us": threads, "sent": p.sent, "received": p.recorded.received, "lost": lost,
+                "missing": p.recorded.lost, "dropped": p.recorded.dropped, "odd": p.recorded.odd,
+                "kernel_drops": p.kernel_drops, "bare_lost": p.bare_lost, "idle_kib": p.idle_kib,
+                "busy_kib": p.busy_kib, "busy_rss_kib": p.busy_rss_kib,
+            }),
+        )
+    }
+
+    pub(crate) fn end(&self) {
+        println!();
+        println!("load after the run {}", machine::load());
+    }
+
+    fn line(&mut self, kind: &str, figures: Value) -> Result<(), Failure> {
+        if let Some(out) = &mut self.out {
+            writeln!(out, "{}", json!({ "kind": kind, "about": self.about, "figures": figures }))?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
+    match (values.get(low), values.get(high)) {
+        (Some(low), Some(high)) => (low + high) / 2.0,
+        _ => f64::NAN,
+    }
+}
+
+/// The median, what 99 of 100 do not exceed, and the worst.
+pub(crate) fn median_p99_worst(values: &mut [f64]) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    let at = |percent: usize| {
+        let index = (values.len() * percent).div_ceil(100).saturating_sub(1);
+        values.get(index).copied().unwrap_or(f64::NAN)
+    };
+    [at(50), at(99), at(100)]
+}
+
+/// `2026-11-21T01:02:03Z`, by the system's `date`.
+fn today() -> String {
+    let output = std::process::Command::new("date").args(["--utc", "+%FT%TZ"]).output();
+    output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,104 @@
+//! `callspool serve`, started for a measurement, alone on its core, in a directory of its own.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::{Failure, machine};
+
+/// Where it receives SIP.
+pub(crate) const SIP: &str = "127.0.0.1:15060";
+const PAGE: &str = "127.0.0.1:15080";
+/// Longer than it needs.
+const START: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(60);
+
+/// Beside these it runs with its defaults. The limits are those that a measurement reaches.
+const SETTINGS: &[(&str, &str)] = &[
+    ("SIP__UDP", SIP),
+    ("SIP__TCP", SIP),
+    ("SIP__MAX_SESSIONS", "20000"),
+    ("API__LISTEN", PAGE),
+    ("MEDIA__LISTEN_V4", "127.0.0.1"),
+    ("MEDIA__LISTEN_V6", ""),
+    ("MEDIA__PORT_MIN", "20000"),
+    ("MEDIA__PORT_MAX", "35999"),
+    ("MEDIA__MEDIA_TIMEOUT", "0s"),
+    ("RECORDING__MAX_CALLS", "20000"),
+    ("LOG__LEVEL", "warn"),
+];
+
+pub(crate) struct Server {
+    child: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Server {
+    pub(crate) fn start() -> Result<Self, Failure> {
+        let directory = tempfile::Builder::new().prefix("callspool-bench.").tempdir()?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_callspool"));
+        command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
+        for (name, value) in SETTINGS {
+            command.env(format!("CALLSPOOL_{name}"), value);
+        }
+        command.env("CALLSPOOL_NODE__DATA_DIR", directory.path());
+        let child = machine::on_core(machine::RECEIVER_CORE, || command.spawn())?;
+        let mut server = Self { child, directory };
+        server.wait_until_up()?;
+        Ok(server)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.directory.path().join("repository")
+    }
+
+    /// Stops it as an operator would; what it was given is sealed then.
+    pub(crate) fn stop(mut self) -> Result<(), Failure> {
+        self.terminate();
+        let until = Instant::now() + STOP;
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait()? {
+                return if status.success() { Ok(()) } else { Err(format!("callspool: {status}").into()) };
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err("callspool did not stop".into())
+    }
+
+    fn wait_until_up(&mut self) -> Result<(), Failure> {
+        let (page, until): (SocketAddr, _) = (PAGE.parse()?, Instant::now() + START);
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("callspool did not start: {status}").into());
+            }
+            if TcpStream::connect(page).is_ok() && TcpStream::connect(SIP).is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err("callspool did not start in time".into())
+    }
+
+    fn terminate(&self) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -239,12 +239,16 @@ fn refusals_and_answers_that_never_come() {
             not ok 487 timeout no final answer in 5s
         "#]],
     );
-    check(&plan(false), "late nobody", expect![[r#"
+    check(
+        &plan(false),
+        "late nobody",
+        expect![[r#"
         INVITE => AnswerTimeout in 5s
         late => CANCEL, GiveUp in 2s
         nobody => over
         not ok 0 timeout no final answer in 5s
-    "#]]);
+    "#]],
+    );
     check(
         &plan(false),
         "late 200 gone",

@@ -5,15 +5,12 @@
 
 mod support;
 
-use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use model::{EndReason, GapReason, RecordingState, SegmentRecord, Side, StreamRecord};
 use support::messages::Media;
+use support::party::{Hush, Party};
 use support::recording::expect_close;
-use support::rtp::{Mouth, Packet, Talk};
 use support::server::Server;
 use support::sipp::Scenario;
 use support::{PATIENCE, audio, wait_until};
@@ -23,38 +20,6 @@ const EXTERNAL: f64 = 1_300.0;
 const STRETCH: Duration = Duration::from_millis(1_500);
 /// What a tick of the media thread, the way of a re-INVITE and a busy machine may move an edge by.
 const EDGE: Duration = Duration::from_millis(100);
-
-/// A party that goes on talking whatever the signalling does, as phones do; only where to changes.
-struct Party {
-    mouth: Mouth,
-    to: Mutex<Option<SocketAddr>>,
-    sent: Mutex<Vec<(SocketAddr, Packet)>>,
-    silent: AtomicBool,
-}
-
-impl Party {
-    fn new() -> Self {
-        let (to, sent) = (Mutex::new(None), Mutex::new(Vec::new()));
-        Self { mouth: Mouth::open(), to, sent, silent: AtomicBool::new(false) }
-    }
-
-    fn talk(&self, hertz: f64) {
-        let start = Instant::now();
-        for packet in Talk::new(hertz, Duration::from_secs(20)).packets() {
-            std::thread::sleep((start + packet.at).saturating_duration_since(Instant::now()));
-            if self.silent.load(Ordering::Relaxed) {
-                return;
-            }
-            let Some(to) = *self.to.lock().unwrap() else { continue };
-            self.mouth.say_from(start, to, std::slice::from_ref(&packet));
-            self.sent.lock().unwrap().push((to, packet));
-        }
-    }
-
-    fn sent_to(&self, to: SocketAddr) -> u64 {
-        self.sent.lock().unwrap().iter().filter(|(t, _)| *t == to).count() as u64
-    }
-}
 
 #[test]
 fn a_hold_makes_two_segments_with_true_silence_between() {
@@ -71,8 +36,8 @@ fn a_hold_makes_two_segments_with_true_silence_between() {
         scope.spawn(|| external.talk(EXTERNAL));
         let _at_the_end = Hush(&[&agent, &external]);
         let point = |media: &[Media]| {
-            *agent.to.lock().unwrap() = Some(media[0].rtp());
-            *external.to.lock().unwrap() = Some(media[1].rtp());
+            agent.turn_to(media[0].rtp());
+            external.turn_to(media[1].rtp());
         };
         point(&first);
         std::thread::sleep(STRETCH);
@@ -153,8 +118,8 @@ fn a_pause_is_a_silent_span_of_one_segment() {
         scope.spawn(|| agent.talk(AGENT));
         scope.spawn(|| external.talk(EXTERNAL));
         let _at_the_end = Hush(&[&agent, &external]);
-        *agent.to.lock().unwrap() = Some(media[0].rtp());
-        *external.to.lock().unwrap() = Some(media[1].rtp());
+        agent.turn_to(media[0].rtp());
+        external.turn_to(media[1].rtp());
         for cseq in ["2 INVITE", "3 INVITE"] {
             std::thread::sleep(STRETCH);
             sipp.go_on();
@@ -186,17 +151,6 @@ fn a_pause_is_a_silent_span_of_one_segment() {
         expect_close("the silence's end", silence.1, until, EDGE);
         sound.cut(from - 1.0, from - 0.1).expect_tone("before the pause", tone, &[other]);
         sound.cut(until + 0.1, until + 1.0).expect_tone("after the pause", tone, &[other]);
-    }
-}
-
-/// Parties fall silent when the scenario is over, or has failed.
-struct Hush<'a>(&'a [&'a Party]);
-
-impl Drop for Hush<'_> {
-    fn drop(&mut self) {
-        for party in self.0 {
-            party.silent.store(true, Ordering::Relaxed);
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use support::audio::{wav, write_tones};
 use support::messages::{Way, read};
-use support::rtp::{Talk, span, ulaw};
+use support::rtp::{Talk, alaw, span, ulaw};
 
 #[test]
 fn a_trace_is_read() {
@@ -29,6 +29,20 @@ fn a_trace_is_read() {
 fn mu_law_is_as_the_recommendation_says() {
     // Table 2a of G.711: the extremes, zero of both signs, and a value between.
     assert_eq!([32_635, 0, -1, -32_635, 1_000].map(ulaw), [0x80, 0xff, 0x7f, 0x00, 0xce]);
+}
+
+/// Against the decoder of the product, which was written from the tables: every value comes back to itself.
+#[test]
+fn both_laws_are_undone_by_a_decoder() {
+    for sample in i16::MIN..=i16::MAX {
+        for (encoded, law) in
+            [(media::g711::decode_ulaw(ulaw(sample)), "mu"), (media::g711::decode_alaw(alaw(sample)), "A")]
+        {
+            let off = (i32::from(encoded) - i32::from(sample)).abs();
+            let allowed = 16 + i32::from(sample.unsigned_abs() / 16);
+            assert!(off <= allowed.max(0), "{law}: {sample} became {encoded}");
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod baresip;
 pub mod calls;
 pub mod http;
 pub mod messages;
+pub mod party;
 pub mod ports;
 pub mod program;
 pub mod recording;

@@ -38,7 +38,7 @@ impl Packet {
     }
 }
 
-/// A tone in µ-law, as one sender sends it: the whole stream, undisturbed.
+/// A tone, as one sender sends it: the whole stream, undisturbed.
 #[derive(Clone, Copy, Debug)]
 pub struct Talk {
     /// The frequency in Hz.
@@ -47,6 +47,8 @@ pub struct Talk {
     pub length: Duration,
     /// Media in a packet.
     pub ptime: Duration,
+    /// 0 for µ-law, 8 for A-law.
+    pub payload_type: u8,
     /// The source.
     pub ssrc: u32,
     /// The first sequence number.
@@ -59,22 +61,24 @@ impl Talk {
     /// 20 ms a packet, from numbers that wrap nowhere.
     pub fn new(hertz: f64, length: Duration) -> Self {
         let ssrc = 0x5eed_0000 | hertz as u32;
-        Self { hertz, length, ptime: Duration::from_millis(20), ssrc, sequence: 1_000, timestamp: 50_000 }
+        let ptime = Duration::from_millis(20);
+        Self { hertz, length, ptime, payload_type: 0, ssrc, sequence: 1_000, timestamp: 50_000 }
     }
 
     /// Its packets.
     pub fn packets(&self) -> Vec<Packet> {
         let count = (self.length.as_micros() / self.ptime.as_micros()) as u32;
         let samples = RATE / 1_000 * self.ptime.as_millis() as u32;
+        let encode = if self.payload_type == 8 { alaw } else { ulaw };
         (0..count)
             .map(|n| Packet {
                 at: self.ptime * n,
                 marker: n == 0,
-                payload_type: 0,
+                payload_type: self.payload_type,
                 sequence: self.sequence.wrapping_add(n as u16),
                 timestamp: self.timestamp.wrapping_add(n * samples),
                 ssrc: self.ssrc,
-                payload: (0..samples).map(|s| ulaw(sine(self.hertz, n * samples + s))).collect(),
+                payload: (0..samples).map(|s| encode(sine(self.hertz, n * samples + s))).collect(),
             })
             .collect()
     }
@@ -93,6 +97,16 @@ pub fn ulaw(sample: i16) -> u8 {
     let exponent = 24 - magnitude.leading_zeros();
     let mantissa = (magnitude >> (exponent + 3)) & 0x0f;
     !(sign | (exponent as u8) << 4 | mantissa as u8)
+}
+
+/// ITU-T G.711, A-law.
+pub fn alaw(sample: i16) -> u8 {
+    let sign = if sample < 0 { 0 } else { 0x80 };
+    let magnitude = u32::from((if sample < 0 { !sample } else { sample }) as u16) >> 4;
+    let exponent = (28 - u32::min(magnitude.leading_zeros(), 28)).max(1);
+    let mantissa =
+        if magnitude < 32 { magnitude } else { (magnitude >> (exponent - 1)) + 16 * (exponent - 1) };
+    (sign | mantissa as u8) ^ 0x55
 }
 
 /// Where media come from: a socket whose port goes into SDP.

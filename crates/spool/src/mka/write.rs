@@ -1,6 +1,6 @@
 //! Writing a part: its head once, then clusters and blocks, append only.
 //!
-//! [`head`] makes everything up to the first cluster; [`BlockWriter`] adds blocks to a buffer and begins
+//! [`head`] makes everything up to the first block; [`BlockWriter`] adds blocks to a buffer and begins
 //! clusters where they are due. The only bytes that are ever written again are the eight of Duration.
 
 use model::{Side, StreamId, WallTime};
@@ -39,7 +39,8 @@ pub struct HeadInfo {
     pub tags: Vec<(String, String)>,
 }
 
-/// The head of a part, and where in it Duration's eight octets stand.
+/// The head of a part, and where in it Duration's eight octets stand. It ends inside the first cluster, which
+/// begins at 0: players refuse to open a file without one, and a call may be over before its first packet.
 #[must_use]
 pub fn head(info: &HeadInfo, tracks: &[TrackHead]) -> (Vec<u8>, u64) {
     let mut out = Vec::with_capacity(1_024);
@@ -84,7 +85,13 @@ pub fn head(info: &HeadInfo, tracks: &[TrackHead]) -> (Vec<u8>, u64) {
             }
         });
     });
+    put_cluster(&mut out, 0);
     (out, duration_at)
+}
+
+fn put_cluster(out: &mut Vec<u8>, tick: i64) {
+    put_open(out, id::CLUSTER);
+    put_uint(out, id::TIMESTAMP, tick.unsigned_abs());
 }
 
 fn put_track(e: &mut Vec<u8>, number: u64, track: &TrackHead) {
@@ -149,9 +156,16 @@ pub enum BlockKind {
 }
 
 /// Adds blocks and the clusters that they need.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct BlockWriter {
     cluster: Option<i64>,
+}
+
+impl Default for BlockWriter {
+    /// What follows a [`head`]: blocks of its cluster.
+    fn default() -> Self {
+        Self { cluster: Some(0) }
+    }
 }
 
 impl BlockWriter {
@@ -184,8 +198,7 @@ impl BlockWriter {
             .filter(|d| *d < CLUSTER_TICKS)
             .and_then(|d| i16::try_from(d).ok());
         fits.unwrap_or_else(|| {
-            put_open(out, id::CLUSTER);
-            put_uint(out, id::TIMESTAMP, tick.unsigned_abs());
+            put_cluster(out, tick);
             self.cluster = Some(tick);
             0
         })

@@ -183,7 +183,8 @@ impl Work<'_> {
             let path = format!("{}/{name}", at.directory);
             let scan = mka::scan(io::BufReader::new(files.open(&path)?))?;
             let length = files.len(&path)?;
-            if scan.head.tracks.is_empty()
+            // A head ends with the begin of a cluster; without it nobody can open the file.
+            if scan.last_cluster.is_none()
                 && matches!(scan.damage, None | Some(Damage::Torn { .. }))
                 && length < TORN_MAX
             {

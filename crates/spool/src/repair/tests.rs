@@ -351,6 +351,18 @@ fn what_lies_behind_damage_in_the_middle_is_kept() {
 }
 
 #[test]
+fn a_part_that_nobody_can_open_is_removed() {
+    let (mut disk, segment, path) = dies(Spool::new(), 0);
+    let part = format!("{}/001-1.mka", path.directory);
+    let cluster = 15; // its head, its length, its timestamp
+    let whole = disk.bytes(&part).unwrap().len() as u64;
+    disk.apply(&FileOp::Truncate { path: part.clone(), bytes: whole - cluster }).unwrap();
+    let record = repaired(&mut disk, segment, &path).record.unwrap();
+    assert!(record.parts.is_empty() && disk.bytes(&part).is_none(), "{record:?}");
+    assert!(verify::call(&disk, &path.directory).unwrap().is_sound());
+}
+
+#[test]
 fn a_segment_of_no_packets_is_told_of_all_the_same() {
     let spool =
         Spool::open(MemoryDisk::new(), &segment(1, 0, vec![stream(1, model::Side::Agent, &[pcmu()])]));

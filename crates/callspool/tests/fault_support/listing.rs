@@ -1,0 +1,62 @@
+//! Everything that `callspool ls` knows, and everything that lies on disk, of more calls than a screen shows.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use model::SegmentRecord;
+
+use crate::support::recording::ListedCall;
+use crate::support::server::Server;
+
+/// `callspool ls --json`, all of it.
+pub fn all_calls(server: &Server) -> Vec<ListedCall> {
+    try_all_calls(server).unwrap_or_else(|e| panic!("callspool ls: {e}"))
+}
+
+/// The same, or what it says instead.
+pub fn try_all_calls(server: &Server) -> Result<Vec<ListedCall>, String> {
+    let done = server.callspool(&["ls", "--json", "--limit", "100000"]);
+    if done.code != Some(0) {
+        return Err(done.err);
+    }
+    Ok(done.text().lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect())
+}
+
+/// A segment as its manifest says.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// The call's directory.
+    pub directory: PathBuf,
+    /// Whether the manifest is sealed.
+    pub sealed: bool,
+    /// What it says.
+    pub record: SegmentRecord,
+}
+
+impl Segment {
+    /// Whether it is of the dialog with this Call-ID header.
+    pub fn is_of(&self, sip_call_id: &str) -> bool {
+        self.record.data.sip_call_ids.iter().any(|id| id == sip_call_id)
+    }
+}
+
+/// The directories of all calls.
+pub fn directories(repository: &Path) -> BTreeSet<PathBuf> {
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path());
+    entries(&repository.join("default")).flat_map(|day| entries(&day).collect::<Vec<_>>()).collect()
+}
+
+/// The segments of a call, by their numbers; a manifest that cannot be read fails the test.
+pub fn segments(directory: &Path) -> Vec<Segment> {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|e| e.path());
+    let mut segments: Vec<Segment> = files
+        .filter(|f| f.extension().is_some_and(|e| e == "json"))
+        .map(|file| {
+            let manifest = spool::manifest::read(&std::fs::read(&file).unwrap());
+            let manifest = manifest.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            Segment { directory: directory.to_owned(), sealed: manifest.sealed, record: manifest.record }
+        })
+        .collect();
+    segments.sort_by_key(|s| s.record.number);
+    segments
+}

@@ -4,7 +4,7 @@ use model::{
     Copy, CopyOf, EndReason, Location, Now, RecordingState, SegmentRecord, StreamRecord, WallTime, total,
 };
 
-use super::part::{PartFlush, PartWriter};
+use super::part::{PartFlush, PartWriter, Stamp};
 use super::stream::{Buffer, StreamState};
 use super::{FILL_LAG_US, Phase, SegmentWriter, SidecarFlush};
 use crate::codec::TICK_US;
@@ -22,7 +22,7 @@ impl SegmentWriter {
             return;
         }
         self.fill(now);
-        self.flush_media(ops);
+        self.flush_media(Stamp::WhenBehind, ops);
         if self.manifest_due(now) {
             self.take_records(streams);
             self.replace_manifest(now, ops);
@@ -40,10 +40,10 @@ impl SegmentWriter {
         }
     }
 
-    fn flush_media(&mut self, ops: &mut Vec<FileOp>) {
+    fn flush_media(&mut self, stamp: Stamp, ops: &mut Vec<FileOp>) {
         ops.append(&mut self.ready);
         if let Some(mut part) = self.part.take() {
-            self.flush_part(&mut part);
+            self.flush_part(&mut part, stamp);
             self.part = Some(part);
         }
         let buffers = &mut self.buffers;
@@ -65,13 +65,16 @@ impl SegmentWriter {
     }
 
     /// Puts what a part buffered among the ready operations.
-    fn flush_part(&mut self, part: &mut PartWriter) {
+    fn flush_part(&mut self, part: &mut PartWriter, stamp: Stamp) {
         let buffers = &mut self.buffers;
-        let Some(PartFlush { bytes, duration }) = part.flush(|| buffers.pop().unwrap_or_default()) else {
+        let Some(PartFlush { bytes, duration }) = part.flush(stamp, || buffers.pop().unwrap_or_default())
+        else {
             return;
         };
-        let bytes = self.sealer.seal(&part.path, bytes);
-        self.ready.push(FileOp::Append { path: part.path.clone(), bytes });
+        if !bytes.is_empty() {
+            let bytes = self.sealer.seal(&part.path, bytes);
+            self.ready.push(FileOp::Append { path: part.path.clone(), bytes });
+        }
         if let Some((offset, bytes)) = duration.filter(|_| self.sealer.allows_patches()) {
             self.ready.push(FileOp::Patch { path: part.path.clone(), offset, bytes: bytes.to_vec() });
         }
@@ -84,7 +87,7 @@ impl SegmentWriter {
 
     /// A part that another follows: its bytes come first.
     pub(super) fn close_part(&mut self, mut part: PartWriter) {
-        self.flush_part(&mut part);
+        self.flush_part(&mut part, Stamp::Now);
     }
 
     /// Forgets what waits for the disk, when storage cannot keep up. How many packets that is; they are in the
@@ -138,7 +141,7 @@ impl SegmentWriter {
         if let Some(part) = self.part.as_mut() {
             part.level();
         }
-        self.flush_media(ops);
+        self.flush_media(Stamp::Now, ops);
         self.take_records(streams);
         self.record.total = total::at_end(self.record.number, self.record.total, &reason);
         // A live segment is in one of the two states from which every end is possible.

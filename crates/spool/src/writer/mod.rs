@@ -37,10 +37,11 @@ use stream::{Buffer, StreamState};
 
 /// 1 MiB: a minute of two-way G.711. When storage stands still for longer, frames are dropped and counted.
 const BUFFER_MAX: usize = 1 << 20;
-/// 256 KiB: a buffer that one stall made longer is not kept for the rest of the call.
-const BUFFER_KEPT_MAX: usize = 256 << 10;
-/// Four buffers: part and sidecar, each with one at the disk.
-const BUFFERS_KEPT: usize = 4;
+/// 8 KiB: 100 ms of two-way G.711 are 2 KiB. A buffer that the silence before the first packet or a stall made
+/// longer is not kept for the rest of the call: with thousands of calls that would be most of their memory.
+const BUFFER_KEPT_MAX: usize = 8 << 10;
+/// Two buffers: one that is filled has another at the disk.
+const BUFFERS_KEPT: usize = 2;
 /// 5 s: how old a live manifest's counts may be.
 const MANIFEST_EVERY: Duration = Duration::from_secs(5);
 /// 800 ms: by then reordering (100 ms) and the clock tolerance of a source (500 ms) are over, and the file is

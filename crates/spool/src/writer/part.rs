@@ -57,10 +57,20 @@ pub(super) struct PartWriter {
     patched: i64,
 }
 
+/// When Duration is overwritten. It costs a system call, as much as all blocks of a flush.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stamp {
+    /// When it is a second behind: players of a live part see that much less of its end.
+    WhenBehind,
+    /// Now: the part ends.
+    Now,
+}
+
 /// Bytes to hand to the disk.
 pub(super) struct PartFlush {
+    /// Empty when only Duration is behind.
     pub(super) bytes: Vec<u8>,
-    /// Where Duration stands and its bytes, when it changed.
+    /// Where Duration stands and its bytes, when it is due.
     pub(super) duration: Option<(u64, [u8; 8])>,
 }
 
@@ -141,20 +151,26 @@ impl PartWriter {
     }
 
     /// What is to be written now. The buffer is replaced by `next`.
-    pub(super) fn flush(&mut self, next: impl FnOnce() -> Vec<u8>) -> Option<PartFlush> {
-        if self.buffer.is_empty() {
-            return None;
-        }
-        let bytes = std::mem::replace(&mut self.buffer, next());
+    pub(super) fn flush(&mut self, stamp: Stamp, next: impl FnOnce() -> Vec<u8>) -> Option<PartFlush> {
+        let end = self.end();
+        let due = match stamp {
+            Stamp::WhenBehind => end - self.patched >= TICKS_PER_SECOND,
+            Stamp::Now => end != self.patched,
+        };
+        let bytes = match self.buffer.is_empty() {
+            true if due => Vec::new(),
+            true => return None,
+            false => std::mem::replace(&mut self.buffer, next()),
+        };
         self.record.bytes += bytes.len() as u64;
         for track in &mut self.tracks {
             track.flushed_end = track.end;
         }
-        let end = self.end();
         self.record.duration_us = end * TICK_US;
-        let changed = self.patched != end;
-        self.patched = end;
-        let duration = changed.then(|| (self.duration_at, mka::duration_bytes(end)));
+        if due {
+            self.patched = end;
+        }
+        let duration = due.then(|| (self.duration_at, mka::duration_bytes(end)));
         Some(PartFlush { bytes, duration })
     }
 

@@ -79,8 +79,27 @@ fn frames_become_blocks_at_their_time() {
     spool.flush(100);
     let bytes = spool.bytes("001-1.mka");
     assert_eq!(picture(bytes), "1@0+20 2@0+20 1@20+20 2@20+20 1@40+20 2@40+20");
-    assert!(mka::scan(bytes).unwrap().is_clean(), "Duration was patched");
     assert!(blocks(bytes).iter().all(|b| b.payload.iter().all(|o| *o == 6 + b.track)));
+}
+
+#[test]
+fn duration_is_less_than_a_second_behind_and_right_at_the_end() {
+    let mut spool = Spool::new();
+    let mut patches = 0;
+    for ms in (0..4_960_u32).step_by(20) {
+        spool.push(&heard(1, ms.into(), 7));
+        spool.push(&heard(2, ms.into(), 7));
+        if ms % 100 == 80 {
+            patches += spool.flush(ms.into()).iter().filter(|op| matches!(op, FileOp::Patch { .. })).count();
+            let scan = mka::scan(spool.bytes("001-1.mka")).unwrap();
+            let (says, _) = scan.head.duration.unwrap();
+            let behind = scan.duration_ticks as f64 - says;
+            assert!((0.0..8_000.0).contains(&behind), "{behind} ticks behind at {ms}");
+        }
+    }
+    assert_eq!(patches, 4);
+    spool.finish(4_960, EndReason::HangUp);
+    assert!(mka::scan(spool.bytes("001-1.mka")).unwrap().is_clean());
 }
 
 #[test]

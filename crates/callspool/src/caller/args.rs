@@ -44,6 +44,8 @@ pub(crate) fn run(args: CallArgs) -> Result<Outcome, CliError> {
         Ok(_) => Ok(Outcome::Failed),
         Err(CallerError::Voice(e)) => Err(CliError::usage("cannot send the file", e, "choose another --wav")),
         Err(CallerError::Bind(e)) => Err(CliError::failed("cannot call", e, "check the network's addresses")),
+        // Its reader has seen enough: `callspool call --json | head -1`.
+        Err(CallerError::System(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(CliError::output(e)),
         Err(CallerError::System(e)) => Err(system(e)),
     }
 }

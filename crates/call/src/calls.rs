@@ -49,7 +49,11 @@ impl LiveCall {
     /// Takes a segment back that no record server opened: its number is free again, so that there are no holes.
     pub(crate) fn withdraw(&mut self, id: SegmentId) {
         self.segments.retain(|s| s.id != id);
-        self.correct_total();
+        if self.record.ended.is_some() {
+            self.total_is_last();
+        } else {
+            self.correct_total();
+        }
     }
 
     /// A segment was told to end.
@@ -74,6 +78,10 @@ impl LiveCall {
     /// The call ended: nothing more is expected, so the total is the last segment there is.
     pub(crate) fn end(&mut self, at: WallTime) {
         self.record.ended = Some(at);
+        self.total_is_last();
+    }
+
+    fn total_is_last(&mut self) {
         self.record.total = self.segments.last().map_or(0, |s| s.number);
     }
 
@@ -140,6 +148,11 @@ impl Calls {
 
     pub(crate) fn forget_segment(&mut self, segment: SegmentId) {
         self.by_segment.remove(&segment);
+    }
+
+    /// The calls that wait for their conclusion only.
+    pub(crate) fn settled(&self) -> Vec<CallId> {
+        self.calls.iter().filter(|(_, c)| c.is_settled()).map(|(id, _)| *id).collect()
     }
 
     pub(crate) fn remove(&mut self, id: CallId) -> Option<LiveCall> {

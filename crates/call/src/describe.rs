@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{CallData, Direction, Metadata, Now, Party, PartyRole, Side};
+use model::{CallData, Metadata, Now, Party, PartyRole, Side};
 use sip::siprec::{self, RecordingMetadata};
 use sip::{AddressView, RequestInfo};
 
@@ -110,7 +110,6 @@ fn take_metadata(data: &mut CallData, metadata: &RecordingMetadata) {
         party.uri = Some(uri.clone());
         party.name = name.clone().or(party.name.take());
     }
-    data.direction = if data.parties.is_empty() { Direction::Unknown } else { data.direction };
 }
 
 /// Without configuration the first participant that a client names is taken for the near end: clients list

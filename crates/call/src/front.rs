@@ -22,7 +22,7 @@ use crate::ask;
 use crate::calls::{Calls, LiveCall};
 use crate::describe;
 use crate::leg::{Leg, Pending, Phase};
-use crate::lines::{self, Reading};
+use crate::lines::{self, Addresses, Reading};
 use crate::reason::end_reason;
 use crate::timers::Timers;
 
@@ -32,6 +32,8 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a record server may take to close a segment before an alarm says so. Digests of a day's audio take
 /// a few seconds; a disk that needs longer is in trouble.
 const END_DEADLINE: Duration = Duration::from_secs(30);
+/// At most one alarm for calls refused at a limit in so much time.
+const REFUSALS_TOLD: Duration = Duration::from_secs(10);
 /// What a refused client is told to wait (Retry-After, seconds) before it tries us again.
 const RETRY_AFTER: &str = "10";
 
@@ -111,6 +113,8 @@ enum Timer {
     Close(SegmentId),
     Hold(SessionId),
     Linger(CallId),
+    /// Until then further refusals are counted only.
+    RefusalsTold,
 }
 
 /// See the module.
@@ -124,6 +128,8 @@ pub struct Front {
     actions: VecDeque<Action>,
     draining: bool,
     stats: FrontStats,
+    /// Calls refused at a limit that no alarm has told of yet.
+    refused_since: u64,
 }
 
 impl Front {
@@ -139,6 +145,7 @@ impl Front {
             actions: VecDeque::new(),
             draining: false,
             stats: FrontStats::default(),
+            refused_since: 0,
         }
     }
 
@@ -196,6 +203,11 @@ impl Front {
                 Timer::Close(segment) => self.close_is_late(segment),
                 Timer::Hold(session) => self.hold_timed_out(now, session),
                 Timer::Linger(call) => self.conclude(call),
+                Timer::RefusalsTold => {
+                    if self.refused_since > 0 {
+                        self.tell_refusals(now);
+                    }
+                }
             }
         }
     }
@@ -212,13 +224,18 @@ impl Front {
         for session in self.legs.keys().copied().collect::<Vec<_>>() {
             self.leave(now, session, EndReason::Internal(Failure::Process), Some("callspool is stopping"));
         }
+        for call in self.calls.settled() {
+            self.settle(now, call);
+        }
     }
 
     fn invited(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
         if self.draining || self.calls.len() >= self.config.calls_max {
             self.stats.refused += 1;
-            let why = if self.draining { "callspool is stopping" } else { "the limit of calls is reached" };
-            self.alarm(AlarmKind::NotRecorded, None, None, format!("a call was refused: {why}"));
+            self.refused_since += 1;
+            if !self.timers.is_set(Timer::RefusalsTold) {
+                self.tell_refusals(now);
+            }
             return self.refuse(session, 503, "Service Unavailable");
         }
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
@@ -226,7 +243,7 @@ impl Front {
         let mut data = CallData::default();
         let metadata = describe::absorb(&mut data, request, now);
         let family = if request.flow.remote.is_ipv6() { Family::V6 } else { Family::V4 };
-        let mut leg = Leg::new(session, call, self.origin(call, family, request));
+        let mut leg = self.leg(session, call, family, request);
         leg.sides.learn(request, &data);
         leg.lines = match &offer {
             Some(sdp) => self.read_lines(&leg, sdp, now),
@@ -247,6 +264,14 @@ impl Front {
         self.calls.insert(LiveCall::new(record, session));
         self.negotiate(now, &mut leg, offer, metadata);
         self.legs.insert(session, leg);
+    }
+
+    /// One alarm for all refusals of some seconds: a flood of calls must not become a flood of rows.
+    fn tell_refusals(&mut self, now: Now) {
+        let why = if self.draining { "callspool is stopping" } else { "the limit of calls is reached" };
+        let count = std::mem::take(&mut self.refused_since);
+        self.alarm(AlarmKind::NotRecorded, None, None, format!("calls were refused ({count}): {why}"));
+        self.arm(now, REFUSALS_TOLD, Timer::RefusalsTold);
     }
 
     fn reoffered(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
@@ -274,13 +299,21 @@ impl Front {
         let held = lines::all_held(&leg.lines);
         match (leg.segment(), held) {
             (Some(segment), true) => {
+                self.tell_or_keep(leg, metadata);
                 self.end_segment(now, leg.call, segment, EndReason::Hold);
                 self.hold(now, leg, pending);
             }
-            (None, true) => self.hold(now, leg, pending),
+            (None, true) => {
+                self.tell_or_keep(leg, metadata);
+                self.hold(now, leg, pending);
+            }
             (Some(segment), false) => {
-                if !metadata.is_empty() {
-                    self.tell_segment(leg.call, segment, metadata);
+                self.tell_or_keep(leg, metadata);
+                if leg.lines.iter().any(lines::Line::is_active) {
+                    self.timers.clear(Timer::Hold(leg.session));
+                } else {
+                    // Paused on all lines: a client that is gone says no more than one on hold.
+                    self.arm(now, self.config.hold_timeout, Timer::Hold(leg.session));
                 }
                 let streams = lines::streams(&leg.lines);
                 self.actions.push_back(Action::Order(Order::Change { segment, streams }));
@@ -289,7 +322,8 @@ impl Front {
             }
             (None, false) => {
                 self.timers.clear(Timer::Hold(leg.session));
-                let segment = self.open_segment(now, leg, metadata);
+                leg.keep(metadata);
+                let segment = self.open_segment(now, leg);
                 leg.phase = Phase::Opening { segment, pending };
             }
         }
@@ -303,7 +337,7 @@ impl Front {
         self.tell_call(leg.call);
     }
 
-    fn open_segment(&mut self, now: Now, leg: &Leg, metadata: Vec<Metadata>) -> SegmentId {
+    fn open_segment(&mut self, now: Now, leg: &mut Leg) -> SegmentId {
         let segment = self.ids.segment(now.wall);
         if let Some(call) = self.calls.get_mut(leg.call) {
             let number = call.begin(segment);
@@ -318,7 +352,7 @@ impl Front {
                 started: now.wall,
                 trigger: StartTrigger::Manager,
                 data: call.record.data.clone(),
-                metadata,
+                metadata: leg.take_kept(),
                 streams: lines::streams(&leg.lines),
             };
             self.calls.own_segment(segment, leg.call);
@@ -341,9 +375,17 @@ impl Front {
         if let Some(call) = self.calls.get_mut(leg.call) {
             call.is_recorded = true;
         }
+        if matches!(leg.phase, Phase::Changing { .. }) && leg.lines.iter().any(lines::Line::lacks_ports) {
+            // The answer to an older change; the one that is awaited has ports for every stream.
+            self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
+            self.legs.insert(leg.session, leg);
+            return;
+        }
         match std::mem::replace(&mut leg.phase, Phase::Recording { segment }) {
             Phase::Opening { pending, .. } => {
                 self.respond(&mut leg, &pending);
+                let kept = leg.take_kept();
+                self.tell_or_keep(&mut leg, kept);
                 self.tell_call(leg.call);
             }
             Phase::Changing { pending, .. } => self.respond(&mut leg, &pending),
@@ -375,7 +417,7 @@ impl Front {
             Phase::Opening { .. } => {
                 self.withdraw(call, segment, text);
                 self.refuse(leg.session, 503, "Service Unavailable");
-                if self.calls.get(call).is_none_or(LiveCall::is_empty) {
+                if !leg.is_answered {
                     // A refused first INVITE leaves no dialog.
                     self.calls.remove(call);
                     return;
@@ -383,11 +425,13 @@ impl Front {
                 leg.phase = Phase::Held;
                 self.arm(now, self.config.hold_timeout, Timer::Hold(leg.session));
             }
-            Phase::Changing { pending: Pending::Answer(_) | Pending::Offer, .. } => {
+            Phase::Changing { pending, .. } => {
                 self.alarm(AlarmKind::NotRecorded, Some(call), Some(segment), text);
-                self.refuse(leg.session, 503, "Service Unavailable");
+                if !matches!(pending, Pending::Nothing) {
+                    self.refuse(leg.session, 503, "Service Unavailable");
+                }
             }
-            _ => {}
+            Phase::Recording { .. } | Phase::Held => {}
         }
         self.legs.insert(leg.session, leg);
     }
@@ -541,8 +585,8 @@ impl Front {
     fn annotate(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
         let Some(mut leg) = self.legs.remove(&session) else { return };
         let metadata = self.absorb(now, &mut leg, request);
-        if let (Some(segment), false) = (leg.segment(), metadata.is_empty()) {
-            self.tell_segment(leg.call, segment, metadata);
+        if !metadata.is_empty() {
+            self.tell_or_keep(&mut leg, metadata);
             self.tell_call(leg.call);
         }
         self.legs.insert(session, leg);
@@ -557,8 +601,18 @@ impl Front {
     }
 
     fn read_lines(&mut self, leg: &Leg, sdp: &Sdp, now: Now) -> Vec<lines::Line> {
-        let reading = Reading { sides: &leg.sides, inactive: self.config.inactive };
+        let reading = Reading { sides: &leg.sides, inactive: self.config.inactive, addresses: leg.addresses };
         lines::read(sdp, &leg.lines, &reading, &mut self.ids, now)
+    }
+
+    /// Metadata go to the segment that records, else to the next one.
+    fn tell_or_keep(&mut self, leg: &mut Leg, metadata: Vec<Metadata>) {
+        match (leg.segment(), &leg.phase) {
+            _ if metadata.is_empty() => {}
+            // A segment that is being opened cannot take any yet.
+            (None, _) | (_, Phase::Opening { .. }) => leg.keep(metadata),
+            (Some(segment), _) => self.tell_segment(leg.call, segment, metadata),
+        }
     }
 
     fn tell_segment(&mut self, call: CallId, segment: SegmentId, metadata: Vec<Metadata>) {
@@ -581,6 +635,7 @@ impl Front {
             Pending::Offer => leg.offer(),
             Pending::Nothing => return,
         };
+        leg.is_answered = true;
         self.actions.push_back(Action::Accept { session: leg.session, sdp });
     }
 
@@ -597,13 +652,23 @@ impl Front {
         self.actions.push_back(Action::Tell(self.config.tenant.clone(), alarm));
     }
 
-    fn origin(&self, call: CallId, family: Family, request: &RequestInfo) -> Origin {
-        let configured = match family {
-            Family::V4 => self.config.address_v4,
-            Family::V6 => self.config.address_v6,
+    fn leg(&self, session: SessionId, call: CallId, family: Family, request: &RequestInfo) -> Leg {
+        let own = request.flow.local.ip();
+        let addresses = Addresses {
+            v4: self.config.address_v4.or(Some(own).filter(IpAddr::is_ipv4)),
+            v6: self.config.address_v6.or(Some(own).filter(IpAddr::is_ipv6)),
         };
-        let address = configured.unwrap_or_else(|| request.flow.local.ip());
-        Origin { username: "callspool".to_owned(), session_id: call.as_u64(), version: 1, address }
+        let address = match family {
+            Family::V4 => addresses.v4,
+            Family::V6 => addresses.v6,
+        };
+        let origin = Origin {
+            username: "callspool".to_owned(),
+            session_id: call.as_u64(),
+            version: 1,
+            address: address.unwrap_or(own),
+        };
+        Leg::new(session, call, origin, addresses)
     }
 
     fn leg_of(&self, segment: SegmentId) -> Option<&Leg> {

@@ -13,11 +13,14 @@
 
 use bytes::Bytes;
 use media::sdp::{Origin, Sdp};
-use model::{CallId, SegmentId};
+use model::{CallId, Metadata, SegmentId};
 use sip::SessionId;
 
 use crate::describe::KnownSides;
-use crate::lines::{self, Line};
+use crate::lines::{self, Addresses, Line};
+
+/// Metadata bodies kept while there is no segment: a hold brings one or two.
+const WAITING_MAX: usize = 16;
 
 /// What the request that is being worked on needs when the ports are known.
 #[derive(Debug)]
@@ -50,22 +53,42 @@ pub(crate) struct Leg {
     pub(crate) call: CallId,
     pub(crate) lines: Vec<Line>,
     pub(crate) sides: KnownSides,
+    pub(crate) addresses: Addresses,
+    /// A request of it was answered with 200: there is a dialog, whatever becomes of a later request.
+    pub(crate) is_answered: bool,
+    /// Metadata that came while there was no segment to take them; the next one does.
+    waiting: Vec<Metadata>,
     pub(crate) phase: Phase,
     pub(crate) origin: Origin,
     last_sdp: Option<Bytes>,
 }
 
 impl Leg {
-    pub(crate) fn new(session: SessionId, call: CallId, origin: Origin) -> Self {
+    pub(crate) fn new(session: SessionId, call: CallId, origin: Origin, addresses: Addresses) -> Self {
         Self {
             session,
             call,
             lines: Vec::new(),
             sides: KnownSides::default(),
+            addresses,
+            is_answered: false,
+            waiting: Vec::new(),
             phase: Phase::Held,
             origin,
             last_sdp: None,
         }
+    }
+
+    /// Keeps metadata for the next segment; beyond the limit the oldest give way.
+    pub(crate) fn keep(&mut self, metadata: Vec<Metadata>) {
+        self.waiting.extend(metadata);
+        let over = self.waiting.len().saturating_sub(WAITING_MAX);
+        self.waiting.drain(..over);
+    }
+
+    /// Gives what was kept.
+    pub(crate) fn take_kept(&mut self) -> Vec<Metadata> {
+        std::mem::take(&mut self.waiting)
     }
 
     /// The segment that records, or is about to.
@@ -81,12 +104,14 @@ impl Leg {
     /// The answer to `offer` from the lines as they are. The version of the origin line grows only when the
     /// description changes (RFC 3264 section 8).
     pub(crate) fn answer(&mut self, offer: &Sdp) -> Bytes {
-        self.versioned(|lines, origin| lines::answer(offer, lines, origin))
+        let addresses = self.addresses;
+        self.versioned(|lines, origin| lines::answer(offer, lines, origin, addresses))
     }
 
     /// Our offer from the lines as they are.
     pub(crate) fn offer(&mut self) -> Bytes {
-        self.versioned(lines::offer)
+        let addresses = self.addresses;
+        self.versioned(|lines, origin| lines::offer(lines, origin, addresses))
     }
 
     fn versioned(&mut self, build: impl Fn(&[Line], &Origin) -> Bytes) -> Bytes {

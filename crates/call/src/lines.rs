@@ -13,7 +13,7 @@ use model::{Codec, IdGenerator, MediaKind, Now, OpenStream, Side, StreamId, Stre
 
 /// Streams of one dialog. SIPREC clients use up to 4; 16 leaves room for video and screen of a conference.
 /// Further m-lines are answered with port 0.
-const LINES_MAX: usize = 16;
+const STREAMS_MAX: usize = 16;
 
 /// The discard port (RFC 863): what an inactive line says while no socket of ours stands behind it, so that
 /// media a client goes on sending during a hold reach nobody else's stream.
@@ -22,6 +22,8 @@ const NO_PORT: u16 = 9;
 /// One m-line of the dialog.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
+    /// What it was offered for.
+    kind: MediaKind,
     /// Its stream; none when it is refused.
     pub(crate) stream: Option<OpenStream>,
     /// The ports behind it, while a segment is open.
@@ -29,13 +31,43 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn refused() -> Self {
-        Self { stream: None, ports: None }
+    fn refused(kind: MediaKind) -> Self {
+        Self { kind, stream: None, ports: None }
+    }
+
+    /// Whether it has a stream whose ports are not known (yet).
+    pub(crate) fn lacks_ports(&self) -> bool {
+        self.stream.is_some() && self.ports.is_none()
     }
 
     /// Whether media are expected on it.
     pub(crate) fn is_active(&self) -> bool {
         self.stream.as_ref().is_some_and(|s| s.flowing == Flowing::Active)
+    }
+}
+
+/// The addresses of ours that senders are told, by family.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Addresses {
+    pub(crate) v4: Option<IpAddr>,
+    pub(crate) v6: Option<IpAddr>,
+}
+
+impl Addresses {
+    fn of(self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.v4,
+            Family::V6 => self.v6,
+        }
+    }
+
+    /// A record server that listens on every address of a family names none: then it is ours of that family.
+    fn told(self, rtp: SocketAddr) -> SocketAddr {
+        let family = if rtp.is_ipv6() { Family::V6 } else { Family::V4 };
+        match self.of(family) {
+            Some(ip) if rtp.ip().is_unspecified() => SocketAddr::new(ip, rtp.port()),
+            _ => rtp,
+        }
     }
 }
 
@@ -45,6 +77,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) sides: &'a KnownSides,
     /// What a line is on which nothing is sent: held, or paused where the client is configured to mean that.
     pub(crate) inactive: Flowing,
+    /// Where we can be reached: a line of another family is refused.
+    pub(crate) addresses: Addresses,
 }
 
 /// Reads an offer or answer into lines. Lines that were there keep their stream ids, as an m-line keeps its
@@ -56,24 +90,36 @@ pub(crate) fn read(
     ids: &mut IdGenerator,
     now: Now,
 ) -> Vec<Line> {
-    let count = sdp.media.iter().filter(|m| wanted(m)).count();
+    let takes = |m: &MediaLine| wanted(m) && reading.addresses.of(family(m)).is_some();
+    let count = sdp.media.iter().filter(|m| takes(m)).count();
     let mut index = 0;
-    let mut lines = Vec::with_capacity(sdp.media.len().min(LINES_MAX));
+    let mut lines = Vec::with_capacity(sdp.media.len());
     for (slot, media) in sdp.media.iter().enumerate() {
-        if slot >= LINES_MAX || !wanted(media) {
-            lines.push(Line::refused());
+        if index >= STREAMS_MAX || !takes(media) {
+            lines.push(Line::refused(media.kind));
             continue;
         }
-        let old = before.get(slot).and_then(|l| l.stream.as_ref());
+        // A stream of another kind or family in the same place is another stream.
+        let old = before
+            .get(slot)
+            .filter(|l| l.stream.as_ref().is_some_and(|s| s.kind == media.kind && s.family == family(media)));
         let side = reading.sides.side(media.label.as_deref(), index, count);
-        let id = old.map_or_else(|| ids.stream(now.wall), |s| s.stream);
+        let id = old.and_then(|l| l.stream.as_ref()).map_or_else(|| ids.stream(now.wall), |s| s.stream);
         lines.push(Line {
+            kind: media.kind,
             stream: Some(stream(id, slot, media, side, reading.inactive)),
-            ports: before.get(slot).and_then(|l| l.ports.clone()),
+            ports: old.and_then(|l| l.ports.clone()),
         });
         index += 1;
     }
     lines
+}
+
+fn family(media: &MediaLine) -> Family {
+    match media.address {
+        Some(IpAddr::V6(_)) => Family::V6,
+        _ => Family::V4,
+    }
 }
 
 /// RTP audio or video that somebody means to send one day.
@@ -90,10 +136,7 @@ fn stream(id: StreamId, slot: usize, media: &MediaLine, side: Side, inactive: Fl
         kind: media.kind,
         side,
         codecs: media.codecs.clone(),
-        family: match media.address {
-            Some(IpAddr::V6(_)) => Family::V6,
-            _ => Family::V4,
-        },
+        family: family(media),
         remote,
         remote_rtcp: media.remote_rtcp(),
         rtcp_mux: media.rtcp_mux,
@@ -126,23 +169,23 @@ pub(crate) fn close(lines: &mut [Line]) {
 }
 
 /// The answer to `offer`.
-pub(crate) fn answer(offer: &Sdp, lines: &[Line], origin: &Origin) -> Bytes {
-    let slots: Vec<Slot> = lines.iter().map(|l| slot(l, origin.address)).collect();
+pub(crate) fn answer(offer: &Sdp, lines: &[Line], origin: &Origin, addresses: Addresses) -> Bytes {
+    let slots: Vec<Slot> = lines.iter().map(|l| slot(l, origin.address, addresses)).collect();
     Bytes::from(sdp::answer(offer, &slots, origin))
 }
 
-fn slot(line: &Line, own: IpAddr) -> Slot {
+fn slot(line: &Line, own: IpAddr, addresses: Addresses) -> Slot {
     let Some(stream) = &line.stream else { return Slot::Refuse };
     let direction = if line.is_active() { Direction::RecvOnly } else { Direction::Inactive };
     match &line.ports {
         Some(ports) => Slot::Take {
-            rtp: told(ports.rtp, own),
+            rtp: addresses.told(ports.rtp),
             rtcp_port: ports.rtcp.port(),
             direction,
             mux: stream.rtcp_mux,
         },
         None => Slot::Take {
-            rtp: SocketAddr::new(own, NO_PORT),
+            rtp: SocketAddr::new(addresses.of(stream.family).unwrap_or(own), NO_PORT),
             rtcp_port: NO_PORT,
             direction: Direction::Inactive,
             mux: stream.rtcp_mux,
@@ -150,35 +193,42 @@ fn slot(line: &Line, own: IpAddr) -> Slot {
     }
 }
 
-/// A record server that listens on every address names none: then it is the one that the request came to.
-fn told(rtp: SocketAddr, own: IpAddr) -> SocketAddr {
-    if rtp.ip().is_unspecified() { SocketAddr::new(own, rtp.port()) } else { rtp }
+/// The offer that a 200 carries when the request had none (RFC 3261 section 13.2.1): what our ports can take.
+/// Every line keeps its place; one that was refused has port 0 (RFC 3264 section 8.2).
+pub(crate) fn offer(lines: &[Line], origin: &Origin, addresses: Addresses) -> Bytes {
+    let lines: Vec<_> = lines.iter().map(|line| offered(line, origin.address, addresses)).collect();
+    Bytes::from(sdp::offer(&lines, origin))
 }
 
-/// The offer that a 200 carries when the request had none (RFC 3261 section 13.2.1): what our ports can take.
-pub(crate) fn offer(lines: &[Line], origin: &Origin) -> Bytes {
-    let lines: Vec<_> = lines
-        .iter()
-        .filter_map(|line| {
-            let (stream, ports) = (line.stream.as_ref()?, line.ports.as_ref()?);
-            Some(sdp::OfferLine {
-                kind: stream.kind,
-                rtp: told(ports.rtp, origin.address),
-                rtcp_port: ports.rtcp.port(),
-                codecs: stream.codecs.clone(),
-                direction: Direction::RecvOnly,
-                label: stream.label.clone(),
-                mux: stream.rtcp_mux,
-                ptime: None,
-            })
-        })
-        .collect();
-    Bytes::from(sdp::offer(&lines, origin))
+fn offered(line: &Line, own: IpAddr, addresses: Addresses) -> sdp::OfferLine {
+    let (Some(stream), Some(ports)) = (line.stream.as_ref(), line.ports.as_ref()) else {
+        return sdp::OfferLine {
+            kind: line.kind,
+            rtp: SocketAddr::new(own, 0),
+            rtcp_port: 0,
+            codecs: vec![(0, Codec::new("PCMU", 8_000, 1))],
+            direction: Direction::Inactive,
+            label: None,
+            mux: true,
+            ptime: None,
+        };
+    };
+    sdp::OfferLine {
+        kind: stream.kind,
+        rtp: addresses.told(ports.rtp),
+        rtcp_port: ports.rtcp.port(),
+        codecs: stream.codecs.clone(),
+        direction: Direction::RecvOnly,
+        label: stream.label.clone(),
+        mux: stream.rtcp_mux,
+        ptime: None,
+    }
 }
 
 /// The lines that we ask for in a delayed offer where nothing is known yet.
 pub(crate) fn asked(codecs: &[(u8, Codec)], family: Family, ids: &mut IdGenerator, now: Now) -> Vec<Line> {
     vec![Line {
+        kind: MediaKind::Audio,
         stream: Some(OpenStream {
             stream: ids.stream(now.wall),
             slot: 0,

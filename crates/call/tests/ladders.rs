@@ -449,7 +449,7 @@ fn limits_and_the_end() {
                 tell call of 1
             > session 3
             > invite sendonly
-                ALARM not-recorded: a call was refused: the limit of calls is reached
+                ALARM not-recorded: calls were refused (1): the limit of calls is reached
                 503 s3
             > stop
                 BYE s1 SIP;cause=503;text="callspool is stopping"
@@ -469,7 +469,6 @@ fn limits_and_the_end() {
                 tell copy complete-internal-error
             > session 4
             > invite sendonly
-                ALARM not-recorded: a call was refused: callspool is stopping
                 503 s4
         "#]],
     );
@@ -502,6 +501,105 @@ fn a_hold_that_nobody_resumes_ends() {
                 tell call of 1, ended
                 conclude complete of 1
                 tell copy complete
+        "#]],
+    );
+}
+
+#[test]
+fn a_hang_up_while_a_resume_cannot_be_recorded_waits_for_nothing() {
+    check(
+        "invite sendonly
+         opened
+         reinvite inactive
+         sealed
+         reinvite sendonly
+         bye
+         refused
+         wait 3s",
+        expect![[r#"
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > opened
+                200 s1 20000/recvonly
+                tell call of 1
+            > reinvite inactive
+                end by hold
+                200 s1 9/inactive
+                tell call of 2
+            > sealed
+            > reinvite sendonly
+                open 2/2 1:mixed:active
+            > bye
+                end by hang-up
+                tell call of 2, ended
+            > refused
+                ALARM not-recorded: a segment could not be opened: disk full
+            > wait 3s
+                tell call of 1, ended
+                conclude complete of 1
+                tell copy complete
+        "#]],
+    );
+}
+
+#[test]
+fn a_call_that_begins_on_hold_survives_a_resume_that_cannot_be_recorded() {
+    check(
+        "invite inactive
+         reinvite sendonly
+         refused
+         reinvite sendonly
+         opened
+         bye
+         sealed
+         wait 3s",
+        expect![[r#"
+            > invite inactive
+                200 s1 9/inactive
+            > reinvite sendonly
+                open 1/1 1:mixed:active
+            > refused
+                ALARM not-recorded: a segment could not be opened: disk full
+                503 s1
+            > reinvite sendonly
+                open 1/1 1:mixed:active
+            > opened
+                200 s1 20000/recvonly
+                tell call of 1
+            > bye
+                end by hang-up
+                tell call of 1, ended
+            > sealed
+            > wait 3s
+                tell call of 1, ended
+                conclude complete of 1
+                tell copy complete
+        "#]],
+    );
+}
+
+#[test]
+fn our_own_offer_keeps_every_line_in_its_place() {
+    check(
+        "invite image sendonly
+         opened
+         reinvite
+         opened
+         ack - sendonly
+         opened",
+        expect![[r#"
+            > invite image sendonly
+                open 1/1 2:mixed:active
+            > opened
+                200 s1 0/sendrecv 20000/recvonly
+                tell call of 1
+            > reinvite
+                change 2:mixed:active
+            > opened
+                200 s1 0/inactive 20002/recvonly
+            > ack - sendonly
+                change 2:mixed:active
+            > opened
         "#]],
     );
 }

@@ -75,6 +75,8 @@ proptest! {
         }
         prop_assert!(world.open.is_empty(), "a segment was never told to end:\n{}", world.out);
         world.play("wait 4s");
+        world.play("wait 10s");
+        world.play("wait 10s");
         let stats = world.front.stats();
         prop_assert_eq!((stats.dialogs, stats.calls), (0, 0), "something stays:\n{}", world.out);
         prop_assert_eq!(world.front.next_timeout(), None, "a timer stays:\n{}", world.out);

@@ -1,0 +1,310 @@
+//! The machine behind a recorder's SIP front: every INVITE becomes a call, every stretch of media a segment.
+//!
+//! Hold ends a segment, resume begins the next; the end of the dialog ends the call. It answers a request only
+//! when the record server has given ports, and gives up waiting after [`OPEN_DEADLINE`].
+
+mod ending;
+mod negotiation;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::peer::Flowing;
+use model::{
+    Alarm, AlarmKind, CallId, ChangeKind, EndReason, Failure, IdGenerator, Metadata, Mono, NodeNumber, Now,
+    Order, Report, SegmentId, TenantId,
+};
+use sip::{Event, RequestInfo, SessionId};
+
+use crate::calls::Calls;
+use crate::describe;
+use crate::leg::{Leg, Phase};
+use crate::timers::Timers;
+
+/// How long a record server may take to open a segment or change its streams before the request is refused:
+/// a fifth of the client's own patience (timer B, 32 s, is the end of it), so that it can still go elsewhere.
+const OPEN_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a record server may take to close a segment before an alarm says so. Digests of a day's audio take
+/// a few seconds; a disk that needs longer is in trouble.
+const END_DEADLINE: Duration = Duration::from_secs(30);
+/// At most one alarm for calls refused at a limit in so much time.
+const REFUSALS_TOLD: Duration = Duration::from_secs(10);
+/// What a refused client is told to wait (Retry-After, seconds) before it tries us again.
+const RETRY_AFTER: &str = "10";
+
+/// What the front needs to know.
+#[derive(Debug, Clone)]
+pub struct FrontConfig {
+    /// This node.
+    pub node: NodeNumber,
+    /// Who owns the calls.
+    pub tenant: TenantId,
+    /// Calls at a time, holds and lingering ones included; more are refused with 503.
+    pub calls_max: usize,
+    /// From the end of a call until it is `complete`.
+    pub linger: Duration,
+    /// How long a call may be on hold before it is taken to have ended.
+    pub hold_timeout: Duration,
+    /// What a line means on which nothing is sent: [`Flowing::Held`] or [`Flowing::Paused`].
+    pub inactive: Flowing,
+    /// The IPv4 address of descriptions; none: the one that the request came to.
+    pub address_v4: Option<IpAddr>,
+    /// The IPv6 address of descriptions; none: the one that the request came to.
+    pub address_v6: Option<IpAddr>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Answer the pending request of a session with 200 and this description.
+    Accept {
+        /// The session.
+        session: SessionId,
+        /// The description.
+        sdp: Bytes,
+    },
+    /// Refuse the pending request of a session.
+    Refuse {
+        /// The session.
+        session: SessionId,
+        /// The status code.
+        code: u16,
+        /// The reason phrase.
+        reason: &'static str,
+        /// Further headers.
+        headers: Vec<(String, String)>,
+    },
+    /// End a session.
+    HangUp {
+        /// The session.
+        session: SessionId,
+        /// The value of a Reason header (RFC 3326).
+        reason: String,
+    },
+    /// An order for the record server.
+    Order(Order),
+    /// A change for the catalogue.
+    Tell(TenantId, ChangeKind),
+}
+
+/// Counters since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FrontStats {
+    /// Dialogs in progress.
+    pub dialogs: usize,
+    /// Calls in progress, lingering ones included.
+    pub calls: usize,
+    /// Calls that began.
+    pub begun: u64,
+    /// Requests refused because a limit was reached or the front is draining.
+    pub refused: u64,
+    /// Segments that no record server opened.
+    pub not_recorded: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Open(SegmentId),
+    Close(SegmentId),
+    Hold(SessionId),
+    Linger(CallId),
+    /// Until then further refusals are counted only.
+    RefusalsTold,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Front {
+    config: FrontConfig,
+    ids: IdGenerator,
+    legs: BTreeMap<SessionId, Leg>,
+    calls: Calls,
+    timers: Timers<Timer>,
+    actions: VecDeque<Action>,
+    draining: bool,
+    stats: FrontStats,
+    /// Calls refused at a limit that no alarm has told of yet.
+    refused_since: u64,
+}
+
+impl Front {
+    /// A front without calls.
+    #[must_use]
+    pub fn new(config: FrontConfig, ids: IdGenerator) -> Self {
+        Self {
+            config,
+            ids,
+            legs: BTreeMap::new(),
+            calls: Calls::default(),
+            timers: Timers::new(),
+            actions: VecDeque::new(),
+            draining: false,
+            stats: FrontStats::default(),
+            refused_since: 0,
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Mono> {
+        self.timers.next()
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> FrontStats {
+        FrontStats { dialogs: self.legs.len(), calls: self.calls.len(), ..self.stats }
+    }
+
+    /// Something happened in a SIP session.
+    pub fn handle_event(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Invited { session, request } => self.invited(now, session, &request),
+            Event::Reoffered { session, request } => self.reoffered(now, session, &request),
+            Event::Informed { session, request } => self.annotate(now, session, &request),
+            Event::Confirmed { session, answer: Some(part) } => self.answered(now, session, &part.bytes),
+            Event::Ended { session, cause, request } => self.ended(now, session, cause, request.as_deref()),
+            // The rest is about sessions that we begin, or says nothing new.
+            _ => {}
+        }
+    }
+
+    /// A record server reports.
+    pub fn handle_report(&mut self, now: Now, report: Report) {
+        match report {
+            Report::Opened { segment, ports } => self.opened(now, segment, &ports),
+            Report::Refused { segment, why } => self.order_refused(now, segment, &why),
+            Report::MediaTimedOut { segment } => {
+                self.fail(now, segment, EndReason::Upstream(Failure::MediaTimeout));
+            }
+            Report::Failing { segment, why } => self.fail(now, segment, EndReason::Internal(why)),
+            Report::Ended { record } => self.sealed(now, &record),
+        }
+    }
+
+    /// Time passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            match timer {
+                Timer::Open(segment) => {
+                    let why = Failure::Resources("the record server did not answer".to_owned());
+                    self.order_refused(now, segment, &why);
+                }
+                Timer::Close(segment) => self.close_is_late(segment),
+                Timer::Hold(session) => self.hold_timed_out(now, session),
+                Timer::Linger(call) => self.conclude(call),
+                Timer::RefusalsTold => {
+                    if self.refused_since > 0 {
+                        self.tell_refusals(now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// New calls are refused from now on; those in progress go on.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Ends every call now, as a failure of ours: the rest of each conversation will not be recorded.
+    pub fn end_all(&mut self, now: Now) {
+        self.draining = true;
+        self.config.linger = Duration::ZERO;
+        for session in self.legs.keys().copied().collect::<Vec<_>>() {
+            self.leave(now, session, EndReason::Internal(Failure::Process), Some("callspool is stopping"));
+        }
+        for call in self.calls.settled() {
+            self.settle(now, call);
+        }
+    }
+
+    /// One alarm for all refusals of some seconds: a flood of calls must not become a flood of rows.
+    fn tell_refusals(&mut self, now: Now) {
+        let why = if self.draining { "callspool is stopping" } else { "the limit of calls is reached" };
+        let count = std::mem::take(&mut self.refused_since);
+        self.alarm(AlarmKind::NotRecorded, None, None, format!("calls were refused ({count}): {why}"));
+        self.arm(now, REFUSALS_TOLD, Timer::RefusalsTold);
+    }
+
+    fn annotate(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
+        let Some(mut leg) = self.legs.remove(&session) else { return };
+        let metadata = self.absorb(now, &mut leg, request);
+        if !metadata.is_empty() {
+            self.tell_or_keep(&mut leg, metadata);
+            self.tell_call(leg.call);
+        }
+        self.legs.insert(session, leg);
+    }
+
+    /// Takes what a request says of the call; returns the metadata bodies that it carried.
+    fn absorb(&mut self, now: Now, leg: &mut Leg, request: &RequestInfo) -> Vec<Metadata> {
+        let Some(call) = self.calls.get_mut(leg.call) else { return Vec::new() };
+        let metadata = describe::absorb(&mut call.record.data, request, now);
+        leg.sides.learn(request, &call.record.data);
+        metadata
+    }
+
+    /// Metadata go to the segment that records, else to the next one.
+    fn tell_or_keep(&mut self, leg: &mut Leg, metadata: Vec<Metadata>) {
+        match (leg.segment(), &leg.phase) {
+            _ if metadata.is_empty() => {}
+            // A segment that is being opened cannot take any yet.
+            (None, _) | (_, Phase::Opening { .. }) => leg.keep(metadata),
+            (Some(segment), _) => self.tell_segment(leg.call, segment, metadata),
+        }
+    }
+
+    fn tell_segment(&mut self, call: CallId, segment: SegmentId, metadata: Vec<Metadata>) {
+        if let Some(call) = self.calls.get(call) {
+            let data = call.record.data.clone();
+            self.actions.push_back(Action::Order(Order::Annotate { segment, data, metadata }));
+        }
+    }
+
+    fn tell_call(&mut self, call: CallId) {
+        if let Some(call) = self.calls.get(call).filter(|c| c.is_recorded) {
+            let (tenant, record) = (call.record.tenant.clone(), Box::new(call.record.clone()));
+            self.actions.push_back(Action::Tell(tenant, ChangeKind::Call(record)));
+        }
+    }
+
+    fn refuse(&mut self, session: SessionId, code: u16, reason: &'static str) {
+        let headers = match code {
+            503 => vec![("Retry-After".to_owned(), RETRY_AFTER.to_owned())],
+            _ => Vec::new(),
+        };
+        self.actions.push_back(Action::Refuse { session, code, reason, headers });
+    }
+
+    fn alarm(&mut self, kind: AlarmKind, call: Option<CallId>, segment: Option<SegmentId>, text: String) {
+        let alarm = ChangeKind::Alarm(Alarm { kind, call, segment, text });
+        self.actions.push_back(Action::Tell(self.config.tenant.clone(), alarm));
+    }
+
+    fn leg_of(&self, segment: SegmentId) -> Option<&Leg> {
+        let call = self.calls.of_segment(segment)?;
+        let session = self.calls.get(call)?.session;
+        self.legs.get(&session).filter(|l| l.segment() == Some(segment))
+    }
+
+    fn take_leg(&mut self, segment: SegmentId) -> Option<Leg> {
+        let session = self.leg_of(segment)?.session;
+        self.legs.remove(&session)
+    }
+
+    /// A hold time-out of zero means never.
+    fn arm(&mut self, now: Now, after: Duration, timer: Timer) {
+        if after.is_zero() && matches!(timer, Timer::Hold(_)) {
+            return;
+        }
+        self.timers.set(timer, now.mono + after);
+    }
+}

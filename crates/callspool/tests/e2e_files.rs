@@ -26,13 +26,17 @@ fn talking(server: &Server, packets: &[Packet]) -> Sipp {
     sipp
 }
 
-fn expect_heard(what: &str, part: &Path, seconds: f64) {
+/// What is flushed each 100 ms may not be there yet, and the reorder window of as much before it.
+const BEHIND: Duration = Duration::from_millis(400);
+/// The duration in a part's head is written each second.
+const HEAD_BEHIND: Duration = Duration::from_millis(1_400);
+
+fn expect_heard(what: &str, part: &Path, seconds: f64, head_behind: Duration) {
     let probe = audio::probe(part);
     let duration: f64 = probe["format"]["duration"].as_str().expect("a duration").parse().unwrap();
-    // What is flushed each 100 ms may not be there yet, and the reorder window of as much before it.
-    expect_close(what, duration, seconds, Duration::from_millis(400));
+    expect_close(&format!("{what}: the head"), duration, seconds, head_behind);
     let sound = audio::decode(part, 0);
-    expect_close(what, sound.seconds(), seconds, Duration::from_millis(400));
+    expect_close(what, sound.seconds(), seconds, BEHIND);
     sound.cut(0.2, seconds - 0.3).expect_tone(what, TONE, &[1_500.0]);
 }
 
@@ -44,7 +48,7 @@ fn a_live_call_can_be_played_and_so_can_what_a_kill_leaves() {
 
     let live = server.recorded(sipp.call_id()).expect("a manifest");
     let [part] = &live.parts()[..] else { panic!("one part: {:?}", live.parts()) };
-    expect_heard("live", part, 2.0);
+    expect_heard("live", part, 2.0, HEAD_BEHIND);
     let listed = server.calls();
     assert_eq!(
         (listed.len(), listed[0].live, listed[0].state.as_str()),
@@ -54,14 +58,14 @@ fn a_live_call_can_be_played_and_so_can_what_a_kill_leaves() {
     assert_eq!(server.callspool(&["verify", &live.id()]).code, Some(0), "a live call is sound");
 
     server.kill();
-    expect_heard("after the kill", part, 2.0);
+    expect_heard("after the kill", part, 2.0, HEAD_BEHIND);
     server.restart();
     let repaired = server.recorded(sipp.call_id()).expect("a manifest");
     assert!(repaired.sealed);
     let segment = repaired.segment();
     assert_eq!(segment.state, RecordingState::PartialInternalError);
     assert_eq!(segment.end, Some(EndReason::Internal(Failure::Process)));
-    expect_heard("after the repair", part, 2.0);
+    expect_heard("after the repair", part, 2.0, BEHIND);
     wait_until("the call to be concluded", PATIENCE, || match &server.calls()[..] {
         [call] if !call.live && call.state == "complete-internal-error" => Ok(()),
         other => Err(format!("{other:?}")),

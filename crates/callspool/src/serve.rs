@@ -172,6 +172,7 @@ fn recorder_config(config: &Config) -> RecorderConfig {
     RecorderConfig {
         node: config.node.number,
         repository: config.recording.repository.clone(),
+        tenant: config.recording.tenant.clone(),
         ports: PortConfig {
             listen_v4: config.media.listen_v4.map(IpAddr::V4),
             listen_v6: config.media.listen_v6.map(IpAddr::V6),

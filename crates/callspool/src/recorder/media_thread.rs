@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) dropped: AtomicU64,
     /// The repository has less free space than configured.
     pub(crate) low_space: AtomicBool,
+    /// Another volume is where the repository was at the start.
+    pub(crate) moved: AtomicBool,
     /// Stop when nothing is live any more.
     pub(crate) stopping: AtomicBool,
 }

@@ -18,6 +18,7 @@ mod opener;
 mod ports;
 mod sealer;
 mod tell;
+mod watch;
 mod writer;
 
 use std::io;
@@ -28,7 +29,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
-use model::{Failure, NodeNumber, Order, Report, SegmentId};
+use model::{Failure, NodeNumber, Order, Report, SegmentId, TenantId};
 
 pub(crate) use disk::Disk;
 pub(crate) use ports::PortConfig;
@@ -39,6 +40,7 @@ use media_thread::{MediaConfig, MediaOrder, MediaThread, Shared};
 use opener::Opener;
 use ports::Ports;
 use sealer::{SealJob, Sealer};
+use watch::Watch;
 use writer::Writer;
 
 /// Orders that may wait for a media thread, and segments that may wait to be opened. Some seconds' worth at the
@@ -50,6 +52,8 @@ const ORDERS_MAX: usize = 8_192;
 pub(crate) struct RecorderConfig {
     pub(crate) node: NodeNumber,
     pub(crate) repository: PathBuf,
+    /// Whose alarms are those of the repository as a whole.
+    pub(crate) tenant: TenantId,
     pub(crate) ports: PortConfig,
     pub(crate) threads: usize,
     pub(crate) tick: Duration,
@@ -170,13 +174,19 @@ impl Recorder {
             repository: Repository::new(&config.repository),
             jobs: seal_jobs,
             reports: reports.clone(),
-            teller,
+            teller: teller.clone(),
             shared: Arc::clone(&shared),
         };
         threads.push(spawn("sealer".to_owned(), move || sealing.run())?);
-        let (root, every, min_free) = (config.repository.clone(), config.sync, config.min_free_space);
-        let watched = Arc::clone(&shared);
-        threads.push(spawn("sync".to_owned(), move || writer::sync_loop(&root, every, min_free, &watched))?);
+        let watch = Watch {
+            root: config.repository.clone(),
+            interval: config.sync,
+            min_free: config.min_free_space,
+            tenant: config.tenant.clone(),
+            teller,
+            shared: Arc::clone(&shared),
+        };
+        threads.push(spawn("sync".to_owned(), move || watch.run())?);
         Ok(Self { opener, media, sealer, shared, reports, threads })
     }
 

@@ -61,6 +61,9 @@ impl Opener {
         if self.shared.low_space.load(Ordering::Relaxed) {
             return Err(Failure::DiskFull);
         }
+        if self.shared.moved.load(Ordering::Relaxed) {
+            return Err(Failure::Storage("the repository's volume is not there".to_owned()));
+        }
         if self.shared.segments.load(Ordering::Relaxed) >= self.segments_max {
             return Err(Failure::Resources("the limit of segments is reached".to_owned()));
         }

@@ -1,22 +1,36 @@
 //! The sealer thread: digests the files of a segment that ended, seals its manifest, and notes conclusions.
 //!
-//! It is apart from the writer because reading a long call again takes longer than a flush may wait.
+//! It is apart from the writer because reading a long call again takes longer than a flush may wait. What a disk
+//! does not take is kept and tried again until it does: a full disk is emptied, an unmounted one comes back.
 
+use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-use model::{Conclusion, Failure, NodeNumber, Report, SegmentRecord};
-use spool::layout::ManifestPath;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use model::{Conclusion, Failure, NodeNumber, Report, SegmentId, SegmentRecord};
+use spool::layout::{self, ManifestPath};
 use spool::repair::repair_after;
 use spool::{SegmentWriter, digest_of, gather};
 
-use super::disk::Disk;
+use super::disk::{Disk, failure};
 use super::media_thread::Shared;
 use super::tell::Teller;
 use crate::clock::now;
 use crate::descriptors::of_segment;
 use crate::repository::Repository;
+
+/// Until what the disk did not take is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// An hour. What is to be closed but is not there at all was removed, or its disk stays away: the next start looks.
+const TRIES_MAX: u32 = 720;
+/// Failures after which the rest of a round waits for the next: each reads what there is of a segment.
+const FAILURES_MAX: u32 = 8;
+/// Segments and conclusions that wait for the disk, at most: a few times the segments that can be live. What is
+/// beyond is left to the next start, and logged.
+const WAITING_MAX: usize = 16_384;
 
 /// What the sealer does.
 pub(crate) enum SealJob {
@@ -36,72 +50,193 @@ pub(crate) struct Sealer {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// What the disk did not take.
+struct Waiting {
+    what: What,
+    tries: u32,
+}
+
+enum What {
+    Close { segment: SegmentId, at: ManifestPath, failure: Failure },
+    Conclude(Conclusion),
+}
+
+/// What came of an attempt.
+enum Attempt {
+    Done,
+    /// Nothing of it is there. Others may be.
+    Absent,
+    /// The disk does not work; it hardly would for others.
+    Failed(String),
+}
+
 impl Sealer {
     /// Runs until no writer is left.
     pub(crate) fn run(self) {
-        while let Ok(job) = self.jobs.recv() {
+        let mut waiting = VecDeque::new();
+        let mut due = Instant::now() + RETRY;
+        loop {
+            let job = match waiting.is_empty() {
+                true => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => self.jobs.recv_deadline(due),
+            };
             match job {
-                SealJob::Seal { writer, failure } => {
-                    let descriptors = of_segment(writer.record().streams.len());
-                    let record = match failure {
-                        None => self.seal(*writer),
-                        Some(failure) => self.close_failed(&writer, failure),
-                    };
-                    self.shared.segments.fetch_sub(1, Ordering::Relaxed);
-                    self.shared.descriptors.fetch_sub(descriptors, Ordering::Relaxed);
-                    let _ = self.reports.blocking_send(Report::Ended { record: Box::new(record) });
+                Ok(job) => self.carry_out(job, &mut waiting),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.retry(&mut waiting);
+                    if !waiting.is_empty() {
+                        tracing::error!(
+                            "{} segments or calls are left for the next start to close",
+                            waiting.len()
+                        );
+                    }
+                    return;
                 }
-                SealJob::Conclude(conclusion) => self.conclude(&conclusion),
+            }
+            if Instant::now() >= due {
+                self.retry(&mut waiting);
+                due = Instant::now() + RETRY;
             }
         }
     }
 
-    fn seal(&self, mut writer: SegmentWriter) -> SegmentRecord {
+    fn carry_out(&self, job: SealJob, waiting: &mut VecDeque<Waiting>) {
+        match job {
+            SealJob::Seal { writer, failure } => {
+                let descriptors = of_segment(writer.record().streams.len());
+                let record = match failure {
+                    None => self.seal(*writer, waiting),
+                    Some(failure) => self.close_failed(&writer, failure, waiting),
+                };
+                self.shared.segments.fetch_sub(1, Ordering::Relaxed);
+                self.shared.descriptors.fetch_sub(descriptors, Ordering::Relaxed);
+                let _ = self.reports.blocking_send(Report::Ended { record: Box::new(record) });
+            }
+            SealJob::Conclude(conclusion) => {
+                let directory =
+                    layout::call_directory(&conclusion.tenant, conclusion.call_started, conclusion.call);
+                // A call is concluded after its segments are closed.
+                let is_of_call =
+                    |w: &Waiting| matches!(&w.what, What::Close { at, .. } if at.directory == directory);
+                let is_early = waiting.iter().any(is_of_call);
+                let what = What::Conclude(conclusion);
+                match if is_early { Attempt::Absent } else { self.attempt(&what) } {
+                    Attempt::Done => {}
+                    Attempt::Absent => wait(what, "its segments are not closed", waiting),
+                    Attempt::Failed(why) => wait(what, &why, waiting),
+                }
+            }
+        }
+    }
+
+    fn seal(&self, mut writer: SegmentWriter, waiting: &mut VecDeque<Waiting>) -> SegmentRecord {
         let directory = writer.directory().to_owned();
-        let (mut digests, mut problem) = (Vec::new(), None);
-        for path in writer.files() {
-            match digest_of(&self.repository, &path) {
-                Ok(digest) => digests.push((path, digest.bytes, digest.sha256)),
-                Err(e) => problem = Some(e),
-            }
-        }
+        let digests: io::Result<Vec<_>> = writer
+            .files()
+            .into_iter()
+            .map(|path| digest_of(&self.repository, &path).map(|d| (path, d.bytes, d.sha256)))
+            .collect();
         let mut ops = Vec::new();
-        let record = writer.seal(now(), &digests, &mut ops);
-        if let Err(e) = self.disk.apply_all(ops) {
-            problem = Some(e);
-        }
-        if let Some(e) = problem {
-            // The live marker stays where it is, so the next start repairs what can be repaired.
-            tracing::error!(segment = %record.id, "a segment could not be sealed: {e}");
-        }
-        self.teller.segment_with_copy(&record, &directory);
-        record
-    }
-
-    /// An append failed: what there is of the segment is closed as after a crash. When that fails too, the next
-    /// start tries again, and the record tells what is known.
-    fn close_failed(&self, writer: &SegmentWriter, failure: Failure) -> SegmentRecord {
-        let known = writer.record().clone();
-        let closed = ManifestPath::parse(&writer.manifest_path()).map_err(|e| e.to_string()).and_then(|at| {
-            let repair = repair_after(now(), known.id, &at, self.node, failure, &self.repository);
-            let repair = repair.map_err(|e| e.to_string())?;
-            self.disk.apply_all(repair.ops).map_err(|e| e.to_string())?;
-            Ok(repair.record)
-        });
-        let record = match closed {
-            Ok(record) => record.unwrap_or(known),
-            Err(e) => {
-                tracing::error!(segment = %known.id, "a segment could not be closed: {e}; the next start repairs it");
-                known
+        let sealed = digests.map(|digests| writer.seal(now(), &digests, &mut ops));
+        match sealed.and_then(|record| self.disk.apply_all(ops).map(|()| record)) {
+            Ok(record) => {
+                self.teller.segment_with_copy(&record, &directory);
+                record
             }
-        };
-        self.teller.segment_with_copy(&record, writer.directory());
-        record
+            Err(e) => self.close_failed(&writer, failure(&e), waiting),
+        }
     }
 
-    fn conclude(&self, conclusion: &Conclusion) {
-        if let Err(e) = self.disk.apply_all(gather::conclude(now(), self.node, conclusion)) {
-            tracing::error!(call = %conclusion.call, "a conclusion could not be noted: {e}");
+    /// The disk failed: what there is of the segment is closed as after a crash, now or later. Until then the
+    /// record tells what is known.
+    fn close_failed(
+        &self,
+        writer: &SegmentWriter,
+        failure: Failure,
+        waiting: &mut VecDeque<Waiting>,
+    ) -> SegmentRecord {
+        let known = writer.record().clone();
+        match ManifestPath::parse(&writer.manifest_path()) {
+            Ok(at) => match self.close(known.id, &at, &failure) {
+                Ok(Some(record)) => return record,
+                absent_or_failed => {
+                    self.teller.segment_with_copy(&known, writer.directory());
+                    let why = absent_or_failed.err().unwrap_or_else(|| "its files are not there".to_owned());
+                    wait(What::Close { segment: known.id, at, failure }, &why, waiting);
+                }
+            },
+            Err(e) => tracing::error!(segment = %known.id, "a segment cannot be closed: {e}"),
         }
+        known
+    }
+
+    /// Closes a segment as after a crash, and tells of it. None: nothing of it is there.
+    fn close(
+        &self,
+        segment: SegmentId,
+        at: &ManifestPath,
+        failure: &Failure,
+    ) -> Result<Option<SegmentRecord>, String> {
+        let repair = repair_after(now(), segment, at, self.node, failure.clone(), &self.repository);
+        let repair = repair.map_err(|e| e.to_string())?;
+        self.disk.apply_all(repair.ops).map_err(|e| e.to_string())?;
+        if let Some(record) = &repair.record {
+            self.teller.segment_with_copy(record, &repair.directory);
+        }
+        Ok(repair.record)
+    }
+
+    /// Tries what waits, in order, until too much of it fails; what failed waits behind the rest.
+    fn retry(&self, waiting: &mut VecDeque<Waiting>) {
+        let (before, mut failures) = (waiting.len(), 0);
+        for _ in 0..before {
+            let Some(mut w) = waiting.pop_front() else { break };
+            match self.attempt(&w.what) {
+                Attempt::Done => continue,
+                Attempt::Absent => w.tries += 1,
+                Attempt::Failed(_) => failures += 1,
+            }
+            if w.tries < TRIES_MAX {
+                waiting.push_back(w);
+            }
+            if failures == FAILURES_MAX {
+                return;
+            }
+        }
+        if waiting.is_empty() && before > 0 {
+            tracing::info!("what the repository's disk had not taken is closed");
+        }
+    }
+
+    fn attempt(&self, what: &What) -> Attempt {
+        match what {
+            What::Close { segment, at, failure } => match self.close(*segment, at, failure) {
+                Ok(Some(_)) => Attempt::Done,
+                Ok(None) => Attempt::Absent,
+                Err(why) => Attempt::Failed(why),
+            },
+            What::Conclude(conclusion) => {
+                match self.disk.apply_all(gather::conclude(now(), self.node, conclusion)) {
+                    Ok(()) => Attempt::Done,
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Attempt::Absent,
+                    Err(e) => Attempt::Failed(e.to_string()),
+                }
+            }
+        }
+    }
+}
+
+fn wait(what: What, why: &str, waiting: &mut VecDeque<Waiting>) {
+    let room = waiting.len() < WAITING_MAX;
+    let then = if room { "it is tried again" } else { "the next start closes it" };
+    match &what {
+        What::Close { segment, .. } => {
+            tracing::error!(%segment, "a segment could not be closed: {why}; {then}")
+        }
+        What::Conclude(c) => tracing::error!(call = %c.call, "a call could not be concluded: {why}; {then}"),
+    }
+    if room {
+        waiting.push_back(Waiting { what, tries: 0 });
     }
 }

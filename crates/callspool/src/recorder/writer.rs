@@ -1,15 +1,12 @@
-//! The writer thread, which appends what media threads flushed, and the sync thread.
+//! The writer thread, which appends what media threads flushed.
 //!
 //! Jobs of a segment are carried out in the order in which they came. When one fails, the segment has failed: the
 //! front is told, and its further media are not written, because they would lie behind a hole that nothing marks.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use model::{Failure, Report, SegmentId};
@@ -85,34 +82,4 @@ impl Writer {
         self.media.send(segment, MediaOrder::Failed(segment));
         let _ = self.reports.blocking_send(Report::Failing { segment, why: failure(error) });
     }
-}
-
-/// Brings everything written to the disk once per `interval`: one `syncfs` for media, manifests and logs together.
-/// Also looks whether the disk has room.
-pub(crate) fn sync_loop(root: &Path, interval: Duration, min_free: u64, shared: &Shared) {
-    let volume = match File::open(root) {
-        Ok(volume) => volume,
-        Err(e) => return tracing::error!("the repository cannot be opened for syncing: {e}"),
-    };
-    let mut was_low = false;
-    while !(shared.stopping.load(Ordering::Relaxed) && shared.segments.load(Ordering::Relaxed) == 0) {
-        std::thread::sleep(interval);
-        if let Err(e) = nix::unistd::syncfs(&volume) {
-            tracing::error!("the repository cannot be synced: {e}; what was recorded since is at risk");
-        }
-        let low = free_space(&volume).is_some_and(|free| free < min_free);
-        if low != was_low {
-            let what = if low { "has too little space: new segments are refused" } else { "has room again" };
-            tracing::warn!("the repository {what}");
-            was_low = low;
-        }
-        shared.low_space.store(low, Ordering::Relaxed);
-    }
-    let _ = nix::unistd::syncfs(&volume);
-}
-
-/// Octets that are free for us on the volume.
-pub(crate) fn free_space(volume: &File) -> Option<u64> {
-    let v = nix::sys::statvfs::fstatvfs(volume).ok()?;
-    Some(v.blocks_available().saturating_mul(v.fragment_size()))
 }

@@ -29,8 +29,11 @@ fn wav_files_are_heard_on_their_sides() {
     let done = server.callspool(&arguments).expect_ok("callspool call");
     let report: Value = serde_json::from_str(done.text().lines().next().unwrap()).unwrap();
     let recorded = server.wait_for_state(report["sip_call_id"].as_str().unwrap(), "complete");
-    for stream in &recorded.segment().streams {
-        assert_eq!(stream.accounting.received, 100, "as long as the file: {:?}", stream.accounting);
+    for (stream, sent) in recorded.segment().streams.iter().zip(report["streams"].as_array().unwrap()) {
+        let (a, sent) = (stream.accounting, sent["packets"].as_u64().unwrap());
+        assert_eq!((a.received, a.lost), (sent, 0), "{report:#}");
+        // As long as the file; on a machine that is too busy the caller leaves out what is late at the end.
+        assert!((90..=100).contains(&sent), "{sent} packets of a file of 100");
     }
     let exported = server.export(&recorded.id(), &[]);
     let begin = |n: usize| recorded.segment().streams[n].anchors[0].position_us as f64 / 1e6;

@@ -800,6 +800,27 @@ fn a_source_that_fell_silent_gives_way() {
 }
 
 #[test]
+fn the_address_of_sdp_takes_back_what_another_took_while_it_was_silent() {
+    check(
+        "1000 1..5
+         1700 1000..1010 ssrc=b from=x
+         1805 6..12
+         1960 finish",
+        expect![[r#"
+            1000 #1..5
+            1700 #1000..1010
+            1920 #7..12
+            22 received, 1 lost, 1 other source, 2 ssrc changes, 2 source changes
+            anchor 10 160 at 1000 -> 1000
+            anchor 11 160000 at 1700 -> 1700
+            anchor 10 1120 at 1825 -> 1920
+            gap 0 .. 1000 Silence
+            gap 1100 .. 1700 Silence
+        "#]],
+    );
+}
+
+#[test]
 fn a_rebound_nat_goes_on_at_once() {
     check(
         "1000 1..5

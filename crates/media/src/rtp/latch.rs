@@ -7,6 +7,7 @@
 //!  from the latched address                     ─► accepted
 //!  the same SSRC, going on where it was         ─► change (NAT has rebound)
 //!  SDP's address, since SDP changed it          ─► change
+//!  SDP's address, two in a row                  ─► change (a stranger took its place in a silence)
 //!  the latched one silent for 500 ms            ─► change
 //!  two in a row, and the latched sent just one  ─► change (the one was the stray)
 //!  else                                         ─► other source
@@ -115,7 +116,7 @@ impl Latch {
                 Some(_) if self.packets < 2 => {
                     in_a_row >= 2 || expected || self.previous == Some(packet.from)
                 }
-                Some(_) => expected && self.expectation_new,
+                Some(_) => expected && (self.expectation_new || in_a_row >= 2),
             };
         if moves {
             self.previous = self.source.replace(packet.from);

@@ -36,8 +36,13 @@ impl Random {
         &of[self.below(of.len())]
     }
 
+    /// An octet.
+    pub fn octet(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
     /// So many octets.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
+        (0..count).map(|_| self.octet()).collect()
     }
 }

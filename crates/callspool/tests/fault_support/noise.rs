@@ -115,7 +115,7 @@ pub fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
     let until = at + random.below(bytes.len() - at).min(200);
     match random.below(8) {
         0 => bytes[at] ^= 1 << random.below(8),
-        1 => bytes[at] = random.next() as u8,
+        1 => bytes[at] = random.octet(),
         2 => drop(bytes.drain(at..until)),
         3 => {
             let again = bytes[at..until].to_vec();
@@ -166,9 +166,9 @@ pub fn rtp(random: &mut Random) -> Vec<u8> {
 /// A datagram for an RTCP port: reports, goodbyes and descriptions of a stranger, spoiled or not.
 pub fn rtcp(random: &mut Random) -> Vec<u8> {
     let kind = *random.one_of(&[200_u8, 201, 202, 203, 204, 205]);
-    let words = random.below(12);
-    let mut bytes = vec![0x80 | random.below(32) as u8, kind, 0, words as u8];
-    bytes.extend(random.bytes(words * 4));
+    let words = random.octet() % 12;
+    let mut bytes = vec![0x80 | (random.octet() & 0x1f), kind, 0, words];
+    bytes.extend(random.bytes(usize::from(words) * 4));
     if random.below(2) == 0 {
         mutate(random, &mut bytes);
     }

@@ -16,7 +16,9 @@ use fault_support::caller::{Caller, place};
 use fault_support::listing::{Segment, directories, segments};
 use fault_support::{Random, noise, process, sip};
 use support::ports::Ports;
+use support::rtp::{Mouth, Talk};
 use support::server::Server;
+use support::sipp::Scenario;
 use support::{PATIENCE, wait_until};
 
 /// How long it lasts.
@@ -118,6 +120,34 @@ fn a_minute_of_hostility_costs_the_calls_nothing() {
     let log = server.log();
     assert!(!log.contains("panicked") && !log.contains("RUST_BACKTRACE"), "{log}");
     assert!(server.is_running());
+}
+
+/// Neither a packet that did not fit, of which a part arrived, nor an empty datagram is media; both are counted.
+#[test]
+fn datagrams_that_are_cut_or_empty_are_counted_and_not_recorded() {
+    let server = Server::start();
+    let mouth = Mouth::open();
+    let scenario = Scenario::new("call");
+    let waits = scenario.waits();
+    let mut sipp = scenario.key("audio", mouth.port()).start(&server);
+    let to = sipp.answer("1 INVITE").media()[0].rtp();
+    let packets = Talk::new(700.0, Duration::from_millis(500)).packets();
+    mouth.say(to, &packets);
+    let last = packets.last().unwrap();
+    let mut long = vec![0x80, 0];
+    long.extend_from_slice(&(last.sequence + 1).to_be_bytes());
+    long.extend_from_slice(&(last.timestamp + 160).to_be_bytes());
+    long.extend_from_slice(&last.ssrc.to_be_bytes());
+    long.resize(4_000, 0x55);
+    mouth.send(to, &long);
+    mouth.send(to, &[]);
+    if waits {
+        sipp.go_on();
+    }
+    let call_id = sipp.call_id().to_owned();
+    sipp.finish();
+    let counts = server.wait_for_state(&call_id, "complete").stream().accounting;
+    assert_eq!((counts.received, counts.invalid, counts.lost), (25, 2, 0), "{counts:?}");
 }
 
 /// The RTP ports of the running calls. Manifests name them with the first counts, after some seconds; by then each

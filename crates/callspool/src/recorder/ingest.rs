@@ -80,7 +80,10 @@ fn read<S: SockaddrLike + Copy>(
     let mut count = 0;
     for message in received {
         count += 1;
-        let (Some(from), Some(bytes)) = (message.address.as_ref(), message.iovs().next()) else { continue };
+        let Some(from) = message.address.as_ref() else { continue };
+        // What was cut is not what was sent, and an empty datagram has no slice: both are handed on as nothing.
+        let is_whole = !message.flags.contains(MsgFlags::MSG_TRUNC);
+        let bytes = message.iovs().next().filter(|_| is_whole).unwrap_or_default();
         let at = kernel_time(&message).unwrap_or(now);
         each(Datagram { at, from: address(from), bytes });
     }

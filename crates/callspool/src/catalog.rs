@@ -4,18 +4,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use model::{AlarmKind, TenantId};
+use model::AlarmKind;
 use spool::Files;
 use store::{Catalog, CatalogWriter, Handle, Report, WriterConfig};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::cli::CliError;
 use crate::config::Config;
 use crate::recorder::Teller;
 use crate::reindex;
 use crate::repository::Repository;
+use crate::startup::Mender;
 
 /// Reports of the writer that may wait: it makes few. What does not fit is in its status as well.
 const REPORTS_MAX: usize = 64;
@@ -23,6 +24,16 @@ const REPORTS_MAX: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Changes in memory beyond which a reindex waits: it must not push live changes into the journal.
 const QUEUED_MAX: usize = 2_000;
+
+/// How long the writer may take to write what is left when the process stops. What it could not write within a
+/// second is in its journal as well.
+const CLOSE: Duration = Duration::from_secs(5);
+/// How long questions that are being answered may take then.
+const CLOSE_READER: Duration = Duration::from_secs(1);
+/// How long what a reindex told may take to be written. At worst the next start reindexes once more.
+const SETTLE: Duration = Duration::from_secs(120);
+/// How often it is looked whether a thread has ended, or a queue has emptied.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The call itself and its copies: one at a node, some in archives.
 const COPIES_OF_A_CALL: usize = 32;
@@ -66,35 +77,55 @@ impl CatalogLink {
     }
 
     /// Acts on what the writer reports: alarms, and a reindex where the catalogue lost something.
-    pub(crate) fn watch(&mut self, repository: Repository, teller: Teller, tenant: TenantId) {
+    /// A reindex gives up when `stop` becomes true; it is then wanted again after the next start.
+    pub(crate) fn watch(&mut self, mender: Mender, stop: watch::Receiver<bool>) {
         let Some(mut reports) = self.reports.take() else { return };
         let handle = self.handle.clone();
         tokio::spawn(async move {
             while let Some(report) = reports.recv().await {
                 if let Some(text) = alarm_text(&report) {
-                    teller.alarm(&tenant, AlarmKind::CatalogAway, None, None, text);
+                    mender.teller.alarm(&mender.tenant, AlarmKind::CatalogAway, None, None, text);
                 }
                 if let Some(wanted) = handle.status().reindex_wanted {
-                    let (repository, teller, to_fill) = (repository.clone(), teller.clone(), handle.clone());
-                    let done =
-                        tokio::task::spawn_blocking(move || reindex_all(&repository, &teller, &to_fill));
+                    let (mender, to_fill, stop) = (mender.clone(), handle.clone(), stop.clone());
+                    let done = tokio::task::spawn_blocking(move || {
+                        let all = reindex_all(&mender.repository, &mender.teller, &to_fill, &stop);
+                        let settled = settled(&to_fill, &stop);
+                        if settled {
+                            mender.conclude_rest(&stop);
+                        }
+                        all && settled
+                    });
                     match done.await {
                         Ok(true) => handle.reindexed(wanted),
-                        _ => tracing::error!("the reindex did not come to its end; run `callspool reindex`"),
+                        _ => tracing::error!(
+                            "the reindex did not come to its end; the next start begins it again"
+                        ),
                     }
                 }
             }
         });
     }
 
-    /// Lets the writer write what is left, to the catalogue or its journal.
+    /// Lets the writer write what is left, to the catalogue or its journal. One that hangs is left behind.
     pub(crate) async fn close(self) {
         self.handle.stop();
-        let writer = self.writer;
-        if tokio::task::spawn_blocking(move || writer.join()).await.is_err() {
+        let until = Instant::now() + CLOSE;
+        while !self.writer.is_finished() && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
+        if !self.writer.is_finished() {
+            let queued = self.handle.status().queued;
+            tracing::error!(
+                "the catalog writer did not end in time; {queued} changes may be missing in the catalog until \
+                 `callspool reindex`"
+            );
+        } else if self.writer.join().is_err() {
             tracing::error!("the catalog writer did not end as it should");
         }
-        self.reader.close().await;
+        if tokio::time::timeout(CLOSE_READER, self.reader.close()).await.is_err() {
+            tracing::warn!("the catalog was not closed in time");
+        }
     }
 }
 
@@ -138,24 +169,50 @@ fn alarm_text(report: &Report) -> Option<String> {
     }
 }
 
-/// Tells the catalogue all that the repository holds.
-fn reindex_all(repository: &Repository, teller: &Teller, handle: &Handle) -> bool {
-    let mut calls = 0;
+/// Tells the catalogue all that the repository holds, or as much of it as can be read: then it is false.
+fn reindex_all(
+    repository: &Repository,
+    teller: &Teller,
+    handle: &Handle,
+    stop: &watch::Receiver<bool>,
+) -> bool {
+    let (mut calls, mut unread) = (0, 0);
     for directory in repository.call_directories() {
-        while handle.status().queued > QUEUED_MAX {
-            std::thread::sleep(Duration::from_millis(10));
+        while handle.status().queued > QUEUED_MAX && !*stop.borrow() {
+            std::thread::sleep(LOOK);
+        }
+        if *stop.borrow() {
+            tracing::info!("the reindex gives up after {calls} calls: callspool stops");
+            return false;
         }
         match directory {
             Ok(directory) if tell_call(repository, teller, &directory) => calls += 1,
-            Ok(_) => return false,
+            Ok(_) => unread += 1,
             Err(e) => {
-                tracing::error!("the repository cannot be listed: {e}");
-                return false;
+                tracing::error!("a part of the repository cannot be listed: {e}");
+                unread += 1;
             }
         }
     }
-    tracing::info!("the catalog knows {calls} calls of the repository");
-    true
+    tracing::info!(
+        "the catalog is told of {calls} calls of the repository; {unread} directories are unreadable"
+    );
+    unread == 0
+}
+
+/// Waits until the catalogue has all that it was told: only then nothing of it is lost with the process.
+fn settled(handle: &Handle, stop: &watch::Receiver<bool>) -> bool {
+    let until = Instant::now() + SETTLE;
+    loop {
+        let status = handle.status();
+        if status.queued == 0 && status.journal_bytes == 0 {
+            return true;
+        }
+        if *stop.borrow() || Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// Tells the catalogue what the files of one call say, as of before they were read: a segment that ends while its

@@ -61,9 +61,16 @@ impl FrontTask {
         let Self { driver, recorder, mut reports, .. } = self;
         driver.close(SEND_GRACE).await;
         let stopping = tokio::task::spawn_blocking(move || recorder.stop(SEAL_GRACE));
-        // Threads that report must not wait for a reader that is gone.
-        let drain = async { while reports.recv().await.is_some() {} };
-        let _ = tokio::join!(stopping, drain);
+        // Threads that report must not wait for a reader that is gone; one that hangs keeps its end of the
+        // channel, so the channel's end is not what is waited for.
+        let drain = async {
+            while reports.recv().await.is_some() {}
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _ = stopping => {}
+            () = drain => {}
+        }
     }
 
     async fn go_on_while(&mut self, limit: Duration, wanted: impl Fn(&Self) -> bool) {

@@ -1,7 +1,8 @@
 //! `callspool serve`: the roles of this node wired together, started in order and stopped in order.
 //!
 //! ```text
-//!  lock the repository ─► catalogue ─► repair what a crash left ─► recorder ─► SIP sockets ─► front ─► page
+//!  lock the repository ─► catalogue ─► list what a crash left ─► page ─► SIP sockets ─► recorder ─► front
+//!                                                                       └─► beside it: repair what was listed
 //!  stop: refuse new calls ─► let calls end ─► seal ─► close sockets ─► stop threads ─► flush the catalogue
 //! ```
 //!
@@ -10,11 +11,13 @@
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::Duration;
 
 use call::{Front, FrontConfig};
 use model::peer::Flowing;
 use model::{IdGenerator, Report};
 use sip::{Agent, AgentConfig, Transport};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::catalog::CatalogLink;
@@ -26,11 +29,14 @@ use crate::net::{NetConfig, NetLimits, SipDriver, SipSockets};
 use crate::page;
 use crate::recorder::{PortConfig, Recorder, RecorderConfig, Teller};
 use crate::repository::Repository;
-use crate::startup;
+use crate::startup::Mender;
 
 /// Reports that may wait for the front: some seconds' worth at the highest call rate. Threads that may wait wait
 /// then, media threads keep theirs.
 const REPORTS_MAX: usize = 8_192;
+
+/// How long threads that still work may delay the end of the process, when all that was waited for is done.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Runs until a signal says stop.
 pub(crate) fn run(config: Config) -> Result<(), CliError> {
@@ -38,7 +44,10 @@ pub(crate) fn run(config: Config) -> Result<(), CliError> {
         .enable_all()
         .build()
         .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))?;
-    runtime.block_on(serve(config))
+    let served = runtime.block_on(serve(config));
+    // What still blocks is left behind: whatever it was doing is done again or repaired at the next start.
+    runtime.shutdown_timeout(LEAVE);
+    served
 }
 
 async fn serve(config: Config) -> Result<(), CliError> {
@@ -51,27 +60,34 @@ async fn serve(config: Config) -> Result<(), CliError> {
     let mut catalog = CatalogLink::start(&config).await?;
     let ids = IdGenerator::new(node, catalog.highest_id);
     let teller = Teller::new(ids.clone(), catalog.handle.clone());
-    startup::recover(&config, &repository, &catalog, &teller).await;
-    catalog.watch(repository.clone(), teller.clone(), config.recording.tenant.clone());
-
+    let mender = Mender::new(&config, &repository, &catalog, &teller);
+    // Before anything is recorded, so that nothing new is in the list.
+    let left = mender.survey().await;
     let (stop, stopping) = watch::channel(false);
+    catalog.watch(mender.clone(), stopping.clone());
     if config.node.roles.contains(&Role::Api) {
         page::start(&config, &repository, &catalog, stopping.clone()).await?;
     }
     let front = if config.node.roles.contains(&Role::Recorder) {
-        let task = front_task(&config, ids, teller.clone(), stopping)?;
+        let task = front_task(&config, ids, teller.clone(), stopping.clone())?;
         Some(tokio::spawn(task.run()))
     } else {
         None
     };
+    let mending = tokio::task::spawn_blocking(move || mender.mend(left, &stopping));
     tracing::info!("callspool {} is ready", env!("CARGO_PKG_VERSION"));
-    wait_for_signal().await;
+    let mut signals = Signals::new();
+    signals.next().await;
     tracing::info!("stopping");
+    tokio::spawn(exit_at(signals));
     let _ = stop.send(true);
     if let Some(front) = front
         && let Err(e) = front.await
     {
         tracing::error!("the signalling task failed: {e}");
+    }
+    if tokio::time::timeout(LEAVE, mending).await.is_err() {
+        tracing::warn!("a repair did not end in time; the next start does it again");
     }
     catalog.close().await;
     Ok(())
@@ -218,19 +234,43 @@ fn make_private_dir(path: &Path) -> Result<(), CliError> {
     })
 }
 
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).ok();
-    let terminated = async {
-        match &mut terminate {
-            Some(s) => s.recv().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
+/// What asks the process to stop.
+struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> Self {
+        let of = |kind| {
+            signal(kind).inspect_err(|e| tracing::error!("a signal to stop would not be noticed: {e}")).ok()
+        };
+        Self { terminate: of(SignalKind::terminate()), interrupt: of(SignalKind::interrupt()) }
     }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            () = received(&mut self.terminate) => {}
+            () = received(&mut self.interrupt) => {}
+        }
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    let received = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if received.is_none() {
+        std::future::pending().await
+    }
+}
+
+/// Whoever signals twice does not want to wait: it ends at once, and the next start repairs what was live.
+async fn exit_at(mut again: Signals) {
+    again.next().await;
+    tracing::error!("signaled again: callspool ends at once; the next start repairs what was live");
+    std::process::exit(1);
 }
 
 #[cfg(test)]

@@ -1,13 +1,24 @@
-//! What is done before the first call is taken: segments that a crash left open are repaired, and calls that it
-//! cut off are concluded, so that nothing is live that does not live.
+//! What is done about what a crash left: segments that were open are repaired, and calls that it cut off are
+//! concluded, so that nothing is live that does not live.
+//!
+//! What there is to do is listed before the first call is taken, so that nothing new is in the list; it is done
+//! beside the recording, so that no call waits for it. It stops between two segments when the process stops, and
+//! may be done again at any time.
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use model::{AlarmKind, Conclusion, CopyOf, NodeNumber, RecordingState, SegmentId, TenantId};
+use model::{
+    AlarmKind, CallId, CallRecord, ChangeKind, Conclusion, CopyOf, EndReason, Failure, NodeNumber,
+    RecordingState, SegmentId, SegmentRecord, TenantId, WallTime, total,
+};
 use spool::layout::{self, ManifestPath};
 use spool::{gather, log};
-use store::CallQuery;
+use store::{CallDetail, CallQuery, Catalog};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::catalog::{CatalogLink, tell_call};
 use crate::clock::now;
@@ -15,118 +26,334 @@ use crate::config::Config;
 use crate::recorder::{Disk, Teller};
 use crate::repository::Repository;
 
-/// Repairs the repository and concludes what was cut off.
-pub(crate) async fn recover(
-    config: &Config,
-    repository: &Repository,
-    catalog: &CatalogLink,
-    teller: &Teller,
-) {
-    let (tenant, node) = (&config.recording.tenant, config.node.number);
-    let mut calls = unfinished(catalog, tenant).await;
-    let disk = Disk::new(repository.root());
-    match repository.live_markers() {
-        Err(e) => tracing::error!("the markers of live segments cannot be read: {e}; nothing is repaired"),
-        Ok(markers) => {
-            for (segment, at) in markers {
-                match at {
-                    Ok(at) => {
-                        repair(repository, &disk, teller, node, segment, &at);
-                        calls.insert(at.directory);
-                    }
-                    Err(e) => remove_torn_marker(&disk, segment, &e),
-                }
+/// How long the catalogue may take to list the calls that were cut off. What it does not tell in time is told by
+/// the markers, or at the next start.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the log says how far the repairs are.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// What the last process left to do.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    markers: Vec<(SegmentId, Result<ManifestPath, String>)>,
+    /// Directories of calls that are not concluded.
+    calls: BTreeSet<String>,
+}
+
+/// Mends what a crash left.
+#[derive(Clone)]
+pub(crate) struct Mender {
+    pub(crate) repository: Repository,
+    pub(crate) teller: Teller,
+    disk: Disk,
+    reader: Arc<Catalog>,
+    pub(crate) tenant: TenantId,
+    node: NodeNumber,
+    /// When this process began: what ended earlier is not its own.
+    begun: WallTime,
+    /// Held while a call is concluded: the start and a reindex must not both find it unconcluded.
+    concluding: Arc<Mutex<()>>,
+}
+
+impl Mender {
+    pub(crate) fn new(
+        config: &Config,
+        repository: &Repository,
+        catalog: &CatalogLink,
+        teller: &Teller,
+    ) -> Self {
+        Self {
+            repository: repository.clone(),
+            teller: teller.clone(),
+            disk: Disk::new(repository.root()),
+            reader: Arc::clone(&catalog.reader),
+            tenant: config.recording.tenant.clone(),
+            node: config.node.number,
+            begun: now().wall,
+            concluding: Arc::default(),
+        }
+    }
+
+    /// Lists what is to be done. To be called before anything is recorded.
+    pub(crate) async fn survey(&self) -> Left {
+        let mut left = Left::default();
+        match self.repository.live_markers() {
+            Ok(markers) => left.markers = markers,
+            Err(e) => {
+                tracing::error!("the markers of live segments cannot be read: {e}; nothing is repaired");
+            }
+        }
+        if tokio::time::timeout(PATIENCE, self.unfinished(&mut left.calls)).await.is_err() {
+            tracing::warn!("the catalog is slow; calls that it did not list are concluded at the next start");
+        }
+        left
+    }
+
+    /// The calls that the catalogue does not know as gathered. None when it is away: a reindex follows then.
+    async fn unfinished(&self, calls: &mut BTreeSet<String>) {
+        for state in RecordingState::ALL.into_iter().filter(|s| s.is_segment()) {
+            let mut query = CallQuery {
+                tenant: self.tenant.clone(),
+                state: Some(state),
+                limit: Some(store::LIST_MAX),
+                ..CallQuery::default()
+            };
+            while let Ok(page) = self.reader.calls(&query).await {
+                let Some(last) = page.last() else { break };
+                query.after = Some(last.cursor());
+                calls.extend(page.iter().map(|c| layout::call_directory(&c.tenant, c.started, c.id)));
             }
         }
     }
-    for directory in calls {
-        if let Err(e) = conclude(repository, &disk, teller, node, &directory) {
+
+    /// Repairs and concludes what was listed. Blocks; gives up between two of them when the process stops.
+    pub(crate) fn mend(&self, left: Left, stop: &watch::Receiver<bool>) {
+        let Left { markers, mut calls } = left;
+        let (open, mut told) = (markers.len(), Instant::now());
+        if open + calls.len() > 0 {
+            tracing::info!("{open} segments were left open, {} calls are not concluded", calls.len());
+        }
+        let mut unrepaired = BTreeSet::new();
+        for (done, (segment, at)) in markers.into_iter().enumerate() {
+            if *stop.borrow() {
+                return tracing::info!("{done} of {open} segments are repaired; the next start goes on");
+            }
+            if told.elapsed() >= PROGRESS_EVERY {
+                told = Instant::now();
+                tracing::info!("{done} of {open} segments are repaired");
+            }
+            match at {
+                Ok(at) => {
+                    if !self.repair(segment, &at) {
+                        unrepaired.insert(segment);
+                    }
+                    calls.insert(at.directory);
+                }
+                Err(e) => self.remove_torn_marker(segment, &e),
+            }
+        }
+        let count = calls.len();
+        for directory in calls {
+            if *stop.borrow() {
+                return tracing::info!("calls are left to conclude; the next start goes on");
+            }
+            self.end_lost(&directory, &unrepaired);
+            self.try_conclude(&directory, None);
+        }
+        if open + count > 0 {
+            tracing::info!("{} segments are repaired, {count} calls looked after", open - unrepaired.len());
+        }
+    }
+
+    /// After a reindex: concludes what ended before this process began. The list at the start could not name it
+    /// when there was no catalogue.
+    pub(crate) fn conclude_rest(&self, stop: &watch::Receiver<bool>) {
+        let mut calls = BTreeSet::new();
+        Handle::current().block_on(self.unfinished(&mut calls));
+        for directory in calls {
+            if *stop.borrow() {
+                return;
+            }
+            self.try_conclude(&directory, Some(self.begun));
+        }
+    }
+
+    /// Whether the segment is closed now.
+    fn repair(&self, segment: SegmentId, at: &ManifestPath) -> bool {
+        let repaired = match spool::repair::repair(now(), segment, at, self.node, &self.repository) {
+            Ok(repaired) => repaired,
+            Err(e) => {
+                tracing::error!(%segment, "a segment cannot be repaired: {e}; the next start tries again");
+                return false;
+            }
+        };
+        if let Err(e) = self.disk.apply_all(repaired.ops) {
+            tracing::error!(%segment, "a repair could not be written: {e}; the next start tries again");
+            return false;
+        }
+        let Some(record) = repaired.record else { return true };
+        let text = format!("a segment that was left open was closed: {}", repaired.what.join(", "));
+        self.teller.segment_with_copy(&record, &repaired.directory);
+        self.teller.alarm(&record.tenant, AlarmKind::Repaired, Some(record.call), Some(segment), text);
+        true
+    }
+
+    fn remove_torn_marker(&self, segment: SegmentId, why: &str) {
+        tracing::warn!(%segment, "a marker of a segment that never began is removed: {why}");
+        let remove = spool::FileOp::Remove { path: layout::marker_path(segment) };
+        if let Err(e) = self.disk.apply_all(vec![remove]) {
+            tracing::error!(%segment, "the marker cannot be removed: {e}");
+        }
+    }
+
+    /// Tells the catalogue that segments ended which it knows as live and of which no manifest is there: nothing
+    /// else would ever end them. Those in `unrepaired` have a marker, and another try.
+    fn end_lost(&self, directory: &str, unrepaired: &BTreeSet<SegmentId>) {
+        let Some(call) = directory.rsplit('/').next().and_then(|name| name.parse::<CallId>().ok()) else {
+            return;
+        };
+        let Ok(on_disk) = self.records(directory) else { return };
+        let on_disk: BTreeSet<_> = on_disk.iter().map(|(record, _)| record.id).collect();
+        // A catalogue that does not know the call does not show it as live.
+        let known = Handle::current().block_on(self.reader.call(&self.tenant, call));
+        let Ok(Some(detail)) = known else { return };
+        let is_lost = |s: &SegmentRecord| {
+            s.is_live() && s.started < self.begun && !on_disk.contains(&s.id) && !unrepaired.contains(&s.id)
+        };
+        let mut last_end = None;
+        for segment in detail.segments.iter().filter(|s| is_lost(&s.record)) {
+            let record = ended(segment.record.clone());
+            let (number, id) = (record.number, record.id);
+            last_end = last_end.max(record.ended);
+            self.teller.segment_with_copy(&record, &segment.directory);
+            let text = format!(
+                "segment {number} was being recorded when callspool ended, and its manifest in {} is gone: \
+                 what was recorded of it is lost unless a backup has it",
+                segment.directory
+            );
+            self.teller.alarm(&self.tenant, AlarmKind::InternalFailure, Some(call), Some(id), text);
+        }
+        if let (true, Some(end)) = (on_disk.is_empty(), last_end) {
+            self.end_call(detail, end);
+        }
+    }
+
+    /// A call that no file speaks of any more.
+    fn end_call(&self, detail: CallDetail, end: WallTime) {
+        let CallDetail { summary, data, segments, .. } = detail;
+        let record = CallRecord {
+            id: summary.id,
+            tenant: summary.tenant,
+            started: summary.started,
+            ended: segments.iter().filter_map(|s| s.record.ended).max().max(Some(end)),
+            total: summary.total,
+            data,
+        };
+        self.teller.tell(record.tenant.clone(), ChangeKind::Call(Box::new(record)));
+    }
+
+    fn try_conclude(&self, directory: &str, before: Option<WallTime>) {
+        if let Err(e) = self.conclude(directory, before) {
             tracing::error!("{directory} cannot be concluded: {e}; the next start tries again");
         }
     }
-}
 
-/// The calls that the catalogue does not know as gathered. None when it is away: a reindex follows then.
-async fn unfinished(catalog: &CatalogLink, tenant: &TenantId) -> BTreeSet<String> {
-    let mut calls = BTreeSet::new();
-    for state in RecordingState::ALL.into_iter().filter(|s| s.is_segment()) {
-        let mut query = CallQuery {
-            tenant: tenant.clone(),
-            state: Some(state),
-            limit: Some(store::LIST_MAX),
-            ..CallQuery::default()
-        };
-        while let Ok(page) = catalog.reader.calls(&query).await {
-            let Some(last) = page.last() else { break };
-            query.after = Some(last.cursor());
-            calls.extend(page.iter().map(|c| layout::call_directory(&c.tenant, c.started, c.id)));
+    /// Concludes a call none of whose segments is live any more: its dialogs died with the process that held
+    /// them. With `before` only if it ended earlier.
+    fn conclude(&self, directory: &str, before: Option<WallTime>) -> io::Result<()> {
+        let _one = self.concluding.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.records(directory)?;
+        let sealed = found.iter().all(|(_, sealed)| *sealed);
+        let records: Vec<_> = found.into_iter().map(|(record, _)| record).collect();
+        let Some(first) = records.first() else { return Ok(()) };
+        let last_end = records.iter().filter_map(|s| s.ended).max();
+        if before.is_some() && (!sealed || last_end >= before) {
+            return Ok(());
         }
-    }
-    calls
-}
-
-fn repair(
-    repository: &Repository,
-    disk: &Disk,
-    teller: &Teller,
-    node: NodeNumber,
-    segment: SegmentId,
-    at: &ManifestPath,
-) {
-    let repaired = match spool::repair::repair(now(), segment, at, node, repository) {
-        Ok(repaired) => repaired,
-        Err(e) => {
-            return tracing::error!(%segment, "a segment cannot be repaired: {e}; the next start tries again");
+        let (lines, _) = self.repository.log(directory)?;
+        let concluded =
+            log::state_of(&lines, CopyOf::Call(first.call)).is_some_and(RecordingState::is_gathered);
+        // Nothing more will come of it: the last segment there is makes the total.
+        let last = records.iter().map(|s| s.number).max();
+        if let (true, false, Some(state)) = (sealed, concluded, gather::outcome(&records, last).state()) {
+            let conclusion = Conclusion {
+                call: first.call,
+                call_started: records.iter().map(|s| s.started).min().unwrap_or(first.started),
+                tenant: first.tenant.clone(),
+                total: last.unwrap_or(0),
+                from: None,
+                state,
+            };
+            self.disk.apply_all(gather::conclude(now(), self.node, &conclusion))?;
         }
-    };
-    if let Err(e) = disk.apply_all(repaired.ops) {
-        return tracing::error!(%segment, "a repair could not be written: {e}; the next start tries again");
+        tell_call(&self.repository, &self.teller, directory);
+        Ok(())
     }
-    let Some(record) = repaired.record else { return };
-    let text = format!("a segment that was left open was closed: {}", repaired.what.join(", "));
-    teller.segment_with_copy(&record, &repaired.directory);
-    teller.alarm(&record.tenant, AlarmKind::Repaired, Some(record.call), Some(segment), text);
-}
 
-fn remove_torn_marker(disk: &Disk, segment: SegmentId, why: &str) {
-    tracing::warn!(%segment, "a marker of a segment that never began is removed: {why}");
-    let remove = spool::FileOp::Remove { path: layout::marker_path(segment) };
-    if let Err(e) = disk.apply_all(vec![remove]) {
-        tracing::error!(%segment, "the marker cannot be removed: {e}");
-    }
-}
-
-/// Concludes a call none of whose segments is live any more: its dialogs died with the process that held them.
-fn conclude(
-    repository: &Repository,
-    disk: &Disk,
-    teller: &Teller,
-    node: NodeNumber,
-    directory: &str,
-) -> io::Result<()> {
-    let manifests = match repository.manifests(directory) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        manifests => manifests?,
-    };
-    let manifests: Vec<_> = manifests.into_iter().filter_map(|m| m.manifest.ok()).collect();
-    let sealed = manifests.iter().all(|m| m.sealed);
-    let records: Vec<_> = manifests.into_iter().map(|m| m.record).collect();
-    let Some(first) = records.first() else { return Ok(()) };
-    let (lines, _) = repository.log(directory)?;
-    let concluded = log::state_of(&lines, CopyOf::Call(first.call)).is_some_and(RecordingState::is_gathered);
-    // Nothing more will come of it: the last segment there is makes the total.
-    let last = records.iter().map(|s| s.number).max();
-    if let (true, false, Some(state)) = (sealed, concluded, gather::outcome(&records, last).state()) {
-        let conclusion = Conclusion {
-            call: first.call,
-            call_started: records.iter().map(|s| s.started).min().unwrap_or(first.started),
-            tenant: first.tenant.clone(),
-            total: last.unwrap_or(0),
-            from: None,
-            state,
+    /// What the readable manifests of a call say, and whether each is sealed. A directory that is not there has
+    /// none.
+    fn records(&self, directory: &str) -> io::Result<Vec<(SegmentRecord, bool)>> {
+        let manifests = match self.repository.manifests(directory) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            manifests => manifests?,
         };
-        disk.apply_all(gather::conclude(now(), node, &conclusion))?;
+        Ok(manifests.into_iter().filter_map(|m| m.manifest.ok()).map(|m| (m.record, m.sealed)).collect())
     }
-    tell_call(repository, teller, directory);
-    Ok(())
+}
+
+/// A live segment as it stands when its process is gone: it reaches as far as its parts are known to.
+fn ended(mut record: SegmentRecord) -> SegmentRecord {
+    let reason = EndReason::Internal(Failure::Process);
+    let reached = record.parts.iter().map(|p| p.offset_us.saturating_add(p.duration_us)).max().unwrap_or(0);
+    record.ended = Some(record.started + Duration::from_micros(reached.max(0).unsigned_abs()));
+    record.state = record.state.apply(reason.transition()).unwrap_or(RecordingState::PartialInternalError);
+    record.total = total::at_end(record.number, record.total, &reason);
+    record.end = Some(reason);
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use model::state::Respondent;
+    use model::{CallData, IdGenerator, OpenSegment, StartTrigger};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_live_segment_without_files_ends_with_an_alarm() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.db");
+        let (handle, worker) = store::CatalogWriter::start(&path, &directory.path().join("journal"));
+        let writer = std::thread::spawn(move || worker.run(|_| {}));
+        let repository = Repository::new(directory.path());
+        let mender = Mender {
+            teller: Teller::new(IdGenerator::new(NodeNumber::SINGLE, 0), handle.clone()),
+            disk: Disk::new(repository.root()),
+            repository,
+            reader: Arc::new(Catalog::reader(&path)),
+            tenant: TenantId::default(),
+            node: NodeNumber::SINGLE,
+            begun: now().wall,
+            concluding: Arc::default(),
+        };
+        let started = mender.begun - Duration::from_secs(60);
+        let open = OpenSegment {
+            segment: SegmentId::from_u64(5_001),
+            call: CallId::from_u64(4_000),
+            call_started: started,
+            tenant: TenantId::default(),
+            number: 1,
+            total: 1,
+            respondent: Respondent::No,
+            started,
+            trigger: StartTrigger::Manager,
+            data: CallData::default(),
+            metadata: Vec::new(),
+            streams: Vec::new(),
+        };
+        let at = now();
+        let segment = spool::SegmentWriter::open(&open, NodeNumber::SINGLE, at);
+        mender.teller.segment_with_copy(segment.record(), segment.directory());
+        let until_written = async |count| {
+            while handle.status().written < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        until_written(2).await;
+        let call = async || mender.reader.call(&open.tenant, open.call).await.unwrap().unwrap();
+        assert!(call().await.summary.live);
+
+        let left = mender.survey().await;
+        assert_eq!((left.markers.len(), left.calls.len()), (0, 1));
+        let (_stop, stopping) = watch::channel(false);
+        let mending = mender.clone();
+        tokio::task::spawn_blocking(move || mending.mend(left, &stopping)).await.unwrap();
+        until_written(6).await;
+        let detail = call().await;
+        assert!(!detail.summary.live && detail.summary.ended.is_some(), "{:?}", detail.summary);
+        assert_eq!(detail.summary.state, RecordingState::PartialInternalError);
+        assert!(detail.events.iter().any(|e| e.kind == "alarm"), "{:?}", detail.events);
+        handle.stop();
+        writer.join().unwrap().unwrap();
+    }
 }

@@ -41,7 +41,7 @@ impl SegmentWriter {
             state: self.record.state,
         };
         self.ready.insert(at + 1, self.log_line(now, &entry));
-        self.changed = false;
+        (self.changed, self.part_began) = (false, false);
     }
 
     /// Begins a part for the current codecs of all streams. What the last one buffered goes before it.
@@ -66,7 +66,7 @@ impl SegmentWriter {
         self.ready.push(FileOp::Create { path: part.path.clone(), bytes });
         self.record.parts.push(part.record.clone());
         self.part = Some(part);
-        self.changed = true;
+        self.part_began = true;
     }
 
     fn part_place(&self, offset_us: i64) -> PartPlace {
@@ -100,7 +100,7 @@ fn new_track(state: &StreamState) -> Option<NewTrack> {
     Some(NewTrack { stream: state.id, side: state.side, codec, sdp })
 }
 
-/// What is known of a segment before its first packet.
+/// What is known of a segment before its first packet, without its metadata.
 pub(super) fn first_record(open: &OpenSegment, node: NodeNumber) -> SegmentRecord {
     SegmentRecord {
         id: open.segment,
@@ -117,7 +117,7 @@ pub(super) fn first_record(open: &OpenSegment, node: NodeNumber) -> SegmentRecor
         end: None,
         encryption: Encryption::None,
         data: open.data.clone(),
-        metadata: open.metadata.clone(),
+        metadata: Vec::new(),
         streams: open.streams.iter().map(stream::record_of).collect::<Vec<StreamRecord>>(),
         parts: Vec::new(),
         sidecar: None,

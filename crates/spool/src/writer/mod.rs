@@ -53,8 +53,14 @@ const PARTS_AT_ONCE: i64 = 8;
 const PART_EVERY_US: i64 = 10_000_000;
 /// 999 parts: three digits in a list, and with the pace above more than two and a half hours of changes.
 const PARTS_MAX: i64 = 999;
+/// 1 s: how soon a change is in the live manifest. A client that changes things with each packet must not make
+/// the disk write a manifest with each flush.
+const CHANGED_EVERY: Duration = Duration::from_secs(1);
 /// 256 metadata bodies; the last place always holds the newest.
 const METADATA_MAX: usize = 256;
+/// 512 KiB of metadata: hundreds of usual bodies. All of it is in every manifest, live ones included, and in what
+/// the catalogue is told.
+const METADATA_OCTETS_MAX: usize = 512 << 10;
 
 /// Counts of a segment that no stream's accounting has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -67,7 +73,7 @@ pub struct WriterCounts {
     pub misplaced: u64,
     /// Packets too long for any file.
     pub too_long: u64,
-    /// Metadata bodies that took the place of an older one.
+    /// Metadata bodies that made way for a newer one.
     pub metadata_replaced: u64,
 }
 
@@ -95,6 +101,8 @@ pub struct SegmentWriter {
     buffers: Vec<Vec<u8>>,
     manifest_at: Mono,
     changed: bool,
+    /// A part began: the manifest is written at once. Parts are paced, so this is too.
+    part_began: bool,
     counts: WriterCounts,
     sealer: Box<dyn Sealer>,
     phase: Phase,
@@ -140,10 +148,12 @@ impl SegmentWriter {
             buffers: Vec::new(),
             manifest_at: now.mono,
             changed: false,
+            part_began: false,
             counts: WriterCounts::default(),
             sealer,
             phase: Phase::Live,
         };
+        writer.keep_metadata(open.metadata.clone());
         writer.begin_files(now);
         writer
     }
@@ -299,21 +309,37 @@ impl SegmentWriter {
     /// More is known of the call.
     pub fn annotate(&mut self, _now: Now, data: CallData, metadata: Vec<Metadata>) {
         self.record.data = data;
-        for body in metadata {
-            if self.record.metadata.len() >= METADATA_MAX {
-                self.record.metadata.pop();
+        self.keep_metadata(metadata);
+        self.changed = true;
+    }
+
+    /// Keeps the first bodies, and always the newest: what is between makes way for it.
+    fn keep_metadata(&mut self, bodies: Vec<Metadata>) {
+        let kept = &mut self.record.metadata;
+        let mut octets: usize = kept.iter().map(octets_of).sum();
+        for body in bodies {
+            octets += octets_of(&body);
+            while kept.len() >= METADATA_MAX || octets > METADATA_OCTETS_MAX {
+                let Some(replaced) = kept.pop() else { break };
+                octets -= octets_of(&replaced);
                 self.counts.metadata_replaced += 1;
             }
-            self.record.metadata.push(body);
+            kept.push(body);
         }
-        self.changed = true;
     }
 
     /// Whether the next flush writes the manifest: then it should be given the streams' records.
     #[must_use]
     pub fn manifest_due(&self, now: Now) -> bool {
-        self.phase == Phase::Live && (self.changed || now.mono.since(self.manifest_at) >= MANIFEST_EVERY)
+        let every = if self.changed { CHANGED_EVERY } else { MANIFEST_EVERY };
+        self.phase == Phase::Live && (self.part_began || now.mono.since(self.manifest_at) >= every)
     }
+}
+
+fn octets_of(body: &Metadata) -> usize {
+    let parts = [Some(&body.method), Some(&body.content_type), Some(&body.text)];
+    let all = parts.into_iter().chain([body.base64.as_ref(), body.problem.as_ref()]);
+    all.flatten().map(String::len).sum()
 }
 
 fn ready_bytes(op: &FileOp) -> usize {

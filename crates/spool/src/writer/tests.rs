@@ -320,6 +320,45 @@ fn the_live_manifest_is_at_most_five_seconds_old() {
 }
 
 #[test]
+fn a_change_is_in_the_live_manifest_within_a_second_and_not_sooner_than_the_next() {
+    let mut spool = Spool::new();
+    let mut written = Vec::new();
+    for ms in (100..=3_000).step_by(100) {
+        spool.writer.annotate(now(ms), CallData::default(), Vec::new());
+        if spool.flush(ms).iter().any(|op| matches!(op, FileOp::Replace { .. })) {
+            written.push(ms);
+        }
+    }
+    assert_eq!(written, [1_000, 2_000, 3_000]);
+}
+
+#[test]
+fn metadata_has_a_budget_and_the_newest_is_always_kept() {
+    let body = |n: usize, kib: usize| Metadata {
+        at: now(0).wall,
+        method: String::new(),
+        content_type: String::new(),
+        text: format!("{n:04}{}", " ".repeat((kib << 10) - 4)),
+        base64: None,
+        problem: None,
+    };
+    // (KiB of each body, how many come, how many are kept)
+    for (kib, come, kept) in [(1, 100, 100), (1, 1_000, 256), (16, 100, 32), (300, 5, 1), (600, 3, 1)] {
+        let mut open = segment(1, 0, two_streams());
+        open.metadata = vec![body(0, kib)];
+        let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, now(0));
+        for n in 1..come {
+            writer.annotate(now(0), CallData::default(), vec![body(n, kib)]);
+        }
+        let all = &writer.record().metadata;
+        assert_eq!(all.len(), kept, "{kib} KiB");
+        assert!(all.last().unwrap().text.starts_with(&format!("{:04}", come - 1)), "the newest of {kib} KiB");
+        assert_eq!(writer.counts().metadata_replaced, (come - kept) as u64, "{kib} KiB");
+        assert!(kept == 1 || all[0].text.starts_with("0000"), "the first of {kib} KiB");
+    }
+}
+
+#[test]
 fn nothing_is_taken_after_the_end() {
     let mut spool = Spool::new();
     spool.finish(100, EndReason::HangUp);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use model::Change;
+use model::{Change, ChangeKind};
 use tokio::sync::Notify;
 
 use super::Status;
@@ -13,6 +13,23 @@ use super::Status;
 /// The worker moves the queue to the journal long before (`SPILL` in `worker`); this is reached only when the
 /// journal is full or its disk fails or hangs. 16,384 changes are some 50 MB.
 const QUEUE_MAX: usize = 16_384;
+
+/// 64 MiB: as many changes with long metadata would be gigabytes.
+const QUEUE_OCTETS_MAX: usize = 64 << 20;
+/// Octets in memory beyond which they go to the journal, as for the count.
+const SPILL_OCTETS: usize = 8 << 20;
+/// What a change takes beside its metadata: record, streams, parts, call data, as a rough measure.
+const CHANGE_OCTETS: usize = 3 << 10;
+
+/// What a change takes in memory, roughly.
+fn octets_of(change: &Change) -> usize {
+    let metadata = match &change.kind {
+        ChangeKind::Segment { record, .. } => record.metadata.as_slice(),
+        _ => &[],
+    };
+    let texts = |m: &model::Metadata| m.text.len() + m.base64.as_ref().map_or(0, String::len);
+    CHANGE_OCTETS + metadata.iter().map(texts).sum::<usize>()
+}
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -24,6 +41,8 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct Inner {
     queue: VecDeque<Change>,
+    /// What the changes in the queue take.
+    octets: usize,
     /// Taken by the worker and not yet in catalog or journal.
     in_flight: usize,
     /// Dropped and not yet reported.
@@ -35,6 +54,10 @@ struct Inner {
 }
 
 impl Inner {
+    fn is_over(&self) -> bool {
+        self.queue.len() > QUEUE_MAX || self.octets > QUEUE_OCTETS_MAX
+    }
+
     fn lose(&mut self, changes: usize) {
         self.overflow += changes as u64;
         self.status.lost += changes as u64;
@@ -52,11 +75,13 @@ impl Shared {
     }
 
     pub(super) fn push(&self, change: Change) {
+        let octets = octets_of(&change);
         {
             let mut inner = self.lock();
-            if inner.queue.len() >= QUEUE_MAX {
+            if inner.queue.len() >= QUEUE_MAX || inner.octets + octets > QUEUE_OCTETS_MAX {
                 inner.lose(1);
             } else {
+                inner.octets += octets;
                 inner.queue.push_back(change);
             }
         }
@@ -76,11 +101,24 @@ impl Shared {
         self.lock().queue.len()
     }
 
+    /// Whether there is more in memory than should be: `changes`, or too many octets.
+    pub(super) fn spills(&self, changes: usize) -> bool {
+        let inner = self.lock();
+        inner.queue.len() >= changes || inner.octets >= SPILL_OCTETS
+    }
+
+    /// Takes so many at most, and not many more octets than should be in memory.
     pub(super) fn take(&self, max: usize) -> Vec<Change> {
         let mut inner = self.lock();
-        let n = inner.queue.len().min(max);
-        inner.in_flight += n;
-        inner.queue.drain(..n).collect()
+        let (mut taken, mut octets) = (Vec::new(), 0);
+        while taken.len() < max && octets < SPILL_OCTETS {
+            let Some(change) = inner.queue.pop_front() else { break };
+            octets += octets_of(&change);
+            taken.push(change);
+        }
+        inner.in_flight += taken.len();
+        inner.octets = inner.octets.saturating_sub(octets);
+        taken
     }
 
     /// Changes that were taken are in catalog or journal now, or were dropped.
@@ -95,11 +133,15 @@ impl Shared {
         let mut inner = self.lock();
         inner.in_flight = inner.in_flight.saturating_sub(changes.len());
         for change in changes.into_iter().rev() {
+            inner.octets += octets_of(&change);
             inner.queue.push_front(change);
         }
-        let excess = inner.queue.len().saturating_sub(QUEUE_MAX);
-        inner.queue.truncate(QUEUE_MAX);
-        inner.lose(excess);
+        while inner.is_over()
+            && let Some(newest) = inner.queue.pop_back()
+        {
+            inner.octets = inner.octets.saturating_sub(octets_of(&newest));
+            inner.lose(1);
+        }
     }
 
     /// At the end nothing takes what is left.
@@ -107,6 +149,7 @@ impl Shared {
         let mut inner = self.lock();
         let rest = inner.queue.len();
         inner.queue.clear();
+        inner.octets = 0;
         inner.lose(rest);
     }
 

@@ -110,8 +110,7 @@ impl Worker {
         }
         if self.failing {
             // What comes meanwhile goes to the journal in time, unless that fails too.
-            let enough = if self.journal_failing.is_some() { usize::MAX } else { SPILL };
-            let _ = timeout(RETRY, self.until_many(enough)).await;
+            let _ = timeout(RETRY, self.until_told_to_spill()).await;
         }
     }
 
@@ -149,9 +148,17 @@ impl Worker {
         }
     }
 
+    /// Until there is more in memory than should be and the journal can take it, or until the stop.
+    async fn until_told_to_spill(&self) {
+        let spills = || self.journal_failing.is_none() && self.shared.spills(SPILL);
+        while !spills() && !self.shared.stopping() {
+            self.shared.wake.notified().await;
+        }
+    }
+
     /// Until there is more in memory than should be; a stop does not hurry it.
     async fn until_spilling(&self) {
-        while self.shared.queued() < SPILL {
+        while !self.shared.spills(SPILL) {
             self.shared.wake.notified().await;
         }
     }

@@ -13,7 +13,13 @@ pub(crate) const USUAL_STREAMS: usize = 2;
 /// What a segment takes: two sockets a stream, a part and a sidecar.
 #[must_use]
 pub(crate) const fn of_segment(streams: usize) -> u64 {
-    2 * streams as u64 + 2
+    of_streams(streams) + 2
+}
+
+/// What so many streams take: each two sockets.
+#[must_use]
+pub(crate) const fn of_streams(streams: usize) -> u64 {
+    2 * streams as u64
 }
 
 /// A shell gives 1,024 by habit; the hard limit is ours to take. Gives what there are.

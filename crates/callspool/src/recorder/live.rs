@@ -2,14 +2,13 @@
 //!
 //! Datagrams go from the socket through the stream's receiver into the segment's buffer, with no queue between.
 
-use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use media::rtp::{Frame, FrameSink, StreamReceiver};
 use model::peer::Flowing;
-use model::{Now, OpenStream, SegmentId, StreamPorts, StreamRecord, WallTime};
+use model::{Failure, Mono, Now, OpenStream, SegmentId, StreamPorts, StreamRecord, WallTime};
 use spool::SegmentWriter;
 
 use super::ingest::{BATCH, Batch};
@@ -19,13 +18,37 @@ use super::ports::{Ports, Sockets};
 /// in the kernel's buffer and is lost there, so that one stream cannot starve the others.
 const BATCHES_PER_TICK: usize = 4;
 
+/// Streams that a segment may have had, closed ones too, whose records stay: a call has two, a conference some more.
+/// What changes its streams beyond that gets no new ones.
+pub(crate) const STREAMS_MAX: usize = 32;
+
 /// A stream of a live segment.
 pub(crate) struct LiveStream {
     pub(crate) open: OpenStream,
-    pub(crate) sockets: Sockets,
+    ports: StreamPorts,
+    /// None once the stream is gone from the segment; its record stays.
+    sockets: Option<Sockets>,
     receiver: StreamReceiver,
-    /// Since when media are expected: its time-out counts from here when none have come.
-    expected_since: WallTime,
+    heard: Heard,
+}
+
+/// When a stream was last heard of. By the monotonic clock: the wall clock may be set while a call goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Heard {
+    /// The time of the packet that was the last one when last looked.
+    packet: Option<WallTime>,
+    /// When it became the last one, or when media began to be expected.
+    at: Mono,
+}
+
+impl Heard {
+    /// How long nothing has come, given the last packet as it is now.
+    fn silent_for(&mut self, now: Mono, last_packet: Option<WallTime>) -> Duration {
+        if last_packet != self.packet {
+            *self = Self { packet: last_packet, at: now };
+        }
+        now.since(self.at)
+    }
 }
 
 /// See the module.
@@ -51,39 +74,59 @@ impl LiveStream {
         open: &OpenStream,
         ports: &Ports,
         started: WallTime,
-        now: WallTime,
-    ) -> io::Result<Self> {
-        let sockets = ports.open(open.family, open.rtcp_mux)?;
+        now: Mono,
+    ) -> Result<Self, Failure> {
+        let sockets = open_sockets(open, ports)?;
         let mut receiver = StreamReceiver::new(open, started);
         receiver.set_port(sockets.told_rtp.port());
-        Ok(Self { open: open.clone(), sockets, receiver, expected_since: now })
+        Ok(Self {
+            open: open.clone(),
+            ports: ports_of(open, &sockets),
+            sockets: Some(sockets),
+            receiver,
+            heard: Heard { packet: None, at: now },
+        })
     }
 
-    pub(crate) fn ports(&self) -> StreamPorts {
-        StreamPorts { stream: self.open.stream, rtp: self.sockets.told_rtp, rtcp: self.sockets.told_rtcp }
+    /// Takes other sockets, for a stream that had been closed.
+    fn reopen(&mut self, sockets: Sockets) {
+        self.ports = ports_of(&self.open, &sockets);
+        self.receiver.set_port(sockets.told_rtp.port());
+        self.sockets = Some(sockets);
     }
 
     fn record(&self) -> StreamRecord {
-        self.receiver.record(self.sockets.told_rtp.port())
+        self.receiver.record(self.ports.rtp.port())
     }
 
-    fn update(&mut self, now: WallTime, open: &OpenStream) {
+    fn update(&mut self, now: Now, open: &OpenStream) {
         if self.open.flowing != Flowing::Active && open.flowing == Flowing::Active {
-            self.expected_since = now;
+            self.heard.at = now.mono;
         }
-        self.receiver.update(now, open);
+        self.receiver.update(now.wall, open);
         self.open = open.clone();
     }
 
-    fn silent_for(&self, now: WallTime) -> Duration {
-        let last = self.receiver.last_packet().unwrap_or(self.expected_since);
-        now.since(last.max(self.expected_since))
+    /// The stream is gone from the segment: takes in the last that came, and closes its ports.
+    fn close(&mut self, now: Now, batch: &mut Batch, writer: &mut SegmentWriter) {
+        self.read_all(batch, now.wall, writer);
+        let mut gone = self.open.clone();
+        gone.flowing = Flowing::Held;
+        self.update(now, &gone);
+        self.sockets = None;
+    }
+
+    fn read_all(&mut self, batch: &mut Batch, now: WallTime, writer: &mut SegmentWriter) {
+        self.read(Which::Rtp, batch, now, writer);
+        if self.sockets.as_ref().is_some_and(|s| s.rtcp.is_some()) {
+            self.read(Which::Rtcp, batch, now, writer);
+        }
     }
 
     /// Reads what is there on the RTP socket, or on the RTCP socket.
     fn read(&mut self, which: Which, batch: &mut Batch, now: WallTime, writer: &mut SegmentWriter) -> u64 {
-        let ipv6 = self.sockets.told_rtp.is_ipv6();
-        let Self { sockets, receiver, open, .. } = self;
+        let Self { sockets: Some(sockets), receiver, open, .. } = self else { return 0 };
+        let ipv6 = sockets.told_rtp.is_ipv6();
         let socket = match (which, &sockets.rtcp) {
             (Which::Rtcp, Some(rtcp)) => rtcp,
             _ => &sockets.rtp,
@@ -107,6 +150,15 @@ impl LiveStream {
     }
 }
 
+/// A port that cannot be had is something that ran out, whatever the system calls it.
+fn open_sockets(open: &OpenStream, ports: &Ports) -> Result<Sockets, Failure> {
+    ports.open(open.family, open.rtcp_mux).map_err(|e| Failure::Resources(format!("no port: {e}")))
+}
+
+fn ports_of(open: &OpenStream, sockets: &Sockets) -> StreamPorts {
+    StreamPorts { stream: open.stream, rtp: sockets.told_rtp, rtcp: sockets.told_rtcp }
+}
+
 /// Which socket of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
@@ -127,13 +179,26 @@ impl LiveSegment {
         streams: Vec<LiveStream>,
     ) -> Self {
         for stream in &streams {
-            writer.local_address(stream.open.stream, stream.sockets.told_rtp);
+            writer.local_address(stream.open.stream, stream.ports.rtp);
         }
         Self { id, writer, streams, started, timed_out: false, has_dropped: false }
     }
 
+    /// The ports of the streams that are open.
     pub(crate) fn ports(&self) -> Vec<StreamPorts> {
-        self.streams.iter().map(LiveStream::ports).collect()
+        self.streams.iter().filter(|s| s.sockets.is_some()).map(|s| s.ports.clone()).collect()
+    }
+
+    /// The streams that are open.
+    pub(crate) fn open_streams(&self) -> usize {
+        self.streams.iter().filter(|s| s.sockets.is_some()).count()
+    }
+
+    /// How many of these streams need new ports.
+    pub(crate) fn fresh_among(&self, wanted: &[OpenStream]) -> usize {
+        let is_open =
+            |w: &&OpenStream| self.streams.iter().any(|s| s.open.stream == w.stream && s.sockets.is_some());
+        wanted.iter().filter(|w| !is_open(w)).count()
     }
 
     pub(crate) fn read(&mut self, stream: usize, which: Which, batch: &mut Batch, now: WallTime) -> u64 {
@@ -144,31 +209,45 @@ impl LiveSegment {
     }
 
     /// Takes the streams as they are wanted now: known ones keep their ports, new ones get some, missing ones
-    /// close. Nothing changes when a port cannot be had.
-    pub(crate) fn change(&mut self, now: Now, wanted: &[OpenStream], ports: &Ports) -> io::Result<()> {
-        let mut fresh = Vec::new();
+    /// close. Nothing changes when a port cannot be had. Says which streams have sockets to watch now.
+    pub(crate) fn change(
+        &mut self,
+        now: Now,
+        wanted: &[OpenStream],
+        ports: &Ports,
+        batch: &mut Batch,
+    ) -> Result<Vec<usize>, Failure> {
+        let known = |w: &&OpenStream| self.streams.iter().any(|s| s.open.stream == w.stream);
+        if self.streams.len() + wanted.iter().filter(|w| !known(w)).count() > STREAMS_MAX {
+            return Err(Failure::Resources(format!("a segment may have had {STREAMS_MAX} streams")));
+        }
+        let (mut fresh, mut again) = (Vec::new(), Vec::new());
         for open in wanted {
-            if !self.streams.iter().any(|s| s.open.stream == open.stream) {
-                fresh.push(LiveStream::bind(open, ports, self.started, now.wall)?);
+            match self.streams.iter().position(|s| s.open.stream == open.stream) {
+                None => fresh.push(LiveStream::bind(open, ports, self.started, now.mono)?),
+                Some(index) if self.streams[index].sockets.is_none() => {
+                    again.push((index, open_sockets(open, ports)?));
+                }
+                Some(_) => {}
             }
         }
         for stream in &mut self.streams {
             match wanted.iter().find(|w| w.stream == stream.open.stream) {
-                Some(open) => stream.update(now.wall, open),
-                // Its record stays; it only receives nothing any more.
-                None => {
-                    let mut gone = stream.open.clone();
-                    gone.flowing = Flowing::Held;
-                    stream.update(now.wall, &gone);
-                }
+                Some(open) => stream.update(now, open),
+                None => stream.close(now, batch, &mut self.writer),
             }
         }
-        self.writer.change_streams(now, wanted);
-        for stream in &fresh {
-            self.writer.local_address(stream.open.stream, stream.sockets.told_rtp);
+        let mut watch: Vec<usize> = (self.streams.len()..self.streams.len() + fresh.len()).collect();
+        for (index, sockets) in again {
+            self.streams[index].reopen(sockets);
+            watch.push(index);
         }
         self.streams.append(&mut fresh);
-        Ok(())
+        self.writer.change_streams(now, wanted);
+        for stream in watch.iter().filter_map(|i| self.streams.get(*i)) {
+            self.writer.local_address(stream.open.stream, stream.ports.rtp);
+        }
+        Ok(watch)
     }
 
     /// Notes that media were dropped; true the first time.
@@ -186,10 +265,7 @@ impl LiveSegment {
     /// Takes in the last that came.
     pub(crate) fn finish(&mut self, now: Now, batch: &mut Batch) {
         for stream in &mut self.streams {
-            stream.read(Which::Rtp, batch, now.wall, &mut self.writer);
-            if stream.sockets.rtcp.is_some() {
-                stream.read(Which::Rtcp, batch, now.wall, &mut self.writer);
-            }
+            stream.read_all(batch, now.wall, &mut self.writer);
             stream.receiver.finish(now.wall, &mut IntoSegment(&mut self.writer));
         }
     }
@@ -201,9 +277,10 @@ impl LiveSegment {
     /// Sends receiver reports that are due.
     pub(crate) fn report(&mut self, now: WallTime, cname: &str, buffer: &mut Vec<u8>) {
         for stream in &mut self.streams {
+            let Some(sockets) = &stream.sockets else { continue };
             buffer.clear();
             if let Some(to) = stream.receiver.report(now, cname, buffer) {
-                let socket = stream.sockets.rtcp.as_ref().unwrap_or(&stream.sockets.rtp);
+                let socket = sockets.rtcp.as_ref().unwrap_or(&sockets.rtp);
                 // A report that cannot be sent is not missed: the next one says the same and more.
                 let _ = socket.send_to(buffer, to);
             }
@@ -211,21 +288,27 @@ impl LiveSegment {
     }
 
     /// Whether media are expected and none came for `limit`; true once.
-    pub(crate) fn times_out(&mut self, now: WallTime, limit: Duration) -> bool {
+    pub(crate) fn times_out(&mut self, now: Mono, limit: Duration) -> bool {
         if self.timed_out || limit.is_zero() {
             return false;
         }
-        let mut active = self.streams.iter().filter(|s| s.open.flowing == Flowing::Active).peekable();
-        self.timed_out = active.peek().is_some() && active.all(|s| s.silent_for(now) >= limit);
+        let (mut active, mut silent) = (0, 0);
+        for stream in &mut self.streams {
+            let silent_for = stream.heard.silent_for(now, stream.receiver.last_packet());
+            if stream.open.flowing == Flowing::Active {
+                active += 1;
+                silent += u32::from(silent_for >= limit);
+            }
+        }
+        self.timed_out = active > 0 && silent == active;
         self.timed_out
     }
 
-    /// The sockets to watch, with the stream's index.
-    pub(crate) fn sockets(&self) -> impl Iterator<Item = (usize, Which, BorrowedFd<'_>)> {
-        self.streams.iter().enumerate().flat_map(|(i, s)| {
-            let rtcp = s.sockets.rtcp.as_ref().map(|r: &UdpSocket| (i, Which::Rtcp, r.as_fd()));
-            std::iter::once((i, Which::Rtp, s.sockets.rtp.as_fd())).chain(rtcp)
-        })
+    /// The sockets of a stream, to watch.
+    pub(crate) fn sockets(&self, stream: usize) -> impl Iterator<Item = (Which, BorrowedFd<'_>)> {
+        let sockets = self.streams.get(stream).and_then(|s| s.sockets.as_ref());
+        let rtcp = sockets.and_then(|s| s.rtcp.as_ref()).map(|r| (Which::Rtcp, r.as_fd()));
+        sockets.map(|s| (Which::Rtp, s.rtp.as_fd())).into_iter().chain(rtcp)
     }
 
     /// The SDP address of a stream, for logs.

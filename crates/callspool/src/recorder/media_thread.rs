@@ -8,14 +8,16 @@
 //! Waking on a tick costs less than waking per packet; times of arrival are the kernel's. The thread never
 //! writes a file and never waits for anybody: what the writer cannot take is counted as dropped, and told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use model::{AlarmKind, CallData, EndReason, Metadata, Mono, Now, OpenStream, Report, SegmentId, WallTime};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use model::{
+    AlarmKind, CallData, EndReason, Failure, Metadata, Mono, Now, OpenStream, Report, SegmentId, WallTime,
+};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use spool::FileOp;
 
 use super::ingest::Batch;
@@ -24,12 +26,17 @@ use super::ports::Ports;
 use super::tell::Teller;
 use super::writer::{Job, Then};
 use crate::clock::now;
-use crate::descriptors::of_segment;
+use crate::descriptors::of_streams;
 
 /// Sockets that one look at epoll names; with more ready ones it is asked again in the same tick.
 const EVENTS: usize = 1024;
+/// Looks at epoll in one tick, so that no flood of many sockets keeps a flush waiting: 8,192 sockets. The rest is
+/// named at the next tick.
+const ROUNDS_MAX: usize = 8;
 /// Ends that arrive before their segment (the dialog went while it opened) and are kept for it.
 const EARLY_ENDS_MAX: usize = 4_096;
+/// How long such an end is kept. An order to open is refused long before.
+const EARLY_END_KEPT: Duration = Duration::from_secs(60);
 
 /// What a media thread is told.
 pub(crate) enum MediaOrder {
@@ -78,16 +85,36 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
 }
 
+impl Shared {
+    /// Takes descriptors out of `max`, or none.
+    pub(crate) fn reserve(&self, descriptors: u64, max: u64) -> Result<(), Failure> {
+        let take = |taken: u64| taken.checked_add(descriptors).filter(|sum| *sum <= max);
+        match self.descriptors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                Err(Failure::Resources("descriptors run out; raise LimitNOFILE (ulimit -Hn)".to_owned()))
+            }
+        }
+    }
+
+    pub(crate) fn release(&self, descriptors: u64) {
+        self.descriptors.fetch_sub(descriptors, Ordering::Relaxed);
+    }
+}
+
 pub(crate) struct MediaConfig {
     pub(crate) tick: Duration,
     pub(crate) flush: Duration,
     pub(crate) media_timeout: Duration,
     pub(crate) backlog_max: usize,
+    /// Descriptors that segments may take together.
+    pub(crate) descriptors_max: u64,
     pub(crate) cname: String,
 }
 
 pub(crate) struct MediaThread {
     pub(crate) config: MediaConfig,
+    pub(crate) epoll: Epoll,
     pub(crate) orders: Receiver<MediaOrder>,
     pub(crate) writer: Sender<Job>,
     pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
@@ -100,29 +127,27 @@ struct State {
     slots: Vec<Option<Box<LiveSegment>>>,
     free: Vec<usize>,
     by_id: BTreeMap<SegmentId, usize>,
-    early_ends: BTreeMap<SegmentId, (WallTime, EndReason)>,
-    unsent: Vec<Report>,
+    /// Ends of segments that are not here yet, and since when.
+    early_ends: BTreeMap<SegmentId, (Mono, WallTime, EndReason)>,
+    /// Ends of segments whose reports could not be sent yet: the last report of a segment is that it ended.
+    late_ends: Vec<(SegmentId, WallTime, EndReason)>,
+    unsent: VecDeque<Report>,
     batch: Batch,
     rtcp: Vec<u8>,
-    epoll: Epoll,
 }
 
 impl MediaThread {
     /// Runs until its orders end or it is stopped with nothing live.
     pub(crate) fn run(self) {
-        let epoll = match Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) {
-            Ok(epoll) => epoll,
-            Err(e) => return tracing::error!("a media thread has no epoll: {e}; nothing is recorded on it"),
-        };
         let mut state = State {
             slots: Vec::new(),
             free: Vec::new(),
             by_id: BTreeMap::new(),
             early_ends: BTreeMap::new(),
-            unsent: Vec::new(),
+            late_ends: Vec::new(),
+            unsent: VecDeque::new(),
             batch: Batch::new(),
             rtcp: Vec::with_capacity(512),
-            epoll,
         };
         let mut events = vec![EpollEvent::empty(); EVENTS];
         let buckets = bucket_count(&self.config);
@@ -140,6 +165,10 @@ impl MediaThread {
                 }
             }
             self.send_reports(&mut state);
+            for (segment, at, reason) in std::mem::take(&mut state.late_ends) {
+                self.end_when_told(&mut state, segment, at, reason);
+            }
+            state.early_ends.retain(|_, (since, ..)| began.mono.since(*since) < EARLY_END_KEPT);
             std::thread::sleep(self.config.tick.saturating_sub(now().mono.since(began.mono)));
         }
     }
@@ -167,13 +196,15 @@ impl MediaThread {
                     self.tell(live);
                 }
             }
-            MediaOrder::End { segment, at, reason } => match state.remove(segment) {
-                Some(live) => self.end(state, live, at, reason),
-                None if state.early_ends.len() < EARLY_ENDS_MAX => {
-                    state.early_ends.insert(segment, (at, reason));
+            MediaOrder::End { segment, at, reason } => {
+                if state.by_id.contains_key(&segment) {
+                    self.end_when_told(state, segment, at, reason);
+                } else if state.early_ends.len() < EARLY_ENDS_MAX {
+                    state.early_ends.insert(segment, (now().mono, at, reason));
+                } else {
+                    tracing::error!(%segment, "too many segments end before they begin");
                 }
-                None => tracing::error!(%segment, "too many segments end before they begin"),
-            },
+            }
             MediaOrder::NeverCame(segment) => {
                 state.early_ends.remove(&segment);
             }
@@ -193,18 +224,28 @@ impl MediaThread {
 
     fn add(&self, state: &mut State, live: Box<LiveSegment>) {
         let id = live.id;
+        // Told here, so that no end of it can be told before.
+        state.unsent.push_back(Report::Opened { segment: id, ports: live.ports() });
         let slot = state.free.pop().unwrap_or_else(|| {
             state.slots.push(None);
             state.slots.len() - 1
         });
-        watch(&state.epoll, slot, &live, 0);
+        watch(&self.epoll, slot, &live, 0..live.streams.len());
         state.by_id.insert(id, slot);
         if let Some(place) = state.slots.get_mut(slot) {
             *place = Some(live);
         }
-        if let Some((at, reason)) = state.early_ends.remove(&id)
-            && let Some(live) = state.remove(id)
-        {
+        if let Some((_, at, reason)) = state.early_ends.remove(&id) {
+            self.end_when_told(state, id, at, reason);
+        }
+    }
+
+    /// Ends a segment, once what there is to report of it has been sent: the sealer's report must not overtake it.
+    fn end_when_told(&self, state: &mut State, segment: SegmentId, at: WallTime, reason: EndReason) {
+        self.send_reports(state);
+        if state.unsent.iter().any(|r| concerns(r, segment)) {
+            state.late_ends.push((segment, at, reason));
+        } else if let Some(live) = state.remove(segment) {
             self.end(state, live, at, reason);
         }
     }
@@ -212,22 +253,26 @@ impl MediaThread {
     fn change(&self, state: &mut State, segment: SegmentId, streams: &[OpenStream]) {
         let Some(slot) = state.by_id.get(&segment).copied() else { return };
         let Some(Some(live)) = state.slots.get_mut(slot) else { return };
-        let before = live.streams.len();
-        let taken = of_segment(before);
-        let report = match live.change(now(), streams, &self.ports) {
-            Ok(()) => Report::Opened { segment, ports: live.ports() },
-            Err(e) => Report::Refused { segment, why: super::disk::failure(&e) },
-        };
-        let more = of_segment(live.streams.len()) - taken;
-        self.shared.descriptors.fetch_add(more, Ordering::Relaxed);
-        watch(&state.epoll, slot, live, before);
+        let before = of_streams(live.open_streams());
+        let reserved = of_streams(live.fresh_among(streams));
+        let changed = self.shared.reserve(reserved, self.config.descriptors_max).and_then(|()| {
+            let changed = live.change(now(), streams, &self.ports, &mut state.batch);
+            self.shared.release((before + reserved).saturating_sub(of_streams(live.open_streams())));
+            changed
+        });
+        state.unsent.push_back(match changed {
+            Ok(fresh) => {
+                watch(&self.epoll, slot, live, fresh);
+                Report::Opened { segment, ports: live.ports() }
+            }
+            Err(why) => Report::Refused { segment, why },
+        });
         self.tell(live);
-        state.unsent.push(report);
     }
 
     fn receive(&self, state: &mut State, events: &mut [EpollEvent], now: Now) {
-        loop {
-            let Ok(count) = state.epoll.wait(events, EpollTimeout::ZERO) else { return };
+        for _ in 0..ROUNDS_MAX {
+            let Ok(count) = self.epoll.wait(events, EpollTimeout::ZERO) else { return };
             let mut packets = 0;
             for event in events.iter().take(count) {
                 let (slot, stream, which) = unpack(event.data());
@@ -254,8 +299,8 @@ impl MediaThread {
                 let records = if live.writer.manifest_due(now) { live.records() } else { Vec::new() };
                 live.writer.flush(now, records, &mut ops);
             }
-            if live.times_out(now.wall, self.config.media_timeout) {
-                state.unsent.push(Report::MediaTimedOut { segment: live.id });
+            if live.times_out(now.mono, self.config.media_timeout) {
+                state.unsent.push_back(Report::MediaTimedOut { segment: live.id });
             }
             if !ops.is_empty() {
                 self.write(live.id, ops, Then::Recycle);
@@ -290,7 +335,10 @@ impl MediaThread {
         let mut ops = Vec::new();
         let records = live.records();
         live.writer.end(now, at, reason, records, &mut ops);
+        let freed = of_streams(live.open_streams());
         self.write(live.id, ops, Then::Seal(Box::new(live.writer)));
+        drop(live.streams);
+        self.shared.release(freed);
     }
 
     fn write(&self, segment: SegmentId, ops: Vec<FileOp>, then: Then) {
@@ -303,9 +351,9 @@ impl MediaThread {
     }
 
     fn send_reports(&self, state: &mut State) {
-        while let Some(report) = state.unsent.pop() {
+        while let Some(report) = state.unsent.pop_front() {
             if let Err(tokio::sync::mpsc::error::TrySendError::Full(report)) = self.reports.try_send(report) {
-                state.unsent.push(report);
+                state.unsent.push_front(report);
                 return;
             }
         }
@@ -325,13 +373,25 @@ impl State {
     }
 }
 
-/// Has epoll watch the sockets of the streams from index `from` on.
-fn watch(epoll: &Epoll, slot: usize, live: &LiveSegment, from: usize) {
-    for (stream, which, fd) in live.sockets().filter(|(i, ..)| *i >= from) {
+/// Has epoll watch the sockets of these streams.
+fn watch(epoll: &Epoll, slot: usize, live: &LiveSegment, streams: impl IntoIterator<Item = usize>) {
+    let sockets = |stream| live.sockets(stream).map(move |(which, fd)| (stream, which, fd));
+    for (stream, which, fd) in streams.into_iter().flat_map(sockets) {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, pack(slot, stream, which));
         if let Err(e) = epoll.add(fd, event) {
             tracing::error!(segment = %live.id, remote = ?live.remote(), "a port cannot be watched: {e}");
         }
+    }
+}
+
+/// Whether a report of this thread is about the segment.
+fn concerns(report: &Report, segment: SegmentId) -> bool {
+    match report {
+        Report::Opened { segment: s, .. }
+        | Report::Refused { segment: s, .. }
+        | Report::MediaTimedOut { segment: s }
+        | Report::Failing { segment: s, .. } => *s == segment,
+        Report::Ended { record } => record.id == segment,
     }
 }
 

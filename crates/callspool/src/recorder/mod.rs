@@ -22,19 +22,22 @@ mod watch;
 mod writer;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
-use model::{Failure, NodeNumber, Order, Report, SegmentId, TenantId};
+use crossbeam_channel::{SendTimeoutError, Sender, TrySendError, bounded, unbounded};
+use model::{AlarmKind, Failure, NodeNumber, Order, Report, SegmentId, TenantId};
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
 pub(crate) use disk::Disk;
 pub(crate) use ports::PortConfig;
 pub(crate) use tell::Teller;
 
+use crate::clock::mono;
 use crate::repository::Repository;
 use media_thread::{MediaConfig, MediaOrder, MediaThread, Shared};
 use opener::Opener;
@@ -46,6 +49,9 @@ use writer::Writer;
 /// Orders that may wait for a media thread, and segments that may wait to be opened. Some seconds' worth at the
 /// highest call rate; beyond it orders to open are refused.
 const ORDERS_MAX: usize = 8_192;
+/// How long an order that must not be lost waits for its thread, which looks each few milliseconds: one that has
+/// not looked for so long does not look any more.
+const INSIST: Duration = Duration::from_secs(1);
 
 /// What a record server needs to know.
 #[derive(Debug, Clone)]
@@ -82,9 +88,22 @@ impl Threads {
     }
 
     /// Waits while the thread's queue is full; for threads that may wait.
-    pub(crate) fn send(&self, segment: SegmentId, order: MediaOrder) {
-        if self.of(segment).is_none_or(|t| t.send(order).is_err()) {
-            tracing::error!(%segment, "its media thread is gone");
+    pub(crate) fn send(&self, segment: SegmentId, order: MediaOrder) -> Result<(), Gone> {
+        match self.of(segment).map(|t| t.send(order)) {
+            Some(Ok(())) => Ok(()),
+            _ => {
+                tracing::error!(%segment, "its media thread is gone");
+                Err(Gone)
+            }
+        }
+    }
+
+    /// The same, for at most [`INSIST`].
+    fn send_soon(&self, segment: SegmentId, order: MediaOrder) -> Result<(), &'static str> {
+        match self.of(segment).map(|t| t.send_timeout(order, INSIST)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(SendTimeoutError::Timeout(_))) => Err("its media thread stands still"),
+            Some(Err(SendTimeoutError::Disconnected(_))) | None => Err("its media thread is gone"),
         }
     }
 
@@ -97,13 +116,19 @@ impl Threads {
     }
 }
 
+/// A media thread has ended: the process stops.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
 /// A running record server.
 pub(crate) struct Recorder {
-    opener: Sender<Box<model::OpenSegment>>,
+    opener: Sender<opener::Waiting>,
     media: Threads,
     sealer: Sender<SealJob>,
     shared: Arc<Shared>,
     reports: tokio::sync::mpsc::Sender<Report>,
+    teller: Teller,
+    tenant: TenantId,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -114,6 +139,7 @@ impl Recorder {
         teller: Teller,
         reports: tokio::sync::mpsc::Sender<Report>,
     ) -> io::Result<Self> {
+        let alarms = teller.clone();
         let disk = Disk::new(&config.repository);
         let shared = Arc::new(Shared::default());
         let ports = Arc::new(Ports::new(config.ports.clone()));
@@ -131,8 +157,10 @@ impl Recorder {
                     flush: config.flush,
                     media_timeout: config.media_timeout,
                     backlog_max: config.backlog_max,
+                    descriptors_max: config.descriptors_max,
                     cname: config.cname.clone(),
                 },
+                epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
                 orders,
                 writer: jobs.clone(),
                 reports: reports.clone(),
@@ -187,15 +215,19 @@ impl Recorder {
             shared: Arc::clone(&shared),
         };
         threads.push(spawn("sync".to_owned(), move || watch.run())?);
-        Ok(Self { opener, media, sealer, shared, reports, threads })
+        let tenant = config.tenant.clone();
+        Ok(Self { opener, media, sealer, shared, reports, teller: alarms, tenant, threads })
     }
 
     /// Carries out an order. Never waits: when a queue is full, an order to open or change is refused.
     pub(crate) fn order(&self, order: Order) {
         match order {
             Order::Open(open) => {
-                if let Err(TrySendError::Full(open)) = self.opener.try_send(open) {
-                    self.refuse(open.segment, "segments wait to be opened");
+                let segment = open.segment;
+                if self.opener.try_send((mono(), open)).is_err() {
+                    // Nothing is kept for it yet, so it does not matter whether this gets through.
+                    let _ = self.media.try_send(segment, MediaOrder::NeverCame(segment));
+                    self.refuse(segment, "segments wait to be opened");
                 }
             }
             Order::Change { segment, streams } => {
@@ -215,13 +247,13 @@ impl Recorder {
         }
     }
 
-    /// An order that must not be lost: when the queue is full, a thread waits for it in our stead.
+    /// An order that must not be lost: when the queue is full, this waits a little.
     fn insist(&self, segment: SegmentId, order: MediaOrder) {
         if let Some(order) = self.media.try_send(segment, order) {
-            let media = self.media.clone();
-            let waiting = spawn("waiting-order".to_owned(), move || media.send(segment, order));
-            if let Err(e) = waiting {
+            if let Err(e) = self.media.send_soon(segment, order) {
                 tracing::error!(%segment, "an order is lost: {e}");
+                let text = format!("an order is lost: {e}");
+                self.teller.alarm(&self.tenant, AlarmKind::Limit, None, Some(segment), text);
             }
         }
     }
@@ -261,6 +293,17 @@ impl Recorder {
     }
 }
 
+/// Starts a thread that calls depend on. When it panics, the process aborts: without it calls would go on as if
+/// they were recorded. A supervisor starts the process again, which repairs what was live; that loses what came
+/// since, and no more.
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name).spawn(run)
+    let told = name.clone();
+    std::thread::Builder::new().name(name).spawn(move || {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            tracing::error!(
+                "thread {told} panicked: callspool aborts, and repairs what was live when it is started"
+            );
+            std::process::abort();
+        }
+    })
 }

@@ -12,9 +12,6 @@ use model::peer::Family;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Pairs that are tried before giving up: other programs hold some, but hardly a hundred in a row.
-const TRIES_MAX: u32 = 128;
-
 /// Where streams are received, and what senders are told.
 #[derive(Debug, Clone)]
 pub(crate) struct PortConfig {
@@ -60,7 +57,8 @@ impl Ports {
         Self { config, next, binding: Mutex::new(()) }
     }
 
-    /// Opens the next free pair of the range, or one port when RTCP is multiplexed (RFC 5761).
+    /// Opens the next free pair of the range, or one port when RTCP is multiplexed (RFC 5761). Goes through the
+    /// range once: calls that stay hold long runs of it.
     pub(crate) fn open(&self, family: Family, mux: bool) -> io::Result<Sockets> {
         let _one = self.binding.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (listen, told) = match family {
@@ -73,7 +71,8 @@ impl Ports {
         let told = told.unwrap_or(listen);
         let buffer = self.config.receive_buffer;
         let mut last = io::Error::new(io::ErrorKind::AddrInUse, "the port range is empty");
-        for _ in 0..TRIES_MAX {
+        let pairs = usize::from(self.config.max.saturating_sub(self.config.min)) / 2 + 1;
+        for _ in 0..pairs {
             let port = self.advance();
             let pair = bind(SocketAddr::new(listen, port), buffer).and_then(|rtp| {
                 let rtcp = if mux { None } else { Some(bind(SocketAddr::new(listen, port + 1), buffer)?) };
@@ -148,6 +147,14 @@ mod tests {
     fn a_family_that_is_not_configured_is_an_error_at_once() {
         let error = ports(41_200, 41_299).open(Family::V6, false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn the_one_free_pair_of_a_range_is_found_wherever_it_is() {
+        let ports = ports(40_000, 40_399);
+        let mut held: Vec<_> = (0..200).map(|_| ports.open(Family::V4, false).unwrap()).collect();
+        let free = held.remove(190).told_rtp;
+        assert_eq!(ports.open(Family::V4, false).unwrap().told_rtp, free);
     }
 
     #[test]

@@ -10,7 +10,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use model::{Conclusion, Failure, NodeNumber, Report, SegmentId, SegmentRecord};
+use model::{
+    AlarmKind, Conclusion, EndReason, Failure, NodeNumber, RecordingState, Report, SegmentId, SegmentRecord,
+    WallTime, total,
+};
 use spool::layout::{self, ManifestPath};
 use spool::repair::repair_after;
 use spool::{SegmentWriter, digest_of, gather};
@@ -104,13 +107,13 @@ impl Sealer {
     fn carry_out(&self, job: SealJob, waiting: &mut VecDeque<Waiting>) {
         match job {
             SealJob::Seal { writer, failure } => {
-                let descriptors = of_segment(writer.record().streams.len());
                 let record = match failure {
                     None => self.seal(*writer, waiting),
                     Some(failure) => self.close_failed(&writer, failure, waiting),
                 };
                 self.shared.segments.fetch_sub(1, Ordering::Relaxed);
-                self.shared.descriptors.fetch_sub(descriptors, Ordering::Relaxed);
+                // Those of its streams were given back when the media thread ended it.
+                self.shared.release(of_segment(0));
                 let _ = self.reports.blocking_send(Report::Ended { record: Box::new(record) });
             }
             SealJob::Conclude(conclusion) => {
@@ -156,7 +159,9 @@ impl Sealer {
         failure: Failure,
         waiting: &mut VecDeque<Waiting>,
     ) -> SegmentRecord {
-        let known = writer.record().clone();
+        let known = ended_by(writer.record().clone(), failure.clone(), now().wall);
+        let text = format!("a segment was given up: {}", failure.describe());
+        self.teller.alarm(&known.tenant, AlarmKind::Storage, Some(known.call), Some(known.id), text);
         match ManifestPath::parse(&writer.manifest_path()) {
             Ok(at) => match self.close(known.id, &at, &failure) {
                 Ok(Some(record)) => return record,
@@ -225,6 +230,17 @@ impl Sealer {
             }
         }
     }
+}
+
+/// The record of a segment that a failure ended, whatever end it was given before.
+pub(crate) fn ended_by(mut record: SegmentRecord, failure: Failure, now: WallTime) -> SegmentRecord {
+    let reason = EndReason::Internal(failure);
+    let begun = RecordingState::begin(record.respondent);
+    record.state = begun.apply(reason.transition()).unwrap_or(RecordingState::PartialInternalError);
+    record.total = total::at_end(record.number, record.total.max(record.number), &reason);
+    record.ended = Some(record.ended.unwrap_or(now).max(record.started));
+    record.end = Some(reason);
+    record
 }
 
 fn wait(what: What, why: &str, waiting: &mut VecDeque<Waiting>) {

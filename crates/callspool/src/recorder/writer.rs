@@ -79,7 +79,8 @@ impl Writer {
 
     fn tell_failure(&self, segment: SegmentId, error: &io::Error) {
         tracing::error!(%segment, "cannot write: {error}");
-        self.media.send(segment, MediaOrder::Failed(segment));
+        // At a stop the thread may be gone, and the segment with it.
+        let _ = self.media.send(segment, MediaOrder::Failed(segment));
         let _ = self.reports.blocking_send(Report::Failing { segment, why: failure(error) });
     }
 }

@@ -16,6 +16,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 
+use crate::machine::Cores;
 use crate::{Failure, machine};
 
 /// What makes this program the receiver.
@@ -45,7 +46,7 @@ impl Bare {
                 .stdout(Stdio::piped())
                 .spawn()
         };
-        let mut child = machine::on_core(machine::RECEIVER_CORE, start)?;
+        let mut child = machine::on(Cores::One, start)?;
         let answers = BufReader::new(child.stdout.take().ok_or("no output of the bare receiver")?);
         let mut bare = Self { child, answers, ports: Vec::new() };
         let line = bare.line()?;

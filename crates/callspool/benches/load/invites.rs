@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::machine::Cores;
 use crate::report::median_p99_worst;
 use crate::server::Server;
 use crate::uac::Uac;
@@ -27,10 +28,12 @@ pub(crate) struct Invites {
     pub(crate) setup_ms: [f64; 3],
     /// CPU of callspool for a call from INVITE to sealed files, in microseconds.
     pub(crate) cpu_us: f64,
+    /// The same by thread.
+    pub(crate) threads_us: Vec<(String, f64)>,
 }
 
 pub(crate) fn measure(rate: u32, seconds: u32) -> Result<Invites, Failure> {
-    let server = Server::start()?;
+    let server = Server::start(Cores::All)?;
     let (rtp, _rtcp) = generator::sockets()?;
     let mut uac = Uac::new(rtp.local_addr()?.port())?;
     let before = procfs::cpu(server.pid())?;
@@ -45,15 +48,20 @@ pub(crate) fn measure(rate: u32, seconds: u32) -> Result<Invites, Failure> {
     }
     let cpu = procfs::cpu(server.pid())?.since(&before);
     server.stop()?;
+    let each = uac.calls.len() as f64;
+    let mut threads_us: Vec<_> = cpu.threads_us.iter().map(|(n, us)| (n.clone(), us / each)).collect();
+    threads_us.retain(|(_, us)| *us >= 1.0);
+    threads_us.sort_by(|a, b| b.1.total_cmp(&a.1));
     let mut setups: Vec<f64> = uac.calls.iter().filter_map(|c| c.setup_ms()).collect();
     Ok(Invites {
         rate,
-        reached: uac.calls.len() as f64 / took.as_secs_f64(),
+        reached: each / took.as_secs_f64(),
         calls: uac.calls.len(),
         failed: uac.calls.len() - setups.len(),
         resent: uac.resent,
         setup_ms: median_p99_worst(&mut setups),
-        cpu_us: cpu.exact_us() / uac.calls.len() as f64,
+        cpu_us: cpu.exact_us() / each,
+        threads_us,
     })
 }
 

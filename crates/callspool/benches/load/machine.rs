@@ -9,19 +9,35 @@ pub(crate) const RECEIVER_CORE: usize = 0;
 /// Where this process runs. With one core both are the same, and the report says so.
 pub(crate) const SENDER_CORE: usize = 1;
 
+/// Where what is measured runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cores {
+    /// Alone on [`RECEIVER_CORE`]: what one core can do.
+    One,
+    /// Wherever the kernel puts it.
+    All,
+}
+
 /// Pins the calling thread, and what it starts from then on. A machine without `taskset`, or without the core,
 /// measures unpinned.
 pub(crate) fn pin_to(core: usize) {
+    pin(&core.to_string());
+}
+
+fn pin(cores: &str) {
     let _ = Command::new("taskset")
-        .args(["-p", "-c", &core.to_string(), &nix::unistd::gettid().to_string()])
+        .args(["-p", "-c", cores, &nix::unistd::gettid().to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
 }
 
-/// Starts a child on a core of its own: children inherit where their parent runs.
-pub(crate) fn on_core<R>(core: usize, start: impl FnOnce() -> R) -> R {
-    pin_to(core);
+/// Starts a child: children inherit where their parent runs.
+pub(crate) fn on<R>(cores: Cores, start: impl FnOnce() -> R) -> R {
+    match cores {
+        Cores::One => pin_to(RECEIVER_CORE),
+        Cores::All => pin(&format!("0-{}", cores_online().unwrap_or(1).saturating_sub(1))),
+    }
     let started = start();
     pin_to(SENDER_CORE);
     started

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::bare::Bare;
 use crate::generator::{self, Generator, Sent};
 use crate::invites::place;
+use crate::machine::Cores;
 use crate::options::Options;
 use crate::procfs::{Cpu, Memory};
 use crate::recordings::{self, Recorded};
@@ -55,7 +56,7 @@ struct Turn {
 }
 
 pub(crate) fn measure(calls: usize, options: &Options) -> Result<Packets, Failure> {
-    let server = Server::start()?;
+    let server = Server::start(Cores::One)?;
     let (rtp, _rtcp) = generator::sockets()?;
     let empty = procfs::memory(server.pid())?;
     let mut uac = Uac::new(rtp.local_addr()?.port())?;

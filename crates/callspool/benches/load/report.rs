@@ -30,7 +30,7 @@ impl Report {
         println!("commit   {commit}");
         println!("machine  {machine}; load before the run {load}");
         println!(
-            "method   callspool on core {}, generator on core {}; {} turns of {} s, medians",
+            "method   INVITE: callspool on all cores; packets: on core {}, generator on core {}, {} turns of {} s, medians",
             machine::RECEIVER_CORE,
             machine::SENDER_CORE,
             options.repeats,
@@ -47,16 +47,19 @@ impl Report {
                 "INVITE → 200     reached    median       p99     worst     failed  sent again   CPU for a call"
             );
         }
-        let Invites { rate, reached, calls, failed, resent, setup_ms: [median, p99, worst], cpu_us } = found;
+        let Invites { rate, reached, calls, failed, resent, setup_ms, cpu_us, threads_us } = found;
+        let [median, p99, worst] = setup_ms;
         println!(
             "{rate:>6} calls/s {reached:>9.0}/s {median:>6.2} ms {p99:>6.2} ms {worst:>6.1} ms {failed:>5} of \
              {calls:<6} {resent:>4} {cpu_us:>9.0} µs"
         );
+        let threads: Vec<String> = threads_us.iter().map(|(name, us)| format!("{name} {us:.0}")).collect();
+        println!("               threads, µs for a call: {}", threads.join(", "));
         self.line(
             "invites",
             json!({
                 "rate": rate, "reached": reached, "calls": calls, "failed": failed, "resent": resent,
-                "median_ms": median, "p99_ms": p99, "worst_ms": worst, "cpu_us": cpu_us,
+                "median_ms": median, "p99_ms": p99, "worst_ms": worst, "cpu_us": cpu_us, "threads_us": by_name(threads_us),
             }),
         )
     }
@@ -92,14 +95,12 @@ impl Report {
             "            memory for each call: {:.1} KiB before media, {:.1} KiB with media (PSS), {:.1} KiB (RSS)",
             p.idle_kib, p.busy_kib, p.busy_rss_kib,
         );
-        let threads: serde_json::Map<String, Value> =
-            p.threads_us.iter().map(|(name, us)| (name.clone(), json!(us))).collect();
         self.line(
             "packets",
             json!({
                 "calls": p.calls, "wanted": p.wanted, "reached": p.reached, "recorder_us": p.recorder_us,
                 "bare_us": p.bare_us, "ratio": p.ratio, "difference_us": p.difference_us,
-                "threads_us": threads, "sent": p.sent, "received": p.recorded.received, "lost": lost,
+                "threads_us": by_name(&p.threads_us), "sent": p.sent, "received": p.recorded.received, "lost": lost,
                 "missing": p.recorded.lost, "dropped": p.recorded.dropped, "odd": p.recorded.odd,
                 "kernel_drops": p.kernel_drops, "bare_lost": p.bare_lost, "idle_kib": p.idle_kib,
                 "busy_kib": p.busy_kib, "busy_rss_kib": p.busy_rss_kib,
@@ -118,6 +119,10 @@ impl Report {
         }
         Ok(())
     }
+}
+
+fn by_name(threads: &[(String, f64)]) -> Value {
+    Value::Object(threads.iter().map(|(name, us)| (name.clone(), json!(us))).collect())
 }
 
 pub(crate) fn median(values: &[f64]) -> f64 {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::machine::Cores;
 use crate::{Failure, machine};
 
 /// Where it receives SIP.
@@ -38,7 +39,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start() -> Result<Self, Failure> {
+    pub(crate) fn start(cores: Cores) -> Result<Self, Failure> {
         let directory = tempfile::Builder::new().prefix("callspool-bench.").tempdir()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_callspool"));
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
@@ -46,7 +47,7 @@ impl Server {
             command.env(format!("CALLSPOOL_{name}"), value);
         }
         command.env("CALLSPOOL_NODE__DATA_DIR", directory.path());
-        let child = machine::on_core(machine::RECEIVER_CORE, || command.spawn())?;
+        let child = machine::on(cores, || command.spawn())?;
         let mut server = Self { child, directory };
         server.wait_until_up()?;
         Ok(server)

@@ -11,6 +11,7 @@ mod front;
 mod logging;
 mod net;
 mod page;
+mod priority;
 mod recorder;
 mod reindex;
 mod repository;

@@ -3,7 +3,6 @@
 //! `spool` says what is to be written, this writes it. Files are readable by their owner only (0600, directories
 //! 0700). A failed append leaves no torn block behind: the file is cut back to what it was.
 
-use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -26,26 +25,16 @@ struct Appending {
     len: u64,
 }
 
-/// Files kept open between flushes: those of live segments.
+/// Files of one segment that are kept open between flushes: its newest part, its sidecar. The part before is closed
+/// when the next one begins.
 #[derive(Debug, Default)]
 pub(crate) struct OpenFiles {
-    files: BTreeMap<String, Appending>,
+    /// The last used is the first.
+    files: Vec<(String, Appending)>,
 }
 
-impl OpenFiles {
-    /// Closes what lies in `directory` with a name that begins with `prefix`.
-    pub(crate) fn close(&mut self, prefix: &str) {
-        let keys: Vec<String> = self
-            .files
-            .range(prefix.to_owned()..)
-            .take_while(|(path, _)| path.starts_with(prefix))
-            .map(|(path, _)| path.clone())
-            .collect();
-        for key in keys {
-            self.files.remove(&key);
-        }
-    }
-}
+/// A part and the sidecar: what a segment's count of descriptors has for files.
+const OPEN_MAX: usize = 2;
 
 impl Disk {
     pub(crate) fn new(root: &Path) -> Self {
@@ -71,6 +60,9 @@ impl Disk {
                 DirBuilder::new().recursive(true).mode(0o700).create(self.path(&path))?;
             }
             FileOp::Create { path, bytes } => {
+                if is_part(&path) {
+                    open.files.retain(|(name, _)| !is_part(name));
+                }
                 let mut file = private().write(true).create_new(true).open(self.path(&path))?;
                 file.write_all(&bytes)?;
             }
@@ -86,7 +78,7 @@ impl Disk {
                 private().append(true).create(true).open(self.path(&path))?.write_all(&bytes)?;
             }
             FileOp::Truncate { path, bytes } => {
-                open.files.remove(&path);
+                open.files.retain(|(name, _)| *name != path);
                 private().write(true).open(self.path(&path))?.set_len(bytes)?;
             }
             FileOp::Remove { path } => match std::fs::remove_file(self.path(&path)) {
@@ -112,12 +104,17 @@ impl Disk {
     }
 
     fn appending<'a>(&self, path: &str, open: &'a mut OpenFiles) -> io::Result<&'a mut Appending> {
-        if !open.files.contains_key(path) {
-            let file = OpenOptions::new().write(true).open(self.path(path))?;
-            let len = file.metadata()?.len();
-            open.files.insert(path.to_owned(), Appending { file, len });
+        match open.files.iter().position(|(name, _)| name == path) {
+            Some(index) => open.files[..=index].rotate_right(1),
+            None => {
+                let file = OpenOptions::new().write(true).open(self.path(path))?;
+                let len = file.metadata()?.len();
+                open.files.truncate(OPEN_MAX - 1);
+                open.files.insert(0, (path.to_owned(), Appending { file, len }));
+            }
         }
-        open.files.get_mut(path).ok_or_else(|| io::Error::other("the file was not kept open"))
+        let first = open.files.first_mut().map(|(_, appending)| appending);
+        first.ok_or_else(|| io::Error::other("the file was not kept open"))
     }
 }
 
@@ -131,6 +128,10 @@ impl Appending {
         self.len += bytes.len() as u64;
         Ok(())
     }
+}
+
+fn is_part(path: &str) -> bool {
+    path.ends_with(".mka")
 }
 
 fn private() -> OpenOptions {

@@ -11,7 +11,7 @@ use model::peer::Flowing;
 use model::{Failure, Mono, Now, OpenStream, SegmentId, StreamPorts, StreamRecord, WallTime};
 use spool::SegmentWriter;
 
-use super::ingest::{BATCH, Batch};
+use super::ingest::{Batch, Left};
 use super::ports::{Ports, Sockets};
 
 /// Batches that one socket may bring per tick: with 5 ms, over 12,000 packets a second. What floods faster waits
@@ -123,30 +123,28 @@ impl LiveStream {
         }
     }
 
-    /// Reads what is there on the RTP socket, or on the RTCP socket.
-    fn read(&mut self, which: Which, batch: &mut Batch, now: WallTime, writer: &mut SegmentWriter) -> u64 {
-        let Self { sockets: Some(sockets), receiver, open, .. } = self else { return 0 };
+    /// Reads what is there on the RTP socket, or on the RTCP socket: how many datagrams, and whether that was all.
+    fn read(
+        &mut self,
+        which: Which,
+        batch: &mut Batch,
+        now: WallTime,
+        writer: &mut SegmentWriter,
+    ) -> (u64, Left) {
+        let Self { sockets: Some(sockets), receiver, open, .. } = self else { return (0, Left::Nothing) };
         let ipv6 = sockets.told_rtp.is_ipv6();
         let socket = match (which, &sockets.rtcp) {
             (Which::Rtcp, Some(rtcp)) => rtcp,
             _ => &sockets.rtp,
         };
         let rtcp_port = matches!(which, Which::Rtcp) && sockets.rtcp.is_some();
-        let mut total = 0;
-        for _ in 0..BATCHES_PER_TICK {
-            let count = batch.read(socket, ipv6, now, &mut |d| {
-                if rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes)) {
-                    receiver.rtcp(d.at, d.from, d.bytes);
-                } else {
-                    receiver.packet(d.at, d.from, d.bytes, &mut IntoSegment(writer));
-                }
-            });
-            total += count as u64;
-            if count < BATCH {
-                break;
+        batch.read(socket, ipv6, now, BATCHES_PER_TICK, &mut |d| {
+            if rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes)) {
+                receiver.rtcp(d.at, d.from, d.bytes);
+            } else {
+                receiver.packet(d.at, d.from, d.bytes, &mut IntoSegment(writer));
             }
-        }
-        total
+        })
     }
 }
 
@@ -201,10 +199,16 @@ impl LiveSegment {
         wanted.iter().filter(|w| !is_open(w)).count()
     }
 
-    pub(crate) fn read(&mut self, stream: usize, which: Which, batch: &mut Batch, now: WallTime) -> u64 {
+    pub(crate) fn read(
+        &mut self,
+        stream: usize,
+        which: Which,
+        batch: &mut Batch,
+        now: WallTime,
+    ) -> (u64, Left) {
         match self.streams.get_mut(stream) {
             Some(s) => s.read(which, batch, now, &mut self.writer),
-            None => 0,
+            None => (0, Left::Nothing),
         }
     }
 

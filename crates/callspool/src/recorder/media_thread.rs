@@ -20,7 +20,7 @@ use model::{
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use spool::FileOp;
 
-use super::ingest::Batch;
+use super::ingest::{Batch, Left};
 use super::live::{LiveSegment, Which};
 use super::ports::Ports;
 use super::tell::Teller;
@@ -116,7 +116,7 @@ pub(crate) struct MediaThread {
     pub(crate) config: MediaConfig,
     pub(crate) epoll: Epoll,
     pub(crate) orders: Receiver<MediaOrder>,
-    pub(crate) writer: Sender<Job>,
+    pub(crate) writer: Sender<Vec<Job>>,
     pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
     pub(crate) ports: Arc<Ports>,
     pub(crate) shared: Arc<Shared>,
@@ -132,6 +132,10 @@ struct State {
     /// Ends of segments whose reports could not be sent yet: the last report of a segment is that it ended.
     late_ends: Vec<(SegmentId, WallTime, EndReason)>,
     unsent: VecDeque<Report>,
+    /// Sockets that flooded: what is left on them is read at the next tick, as epoll tells only of news.
+    unread: Vec<u64>,
+    /// What this tick has for the writer: it is woken once, not for each segment.
+    jobs: Vec<Job>,
     batch: Batch,
     rtcp: Vec<u8>,
 }
@@ -146,6 +150,8 @@ impl MediaThread {
             early_ends: BTreeMap::new(),
             late_ends: Vec::new(),
             unsent: VecDeque::new(),
+            unread: Vec::new(),
+            jobs: Vec::new(),
             batch: Batch::new(),
             rtcp: Vec::with_capacity(512),
         };
@@ -155,7 +161,7 @@ impl MediaThread {
         loop {
             let began = now();
             if !self.take_orders(&mut state) {
-                return;
+                return self.send_jobs(&mut state);
             }
             self.receive(&mut state, &mut events, began);
             for (bucket, at) in due.iter_mut().enumerate() {
@@ -164,6 +170,7 @@ impl MediaThread {
                     *at = (*at + self.config.flush).max(began.mono);
                 }
             }
+            self.send_jobs(&mut state);
             self.send_reports(&mut state);
             for (segment, at, reason) in std::mem::take(&mut state.late_ends) {
                 self.end_when_told(&mut state, segment, at, reason);
@@ -271,20 +278,16 @@ impl MediaThread {
     }
 
     fn receive(&self, state: &mut State, events: &mut [EpollEvent], now: Now) {
+        let mut packets: u64 =
+            std::mem::take(&mut state.unread).into_iter().map(|s| state.read(s, now)).sum();
         for _ in 0..ROUNDS_MAX {
-            let Ok(count) = self.epoll.wait(events, EpollTimeout::ZERO) else { return };
-            let mut packets = 0;
-            for event in events.iter().take(count) {
-                let (slot, stream, which) = unpack(event.data());
-                if let Some(Some(live)) = state.slots.get_mut(slot) {
-                    packets += live.read(stream, which, &mut state.batch, now.wall);
-                }
-            }
-            self.shared.packets.fetch_add(packets, Ordering::Relaxed);
+            let Ok(count) = self.epoll.wait(events, EpollTimeout::ZERO) else { break };
+            packets += events.iter().take(count).map(|e| state.read(e.data(), now)).sum::<u64>();
             if count < events.len() {
-                return;
+                break;
             }
         }
+        self.shared.packets.fetch_add(packets, Ordering::Relaxed);
     }
 
     fn flush_bucket(&self, state: &mut State, bucket: usize, buckets: usize, now: Now) {
@@ -303,7 +306,7 @@ impl MediaThread {
                 state.unsent.push_back(Report::MediaTimedOut { segment: live.id });
             }
             if !ops.is_empty() {
-                self.write(live.id, ops, Then::Recycle);
+                state.jobs.push(self.job(live.id, ops, Then::Recycle));
             }
         }
     }
@@ -336,17 +339,21 @@ impl MediaThread {
         let records = live.records();
         live.writer.end(now, at, reason, records, &mut ops);
         let freed = of_streams(live.open_streams());
-        self.write(live.id, ops, Then::Seal(Box::new(live.writer)));
+        state.jobs.push(self.job(live.id, ops, Then::Seal(Box::new(live.writer))));
         drop(live.streams);
         self.shared.release(freed);
     }
 
-    fn write(&self, segment: SegmentId, ops: Vec<FileOp>, then: Then) {
+    /// A job for the writer, which counts as backlog from now on: that is what bounds the channel.
+    fn job(&self, segment: SegmentId, ops: Vec<FileOp>, then: Then) -> Job {
         let octets = ops.iter().map(octets).sum::<usize>();
         self.shared.backlog.fetch_add(octets, Ordering::Relaxed);
-        // The channel has no bound of its own: the backlog is what bounds it.
-        if self.writer.send(Job { segment, octets, ops, then }).is_err() {
-            tracing::error!(%segment, "the writer thread is gone; the segment will be repaired at the next start");
+        Job { segment, octets, ops, then }
+    }
+
+    fn send_jobs(&self, state: &mut State) {
+        if !state.jobs.is_empty() && self.writer.send(std::mem::take(&mut state.jobs)).is_err() {
+            tracing::error!("the writer thread is gone; what is live will be repaired at the next start");
         }
     }
 
@@ -361,6 +368,17 @@ impl MediaThread {
 }
 
 impl State {
+    /// Reads the socket that epoll named; how many datagrams came.
+    fn read(&mut self, socket: u64, now: Now) -> u64 {
+        let (slot, stream, which) = unpack(socket);
+        let Some(Some(live)) = self.slots.get_mut(slot) else { return 0 };
+        let (count, left) = live.read(stream, which, &mut self.batch, now.wall);
+        if left == Left::Something {
+            self.unread.push(socket);
+        }
+        count
+    }
+
     fn live(&mut self, segment: SegmentId) -> Option<&mut LiveSegment> {
         let slot = *self.by_id.get(&segment)?;
         self.slots.get_mut(slot)?.as_deref_mut()
@@ -373,11 +391,12 @@ impl State {
     }
 }
 
-/// Has epoll watch the sockets of these streams.
+/// Has epoll watch the sockets of these streams. Edge-triggered: each datagram is told once, and
+/// no socket is asked a second time whether it is empty now.
 fn watch(epoll: &Epoll, slot: usize, live: &LiveSegment, streams: impl IntoIterator<Item = usize>) {
     let sockets = |stream| live.sockets(stream).map(move |(which, fd)| (stream, which, fd));
     for (stream, which, fd) in streams.into_iter().flat_map(sockets) {
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, pack(slot, stream, which));
+        let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, pack(slot, stream, which));
         if let Err(e) = epoll.add(fd, event) {
             tracing::error!(segment = %live.id, remote = ?live.remote(), "a port cannot be watched: {e}");
         }

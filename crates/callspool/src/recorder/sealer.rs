@@ -76,6 +76,7 @@ enum Attempt {
 impl Sealer {
     /// Runs until no writer is left.
     pub(crate) fn run(self) {
+        crate::priority::step_back();
         let mut waiting = VecDeque::new();
         let mut due = Instant::now() + RETRY;
         loop {

@@ -35,7 +35,8 @@ pub(crate) enum Then {
 
 pub(crate) struct Writer {
     pub(crate) disk: Disk,
-    pub(crate) jobs: Receiver<Job>,
+    /// As they came in a tick of a media thread.
+    pub(crate) jobs: Receiver<Vec<Job>>,
     pub(crate) media: Threads,
     pub(crate) sealer: Sender<SealJob>,
     pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
@@ -45,24 +46,33 @@ pub(crate) struct Writer {
 impl Writer {
     /// Runs until no media thread is left.
     pub(crate) fn run(self) {
-        let mut open = OpenFiles::default();
+        let mut open: BTreeMap<SegmentId, OpenFiles> = BTreeMap::new();
         let mut failed: BTreeMap<SegmentId, Failure> = BTreeMap::new();
-        while let Ok(job) = self.jobs.recv() {
-            if !failed.contains_key(&job.segment)
-                && let Err(e) = self.carry_out(job.segment, job.ops, &mut open)
-            {
-                failed.insert(job.segment, failure(&e));
-                self.tell_failure(job.segment, &e);
+        while let Ok(jobs) = self.jobs.recv() {
+            for job in jobs {
+                self.work(job, &mut open, &mut failed);
             }
-            self.shared.backlog.fetch_sub(job.octets, Ordering::Relaxed);
-            if let Then::Seal(writer) = job.then {
-                open.close(writer.manifest_path().trim_end_matches(".json"));
-                let failure = failed.remove(&job.segment);
-                if self.sealer.send(SealJob::Seal { writer, failure }).is_err() {
-                    tracing::error!(
-                        "the sealer thread is gone; a segment will be repaired at the next start"
-                    );
-                }
+        }
+    }
+
+    fn work(
+        &self,
+        job: Job,
+        open: &mut BTreeMap<SegmentId, OpenFiles>,
+        failed: &mut BTreeMap<SegmentId, Failure>,
+    ) {
+        if !failed.contains_key(&job.segment)
+            && let Err(e) = self.carry_out(job.segment, job.ops, open.entry(job.segment).or_default())
+        {
+            failed.insert(job.segment, failure(&e));
+            self.tell_failure(job.segment, &e);
+        }
+        self.shared.backlog.fetch_sub(job.octets, Ordering::Relaxed);
+        if let Then::Seal(writer) = job.then {
+            open.remove(&job.segment);
+            let failure = failed.remove(&job.segment);
+            if self.sealer.send(SealJob::Seal { writer, failure }).is_err() {
+                tracing::error!("the sealer thread is gone; a segment will be repaired at the next start");
             }
         }
     }

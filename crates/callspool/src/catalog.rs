@@ -57,6 +57,7 @@ impl CatalogLink {
         let (handle, worker) = CatalogWriter::with_config(writing);
         let (tell, reports) = mpsc::channel(REPORTS_MAX);
         let run = move || {
+            crate::priority::step_back();
             let told = worker.run(|report| {
                 if let Err(e) = tell.try_send(report) {
                     tracing::warn!("a report of the catalog writer is not acted on: {e}");

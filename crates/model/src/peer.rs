@@ -1,7 +1,8 @@
 //! Orders to a record server and reports from it.
 //!
-//! They are the same whether the server is this process or another node. Every order is answered: `Open` by
-//! `Opened` or `Refused`, `End` by `Ended`; the rest are told of by the segment's record when it ends.
+//! They are the same whether the server is this process or another node. `Open` and `Change` are answered by
+//! `Opened` or `Refused`, `End` by `Ended`; `Annotate` and `Conclude` are not answered, what they said is in the
+//! segment's record and the call's log.
 
 use std::net::SocketAddr;
 

@@ -145,6 +145,9 @@ pub(crate) fn failure(error: &io::Error) -> Failure {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOSPC | Errno::EDQUOT) => Failure::DiskFull,
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Failure::Resources(error.to_string()),
+        _ if error.kind() == io::ErrorKind::AddrInUse => {
+            Failure::Resources("no media port is free".to_owned())
+        }
         _ => Failure::Storage(error.to_string()),
     }
 }

@@ -161,7 +161,9 @@ mod tests {
     fn a_full_range_is_an_error_and_a_closed_pair_comes_back() {
         let ports = ports(41_100, 41_103);
         let held: Vec<_> = (0..2).map(|_| ports.open(Family::V4, false).unwrap()).collect();
-        assert_eq!(ports.open(Family::V4, false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let error = ports.open(Family::V4, false).unwrap_err();
+        let none = model::Failure::Resources("no media port is free".to_owned());
+        assert_eq!(super::super::disk::failure(&error), none, "no failure of the storage");
         drop(held);
         assert!(ports.open(Family::V4, false).is_ok());
     }

@@ -64,16 +64,17 @@ async fn serve(config: Config) -> Result<(), CliError> {
     // Before anything is recorded, so that nothing new is in the list.
     let left = mender.survey().await;
     let (stop, stopping) = watch::channel(false);
-    catalog.watch(mender.clone(), stopping.clone());
     if config.node.roles.contains(&Role::Api) {
         page::start(&config, &repository, &catalog, stopping.clone()).await?;
     }
     let front = if config.node.roles.contains(&Role::Recorder) {
-        let task = front_task(&config, ids, teller.clone(), stopping.clone())?;
-        Some(tokio::spawn(task.run()))
+        Some(front_task(&config, ids, teller.clone(), stopping.clone())?)
     } else {
         None
     };
+    // Nothing that asks the catalog runs before here: it would outlive a start that fails.
+    catalog.watch(mender.clone(), stopping.clone());
+    let front = front.map(|task| tokio::spawn(task.run()));
     let mending = tokio::task::spawn_blocking(move || mender.mend(left, &stopping));
     tracing::info!("callspool {} is ready", env!("CARGO_PKG_VERSION"));
     let mut signals = Signals::new();

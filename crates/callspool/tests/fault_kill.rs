@@ -8,12 +8,12 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fault_support::Random;
 use fault_support::caller::{CallReport, Caller, Report, Run};
-use fault_support::listing::{Segment, all_calls, directories, segments};
+use fault_support::listing::{Segment, all_calls, directories, segments, wait_for_repair};
 use model::{EndReason, Failure, RecordingState, StreamId, WallTime};
 use support::ports::Ports;
 use support::server::Server;
@@ -94,6 +94,7 @@ impl Test {
 
         callers.iter().for_each(Caller::interrupt);
         let reports = callers.map(Caller::finish);
+        wait_for_repair(&repository);
         let directories = directories(&repository);
         let new: Vec<PathBuf> = directories.difference(&self.known).cloned().collect();
         self.known = directories;
@@ -105,7 +106,7 @@ impl Test {
             self.check_calls(report, &found, &later, killed);
         }
         expect_nothing_live(server, &found);
-        self.check_files(&found, &repository);
+        self.check_files(&found);
         let Sums { cut, held, .. } = self.sums;
         eprintln!(
             "round {round} of {ROUNDS}: {} calls answered, {} segments cut, {} held before",
@@ -163,12 +164,7 @@ impl Test {
         }
     }
 
-    fn check_files(&mut self, found: &[Segment], repository: &Path) {
-        wait_until("no segment to be marked live", PATIENCE, || {
-            let live: Vec<_> =
-                std::fs::read_dir(repository.join("live")).into_iter().flatten().flatten().collect();
-            if live.is_empty() { Ok(()) } else { Err(format!("{live:?}")) }
-        });
+    fn check_files(&mut self, found: &[Segment]) {
         let mut parts = Vec::new();
         for segment in found {
             for part in &segment.record.parts {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use fault_support::caller::Caller;
-use fault_support::listing::{Segment, all_calls, directories, segments};
+use fault_support::listing::{Segment, all_calls, directories, segments, wait_for_repair};
 use fault_support::{Random, sip};
 use model::{EndReason, Failure, RecordingState};
 use support::program::Program;
@@ -124,6 +124,7 @@ fn a_start_that_is_killed_is_made_good_by_the_next() {
     server.restart();
     caller.interrupt();
     caller.finish();
+    wait_for_repair(&server.state().join("repository"));
     let found = found(&server);
     assert_eq!(found.len(), 30);
     let ids = |of: &[Segment]| of.iter().map(|s| s.record.id).collect::<BTreeSet<_>>();

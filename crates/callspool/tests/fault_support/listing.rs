@@ -7,6 +7,7 @@ use model::SegmentRecord;
 
 use crate::support::recording::ListedCall;
 use crate::support::server::Server;
+use crate::support::{PATIENCE, wait_until};
 
 /// `callspool ls --json`, all of it.
 pub fn all_calls(server: &Server) -> Vec<ListedCall> {
@@ -20,6 +21,15 @@ pub fn try_all_calls(server: &Server) -> Result<Vec<ListedCall>, String> {
         return Err(done.err);
     }
     Ok(done.text().lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect())
+}
+
+/// Waits until every segment is closed: those that a kill left open too, whose repair goes on while calls are taken.
+pub fn wait_for_repair(repository: &Path) {
+    wait_until("no segment to be marked live", PATIENCE, || {
+        let live: Vec<_> =
+            std::fs::read_dir(repository.join("live")).into_iter().flatten().flatten().collect();
+        if live.is_empty() { Ok(()) } else { Err(format!("{live:?}")) }
+    });
 }
 
 /// A segment as its manifest says.

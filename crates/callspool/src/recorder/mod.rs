@@ -89,21 +89,22 @@ impl Threads {
 
     /// Waits while the thread's queue is full; for threads that may wait.
     pub(crate) fn send(&self, segment: SegmentId, order: MediaOrder) -> Result<(), Gone> {
-        match self.of(segment).map(|t| t.send(order)) {
-            Some(Ok(())) => Ok(()),
-            _ => {
-                tracing::error!(%segment, "its media thread is gone");
-                Err(Gone)
-            }
+        if let Some(thread) = self.of(segment)
+            && thread.send(order).is_ok()
+        {
+            return Ok(());
         }
+        tracing::error!(%segment, "its media thread is gone");
+        Err(Gone)
     }
 
     /// The same, for at most [`INSIST`].
     fn send_soon(&self, segment: SegmentId, order: MediaOrder) -> Result<(), &'static str> {
-        match self.of(segment).map(|t| t.send_timeout(order, INSIST)) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(SendTimeoutError::Timeout(_))) => Err("its media thread stands still"),
-            Some(Err(SendTimeoutError::Disconnected(_))) | None => Err("its media thread is gone"),
+        let Some(thread) = self.of(segment) else { return Err("its media thread is gone") };
+        match thread.send_timeout(order, INSIST) {
+            Ok(()) => Ok(()),
+            Err(SendTimeoutError::Timeout(_)) => Err("its media thread stands still"),
+            Err(SendTimeoutError::Disconnected(_)) => Err("its media thread is gone"),
         }
     }
 
@@ -249,12 +250,11 @@ impl Recorder {
 
     /// An order that must not be lost: when the queue is full, this waits a little.
     fn insist(&self, segment: SegmentId, order: MediaOrder) {
-        if let Some(order) = self.media.try_send(segment, order) {
-            if let Err(e) = self.media.send_soon(segment, order) {
-                tracing::error!(%segment, "an order is lost: {e}");
-                let text = format!("an order is lost: {e}");
-                self.teller.alarm(&self.tenant, AlarmKind::Limit, None, Some(segment), text);
-            }
+        if let Some(order) = self.media.try_send(segment, order)
+            && let Err(e) = self.media.send_soon(segment, order)
+        {
+            let text = format!("an order is lost: {e}");
+            self.teller.alarm(&self.tenant, AlarmKind::Limit, None, Some(segment), text);
         }
     }
 

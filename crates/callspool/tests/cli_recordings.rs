@@ -1,5 +1,12 @@
 //! The commands that read what was recorded: found again, listed, shown, exported, verified.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test tells what is wrong by panicking"
+)]
+
 #[path = "cli/fixture.rs"]
 mod fixture;
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::Failure;
 
-/// Calls at once: half a core, the usual size of a site, and up to more than the generator can feed.
-const CALLS: &[usize] = &[500, 1_000, 2_000, 3_000];
+/// Calls at once: the usual sizes of a site, and up to what the generator can hardly feed. A call needs six
+/// descriptors, so 20,000 of them, a common hard limit, end at 2,600 calls.
+const CALLS: &[usize] = &[500, 1_000, 2_000, 2_500];
 /// New calls per second.
 const RATES: &[u32] = &[100, 500, 1_000];
 

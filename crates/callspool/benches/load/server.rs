@@ -14,6 +14,8 @@ use crate::{Failure, machine};
 /// Where it receives SIP.
 pub(crate) const SIP: &str = "127.0.0.1:15060";
 const PAGE: &str = "127.0.0.1:15080";
+/// What it says, in its directory.
+const LOG: &str = "log";
 /// Longer than it needs.
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(60);
@@ -47,6 +49,7 @@ impl Server {
             command.env(format!("CALLSPOOL_{name}"), value);
         }
         command.env("CALLSPOOL_NODE__DATA_DIR", directory.path());
+        command.stderr(std::fs::File::create(directory.path().join(LOG))?);
         let child = machine::on(cores, || command.spawn())?;
         let mut server = Self { child, directory };
         server.wait_until_up()?;
@@ -78,7 +81,8 @@ impl Server {
         let (page, until): (SocketAddr, _) = (PAGE.parse()?, Instant::now() + START);
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait()? {
-                return Err(format!("callspool did not start: {status}").into());
+                let log = std::fs::read_to_string(self.directory.path().join(LOG))?;
+                return Err(format!("callspool did not start: {status}\n{log}").into());
             }
             if TcpStream::connect(page).is_ok() && TcpStream::connect(SIP).is_ok() {
                 return Ok(());

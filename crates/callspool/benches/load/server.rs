@@ -42,6 +42,9 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(cores: Cores) -> Result<Self, Failure> {
+        if TcpStream::connect(SIP).is_ok() || TcpStream::connect(PAGE).is_ok() {
+            return Err(format!("somebody listens at {SIP} or {PAGE} already").into());
+        }
         let directory = tempfile::Builder::new().prefix("callspool-bench.").tempdir()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_callspool"));
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());

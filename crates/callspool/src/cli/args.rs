@@ -212,7 +212,7 @@ pub(crate) struct ExportArgs {
     /// The call's id, as `callspool ls` prints it
     #[arg(value_name = "CALL")]
     pub(crate) call: CallId,
-    /// The file; `-` is standard output; else <CALL>.wav here
+    /// The file; `-` is standard output; else `<CALL>.wav` here
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Samples per second

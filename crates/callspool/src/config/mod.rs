@@ -1,7 +1,7 @@
 //! The configuration: one TOML file, the environment over it, a default for every key.
 //!
 //! [`sections`] declares the settings, [`source`] reads them from where they are set, [`check`] refuses what
-//! cannot work together, [`print`] shows what is in effect and writes the reference. The result is plain
+//! cannot work together, [`mod@print`] shows what is in effect and writes the reference. The result is plain
 //! data: [`Config`], with absolute paths; nothing here opens a socket or creates a file.
 
 pub(crate) mod check;

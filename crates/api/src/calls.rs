@@ -64,7 +64,7 @@ pub(crate) async fn detail(
 
 /// The call that a path names.
 pub(crate) fn call_id(text: &str) -> Result<CallId, Problem> {
-    text.parse().map_err(|e: model::IdParseError| Problem::bad_request(e.to_string()))
+    text.parse().map_err(|e: model::IdParseError| Problem::bad_path("id", e.to_string()))
 }
 
 impl ListParameters {
@@ -93,7 +93,7 @@ where
         None => Ok(None),
         Some(text) => match text.parse() {
             Ok(value) => Ok(Some(value)),
-            Err(e) => Err(Problem::bad_request(format!("{name}: {e}"))),
+            Err(e) => Err(Problem::bad_parameter(name, e)),
         },
     }
 }
@@ -101,7 +101,7 @@ where
 fn short(name: &str, text: Option<String>) -> Result<Option<String>, Problem> {
     match text {
         Some(text) if text.chars().count() > TEXT_MAX => {
-            Err(Problem::bad_request(format!("{name}: more than {TEXT_MAX} characters")))
+            Err(Problem::bad_parameter(name, format!("more than {TEXT_MAX} characters")))
         }
         other => Ok(other.filter(|text| !text.is_empty())),
     }

@@ -29,10 +29,26 @@ pub(crate) async fn host(State(state): State<ApiState>, request: Request, next: 
         .map(|a| a.as_str().to_owned())
         .or_else(|| request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).map(str::to_owned));
     match named {
-        Some(name) if is_ours(&name, &state.0.config.allowed_hosts) => next.run(request).await,
+        Some(name) if is_ours(&name, &state.0.config.allowed_hosts) => {
+            match foreign_origin(&request, &name) {
+                None => next.run(request).await,
+                Some(origin) => Problem::foreign_origin(origin).into_response(),
+            }
+        }
         Some(name) => Problem::foreign_host(&name).into_response(),
         None => Problem::bad_request("a Host header is needed").into_response(),
     }
+}
+
+/// The page that a browser asks on behalf of, when that would change something and is not one of this host and
+/// port: a cookie that is `SameSite=Strict` is still sent from other ports of the same host.
+fn foreign_origin<'a>(request: &'a Request, host: &str) -> Option<&'a str> {
+    if request.method().is_safe() {
+        return None;
+    }
+    let origin = request.headers().get(header::ORIGIN)?.to_str().unwrap_or("not readable");
+    let named = origin.split_once("://").map(|(_, host)| host);
+    (!named.is_some_and(|named| named.eq_ignore_ascii_case(host))).then_some(origin)
 }
 
 /// Refuses who does not know the token.

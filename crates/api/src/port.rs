@@ -1,9 +1,14 @@
-//! What the interface needs from the others: somebody who knows how to make sound of a call.
+//! What the interface needs from the others: somebody who knows how to make sound of a call, and somebody who
+//! takes orders to live ones ([`LiveCalls`]).
 //!
-//! The binary implements it over `spool`. Both functions may block on a disk; they are called on threads that
-//! may.
+//! The binary implements [`Audio`] over `spool`. Both of its functions may block on a disk; they are called on
+//! threads that may.
+
+mod live;
 
 use model::{CallId, TenantId};
+
+pub use live::{Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording, LiveState};
 
 /// Gives the audio of calls.
 pub trait Audio: Send + Sync {

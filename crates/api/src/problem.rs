@@ -1,70 +1,111 @@
 //! Errors as `application/problem+json` (RFC 9457). Status codes are chosen here and nowhere else.
 
+mod kinds;
+
+use axum::extract::Path;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use store::CatalogError;
 
-use crate::port::AudioError;
+use crate::port::{AudioError, LiveError};
+use kinds::Kind;
+
+/// Seconds until something that is away or busy is worth another try.
+const RETRY_AFTER: &str = "2";
 
 /// An error as HTTP tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    status: StatusCode,
-    title: &'static str,
+    kind: Kind,
     detail: String,
+    place: Option<Place>,
+}
+
+/// Which part of the request is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Place {
+    /// `query`, `path`, `header`, `body`
+    #[serde(rename = "in")]
+    part: &'static str,
+    /// The name of a parameter or header, or a JSON pointer (RFC 6901) into the body.
+    at: String,
 }
 
 impl Problem {
-    fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into() }
+    fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), place: None }
     }
 
-    /// A parameter or header that makes no sense.
+    fn at(mut self, part: &'static str, at: &str) -> Self {
+        self.place = Some(Place { part, at: at.to_owned() });
+        self
+    }
+
+    /// A header or line that makes no sense.
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "The request cannot be understood", detail)
+        Self::new(kinds::BAD_REQUEST, detail)
+    }
+
+    /// A parameter behind the `?` that makes no sense.
+    pub(crate) fn bad_parameter(name: &str, detail: impl std::fmt::Display) -> Self {
+        Self::new(kinds::BAD_REQUEST, format!("{name}: {detail}")).at("query", name)
+    }
+
+    /// A piece of the path that makes no sense.
+    pub(crate) fn bad_path(name: &str, detail: impl Into<String>) -> Self {
+        Self::new(kinds::BAD_REQUEST, detail).at("path", name)
+    }
+
+    /// JSON that says what it may not say, at a JSON pointer.
+    pub(crate) fn unfit(pointer: &str, detail: impl Into<String>) -> Self {
+        Self::new(kinds::UNFIT, detail).at("body", pointer)
+    }
+
+    /// A body that does not say of which type it is.
+    pub(crate) fn no_type() -> Self {
+        Self::new(kinds::UNSUPPORTED_TYPE, "a body needs Content-Type: application/json")
+            .at("header", "Content-Type")
     }
 
     /// No token, or a wrong one.
     pub(crate) fn unauthorized(detail: &str) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "A token is needed", detail)
+        Self::new(kinds::UNAUTHORIZED, detail)
+    }
+
+    /// A page of another origin would change something.
+    pub(crate) fn foreign_origin(origin: &str) -> Self {
+        let origin: String = origin.chars().take(100).collect();
+        Self::new(kinds::FOREIGN_ORIGIN, format!("'{origin}' is not where this server is"))
+            .at("header", "Origin")
     }
 
     /// There is no such call for whoever asks.
     pub(crate) fn no_such_call() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "There is no such call", "it does not exist or is another tenant's")
+        Self::new(kinds::NO_SUCH_CALL, "it does not exist or is another tenant's")
     }
 
     /// A name that this server is not meant to be called by.
     pub(crate) fn foreign_host(host: &str) -> Self {
         let host: String = host.chars().take(100).collect();
-        Self::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "This server is not served under that name",
-            format!("'{host}' is neither a loopback name nor in api.allowed_hosts"),
-        )
+        let detail = format!("'{host}' is neither a loopback name nor in api.allowed_hosts");
+        Self::new(kinds::FOREIGN_HOST, detail).at("header", "Host")
     }
 
     /// More at once than there is room for.
     pub(crate) fn busy(what: &str) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Too much at once",
-            format!("{what}; try again in a moment"),
-        )
+        Self::new(kinds::BUSY, format!("{what}; try again in a moment"))
     }
 
     /// It took too long.
     pub(crate) fn too_slow() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "It took too long",
-            "the catalog or a disk does not answer in time",
-        )
+        Self::new(kinds::TOO_SLOW, "the catalog or a disk does not answer in time")
     }
 
     /// Something of ours broke.
     pub(crate) fn internal(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here", detail)
+        Self::new(kinds::INTERNAL, detail)
     }
 }
 
@@ -77,11 +118,8 @@ impl From<CatalogError> for Problem {
             }
             _ => {
                 tracing::warn!(%error, "the catalog does not answer");
-                Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "The catalog does not answer",
-                    "recording goes on; the list comes back by itself when the catalog does",
-                )
+                let detail = "recording goes on; the list comes back by itself when the catalog does";
+                Self::new(kinds::CATALOG_AWAY, detail)
             }
         }
     }
@@ -89,46 +127,130 @@ impl From<CatalogError> for Problem {
 
 impl From<AudioError> for Problem {
     fn from(error: AudioError) -> Self {
-        let (status, title) = match &error {
+        let kind = match &error {
             AudioError::NoCall => return Self::no_such_call(),
-            AudioError::Nothing(_) => (StatusCode::NOT_FOUND, "There is nothing to play"),
-            AudioError::Away(_) => (StatusCode::SERVICE_UNAVAILABLE, "The recording cannot be reached"),
-            AudioError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "The recording cannot be read"),
+            AudioError::Nothing(_) => kinds::NOTHING_TO_PLAY,
+            AudioError::Away(_) => kinds::RECORDING_AWAY,
+            AudioError::Failed(_) => kinds::RECORDING_UNREADABLE,
         };
-        Self::new(status, title, error.to_string())
+        Self::new(kind, error.to_string())
     }
+}
+
+impl From<LiveError> for Problem {
+    fn from(error: LiveError) -> Self {
+        let kind = match &error {
+            LiveError::NoSuchCall => return Self::no_such_call(),
+            LiveError::NotLive => kinds::NOT_LIVE,
+            LiveError::NotAllowed(_) => kinds::NOT_ALLOWED,
+            LiveError::Unreachable(_) => kinds::NODE_UNREACHABLE,
+            LiveError::TimedOut => kinds::ORDER_TIMED_OUT,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// A body that cannot be taken.
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        let kind = match &rejection {
+            JsonRejection::JsonDataError(_) => kinds::UNFIT,
+            JsonRejection::MissingJsonContentType(_) => kinds::UNSUPPORTED_TYPE,
+            JsonRejection::BytesRejection(e) => return e.into(),
+            _ => kinds::BAD_REQUEST,
+        };
+        Self::new(kind, rejection.body_text()).at("body", "")
+    }
+}
+
+impl From<&BytesRejection> for Problem {
+    fn from(rejection: &BytesRejection) -> Self {
+        let too_long = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        let kind = if too_long { kinds::TOO_LONG } else { kinds::BAD_REQUEST };
+        Self::new(kind, rejection.body_text()).at("body", "")
+    }
+}
+
+#[derive(Serialize)]
+struct Body {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(flatten)]
+    place: Option<Place>,
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({
-            "type": "about:blank",
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        let mut response = (self.status, body.to_string()).into_response();
+        let status = self.kind.status;
+        let body = Body {
+            r#type: uri(self.kind),
+            title: self.kind.title,
+            status: status.as_u16(),
+            detail: self.detail,
+            place: self.place,
+        };
+        let mut response = (status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"callspool\""));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
         response
     }
 }
 
+/// What a `type` means: the page that its URI leads to.
+#[derive(Serialize)]
+pub(crate) struct KindJson {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    /// What to do about it.
+    advice: &'static str,
+}
+
+/// `/problems/{kind}`
+pub(crate) async fn kind(Path(slug): Path<String>) -> Result<axum::Json<KindJson>, Problem> {
+    let kind = kinds::KINDS
+        .iter()
+        .find(|k| k.slug == slug)
+        .ok_or(Problem::new(kinds::NO_SUCH_PATH, "no such kind of problem"))?;
+    Ok(axum::Json(KindJson {
+        r#type: uri(*kind),
+        title: kind.title,
+        status: kind.status.as_u16(),
+        advice: kind.advice,
+    }))
+}
+
+fn uri(kind: Kind) -> String {
+    format!("/problems/{}", kind.slug)
+}
+
 pub(crate) async fn no_such_page() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "There is no such page",
-        "the paths are /, /api/v1/calls and /healthz",
-    )
+    Problem::new(kinds::NO_SUCH_PATH, "all paths are in /api/v1/openapi.json")
 }
 
 pub(crate) async fn method_not_allowed() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Only reading is possible", "use GET or HEAD")
+    Problem::new(kinds::METHOD_NOT_ALLOWED, "the header Allow lists those that it knows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kinds::KINDS;
+
+    #[test]
+    fn each_kind_has_a_name_of_its_own() {
+        let mut slugs: Vec<_> = KINDS.iter().map(|k| k.slug).collect();
+        slugs.sort_unstable();
+        slugs.dedup();
+        assert_eq!(slugs.len(), KINDS.len());
+        assert!(KINDS.is_sorted_by_key(|k| k.status));
+    }
 }

@@ -7,7 +7,7 @@ use model::TenantId;
 use store::{Catalog, Handle};
 use tokio::sync::Semaphore;
 
-use crate::port::Audio;
+use crate::port::{Audio, LiveCalls};
 
 /// Requests in work at once. The catalog has four readers; beyond a short queue for them waiting helps nobody.
 const REQUESTS_MAX: usize = 64;
@@ -34,25 +34,41 @@ pub(crate) struct Shared {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) writer: Option<Handle>,
     pub(crate) audio: Arc<dyn Audio>,
+    pub(crate) live: Option<Arc<dyn LiveCalls>>,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) listeners: Arc<Semaphore>,
 }
 
+/// Whom the interface asks.
+#[derive(Clone)]
+pub struct Ports {
+    /// Calls, segments, events. [`Catalog::reader`] is enough.
+    pub catalog: Arc<Catalog>,
+    /// Tells how writing the catalog goes, where this process writes it.
+    pub writer: Option<Handle>,
+    /// Makes audio of calls.
+    pub audio: Arc<dyn Audio>,
+    /// Takes orders to live calls; none where this process reaches no record server.
+    pub live: Option<Arc<dyn LiveCalls>>,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ports").field("catalog", &self.catalog).finish_non_exhaustive()
+    }
+}
+
 impl ApiState {
-    /// Over a catalog ([`Catalog::reader`] is enough) and whoever makes audio. `writer` tells `/healthz` how
-    /// writing the catalog goes, where this process writes it.
+    /// What the routes share, from a configuration and those who are asked.
     #[must_use]
-    pub fn new(
-        config: ApiConfig,
-        catalog: Arc<Catalog>,
-        audio: Arc<dyn Audio>,
-        writer: Option<Handle>,
-    ) -> Self {
+    pub fn new(config: ApiConfig, ports: Ports) -> Self {
+        let Ports { catalog, writer, audio, live } = ports;
         Self(Arc::new(Shared {
             config,
             catalog,
             writer,
             audio,
+            live,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
         }))

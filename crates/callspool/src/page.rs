@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{ApiConfig, ApiState, Token};
+use api::{ApiConfig, ApiState, Ports, Token};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -32,9 +32,13 @@ pub(crate) async fn start(
         token,
         allowed_hosts: config.api.allowed_hosts.clone(),
     };
-    let audio = Arc::new(Recordings::new(repository.clone()));
-    let state = ApiState::new(settings, Arc::clone(&catalog.reader), audio, Some(catalog.handle.clone()));
-    let app = api::router(state);
+    let ports = Ports {
+        catalog: Arc::clone(&catalog.reader),
+        writer: Some(catalog.handle.clone()),
+        audio: Arc::new(Recordings::new(repository.clone())),
+        live: None,
+    };
+    let app = api::router(ApiState::new(settings, ports));
     tracing::info!("page http://{address}/ (its token is in {})", config.api.token_file.display());
     tokio::spawn(async move {
         let stopped = async move {

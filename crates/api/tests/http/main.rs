@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
+mod orders;
 
 use axum::http::{Method, StatusCode};
 use fixture::{Server, TOKEN, WAV_LEN, call_id, wav_byte};
@@ -145,6 +146,10 @@ async fn what_makes_no_sense_is_refused_by_name() {
         assert!(answer.text().to_lowercase().contains(&told.to_lowercase()), "{path:.80}: {}", answer.text());
         if status >= 400 {
             assert_eq!(answer.header("content-type"), "application/problem+json", "{path:.80}");
+            // A kind of error is a page that says what to do.
+            let json = answer.json();
+            let kind = server.ask(Method::GET, json["type"].as_str().unwrap(), &[]).await;
+            assert_eq!((kind.status.as_u16(), &kind.json()["title"]), (200, &json["title"]), "{path:.80}");
         }
     }
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {

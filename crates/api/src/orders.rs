@@ -1,0 +1,114 @@
+//! Orders to live calls: start, stop, pause, resume. They go to whoever holds the call by a port and never
+//! through the catalog, which is only asked whether a call that nobody holds was there once.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Path, Request, State};
+use axum::http::header;
+use axum::{Json, extract};
+use model::{CallId, WallTime};
+use serde::{Deserialize, Serialize};
+
+use crate::calls::call_id;
+use crate::port::{Changed, LiveError, LiveOrder, LiveRecording, LiveState};
+use crate::problem::Problem;
+use crate::state::ApiState;
+
+/// A day. What is to stay unrecorded for longer is stopped, not paused.
+const PAUSE_SECONDS_MAX: u32 = 86_400;
+/// Who orders, as the call's log has it: there is one token, and whoever knows it is the same.
+const BY: &str = "api";
+
+/// How a pause is wanted. The body may be left out.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PauseBody {
+    /// Seconds after which recording goes on by itself, with an alarm.
+    timeout_s: Option<u32>,
+}
+
+/// How the call stands after an order.
+#[derive(Serialize)]
+pub(crate) struct LiveJson {
+    call: CallId,
+    /// `on`, `paused`, `off`
+    recording: &'static str,
+    paused_since: Option<WallTime>,
+    /// When it is resumed by itself.
+    resumes_at: Option<WallTime>,
+    /// Whether the order changed anything.
+    changed: bool,
+}
+
+impl LiveJson {
+    fn new(call: CallId, state: LiveState) -> Self {
+        let (recording, paused_since, resumes_at) = match state.recording {
+            LiveRecording::On => ("on", None, None),
+            LiveRecording::Paused { since, until } => ("paused", Some(since), until),
+            LiveRecording::Off => ("off", None, None),
+        };
+        Self { call, recording, paused_since, resumes_at, changed: state.changed == Changed::Yes }
+    }
+}
+
+pub(crate) async fn start(state: State<ApiState>, id: Path<String>) -> Result<Json<LiveJson>, Problem> {
+    order(state, id, LiveOrder::Start).await
+}
+
+pub(crate) async fn stop(state: State<ApiState>, id: Path<String>) -> Result<Json<LiveJson>, Problem> {
+    order(state, id, LiveOrder::Stop).await
+}
+
+pub(crate) async fn pause(
+    state: State<ApiState>,
+    id: Path<String>,
+    request: Request,
+) -> Result<Json<LiveJson>, Problem> {
+    let body: PauseBody = optional_body(request).await?;
+    let timeout = match body.timeout_s {
+        Some(seconds) if !(1..=PAUSE_SECONDS_MAX).contains(&seconds) => {
+            let detail = format!("timeout_s: {seconds} is not between 1 and {PAUSE_SECONDS_MAX} seconds");
+            return Err(Problem::unfit("/timeout_s", detail));
+        }
+        seconds => seconds.map(|s| Duration::from_secs(s.into())),
+    };
+    order(state, id, LiveOrder::Pause { timeout }).await
+}
+
+pub(crate) async fn resume(state: State<ApiState>, id: Path<String>) -> Result<Json<LiveJson>, Problem> {
+    order(state, id, LiveOrder::Resume).await
+}
+
+async fn order(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    order: LiveOrder,
+) -> Result<Json<LiveJson>, Problem> {
+    let call = call_id(&id)?;
+    let tenant = state.0.config.tenant.clone();
+    let Some(live) = &state.0.live else {
+        return Err(LiveError::Unreachable("no record server runs here".to_owned()).into());
+    };
+    match live.order(tenant.clone(), call, order, BY.to_owned()).await {
+        Ok(answer) => Ok(Json(LiveJson::new(call, answer))),
+        // Whoever holds live calls does not know those that are over; the catalog does, when it is there.
+        Err(LiveError::NoSuchCall) => match state.0.catalog.call(&tenant, call).await {
+            Ok(Some(_)) => Err(LiveError::NotLive.into()),
+            _ => Err(LiveError::NoSuchCall.into()),
+        },
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A JSON body that may be left out. What is there must be JSON, and be called so.
+async fn optional_body<T: serde::de::DeserializeOwned + Default>(request: Request) -> Result<T, Problem> {
+    let typed = request.headers().contains_key(header::CONTENT_TYPE);
+    if typed {
+        let Json(body) = extract::Json::<T>::from_request(request, &()).await?;
+        return Ok(body);
+    }
+    let bytes = Bytes::from_request(request, &()).await.map_err(|e: BytesRejection| Problem::from(&e))?;
+    if bytes.is_empty() { Ok(T::default()) } else { Err(Problem::no_type()) }
+}

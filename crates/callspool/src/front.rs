@@ -3,7 +3,7 @@
 //! It chooses one input at a time (`select`), changes the machines by it (`apply`), and carries out all that
 //! follows before it looks for the next. It never waits for the record server, the catalogue or a disk.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use call::{Action, Front};
 use model::Report;
@@ -11,18 +11,23 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::now;
 use crate::net::{DriverInput, SipDriver};
+use crate::pulse::Pulse;
 use crate::recorder::{Recorder, Teller};
+use crate::supervise::Supervisor;
 
 /// How long segments may take to be sealed after every call was ended at a stop.
 const SEAL_GRACE: Duration = Duration::from_secs(10);
 /// How long answers that are queued may take to leave at a stop.
 const SEND_GRACE: Duration = Duration::from_millis(500);
+/// How often the task goes round when nothing comes, and tells what it does.
+const ROUND: Duration = Duration::from_secs(1);
 
 /// What can move the task.
 enum Input {
     Sip(DriverInput),
     Report(Report),
     Timeout,
+    Round,
     Stop,
 }
 
@@ -36,6 +41,10 @@ pub(crate) struct FrontTask {
     pub(crate) stop: watch::Receiver<bool>,
     /// How long live calls may go on then.
     pub(crate) grace: Duration,
+    pub(crate) pulse: Pulse,
+    pub(crate) supervisor: Supervisor,
+    /// When the next round without an input is due.
+    pub(crate) round: Instant,
 }
 
 impl FrontTask {
@@ -58,6 +67,8 @@ impl FrontTask {
         self.front.end_all(now());
         self.carry_out();
         self.go_on_while(SEAL_GRACE, |t| t.front.stats().calls > 0).await;
+        // What follows has deadlines, and no rounds.
+        self.pulse.waits();
         let Self { driver, recorder, mut reports, .. } = self;
         driver.close(SEND_GRACE).await;
         let stopping = tokio::task::spawn_blocking(move || recorder.stop(SEAL_GRACE));
@@ -100,8 +111,10 @@ impl FrontTask {
                 None => std::future::pending().await,
             }
         };
+        let round = tokio::time::sleep_until(self.round.into());
         tokio::select! {
             biased;
+            () = round => Input::Round,
             () = timeout => Input::Timeout,
             Some(report) = self.reports.recv() => Input::Report(report),
             input = self.driver.select() => Input::Sip(input),
@@ -109,13 +122,22 @@ impl FrontTask {
     }
 
     fn apply(&mut self, input: Input) {
+        self.pulse.goes_on();
         match input {
             Input::Sip(input) => self.driver.apply(input),
             Input::Report(report) => self.front.handle_report(now(), report),
             Input::Timeout => self.front.handle_timeout(now()),
+            Input::Round => self.go_round(),
             Input::Stop => {}
         }
         self.carry_out();
+    }
+
+    fn go_round(&mut self) {
+        self.round = Instant::now() + ROUND;
+        let stats = self.front.stats();
+        let what = if self.front.is_draining() { "stopping" } else { "recording" };
+        self.supervisor.status(format!("{what}: {} calls, {}", stats.dialogs, self.recorder.summary()));
     }
 
     /// Does all that follows from an input, until nothing more does.

@@ -12,11 +12,14 @@ mod logging;
 mod net;
 mod page;
 mod priority;
+mod privilege;
+mod pulse;
 mod recorder;
 mod reindex;
 mod repository;
 mod serve;
 mod startup;
+mod supervise;
 mod token;
 
 use std::process::ExitCode;

@@ -11,7 +11,7 @@
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use call::{Front, FrontConfig};
 use model::peer::Flowing;
@@ -27,9 +27,12 @@ use crate::descriptors::{BESIDE_SEGMENTS, raise_limit};
 use crate::front::FrontTask;
 use crate::net::{NetConfig, NetLimits, SipDriver, SipSockets};
 use crate::page;
+use crate::privilege;
+use crate::pulse::Pulses;
 use crate::recorder::{PortConfig, Recorder, RecorderConfig, Teller};
 use crate::repository::Repository;
 use crate::startup::Mender;
+use crate::supervise::{Phase, Supervisor};
 
 /// Reports that may wait for the front: some seconds' worth at the highest call rate. Threads that may wait wait
 /// then, media threads keep theirs.
@@ -40,6 +43,8 @@ const LEAVE: Duration = Duration::from_secs(2);
 
 /// Runs until a signal says stop.
 pub(crate) fn run(config: Config) -> Result<(), CliError> {
+    // First of all: threads have the user and the powers of the one that starts them.
+    privilege::give_up(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -51,6 +56,9 @@ pub(crate) fn run(config: Config) -> Result<(), CliError> {
 }
 
 async fn serve(config: Config) -> Result<(), CliError> {
+    let pulses = Pulses::default();
+    let supervisor = Supervisor::start(pulses.clone())
+        .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))?;
     make_private_dir(&config.node.data_dir)?;
     make_private_dir(&config.recording.repository)?;
     let repository = Repository::new(&config.recording.repository);
@@ -68,7 +76,8 @@ async fn serve(config: Config) -> Result<(), CliError> {
         page::start(&config, &repository, &catalog, stopping.clone()).await?;
     }
     let front = if config.node.roles.contains(&Role::Recorder) {
-        Some(front_task(&config, ids, teller.clone(), stopping.clone())?)
+        let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses };
+        Some(front_task(&config, ids, tellers, stopping.clone())?)
     } else {
         None
     };
@@ -77,9 +86,11 @@ async fn serve(config: Config) -> Result<(), CliError> {
     let front = front.map(|task| tokio::spawn(task.run()));
     let mending = tokio::task::spawn_blocking(move || mender.mend(left, &stopping));
     tracing::info!("callspool {} is ready", env!("CARGO_PKG_VERSION"));
+    supervisor.tell(Phase::Ready);
     let mut signals = Signals::new();
     signals.next().await;
     tracing::info!("stopping");
+    supervisor.tell(Phase::Stopping);
     tokio::spawn(exit_at(signals));
     let _ = stop.send(true);
     if let Some(front) = front
@@ -94,10 +105,17 @@ async fn serve(config: Config) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Whom the signalling task and the recorder tell what.
+struct Tellers {
+    teller: Teller,
+    supervisor: Supervisor,
+    pulses: Pulses,
+}
+
 fn front_task(
     config: &Config,
     ids: IdGenerator,
-    teller: Teller,
+    tellers: Tellers,
     stop: watch::Receiver<bool>,
 ) -> Result<FrontTask, CliError> {
     let sockets = SipSockets::bind(&net_config(config)).map_err(|e| {
@@ -116,11 +134,14 @@ fn front_task(
     {
         tracing::info!("SIP {transport} {address}");
     }
+    let Tellers { teller, supervisor, pulses } = tellers;
+    let pulse = pulses.take("signalling");
     let agent = Agent::new(agent_config(config), seed()?);
     let (reports_in, reports) = mpsc::channel::<Report>(REPORTS_MAX);
-    let recorder = Recorder::start(&recorder_config(config), teller.clone(), reports_in).map_err(|e| {
-        CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
-    })?;
+    let recorder =
+        Recorder::start(&recorder_config(config, pulses), teller.clone(), reports_in).map_err(|e| {
+            CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
+        })?;
     Ok(FrontTask {
         driver: SipDriver::new(agent, sockets),
         front: Front::new(front_config(config), ids),
@@ -129,6 +150,9 @@ fn front_task(
         teller,
         stop,
         grace: config.node.shutdown_grace,
+        pulse,
+        supervisor,
+        round: Instant::now(),
     })
 }
 
@@ -184,7 +208,7 @@ fn front_config(config: &Config) -> FrontConfig {
     }
 }
 
-fn recorder_config(config: &Config) -> RecorderConfig {
+fn recorder_config(config: &Config, pulses: Pulses) -> RecorderConfig {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     RecorderConfig {
         node: config.node.number,
@@ -214,6 +238,7 @@ fn recorder_config(config: &Config) -> RecorderConfig {
         descriptors_max: raise_limit()
             .saturating_sub(BESIDE_SEGMENTS + config.sip.tcp_max_connections as u64),
         cname: format!("callspool@{}", config.node.name),
+        pulses,
     }
 }
 
@@ -225,7 +250,7 @@ fn seed() -> Result<[u8; 32], CliError> {
     Ok(seed)
 }
 
-fn make_private_dir(path: &Path) -> Result<(), CliError> {
+pub(crate) fn make_private_dir(path: &Path) -> Result<(), CliError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| {
         CliError::failed(
             format!("cannot make the directory {}", path.display()),
@@ -282,7 +307,7 @@ mod tests {
     fn the_default_configuration_becomes_a_recorder() {
         let around = crate::config::Surroundings::of_process();
         let config = Config::embedded(&around).expect("the embedded default");
-        let recorder = recorder_config(&config);
+        let recorder = recorder_config(&config, Pulses::default());
         assert!(recorder.threads >= 1 && recorder.ports.min < recorder.ports.max);
         assert_eq!(front_config(&config).inactive, Flowing::Held);
         assert!(agent_config(&config).advertised.is_empty());

@@ -214,6 +214,12 @@ impl Front {
         self.draining = true;
     }
 
+    /// Whether new calls are refused.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     /// Ends every call now, as a failure of ours: the rest of each conversation will not be recorded.
     pub fn end_all(&mut self, now: Now) {
         self.draining = true;

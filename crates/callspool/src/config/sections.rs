@@ -23,6 +23,8 @@ sections! {
         data_dir: PathBuf = "./.state", "path";
         /// What this node does: `recorder` (SIP front and media), `api` (page and HTTP interface).
         roles: Vec<Role> = "recorder, api", "list of roles";
+        /// User to become when started as root, before anything is opened; of root's powers it keeps only ports below 1024. Empty: stay who one is. A service unit or container sets the user itself.
+        user: String = "", "user name";
         /// How long live calls may go on after a stop was asked for; then their segments are ended and sealed.
         shutdown_grace: Duration = "5s", "time";
     }

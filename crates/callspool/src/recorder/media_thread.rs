@@ -27,6 +27,7 @@ use super::tell::Teller;
 use super::writer::{Job, Then};
 use crate::clock::now;
 use crate::descriptors::of_streams;
+use crate::pulse::Pulse;
 
 /// Sockets that one look at epoll names; with more ready ones it is asked again in the same tick.
 const EVENTS: usize = 1024;
@@ -121,6 +122,7 @@ pub(crate) struct MediaThread {
     pub(crate) ports: Arc<Ports>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) teller: Teller,
+    pub(crate) pulse: Pulse,
 }
 
 struct State {
@@ -160,6 +162,7 @@ impl MediaThread {
         let mut due: Vec<Mono> = first_due(&self.config, buckets);
         loop {
             let began = now();
+            self.pulse.goes_on_at(began.mono);
             if !self.take_orders(&mut state) {
                 return self.send_jobs(&mut state);
             }

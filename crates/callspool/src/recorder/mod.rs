@@ -25,7 +25,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,7 @@ pub(crate) use ports::PortConfig;
 pub(crate) use tell::Teller;
 
 use crate::clock::mono;
+use crate::pulse::Pulses;
 use crate::repository::Repository;
 use media_thread::{MediaConfig, MediaOrder, MediaThread, Shared};
 use opener::Opener;
@@ -75,6 +76,8 @@ pub(crate) struct RecorderConfig {
     /// Descriptors that segments may take together.
     pub(crate) descriptors_max: u64,
     pub(crate) cname: String,
+    /// Where its threads show that they go round.
+    pub(crate) pulses: Pulses,
 }
 
 /// The ways to the media threads.
@@ -161,6 +164,7 @@ impl Recorder {
                     descriptors_max: config.descriptors_max,
                     cname: config.cname.clone(),
                 },
+                pulse: config.pulses.take(format!("media-{n}")),
                 epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
                 orders,
                 writer: jobs.clone(),
@@ -186,6 +190,7 @@ impl Recorder {
             ports,
             teller: teller.clone(),
             shared: Arc::clone(&shared),
+            pulse: config.pulses.take("opener"),
         };
         threads.push(spawn("opener".to_owned(), move || opening.run())?);
         let writing = Writer {
@@ -195,6 +200,7 @@ impl Recorder {
             sealer: sealer.clone(),
             reports: reports.clone(),
             shared: Arc::clone(&shared),
+            pulse: config.pulses.take("writer"),
         };
         threads.push(spawn("writer".to_owned(), move || writing.run())?);
         let sealing = Sealer {
@@ -264,6 +270,17 @@ impl Recorder {
             // The front's own deadline refuses the request then.
             tracing::warn!(%segment, "a refusal could not be reported");
         }
+    }
+
+    /// What it does now, in a line.
+    pub(crate) fn summary(&self) -> String {
+        let of = |n: &AtomicUsize| n.load(Ordering::Relaxed);
+        format!(
+            "{} segments live, {} KiB wait for the disk, {} packets dropped",
+            of(&self.shared.segments),
+            of(&self.shared.backlog) >> 10,
+            self.shared.dropped.load(Ordering::Relaxed)
+        )
     }
 
     /// Stops when what is live has ended, or at the deadline. Somebody must go on taking reports meanwhile.

@@ -19,6 +19,7 @@ use super::sealer::ended_by;
 use super::tell::Teller;
 use crate::clock::{mono, now};
 use crate::descriptors::of_segment;
+use crate::pulse::Pulse;
 
 /// How long an order may wait here: the front has refused the request then, and nobody would send to the ports.
 const OPEN_DEADLINE: Duration = Duration::from_secs(5);
@@ -39,18 +40,21 @@ pub(crate) struct Opener {
     pub(crate) ports: Arc<Ports>,
     pub(crate) teller: Teller,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) pulse: Pulse,
 }
 
 impl Opener {
     /// Runs until nobody can order any more.
     pub(crate) fn run(self) {
         while let Ok((since, order)) = self.orders.recv() {
+            self.pulse.goes_on();
             let segment = order.segment;
             let waited = mono().since(since);
             if let Err(why) = self.admit(waited).and_then(|()| self.begin(&order)) {
                 let _ = self.media.send(segment, MediaOrder::NeverCame(segment));
                 let _ = self.reports.blocking_send(Report::Refused { segment, why });
             }
+            self.pulse.waits();
         }
     }
 
@@ -107,11 +111,13 @@ impl Opener {
             order.streams.iter().map(|s| LiveStream::bind(s, &self.ports, order.started, now.mono)).collect();
         let streams = streams?;
         let directory = layout::call_directory(&order.tenant, order.call_started, order.call);
+        self.pulse.waits();
         let names = self.disk.list(&directory).map_err(|e| failure(&e))?;
         let mut writer = SegmentWriter::open_beside(order, self.node, now, &names);
         let mut ops = Vec::new();
         writer.flush(now, Vec::new(), &mut ops);
         self.create(ops).map_err(|e| failure(&e))?;
+        self.pulse.goes_on();
         Ok(LiveSegment::new(order.segment, order.started, writer, streams))
     }
 

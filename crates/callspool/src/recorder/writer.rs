@@ -16,6 +16,7 @@ use super::Threads;
 use super::disk::{Disk, OpenFiles, failure};
 use super::media_thread::{MediaOrder, Shared};
 use super::sealer::SealJob;
+use crate::pulse::Pulse;
 
 /// Operations of one segment.
 pub(crate) struct Job {
@@ -41,6 +42,7 @@ pub(crate) struct Writer {
     pub(crate) sealer: Sender<SealJob>,
     pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) pulse: Pulse,
 }
 
 impl Writer {
@@ -50,8 +52,10 @@ impl Writer {
         let mut failed: BTreeMap<SegmentId, Failure> = BTreeMap::new();
         while let Ok(jobs) = self.jobs.recv() {
             for job in jobs {
+                self.pulse.goes_on();
                 self.work(job, &mut open, &mut failed);
             }
+            self.pulse.waits();
         }
     }
 
@@ -79,7 +83,10 @@ impl Writer {
 
     fn carry_out(&self, segment: SegmentId, ops: Vec<FileOp>, open: &mut OpenFiles) -> io::Result<()> {
         for op in ops {
-            if let Some(mut buffer) = self.disk.apply(op, open)? {
+            self.pulse.waits();
+            let written = self.disk.apply(op, open);
+            self.pulse.goes_on();
+            if let Some(mut buffer) = written? {
                 buffer.clear();
                 self.media.try_send(segment, MediaOrder::Recycle(segment, buffer));
             }

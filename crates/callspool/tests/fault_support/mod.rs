@@ -10,6 +10,7 @@ pub mod listing;
 pub mod noise;
 pub mod process;
 pub mod sip;
+pub mod supervisor;
 pub mod volume;
 
 /// SplitMix64: numbers that are the same for the same seed, on every machine.

@@ -1,0 +1,78 @@
+//! Giving up root: a process that reads what comes from the network should own nothing but its recordings.
+//!
+//! A service unit or a container starts callspool as a user of its own, and there is nothing to do here. Who starts
+//! it as root names that user in `node.user`: the limit of descriptors is raised and the directories are made and
+//! given away, then the process becomes that user, for good, before its first thread and its first socket. Of
+//! root's powers it keeps one, to bind ports below 1024.
+
+use std::path::Path;
+
+use nix::unistd::{Gid, Uid, User, chown, geteuid, initgroups, setgid, setuid};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities};
+
+use crate::cli::CliError;
+use crate::config::Config;
+use crate::descriptors::raise_limit;
+use crate::serve::make_private_dir;
+
+/// Becomes the user of `node.user`, if that is another. Must be called while the process has one thread.
+pub(crate) fn give_up(config: &Config) -> Result<(), CliError> {
+    let name = &config.node.user;
+    if name.is_empty() {
+        if geteuid().is_root() {
+            tracing::warn!("callspool runs as root; name a user for it in node.user, or in its service unit");
+        }
+        return Ok(());
+    }
+    let user = User::from_name(name)
+        .map_err(|e| {
+            CliError::failed(format!("cannot look up the user {name}"), e, "check the user database")
+        })?
+        .ok_or_else(|| {
+            CliError::usage("node.user", format!("there is no user {name}"), "make it, or name another")
+        })?;
+    if user.uid == geteuid() {
+        return Ok(());
+    }
+    if !geteuid().is_root() {
+        let todo = format!("start it as {name} or as root, or leave node.user empty");
+        return Err(CliError::usage("node.user", format!("only root can become {name}"), todo));
+    }
+    raise_limit();
+    for directory in [&config.node.data_dir, &config.recording.repository] {
+        hand_over(directory, user.uid, user.gid)?;
+    }
+    become_user(&user).map_err(|e| {
+        CliError::failed(format!("cannot become {name}"), e, "allow it, or start callspool as that user")
+    })?;
+    tracing::info!("callspool runs as {name}");
+    Ok(())
+}
+
+/// A directory that is new is made for that user. One that is there is theirs already, or somebody has reasons.
+fn hand_over(directory: &Path, uid: Uid, gid: Gid) -> Result<(), CliError> {
+    if directory.exists() {
+        return Ok(());
+    }
+    make_private_dir(directory)?;
+    chown(directory, Some(uid), Some(gid)).map_err(|e| {
+        let what = format!("cannot give {} to its user", directory.display());
+        CliError::failed(what, e, "make it yourself, or choose another place")
+    })
+}
+
+/// Groups first, since only root may change them; the user last.
+fn become_user(user: &User) -> Result<(), std::io::Error> {
+    set_keep_capabilities(true)?;
+    let name = std::ffi::CString::new(user.name.as_str())?;
+    initgroups(&name, user.gid)?;
+    setgid(user.gid)?;
+    setuid(user.uid)?;
+    let ports = CapabilitySet::NET_BIND_SERVICE;
+    set_capabilities(
+        None,
+        CapabilitySets { effective: ports, permitted: ports, inheritable: CapabilitySet::empty() },
+    )?;
+    set_keep_capabilities(false)?;
+    Ok(())
+}

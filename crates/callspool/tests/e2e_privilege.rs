@@ -1,0 +1,70 @@
+//! Started as root, it becomes somebody else before it opens anything, and can still bind a port below 1024.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is test code")]
+
+mod support;
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use support::program::Program;
+use support::server::Server;
+use support::{PATIENCE, http, wait_until};
+
+/// In every user database, and the owner of nothing.
+const USER: &str = "nobody";
+/// A loopback address that nobody else uses, with a port that only root may bind.
+const LOW: &str = "127.7.7.7:987";
+
+#[test]
+fn root_becomes_the_user_that_is_named() {
+    assert!(nix::unistd::geteuid().is_root(), "this test gives up root, so it needs it");
+    let user = nix::unistd::User::from_name(USER).unwrap().expect("the user nobody");
+    let server = Server::prepare(&[("NODE__USER", USER), ("SIP__TCP", LOW)]);
+    // Its directory is root's, and closed.
+    let open = std::fs::Permissions::from_mode(0o711);
+    std::fs::set_permissions(server.directory(), open).unwrap();
+    let configuration = server.directory().join("callspool.toml");
+    std::fs::set_permissions(configuration, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let mut command = server.command();
+    command.arg("serve");
+    let mut program = Program::start(command, &server.directory().join("as-nobody.log"));
+    wait_until("an answer", PATIENCE, || match http::get(&server.http_address(), "/healthz", &[]) {
+        Ok(response) if response.status == 200 => Ok(()),
+        other => Err(format!("{:?}: {}", other.map(|r| r.status), program.output())),
+    });
+    std::net::TcpStream::connect(LOW).expect("a connection to the port below 1024");
+    for task in std::fs::read_dir(format!("/proc/{}/task", program.id())).unwrap().flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find(|l| l.starts_with(name)).unwrap();
+            line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (uid, gid) = (user.uid.to_string(), user.gid.to_string());
+        assert!(field("Uid:").iter().all(|id| *id == uid), "{status}");
+        assert!(field("Gid:").iter().all(|id| *id == gid), "{status}");
+        assert!(field("Groups:").iter().all(|id| *id == gid), "{status}");
+        // CAP_NET_BIND_SERVICE is the tenth.
+        for set in ["CapEff:", "CapPrm:"] {
+            assert_eq!(u64::from_str_radix(&field(set)[0], 16), Ok(1 << 10), "{status}");
+        }
+    }
+    for file in ["", "token", "catalog.db", "repository"] {
+        let owner = std::fs::metadata(server.state().join(file)).unwrap().uid();
+        assert_eq!(owner, user.uid.as_raw(), "of {file}");
+    }
+    program.terminate();
+    assert_eq!(program.wait(PATIENCE).code(), Some(0), "{}", program.output());
+}
+
+#[test]
+fn a_user_that_cannot_be_is_refused_before_anything_is_opened() {
+    let server = Server::prepare(&[("NODE__USER", "no-such-user")]);
+    let done = server.callspool(&["serve"]);
+    assert_eq!(done.code, Some(2), "{}", done.err);
+    assert!(
+        done.err.contains("node.user: there is no user no-such-user; make it, or name another"),
+        "{}",
+        done.err
+    );
+    assert!(!server.state().exists());
+}

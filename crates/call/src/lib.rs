@@ -23,4 +23,4 @@ mod lines;
 mod reason;
 mod timers;
 
-pub use front::{Action, Front, FrontConfig, FrontStats};
+pub use front::{Action, Front, FrontConfig, FrontStats, Intake};

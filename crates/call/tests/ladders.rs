@@ -475,6 +475,55 @@ fn limits_and_the_end() {
 }
 
 #[test]
+fn new_calls_are_refused_or_handed_over_while_others_go_on() {
+    check(
+        "invite sendonly
+         opened
+         close sip:other.example.com
+         session 2
+         invite sendonly
+         close
+         session 3
+         invite sendonly
+         session 1
+         reinvite sendonly
+         opened
+         open
+         session 4
+         invite sendonly
+         opened",
+        expect![[r#"
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > opened
+                200 s1 20000/recvonly
+                tell call of 1
+            > close sip:other.example.com
+            > session 2
+            > invite sendonly
+                302 s2 <sip:other.example.com>
+            > close
+            > session 3
+            > invite sendonly
+                ALARM not-recorded: calls were refused (1): callspool is stopping
+                503 s3
+            > session 1
+            > reinvite sendonly
+                change 1:mixed:active
+            > opened
+                200 s1 20002/recvonly
+            > open
+            > session 4
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > opened
+                200 s4 20004/recvonly
+                tell call of 1
+        "#]],
+    );
+}
+
+#[test]
 fn a_hold_that_nobody_resumes_ends() {
     check(
         "invite sendonly

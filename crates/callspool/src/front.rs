@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use call::{Action, Front};
+use call::{Action, Front, FrontConfig, Intake};
 use model::Report;
 use tokio::sync::{mpsc, watch};
 
@@ -28,7 +28,36 @@ enum Input {
     Report(Report),
     Timeout,
     Round,
+    Order(FrontOrder),
     Stop,
+}
+
+/// What the operator wants of the task.
+pub(crate) enum FrontOrder {
+    /// To take no new calls.
+    Close,
+    /// To take new calls.
+    Open,
+    /// To go on with other settings.
+    Tune(Box<Tuning>),
+}
+
+/// Settings that can be changed while it runs.
+pub(crate) struct Tuning {
+    pub(crate) front: FrontConfig,
+    /// How long live calls may go on after a stop was asked for.
+    pub(crate) grace: Duration,
+    /// What becomes of new calls when none are taken.
+    pub(crate) closed: Intake,
+}
+
+/// What the task has to do, as others see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Load {
+    /// Whether new calls are taken.
+    pub(crate) taking: bool,
+    /// Calls in progress.
+    pub(crate) dialogs: usize,
 }
 
 pub(crate) struct FrontTask {
@@ -41,6 +70,11 @@ pub(crate) struct FrontTask {
     pub(crate) stop: watch::Receiver<bool>,
     /// How long live calls may go on then.
     pub(crate) grace: Duration,
+    /// What becomes of new calls when none are taken.
+    pub(crate) closed: Intake,
+    pub(crate) orders: mpsc::Receiver<FrontOrder>,
+    /// Renewed each round.
+    pub(crate) load: watch::Sender<Load>,
     pub(crate) pulse: Pulse,
     pub(crate) supervisor: Supervisor,
     /// When the next round without an input is due.
@@ -57,7 +91,7 @@ impl FrontTask {
                 input => self.apply(input),
             }
         }
-        self.front.drain();
+        self.front.set_intake(self.closed.clone());
         let grace = self.grace;
         self.go_on_while(grace, |t| t.front.stats().dialogs > 0).await;
         let left = self.front.stats().dialogs;
@@ -117,6 +151,7 @@ impl FrontTask {
             () = round => Input::Round,
             () = timeout => Input::Timeout,
             Some(report) = self.reports.recv() => Input::Report(report),
+            Some(order) = self.orders.recv() => Input::Order(order),
             input = self.driver.select() => Input::Sip(input),
         }
     }
@@ -128,6 +163,7 @@ impl FrontTask {
             Input::Report(report) => self.front.handle_report(now(), report),
             Input::Timeout => self.front.handle_timeout(now()),
             Input::Round => self.go_round(),
+            Input::Order(order) => self.obey(order),
             Input::Stop => {}
         }
         self.carry_out();
@@ -136,8 +172,26 @@ impl FrontTask {
     fn go_round(&mut self) {
         self.round = Instant::now() + ROUND;
         let stats = self.front.stats();
-        let what = if self.front.is_draining() { "stopping" } else { "recording" };
+        let taking = *self.front.intake() == Intake::Open;
+        self.load.send_replace(Load { taking, dialogs: stats.dialogs });
+        let what = if taking { "recording" } else { "taking no new calls" };
         self.supervisor.status(format!("{what}: {} calls, {}", stats.dialogs, self.recorder.summary()));
+    }
+
+    fn obey(&mut self, order: FrontOrder) {
+        match order {
+            FrontOrder::Close => self.front.set_intake(self.closed.clone()),
+            FrontOrder::Open => self.front.set_intake(Intake::Open),
+            FrontOrder::Tune(tuning) => {
+                let Tuning { front, grace, closed } = *tuning;
+                self.front.configure(front);
+                if *self.front.intake() != Intake::Open {
+                    self.front.set_intake(closed.clone());
+                }
+                (self.grace, self.closed) = (grace, closed);
+            }
+        }
+        self.go_round();
     }
 
     /// Does all that follows from an input, until nothing more does.

@@ -10,26 +10,29 @@
 
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use call::{Front, FrontConfig};
+use call::{Front, FrontConfig, Intake};
 use model::peer::Flowing;
 use model::{IdGenerator, Report};
 use sip::{Agent, AgentConfig, Transport};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::catalog::CatalogLink;
 use crate::cli::CliError;
-use crate::config::{Config, InactiveMeans, Role};
+use crate::config::{Config, InactiveMeans, Loaded, Role, Surroundings};
+use crate::control;
 use crate::descriptors::{BESIDE_SEGMENTS, raise_limit};
-use crate::front::FrontTask;
+use crate::front::{FrontOrder, FrontTask, Load, Tuning};
+use crate::logging::LogLevel;
 use crate::net::{NetConfig, NetLimits, SipDriver, SipSockets};
+use crate::operate::{FrontLink, Operator, Signals};
 use crate::page;
 use crate::privilege;
 use crate::pulse::Pulses;
 use crate::recorder::{PortConfig, Recorder, RecorderConfig, Teller};
+use crate::reload::Reloader;
 use crate::repository::Repository;
 use crate::startup::Mender;
 use crate::supervise::{Phase, Supervisor};
@@ -38,24 +41,29 @@ use crate::supervise::{Phase, Supervisor};
 /// then, media threads keep theirs.
 const REPORTS_MAX: usize = 8_192;
 
+/// What an operator wants of the signalling task; one thing at a time.
+const ORDERS_MAX: usize = 16;
+
 /// How long threads that still work may delay the end of the process, when all that was waited for is done.
 const LEAVE: Duration = Duration::from_secs(2);
 
 /// Runs until a signal says stop.
-pub(crate) fn run(config: Config) -> Result<(), CliError> {
+pub(crate) fn run(loaded: Loaded, named: Option<PathBuf>, log: LogLevel) -> Result<(), CliError> {
+    let config = &loaded.config;
     // First of all: threads have the user and the powers of the one that starts them.
-    privilege::give_up(&config)?;
+    privilege::give_up(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))?;
-    let served = runtime.block_on(serve(config));
+    let reloader = Reloader::new(named, Surroundings::of_process(), &loaded);
+    let served = runtime.block_on(serve(loaded.config, reloader, log));
     // What still blocks is left behind: whatever it was doing is done again or repaired at the next start.
     runtime.shutdown_timeout(LEAVE);
     served
 }
 
-async fn serve(config: Config) -> Result<(), CliError> {
+async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), CliError> {
     let pulses = Pulses::default();
     let supervisor = Supervisor::start(pulses.clone())
         .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))?;
@@ -75,11 +83,12 @@ async fn serve(config: Config) -> Result<(), CliError> {
     if config.node.roles.contains(&Role::Api) {
         page::start(&config, &repository, &catalog, stopping.clone()).await?;
     }
-    let front = if config.node.roles.contains(&Role::Recorder) {
+    let (front, link) = if config.node.roles.contains(&Role::Recorder) {
         let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses };
-        Some(front_task(&config, ids, tellers, stopping.clone())?)
+        let (task, link) = front_task(&config, ids, tellers, stopping.clone())?;
+        (Some(task), Some(link))
     } else {
-        None
+        (None, None)
     };
     // Nothing that asks the catalog runs before here: it would outlive a start that fails.
     catalog.watch(mender.clone(), stopping.clone());
@@ -87,8 +96,16 @@ async fn serve(config: Config) -> Result<(), CliError> {
     let mending = tokio::task::spawn_blocking(move || mender.mend(left, &stopping));
     tracing::info!("callspool {} is ready", env!("CARGO_PKG_VERSION"));
     supervisor.tell(Phase::Ready);
-    let mut signals = Signals::new();
-    signals.next().await;
+    let operator = Operator {
+        signals: Signals::new(),
+        asked: control::start(&config.node.data_dir),
+        reloader,
+        log,
+        supervisor: supervisor.clone(),
+        front: link,
+        when_idle: false,
+    };
+    let signals = operator.until_stop().await;
     tracing::info!("stopping");
     supervisor.tell(Phase::Stopping);
     tokio::spawn(exit_at(signals));
@@ -102,6 +119,7 @@ async fn serve(config: Config) -> Result<(), CliError> {
         tracing::warn!("a repair did not end in time; the next start does it again");
     }
     catalog.close().await;
+    let _ = std::fs::remove_file(control::path(&config.node.data_dir));
     Ok(())
 }
 
@@ -117,7 +135,7 @@ fn front_task(
     ids: IdGenerator,
     tellers: Tellers,
     stop: watch::Receiver<bool>,
-) -> Result<FrontTask, CliError> {
+) -> Result<(FrontTask, FrontLink), CliError> {
     let sockets = SipSockets::bind(&net_config(config)).map_err(|e| {
         let (what, why) =
             (format!("cannot receive SIP on {} {}", e.transport, e.address), e.source.to_string());
@@ -142,18 +160,39 @@ fn front_task(
         Recorder::start(&recorder_config(config, pulses), teller.clone(), reports_in).map_err(|e| {
             CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
         })?;
-    Ok(FrontTask {
+    let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
+    let (load, load_out) = watch::channel(Load { taking: true, dialogs: 0 });
+    let link = FrontLink {
+        orders: orders_in,
+        load: load_out,
+        tuning: |config| FrontOrder::Tune(Box::new(tuning(config))),
+    };
+    let Tuning { front, grace, closed } = tuning(config);
+    let task = FrontTask {
         driver: SipDriver::new(agent, sockets),
-        front: Front::new(front_config(config), ids),
+        front: Front::new(front, ids),
         recorder,
         reports,
         teller,
         stop,
-        grace: config.node.shutdown_grace,
+        grace,
+        closed,
+        orders,
+        load,
         pulse,
         supervisor,
         round: Instant::now(),
-    })
+    };
+    Ok((task, link))
+}
+
+/// What can be changed while it runs, as the configuration wants it.
+fn tuning(config: &Config) -> Tuning {
+    let closed = match config.node.handover.as_str() {
+        "" => Intake::Refused,
+        to => Intake::HandedOver(to.to_owned()),
+    };
+    Tuning { front: front_config(config), grace: config.node.shutdown_grace, closed }
 }
 
 fn net_config(config: &Config) -> NetConfig {
@@ -260,41 +299,9 @@ pub(crate) fn make_private_dir(path: &Path) -> Result<(), CliError> {
     })
 }
 
-/// What asks the process to stop.
-struct Signals {
-    terminate: Option<Signal>,
-    interrupt: Option<Signal>,
-}
-
-impl Signals {
-    fn new() -> Self {
-        let of = |kind| {
-            signal(kind).inspect_err(|e| tracing::error!("a signal to stop would not be noticed: {e}")).ok()
-        };
-        Self { terminate: of(SignalKind::terminate()), interrupt: of(SignalKind::interrupt()) }
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            () = received(&mut self.terminate) => {}
-            () = received(&mut self.interrupt) => {}
-        }
-    }
-}
-
-async fn received(signal: &mut Option<Signal>) {
-    let received = match signal {
-        Some(signal) => signal.recv().await,
-        None => None,
-    };
-    if received.is_none() {
-        std::future::pending().await
-    }
-}
-
 /// Whoever signals twice does not want to wait: it ends at once, and the next start repairs what was live.
 async fn exit_at(mut again: Signals) {
-    again.next().await;
+    again.stop().await;
     tracing::error!("signaled again: callspool ends at once; the next start repairs what was live");
     std::process::exit(1);
 }

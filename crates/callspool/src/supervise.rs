@@ -1,4 +1,4 @@
-//! What a supervisor is told of this process: that it is ready, stops, what it does, and that it lives.
+//! What a supervisor is told of this process: that it is ready, reloads, stops, what it does, and that it lives.
 //!
 //! The protocol is that of systemd's `sd_notify(3)`; without a supervisor nothing is sent. One thread sends all of
 //! it, so that a supervisor that does not read holds up nobody. The watchdog is fed only while every thread that
@@ -27,8 +27,10 @@ const STOP_EXTENSION: Duration = Duration::from_secs(30);
 /// What the process comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
-    /// It takes calls.
+    /// It takes calls, again after a reload.
     Ready,
+    /// It reads its configuration again.
+    Reloading,
     /// It takes no new calls any more, and will end.
     Stopping,
 }
@@ -69,6 +71,11 @@ impl Supervisor {
     pub(crate) fn status(&self, line: String) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = line;
     }
+
+    /// That line.
+    pub(crate) fn line(&self) -> String {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 struct Teller {
@@ -97,6 +104,10 @@ impl Teller {
     fn phase(&mut self, phase: Phase) {
         match phase {
             Phase::Ready => notify(&[NotifyState::Ready]),
+            Phase::Reloading => match NotifyState::monotonic_usec_now() {
+                Ok(now) => notify(&[NotifyState::Reloading, now]),
+                Err(e) => tracing::debug!("a reload is not told: {e}"),
+            },
             Phase::Stopping => {
                 self.stopping = true;
                 notify(&[NotifyState::Stopping]);

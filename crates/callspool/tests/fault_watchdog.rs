@@ -61,6 +61,9 @@ fn a_stop_with_calls_up_says_what_it_waits_for_and_asks_for_more_time() {
     let mut program = start(&server, &supervisor);
     supervisor.wait_for("READY=1");
     let caller = Caller::start(&server, "calls", &["--calls", "2", "--duration", "4s"]);
+    server.callspool(&["reload"]).expect_ok("reload");
+    supervisor.wait_for("RELOADING=1");
+    supervisor.wait_for("READY=1");
     supervisor.wait_for("STATUS=recording: 2 calls, 2 segments live");
     program.terminate();
     supervisor.wait_for("STOPPING=1");

@@ -89,6 +89,18 @@ pub enum Action {
     Tell(TenantId, ChangeKind),
 }
 
+/// What becomes of new calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Intake {
+    /// They are taken.
+    #[default]
+    Open,
+    /// They are refused with 503 and Retry-After.
+    Refused,
+    /// They are sent to another recorder, with 302 and this URI as Contact (RFC 3261, 8.1.3.4).
+    HandedOver(String),
+}
+
 /// Counters since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FrontStats {
@@ -98,8 +110,10 @@ pub struct FrontStats {
     pub calls: usize,
     /// Calls that began.
     pub begun: u64,
-    /// Requests refused because a limit was reached or the front is draining.
+    /// Requests refused because a limit was reached or new calls are not taken.
     pub refused: u64,
+    /// Requests sent to another recorder.
+    pub handed_over: u64,
     /// Segments that no record server opened.
     pub not_recorded: u64,
 }
@@ -123,7 +137,7 @@ pub struct Front {
     calls: Calls,
     timers: Timers<Timer>,
     actions: VecDeque<Action>,
-    draining: bool,
+    intake: Intake,
     stats: FrontStats,
     /// Calls refused at a limit that no alarm has told of yet.
     refused_since: u64,
@@ -140,7 +154,7 @@ impl Front {
             calls: Calls::default(),
             timers: Timers::new(),
             actions: VecDeque::new(),
-            draining: false,
+            intake: Intake::Open,
             stats: FrontStats::default(),
             refused_since: 0,
         }
@@ -209,20 +223,26 @@ impl Front {
         }
     }
 
-    /// New calls are refused from now on; those in progress go on.
-    pub fn drain(&mut self) {
-        self.draining = true;
+    /// What becomes of new calls from now on; those in progress go on.
+    pub fn set_intake(&mut self, intake: Intake) {
+        self.intake = intake;
     }
 
-    /// Whether new calls are refused.
+    /// What becomes of new calls.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// Other settings from now on, also for calls in progress. The node and the tenant stay as they are.
+    pub fn configure(&mut self, config: FrontConfig) {
+        let FrontConfig { node, tenant, .. } = self.config.clone();
+        self.config = FrontConfig { node, tenant, ..config };
     }
 
     /// Ends every call now, as a failure of ours: the rest of each conversation will not be recorded.
     pub fn end_all(&mut self, now: Now) {
-        self.draining = true;
+        self.intake = Intake::Refused;
         self.config.linger = Duration::ZERO;
         for session in self.legs.keys().copied().collect::<Vec<_>>() {
             self.leave(now, session, EndReason::Internal(Failure::Process), Some("callspool is stopping"));
@@ -234,7 +254,10 @@ impl Front {
 
     /// One alarm for all refusals of some seconds: a flood of calls must not become a flood of rows.
     fn tell_refusals(&mut self, now: Now) {
-        let why = if self.draining { "callspool is stopping" } else { "the limit of calls is reached" };
+        let why = match self.intake {
+            Intake::Open => "the limit of calls is reached",
+            Intake::Refused | Intake::HandedOver(_) => "callspool is stopping",
+        };
         let count = std::mem::take(&mut self.refused_since);
         self.alarm(AlarmKind::NotRecorded, None, None, format!("calls were refused ({count}): {why}"));
         self.arm(now, REFUSALS_TOLD, Timer::RefusalsTold);
@@ -288,6 +311,12 @@ impl Front {
             _ => Vec::new(),
         };
         self.actions.push_back(Action::Refuse { session, code, reason, headers });
+    }
+
+    fn hand_over(&mut self, session: SessionId, to: &str) {
+        self.stats.handed_over += 1;
+        let headers = vec![("Contact".to_owned(), format!("<{to}>"))];
+        self.actions.push_back(Action::Refuse { session, code: 302, reason: "Moved Temporarily", headers });
     }
 
     fn alarm(&mut self, kind: AlarmKind, call: Option<CallId>, segment: Option<SegmentId>, text: String) {

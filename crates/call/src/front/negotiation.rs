@@ -11,7 +11,7 @@ use model::{
 };
 use sip::{RequestInfo, SessionId};
 
-use super::{Action, END_DEADLINE, Front, OPEN_DEADLINE, Timer};
+use super::{Action, END_DEADLINE, Front, Intake, OPEN_DEADLINE, Timer};
 use crate::calls::LiveCall;
 use crate::leg::{Leg, Pending, Phase};
 use crate::lines::{self, Addresses, Reading};
@@ -19,7 +19,10 @@ use crate::{ask, describe};
 
 impl Front {
     pub(super) fn invited(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
-        if self.draining || self.calls.len() >= self.config.calls_max {
+        if let Intake::HandedOver(to) = self.intake.clone() {
+            return self.hand_over(session, &to);
+        }
+        if self.intake == Intake::Refused || self.calls.len() >= self.config.calls_max {
             self.stats.refused += 1;
             self.refused_since += 1;
             if !self.timers.is_set(Timer::RefusalsTold) {

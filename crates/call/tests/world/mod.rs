@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use call::{Action, Front, FrontConfig};
+use call::{Action, Front, FrontConfig, Intake};
 use model::peer::Flowing;
 use model::state::Respondent;
 use model::{
@@ -123,6 +123,9 @@ impl World {
                 self.front.handle_timeout(self.now);
             }
             "stop" => self.front.end_all(now),
+            "open" => self.front.set_intake(Intake::Open),
+            "close" if rest.is_empty() => self.front.set_intake(Intake::Refused),
+            "close" => self.front.set_intake(Intake::HandedOver(rest.to_owned())),
             other => panic!("no such step: {other}"),
         }
     }
@@ -188,7 +191,14 @@ impl World {
     fn describe(&mut self, action: Action) -> String {
         match action {
             Action::Accept { session, sdp } => format!("200 s{} {}", session.0, picture(&sdp)),
-            Action::Refuse { session, code, .. } => format!("{code} s{}", session.0),
+            Action::Refuse { session, code, headers, .. } => {
+                let contact = headers.iter().find(|(name, _)| name == "Contact");
+                format!(
+                    "{code} s{}{}",
+                    session.0,
+                    contact.map(|(_, to)| format!(" {to}")).unwrap_or_default()
+                )
+            }
             Action::HangUp { session, reason } => format!("BYE s{} {reason}", session.0),
             Action::Order(Order::Open(open)) => {
                 let text = format!("open {}/{} {}", open.number, open.total, streams(&open.streams));

@@ -28,6 +28,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Record calls: run all roles of this node until stopped
     Serve,
+    /// Say what the running callspool does
+    Status(AskArgs),
+    /// Have the running callspool read its configuration again
+    Reload(AskArgs),
+    /// Have the running callspool take no new calls, while those in progress go on
+    Drain(DrainArgs),
+    /// Stop the running callspool, and come back when it has ended
+    Stop(StopArgs),
     /// Place test calls to a recorder and report what it answered
     Call(Box<CallArgs>),
     /// List calls, newest first
@@ -46,6 +54,43 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Print the recording states and the table of their transitions
     States(StatesArgs),
+}
+
+/// `callspool status`, `callspool reload`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct AskArgs {
+    /// The answer as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `callspool drain`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "New calls are refused with 503, or sent to where node.handover says.")]
+pub(crate) struct DrainArgs {
+    /// Take new calls again
+    #[arg(long)]
+    pub(crate) off: bool,
+    /// The answer as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `callspool stop`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+New calls are refused with 503, or sent to where node.handover says. Calls in progress may go on for
+node.shutdown_grace, then they are ended with BYE and sealed.")]
+pub(crate) struct StopArgs {
+    /// Let all calls go on to their end, however long that takes
+    #[arg(long)]
+    pub(crate) when_idle: bool,
+    /// Come back at once
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// The answer as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A SIP transport of a test call.

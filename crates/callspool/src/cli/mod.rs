@@ -9,6 +9,7 @@ mod doctor;
 mod error;
 mod export;
 mod ls;
+mod operate;
 mod progress;
 mod reindex;
 mod show;
@@ -27,6 +28,7 @@ use clap::error::ErrorKind;
 pub(crate) use error::{CliError, Outcome, file_error};
 
 use crate::config::{self, Config, Loaded, Surroundings};
+use crate::control::Ask;
 use crate::repository::Repository;
 use args::{CheckConfigArgs, Cli, Command};
 
@@ -59,10 +61,14 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         }
         Command::Serve => {
             drop(out);
-            let config = load(&cli.config)?.config;
-            crate::logging::start(&config.log)?;
-            return crate::serve::run(config).map(|()| Outcome::Ok);
+            let loaded = load(&cli.config)?;
+            let log = crate::logging::start(&loaded.config.log)?;
+            return crate::serve::run(loaded, cli.config, log).map(|()| Outcome::Ok);
         }
+        Command::Status(args) => operate::ask(&load(&cli.config)?.config, Ask::Status, &args, &mut out),
+        Command::Reload(args) => operate::ask(&load(&cli.config)?.config, Ask::Reload, &args, &mut out),
+        Command::Drain(args) => operate::drain(&load(&cli.config)?.config, &args, &mut out),
+        Command::Stop(args) => operate::stop(&load(&cli.config)?.config, &args, &mut out),
         Command::CheckConfig(args) => check_config(&load(&cli.config)?, &args, &mut out),
         Command::Doctor(args) => doctor::run(&load(&cli.config)?, &args, &mut out),
         Command::Ls(args) => ls::run(&load(&cli.config)?.config, &args, &mut out),

@@ -220,7 +220,23 @@ fn ports(config: &Config, findings: &mut Findings<'_>) {
     }
 }
 
+/// What may stand in `<>` in a Contact header and is a SIP URI (RFC 3261, 19.1.1).
+fn is_sip_uri(text: &str) -> bool {
+    let host = text.strip_prefix("sip:").or_else(|| text.strip_prefix("sips:"));
+    host.is_some_and(|h| !h.is_empty())
+        && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"' | b'?'))
+}
+
 fn rest(config: &Config, findings: &mut Findings<'_>) {
+    let handover = &config.node.handover;
+    if !handover.is_empty() && !is_sip_uri(handover) {
+        findings.add(
+            "node",
+            "handover",
+            format!("'{handover}' is no SIP URI"),
+            "give one such as sip:recorder2.example.com:5060",
+        );
+    }
     if config.node.roles.is_empty() {
         findings.add("node", "roles", "a node without a role does nothing", "name recorder, api or both");
     }

@@ -27,6 +27,8 @@ sections! {
         user: String = "", "user name";
         /// How long live calls may go on after a stop was asked for; then their segments are ended and sealed.
         shutdown_grace: Duration = "5s", "time";
+        /// Where new calls are sent (302) while none are taken, because callspool stops or is drained; empty: they are refused with 503.
+        handover: String = "", "SIP URI";
     }
 
     /// Signalling.

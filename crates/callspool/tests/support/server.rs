@@ -102,6 +102,17 @@ impl Server {
         program.wait(PATIENCE)
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let id = self.program.as_ref().expect("it runs").id();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id.try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for the end that somebody else asked for.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        self.program.take().expect("it runs").wait(PATIENCE)
+    }
+
     /// Whether it has not ended by itself.
     pub fn is_running(&mut self) -> bool {
         self.program.as_mut().is_some_and(|p| p.ended().is_none())

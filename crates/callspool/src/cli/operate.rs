@@ -1,0 +1,86 @@
+//! `callspool status`, `reload`, `drain` and `stop`: what is asked of the process that serves on this machine.
+//!
+//! It is found by its data directory, which the configuration names, and asked over its control socket.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use super::args::{AskArgs, DrainArgs, StopArgs};
+use super::{CliError, Outcome, file_error};
+use crate::config::Config;
+use crate::control::{self, Answer, Ask};
+
+/// How long an answer may take. A reload looks names up; nothing else takes more than a moment.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest answer: as many settings as there can be, by name.
+const ANSWER_MAX: u64 = 1 << 20;
+
+/// `callspool status` and `callspool reload`.
+pub(super) fn ask(
+    config: &Config,
+    ask: Ask,
+    args: &AskArgs,
+    out: &mut dyn Write,
+) -> Result<Outcome, CliError> {
+    let (answer, _) = asked(&config.node.data_dir, ask)?;
+    tell(&answer, args.json, out)
+}
+
+/// `callspool drain`.
+pub(super) fn drain(config: &Config, args: &DrainArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let (answer, _) = asked(&config.node.data_dir, if args.off { Ask::Undrain } else { Ask::Drain })?;
+    tell(&answer, args.json, out)
+}
+
+/// `callspool stop`, which comes back when the process has ended.
+pub(super) fn stop(config: &Config, args: &StopArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let what = if args.when_idle { Ask::StopWhenIdle } else { Ask::Stop };
+    let (answer, mut connection) = asked(&config.node.data_dir, what)?;
+    let outcome = tell(&answer, args.json, out)?;
+    out.flush().map_err(CliError::output)?;
+    if answer.done && !args.no_wait {
+        let waited = connection.get_ref().set_read_timeout(None).and_then(|()| {
+            // The end of the connection is the end of the process.
+            io::copy(&mut connection, &mut io::sink())
+        });
+        if let Err(e) = waited
+            && e.kind() != io::ErrorKind::ConnectionReset
+        {
+            return Err(file_error("cannot wait for the end of callspool", &e));
+        }
+    }
+    Ok(outcome)
+}
+
+fn tell(answer: &Answer, as_json: bool, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let written = match as_json {
+        true => serde_json::to_string(answer).map_err(Into::into).and_then(|text| writeln!(out, "{text}")),
+        false => answer.text.iter().try_for_each(|line| writeln!(out, "{line}")),
+    };
+    written.map_err(CliError::output)?;
+    Ok(if answer.done { Outcome::Ok } else { Outcome::Failed })
+}
+
+fn asked(data_dir: &Path, ask: Ask) -> Result<(Answer, BufReader<UnixStream>), CliError> {
+    let path = control::path(data_dir);
+    let failed = |e: io::Error| file_error(format!("cannot ask callspool at {}", path.display()), &e);
+    let mut stream = UnixStream::connect(&path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CliError::failed(
+            format!("callspool does not serve in {}", data_dir.display()),
+            "nobody listens to its control socket",
+            "start it, or name the configuration that it uses with --config",
+        ),
+        _ => failed(e),
+    })?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    stream.write_all(format!("{ask}\n").as_bytes()).map_err(failed)?;
+    let mut reading = BufReader::new(stream);
+    let mut line = String::new();
+    reading.by_ref().take(ANSWER_MAX).read_line(&mut line).map_err(failed)?;
+    let answer = serde_json::from_str(&line).map_err(|e| {
+        CliError::failed("callspool did not answer", e, "look at its log; it may have ended just now")
+    })?;
+    Ok((answer, reading))
+}

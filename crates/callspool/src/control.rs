@@ -1,0 +1,190 @@
+//! The control socket: how commands of this machine reach a process that serves.
+//!
+//! ```text
+//!  callspool reload ──► <data_dir>/control.sock ── Ask ──► operate ── Answer ──► one line of JSON
+//! ```
+//!
+//! A line with the name of what is asked, a line of JSON as the answer; then the connection stays open, and its end
+//! is the end of the process. The socket lies in the data directory, which only its owner (and root) can enter. It
+//! has no say over calls.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// The socket's name in the data directory.
+const NAME: &str = "control.sock";
+/// Commands at once. Each waits for an answer of a moment; those that wait for the end of the process are few.
+const CONNECTIONS_MAX: usize = 16;
+/// Asks that wait to be looked at; as many as there can be connections.
+const ASKS_MAX: usize = CONNECTIONS_MAX;
+/// The longest name of an ask, with some room.
+const LINE_MAX: u64 = 64;
+/// How long a client may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What can be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ask {
+    /// What it does.
+    Status,
+    /// To read the configuration again.
+    Reload,
+    /// To take no new calls, and go on with those that are there.
+    Drain,
+    /// To take new calls again.
+    Undrain,
+    /// To stop as on SIGTERM.
+    Stop,
+    /// To drain, and stop when the last call has ended.
+    StopWhenIdle,
+}
+
+/// Their names on the wire.
+const ASKS: [(Ask, &str); 6] = [
+    (Ask::Status, "status"),
+    (Ask::Reload, "reload"),
+    (Ask::Drain, "drain"),
+    (Ask::Undrain, "undrain"),
+    (Ask::Stop, "stop"),
+    (Ask::StopWhenIdle, "stop-when-idle"),
+];
+
+impl Ask {
+    fn named(line: &str) -> Option<Self> {
+        ASKS.iter().find(|(_, name)| *name == line).map(|(ask, _)| *ask)
+    }
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ASKS.iter().filter(|(ask, _)| ask == self).try_for_each(|(_, name)| f.write_str(name))
+    }
+}
+
+/// What comes back.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// Whether it was done as asked.
+    pub(crate) done: bool,
+    /// What there is to say, a line each.
+    pub(crate) text: Vec<String>,
+    /// After a reload: settings that are in effect now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) in_effect: Vec<String>,
+    /// After a reload: settings that wait for a start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) at_restart: Vec<String>,
+}
+
+impl Answer {
+    pub(crate) fn done(text: impl Into<String>) -> Self {
+        Self { done: true, text: vec![text.into()], ..Self::default() }
+    }
+
+    pub(crate) fn refused(text: Vec<String>) -> Self {
+        Self { done: false, text, ..Self::default() }
+    }
+}
+
+/// An ask and the way back.
+pub(crate) type Asked = (Ask, oneshot::Sender<Answer>);
+
+/// Where the socket of this data directory is.
+pub(crate) fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join(NAME)
+}
+
+/// Listens, and passes on what is asked. Without a socket it goes on all the same: signals do the most important.
+pub(crate) fn start(data_dir: &Path) -> mpsc::Receiver<Asked> {
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
+    let path = path(data_dir);
+    match bind(&path) {
+        Ok(listener) => {
+            tokio::spawn(accept(listener, asks));
+        }
+        Err(e) => tracing::warn!(
+            "no control socket at {}: {e}; `callspool reload` and `callspool stop` do not work, SIGHUP and SIGTERM do",
+            path.display()
+        ),
+    }
+    asked
+}
+
+/// A socket that a crash left is taken over, one that somebody listens to is not.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+        Err(_) => {}
+    }
+    UnixListener::bind(path)
+}
+
+async fn accept(listener: UnixListener, asks: mpsc::Sender<Asked>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(e) => {
+                tracing::debug!("a command cannot connect: {e}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let asks = asks.clone();
+        tokio::spawn(async move {
+            if let Err(e) = serve(stream, asks).await {
+                tracing::debug!("a command went away: {e}");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn serve(stream: UnixStream, asks: mpsc::Sender<Asked>) -> io::Result<()> {
+    let (reading, mut writing) = stream.into_split();
+    let mut reading = BufReader::new(reading.take(LINE_MAX));
+    let mut line = String::new();
+    tokio::time::timeout(PATIENCE, reading.read_line(&mut line)).await??;
+    let answer = match Ask::named(line.trim()) {
+        Some(ask) => pass_on(ask, &asks).await,
+        None => Answer::refused(vec![format!("'{}' cannot be asked of this version", line.trim())]),
+    };
+    let mut text = serde_json::to_string(&answer)?;
+    text.push('\n');
+    writing.write_all(text.as_bytes()).await?;
+    // Until the client has gone, or this process: whoever waits for that sees it by the end of the connection.
+    while reading.read(&mut [0]).await? > 0 {}
+    Ok(())
+}
+
+async fn pass_on(ask: Ask, asks: &mpsc::Sender<Asked>) -> Answer {
+    let (answer, answered) = oneshot::channel();
+    let stopping = || Answer::refused(vec!["callspool stops already".to_owned()]);
+    if asks.send((ask, answer)).await.is_err() {
+        return stopping();
+    }
+    answered.await.unwrap_or_else(|_| stopping())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back() {
+        for (ask, name) in ASKS {
+            assert_eq!((Ask::named(name), ask.to_string().as_str()), (Some(ask), name));
+        }
+        assert_eq!(Ask::named("explode"), None);
+    }
+}

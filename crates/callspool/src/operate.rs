@@ -1,0 +1,208 @@
+//! What an operator wants of a running process, by signal or by the control socket, until it is to stop.
+//!
+//! | signal | command | what |
+//! | --- | --- | --- |
+//! | `SIGTERM`, `SIGINT` | `callspool stop` | stop: no new calls, the others end or are ended, all is sealed |
+//! | `SIGHUP` | `callspool reload` | read the configuration again |
+//! | `SIGUSR1` | `callspool stop --when-idle` | no new calls, stop when the last one has ended |
+//! | | `callspool drain` | no new calls, until `callspool drain --off` |
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::{Config, Problem};
+use crate::control::{Answer, Ask, Asked};
+use crate::front::{FrontOrder, Load};
+use crate::logging::LogLevel;
+use crate::reload::{Reloaded, Reloader};
+use crate::supervise::{Phase, Supervisor};
+
+/// The signalling task as seen from here.
+pub(crate) struct FrontLink {
+    pub(crate) orders: mpsc::Sender<FrontOrder>,
+    pub(crate) load: watch::Receiver<Load>,
+    /// What a configuration means for it.
+    pub(crate) tuning: fn(&Config) -> FrontOrder,
+}
+
+/// See the module.
+pub(crate) struct Operator {
+    pub(crate) signals: Signals,
+    pub(crate) asked: mpsc::Receiver<Asked>,
+    pub(crate) reloader: Reloader,
+    pub(crate) log: LogLevel,
+    pub(crate) supervisor: Supervisor,
+    /// None on a node that takes no calls.
+    pub(crate) front: Option<FrontLink>,
+    /// To stop when no call is left.
+    pub(crate) when_idle: bool,
+}
+
+enum Input {
+    Stop,
+    StopWhenIdle,
+    Reload,
+    Asked(Ask, oneshot::Sender<Answer>),
+    Idle,
+}
+
+impl Operator {
+    /// Serves the operator until the process is to stop; gives the signals back.
+    pub(crate) async fn until_stop(mut self) -> Signals {
+        loop {
+            match self.select().await {
+                Input::Stop => return self.signals,
+                Input::Idle => {
+                    tracing::info!("no call is left");
+                    return self.signals;
+                }
+                Input::StopWhenIdle => self.stop_when_idle().await,
+                Input::Reload => {
+                    self.reload().await;
+                }
+                Input::Asked(ask, answer) => {
+                    let said = self.answer(ask).await;
+                    let _ = answer.send(said);
+                    if ask == Ask::Stop {
+                        return self.signals;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn select(&mut self) -> Input {
+        let idle = async {
+            match (&mut self.front, self.when_idle) {
+                (_, false) => std::future::pending().await,
+                (None, true) => {}
+                (Some(front), true) => {
+                    // A task that is gone has no calls either.
+                    let _ = front.load.wait_for(|load| !load.taking && load.dialogs == 0).await;
+                }
+            }
+        };
+        tokio::select! {
+            input = self.signals.next() => input,
+            Some((ask, answer)) = self.asked.recv() => Input::Asked(ask, answer),
+            () = idle => Input::Idle,
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Status => Answer::done(self.supervisor.line()),
+            Ask::Reload => self.reload().await,
+            Ask::Drain => {
+                self.order(FrontOrder::Close).await;
+                Answer::done("no new calls are taken; `callspool drain --off` takes them again")
+            }
+            Ask::Undrain => {
+                self.when_idle = false;
+                self.order(FrontOrder::Open).await;
+                Answer::done("new calls are taken")
+            }
+            Ask::Stop => Answer::done("stopping: calls end within node.shutdown_grace"),
+            Ask::StopWhenIdle => {
+                self.stop_when_idle().await;
+                Answer::done("no new calls are taken; it stops when the last one has ended")
+            }
+        }
+    }
+
+    async fn stop_when_idle(&mut self) {
+        tracing::info!("no new calls are taken; callspool stops when the last one has ended");
+        self.order(FrontOrder::Close).await;
+        self.when_idle = true;
+    }
+
+    async fn order(&mut self, order: FrontOrder) {
+        if let Some(front) = &self.front {
+            // Only a task that has ended does not take it; that is told elsewhere.
+            let _ = front.orders.send(order).await;
+        }
+    }
+
+    async fn reload(&mut self) -> Answer {
+        self.supervisor.tell(Phase::Reloading);
+        let answer = match self.reloader.reload() {
+            Ok(reloaded) => self.take_over(reloaded).await,
+            Err(problems) => refused(&problems),
+        };
+        for line in &answer.text {
+            if answer.done { tracing::info!("{line}") } else { tracing::error!("{line}") }
+        }
+        self.supervisor.tell(Phase::Ready);
+        answer
+    }
+
+    async fn take_over(&mut self, reloaded: Reloaded) -> Answer {
+        let config = self.reloader.config();
+        if let Err(e) = self.log.set(&config.log.level) {
+            tracing::error!("the level of the log stays as it is: {e}");
+        }
+        if let Some(front) = &self.front {
+            let _ = front.orders.send((front.tuning)(config)).await;
+        }
+        let Reloaded { in_effect, at_restart } = reloaded;
+        let mut text = vec![match in_effect.is_empty() {
+            true => "configuration read; nothing new is in effect".to_owned(),
+            false => format!("configuration read; in effect now: {}", in_effect.join(", ")),
+        }];
+        if !at_restart.is_empty() {
+            text.push(format!("in effect after a restart only: {}", at_restart.join(", ")));
+        }
+        Answer { done: true, text, in_effect, at_restart }
+    }
+}
+
+fn refused(problems: &[Problem]) -> Answer {
+    let mut text: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    text.push("the configuration cannot be used, and nothing is changed".to_owned());
+    Answer::refused(text)
+}
+
+/// The signals that mean something.
+pub(crate) struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+    hang_up: Option<Signal>,
+    user: Option<Signal>,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Self {
+        let of =
+            |kind| signal(kind).inspect_err(|e| tracing::error!("a signal would not be noticed: {e}")).ok();
+        Self {
+            terminate: of(SignalKind::terminate()),
+            interrupt: of(SignalKind::interrupt()),
+            hang_up: of(SignalKind::hangup()),
+            user: of(SignalKind::user_defined1()),
+        }
+    }
+
+    async fn next(&mut self) -> Input {
+        tokio::select! {
+            () = received(&mut self.terminate) => Input::Stop,
+            () = received(&mut self.interrupt) => Input::Stop,
+            () = received(&mut self.hang_up) => Input::Reload,
+            () = received(&mut self.user) => Input::StopWhenIdle,
+        }
+    }
+
+    /// Waits for another signal to stop.
+    pub(crate) async fn stop(&mut self) {
+        while !matches!(self.next().await, Input::Stop) {}
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    let received = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if received.is_none() {
+        std::future::pending().await
+    }
+}

@@ -68,7 +68,7 @@ fn a_stop_with_calls_up_says_what_it_waits_for_and_asks_for_more_time() {
     program.terminate();
     supervisor.wait_for("STOPPING=1");
     supervisor.wait_for("EXTEND_TIMEOUT_USEC=30000000");
-    supervisor.wait_for("STATUS=stopping: ");
+    supervisor.wait_for("STATUS=taking no new calls: ");
     assert_eq!(program.wait(PATIENCE).code(), Some(0), "{}", program.output());
     caller.finish().expect_all_ok("calls that end within the grace");
 }

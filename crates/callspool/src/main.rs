@@ -1,6 +1,7 @@
 //! callspool: one binary that records calls.
 
 mod audio;
+mod backup;
 mod caller;
 mod catalog;
 mod cli;

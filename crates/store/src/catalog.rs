@@ -102,6 +102,28 @@ impl Catalog {
         rows::from_id(highest)
     }
 
+    /// Copies the whole catalog into a new file, as of one moment, while others write.
+    ///
+    /// # Errors
+    /// When the catalog does not answer, or the file exists or cannot be written.
+    pub async fn snapshot(&self, to: &Path) -> Result<(), CatalogError> {
+        let database = self.database().await?;
+        // The readers must not write anything, be it another file.
+        sqlx::query("VACUUM INTO $1").bind(to.to_string_lossy()).execute(&database.writer).await?;
+        Ok(())
+    }
+
+    /// Looks through the whole file for damage; empty when there is none.
+    ///
+    /// # Errors
+    /// When the catalog does not answer, or is so damaged that it cannot be looked through.
+    pub async fn damage(&self) -> Result<Vec<String>, CatalogError> {
+        let database = self.database().await?;
+        let found: Vec<String> =
+            sqlx::query_scalar("PRAGMA quick_check(10)").fetch_all(&database.readers).await?;
+        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    }
+
     /// Removes calls, segments and copies that were not told of since an event. At the end of a reindex, with the
     /// event id drawn at its begin: what is left over has no file behind it. Returns how many rows went.
     pub async fn forget_untold_since(&self, event: EventId) -> Result<u64, CatalogError> {

@@ -48,10 +48,17 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Rebuild the catalog from the recordings on disk
     Reindex(ReindexArgs),
+    /// Write a backup of catalog, keys and configuration, beside a server that goes on
+    Backup(BackupArgs),
+    /// Put a backup back, and join it with the recordings that are there
+    Restore(RestoreArgs),
     /// Check the configuration and print what is in effect, as a TOML file with comments
     CheckConfig(CheckConfigArgs),
     /// Check that this machine can record: limits, clock, ports, directories, space, kernel
     Doctor(DoctorArgs),
+    /// Write manual pages and completions for shells, for a package
+    #[command(hide = true)]
+    Generate(GenerateArgs),
     /// Print the recording states and the table of their transitions
     States(StatesArgs),
 }
@@ -314,6 +321,49 @@ pub(crate) struct ReindexArgs {
     pub(crate) json: bool,
 }
 
+/// `callspool backup`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+The recordings are not in it. It holds secrets, and only its owner may read it.
+
+Example:
+  callspool backup -o /srv/backup/callspool-$(date +%F).tar")]
+pub(crate) struct BackupArgs {
+    /// The file; it must not exist
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Its manifest as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `callspool restore`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+While `callspool serve` runs it refuses to. What was there is kept beside it, under another name. Everything is
+checked before anything is changed. On a new machine:
+  callspool restore callspool.tar --configuration
+  callspool restore callspool.tar")]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Only the configuration file, to where it was
+    #[arg(long)]
+    pub(crate) configuration: bool,
+    /// The result as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `callspool generate`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GenerateArgs {
+    /// The directory for them, which must exist
+    #[arg(value_name = "DIRECTORY")]
+    pub(crate) directory: PathBuf,
+}
+
 /// `callspool check-config`
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example:\n  callspool check-config > callspool.toml")]
@@ -387,7 +437,7 @@ mod tests {
         let mut expected = format!("{head}{BEGIN}");
         let mut command = Cli::command().term_width(100);
         command.build();
-        for sub in command.get_subcommands_mut().filter(|s| s.get_name() != "help") {
+        for sub in command.get_subcommands_mut().filter(|s| s.get_name() != "help" && !s.is_hide_set()) {
             let help = sub.clone().disable_help_flag(false).render_help();
             let text: String = help.to_string().lines().map(|l| format!("{}\n", l.trim_end())).collect();
             expected.push_str(&format!("## `callspool {}`\n\n```text\n{text}```\n\n", sub.get_name()));

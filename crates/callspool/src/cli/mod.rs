@@ -5,9 +5,11 @@
 //! truth; only `ls` asks the catalog.
 
 pub(crate) mod args;
+mod backup;
 mod doctor;
 mod error;
 mod export;
+mod generate;
 mod ls;
 mod operate;
 mod progress;
@@ -69,6 +71,9 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         Command::Reload(args) => operate::ask(&load(&cli.config)?.config, Ask::Reload, &args, &mut out),
         Command::Drain(args) => operate::drain(&load(&cli.config)?.config, &args, &mut out),
         Command::Stop(args) => operate::stop(&load(&cli.config)?.config, &args, &mut out),
+        Command::Generate(args) => generate::run(&args),
+        Command::Backup(args) => backup::back_up(&load(&cli.config)?, &args, &mut out),
+        Command::Restore(args) => backup::put_back(&load(&cli.config)?.config, &args, &mut out),
         Command::CheckConfig(args) => check_config(&load(&cli.config)?, &args, &mut out),
         Command::Doctor(args) => doctor::run(&load(&cli.config)?, &args, &mut out),
         Command::Ls(args) => ls::run(&load(&cli.config)?.config, &args, &mut out),

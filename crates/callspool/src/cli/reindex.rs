@@ -18,27 +18,51 @@ use crate::repository::Repository;
 /// Changes in one transaction: large enough to be fast, small enough for memory.
 const BATCH: usize = 512;
 
+/// What becomes of calls in the catalog that have no recordings here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unfounded {
+    /// They are forgotten: the files are the truth.
+    Forget,
+    /// They stay: they were put back just now, and their recordings may follow.
+    Keep,
+}
+
+/// What was found.
 #[derive(Default)]
-struct Sum {
-    calls: u64,
-    segments: u64,
+pub(super) struct Sum {
+    pub(super) calls: u64,
+    pub(super) segments: u64,
     forgotten: u64,
-    problems: u64,
+    pub(super) problems: u64,
 }
 
 /// Reindexes.
 pub(super) fn run(config: &Config, args: &ReindexArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let repository = super::repository(config)?;
-    let what = format!("cannot read the repository {}", repository.root().display());
     let _lock = repository.lock()?;
-    let directories: io::Result<Vec<String>> = repository.call_directories().collect();
-    let directories = directories.map_err(|e| file_error(what, &e))?;
-    let sum = block_on(reindex(config, &repository, &directories))??;
+    let sum = rebuild(config, &repository, Unfounded::Forget)?;
     conclude(out, &sum, args.json).map_err(CliError::output)?;
     Ok(if sum.problems == 0 { Outcome::Ok } else { Outcome::Failed })
 }
 
-async fn reindex(config: &Config, repository: &Repository, directories: &[String]) -> Result<Sum, CliError> {
+/// Tells the catalog what the repository holds. The caller holds the repository's lock.
+pub(super) fn rebuild(
+    config: &Config,
+    repository: &Repository,
+    unfounded: Unfounded,
+) -> Result<Sum, CliError> {
+    let what = format!("cannot read the repository {}", repository.root().display());
+    let directories: io::Result<Vec<String>> = repository.call_directories().collect();
+    let directories = directories.map_err(|e| file_error(what, &e))?;
+    block_on(reindex(config, repository, &directories, unfounded))?
+}
+
+async fn reindex(
+    config: &Config,
+    repository: &Repository,
+    directories: &[String],
+    unfounded: Unfounded,
+) -> Result<Sum, CliError> {
     let path = &config.catalog.path;
     let failed = |e: CatalogError| {
         CliError::failed(
@@ -72,7 +96,7 @@ async fn reindex(config: &Config, repository: &Repository, directories: &[String
     }
     catalog.apply(&told.batch).await.map_err(failed)?;
     // What cannot be read now is not forgotten: it may be readable again.
-    if sum.problems == 0 {
+    if sum.problems == 0 && unfounded == Unfounded::Forget {
         sum.forgotten = catalog.forget_untold_since(begin).await.map_err(failed)?;
     }
     catalog.close().await;

@@ -5,10 +5,13 @@
 //! derived (`model::total`, `model::copy`).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::copy::gathered_outcome;
+use model::state::Respondent;
 use model::{
-    CallId, CallRecord, Conclusion, EndReason, RecordingState, SegmentId, SegmentRecord, WallTime, total,
+    CallId, CallRecord, Conclusion, EndReason, Mono, RecordingState, SegmentId, SegmentRecord, Transition,
+    WallTime, total,
 };
 use sip::SessionId;
 
@@ -20,6 +23,8 @@ struct Segment {
     total: u16,
     /// The state that its copy ended in; none while it is live or being closed.
     ended: Option<RecordingState>,
+    respondent: Respondent,
+    began: Mono,
 }
 
 /// A call whose conclusion is not written yet.
@@ -39,9 +44,10 @@ impl LiveCall {
     }
 
     /// Gives the next number to a segment that begins.
-    pub(crate) fn begin(&mut self, id: SegmentId) -> u16 {
+    pub(crate) fn begin(&mut self, now: Mono, id: SegmentId, respondent: Respondent) -> u16 {
         let number = self.segments.last().map_or(1, |s| s.number.saturating_add(1));
-        self.segments.push(Segment { id, number, total: total::at_begin(number), ended: None });
+        let total = total::at_begin(number);
+        self.segments.push(Segment { id, number, total, ended: None, respondent, began: now });
         self.correct_total();
         number
     }
@@ -54,6 +60,22 @@ impl LiveCall {
         } else {
             self.correct_total();
         }
+    }
+
+    /// Whether a segment took over from one that failed, not longer ago than this.
+    pub(crate) fn just_took_over(&self, id: SegmentId, now: Mono, within: Duration) -> bool {
+        let segment = self.segments.iter().find(|s| s.id == id);
+        segment.is_some_and(|s| s.respondent == Respondent::Yes && now.since(s.began) < within)
+    }
+
+    /// Nobody says how a segment was closed: it is taken to have failed. False when it was closed already.
+    pub(crate) fn presume_failed(&mut self, id: SegmentId) -> bool {
+        let Some(s) = self.segments.iter_mut().find(|s| s.id == id && s.ended.is_none()) else {
+            return false;
+        };
+        let failed = RecordingState::begin(s.respondent).apply(Transition::EndedByInternalError);
+        s.ended = Some(failed.unwrap_or(RecordingState::PartialInternalError));
+        true
     }
 
     /// A segment was told to end.

@@ -9,11 +9,13 @@
 //!                         └────────────────────── a line is active again ───┘
 //! ```
 //!
+//! A segment that cannot be written any more leads back to Opening: the next one takes over from it.
+//!
 //! A leg remembers; [`crate::Front`] decides.
 
 use bytes::Bytes;
 use media::sdp::{Origin, Sdp};
-use model::{CallId, Metadata, SegmentId};
+use model::{CallId, Metadata, SegmentId, TakeOver};
 use sip::SessionId;
 
 use crate::describe::KnownSides;
@@ -36,8 +38,8 @@ pub(crate) enum Pending {
 /// Where the negotiation stands.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// A segment was ordered; its ports are awaited.
-    Opening { segment: SegmentId, pending: Pending },
+    /// A segment was ordered; its ports are awaited. It may take over from another, which then ends.
+    Opening { segment: SegmentId, pending: Pending, from: Option<TakeOver> },
     /// A segment records.
     Recording { segment: SegmentId },
     /// The streams of the segment change; their ports are awaited.

@@ -6,7 +6,7 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use proptest::{collection, sample};
 use world::World;
 
-const STEPS: [&str; 18] = [
+const STEPS: [&str; 19] = [
     "invite sendonly sendonly",
     "invite sendrecv",
     "invite",
@@ -24,6 +24,7 @@ const STEPS: [&str; 18] = [
     "bye",
     "cancel",
     "silence",
+    "failing",
     "wait 4s",
 ];
 
@@ -40,6 +41,7 @@ fn possible(world: &World, step: &str, begun: &[u64]) -> bool {
         // The agent holds a request back while another is being answered.
         "reinvite" | "ack" => begun.contains(&world.session.0) && world.unanswered.is_empty(),
         "silence" => !world.open.is_empty(),
+        "failing" => world.failing().is_some(),
         _ => begun.contains(&world.session.0),
     }
 }

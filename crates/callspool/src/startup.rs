@@ -325,6 +325,7 @@ mod tests {
             number: 1,
             total: 1,
             respondent: Respondent::No,
+            takes_over: None,
             started,
             trigger: StartTrigger::Manager,
             data: CallData::default(),

@@ -16,13 +16,15 @@ pub mod state;
 pub mod stream;
 pub mod time;
 pub mod total;
+pub mod volume;
 
 pub use call::{CallData, CallRecord, Direction, Metadata, Party, PartyRole};
 pub use copy::{CallState, Copy, CopyOf, Location};
 pub use event::{Alarm, AlarmKind, Change, ChangeKind};
 pub use id::{CallId, EventId, IdGenerator, IdParseError, NodeNumber, SegmentId, StreamId, TenantId};
-pub use peer::{Conclusion, OpenSegment, OpenStream, Order, Report, StreamPorts};
+pub use peer::{Conclusion, OpenSegment, OpenStream, Order, Report, StreamPorts, TakeOver};
 pub use segment::{EndReason, Failure, PartRecord, SegmentRecord, StartTrigger};
 pub use state::{Impossible, Outcome, RecordingState, Transition};
 pub use stream::{Accounting, Anchor, Codec, Gap, GapReason, MediaKind, Side, StreamRecord};
 pub use time::{Mono, Now, WallTime};
+pub use volume::VolumeName;

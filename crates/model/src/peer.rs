@@ -64,6 +64,15 @@ pub struct OpenStream {
     pub flowing: Flowing,
 }
 
+/// A segment that a new one takes the place of, because it cannot be written any more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TakeOver {
+    /// The segment that failed. It ends when the new one has its streams, ports and all.
+    pub segment: SegmentId,
+    /// Why it ends.
+    pub reason: EndReason,
+}
+
 /// A segment to begin.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct OpenSegment {
@@ -81,6 +90,9 @@ pub struct OpenSegment {
     pub total: u16,
     /// Whether it answers a failure.
     pub respondent: Respondent,
+    /// The segment of this record server whose streams it takes over, if it does: known streams keep their ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_over: Option<TakeOver>,
     /// When it begins.
     pub started: WallTime,
     /// Who or what began it.
@@ -180,7 +192,7 @@ pub enum Report {
         /// The segment.
         segment: SegmentId,
     },
-    /// The segment cannot be written any more. Its end follows by itself.
+    /// The segment cannot be written any more: another may take over from it, else it is to be ended.
     Failing {
         /// The segment.
         segment: SegmentId,

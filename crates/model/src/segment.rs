@@ -7,6 +7,7 @@ use crate::id::{CallId, NodeNumber, SegmentId, StreamId, TenantId};
 use crate::state::{RecordingState, Respondent, Transition};
 use crate::stream::{Codec, StreamRecord};
 use crate::time::WallTime;
+use crate::volume::VolumeName;
 
 /// Who or what began a segment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -174,6 +175,9 @@ pub struct SegmentRecord {
     pub total: u16,
     /// The record server.
     pub node: NodeNumber,
+    /// The record server's volume that it was recorded on.
+    #[serde(default, skip_serializing_if = "VolumeName::is_default")]
+    pub volume: VolumeName,
     /// The state of the copy at the record server when this record was written; the call's log has what came after.
     pub state: RecordingState,
     /// Whether it answers another server's failure.

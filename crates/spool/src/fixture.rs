@@ -56,6 +56,7 @@ pub(crate) fn segment(number: u16, start_ms: u64, streams: Vec<OpenStream>) -> O
         number,
         total: number,
         respondent: Respondent::No,
+        takes_over: None,
         started: now(start_ms).wall,
         trigger: StartTrigger::Manager,
         data: CallData::default(),

@@ -12,6 +12,7 @@
 //!   them. `docs/segment-format.md` draws the bytes.
 //! - [`repair`]: closes what a process that died left open. [`verify`]: digests, structure, log.
 //! - [`timeline`], [`assemble`], [`wav`]: a call as one recording with true pauses.
+//! - [`placement`]: on which volume a segment is recorded.
 //! - [`gather`]: whether a call is whole, and what it comes to.
 //!
 //! It never opens a file, reads a clock, draws randomness or starts a thread, and it knows neither SIP nor HTTP
@@ -33,6 +34,7 @@ pub mod memory;
 pub mod mka;
 mod op;
 pub mod pcap;
+pub mod placement;
 mod rebuild;
 pub mod repair;
 pub mod sealer;
@@ -46,4 +48,4 @@ pub use digest::Digest;
 pub use manifest::Manifest;
 pub use op::{FileOp, Files, ReadSeek, digest_of};
 pub use sealer::Sealer;
-pub use writer::{SegmentWriter, WriterCounts};
+pub use writer::{Place, SegmentWriter, WriterCounts};

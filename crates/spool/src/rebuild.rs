@@ -33,6 +33,7 @@ pub(crate) fn manifest(
         number: at.number,
         total: at.number,
         node,
+        volume: model::VolumeName::default(),
         state: RecordingState::Incomplete,
         respondent: Respondent::No,
         started: segment.made_at(),

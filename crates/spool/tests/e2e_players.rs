@@ -54,6 +54,7 @@ fn part(codecs: &[(Codec, Vec<u8>)]) -> Vec<u8> {
         number: 1,
         total: 1,
         respondent: Respondent::No,
+        takes_over: None,
         started,
         trigger: StartTrigger::Manager,
         data: CallData::default(),

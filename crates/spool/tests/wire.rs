@@ -50,6 +50,7 @@ fn open() -> OpenSegment {
         number: 1,
         total: 1,
         respondent: Respondent::No,
+        takes_over: None,
         started: START,
         trigger: StartTrigger::Manager,
         data: CallData::default(),

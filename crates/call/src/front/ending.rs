@@ -6,7 +6,7 @@ use model::{
 };
 use sip::{EndCause, RequestInfo, SessionId};
 
-use super::{Action, END_DEADLINE, Front, Timer};
+use super::{Action, CLOSE_GIVEN_UP, END_DEADLINE, Front, Timer};
 use crate::leg::Phase;
 use crate::reason::end_reason;
 
@@ -53,8 +53,12 @@ impl Front {
             self.actions.push_back(Action::HangUp { session, reason });
         }
         if let Some(segment) = leg.segment() {
-            if matches!(leg.phase, Phase::Opening { .. }) {
+            if let Phase::Opening { from, .. } = &leg.phase {
                 self.timers.clear(Timer::Open(segment));
+                if let Some(failed) = from.clone() {
+                    // It may not have been taken over from yet.
+                    self.end_segment(now, leg.call, failed.segment, failed.reason);
+                }
             }
             self.end_segment(now, leg.call, segment, reason);
         }
@@ -76,6 +80,7 @@ impl Front {
 
     pub(super) fn sealed(&mut self, now: Now, record: &SegmentRecord) {
         self.timers.clear(Timer::Close(record.id));
+        self.timers.clear(Timer::GiveUp(record.id));
         let Some(call) = self.calls.of_segment(record.id) else { return };
         if let Some(mut leg) = self.take_leg(record.id) {
             // It ended by itself, without our order: storage failed under it.
@@ -99,11 +104,23 @@ impl Front {
         self.settle(now, call);
     }
 
-    pub(super) fn close_is_late(&mut self, segment: SegmentId) {
+    pub(super) fn close_is_late(&mut self, now: Now, segment: SegmentId) {
+        self.arm(now, CLOSE_GIVEN_UP, Timer::GiveUp(segment));
         let call = self.calls.of_segment(segment);
         let text =
             format!("a segment is not closed after {} s: is its disk in trouble?", END_DEADLINE.as_secs());
         self.alarm(AlarmKind::Storage, call, Some(segment), text);
+    }
+
+    /// The disk stands still, or the record server is gone: the call is not kept open for it.
+    pub(super) fn close_is_given_up(&mut self, now: Now, segment: SegmentId) {
+        let Some(call) = self.calls.of_segment(segment) else { return };
+        if self.calls.get_mut(call).is_some_and(|c| c.presume_failed(segment)) {
+            self.calls.forget_segment(segment);
+            let text = "a segment is still not closed; its call is concluded as if it had failed".to_owned();
+            self.alarm(AlarmKind::InternalFailure, Some(call), Some(segment), text);
+            self.settle(now, call);
+        }
     }
 
     pub(super) fn hold_timed_out(&mut self, now: Now, session: SessionId) {

@@ -4,6 +4,7 @@
 //! when the record server has given ports, and gives up waiting after [`OPEN_DEADLINE`].
 
 mod ending;
+mod failover;
 mod negotiation;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,6 +30,9 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a record server may take to close a segment before an alarm says so. Digests of a day's audio take
 /// a few seconds; a disk that needs longer is in trouble.
 const END_DEADLINE: Duration = Duration::from_secs(30);
+/// How long after that the call goes on waiting: then it is concluded as if the segment had failed, because calls
+/// that wait count as calls.
+const CLOSE_GIVEN_UP: Duration = Duration::from_secs(300);
 /// At most one alarm for calls refused at a limit in so much time.
 const REFUSALS_TOLD: Duration = Duration::from_secs(10);
 /// What a refused client is told to wait (Retry-After, seconds) before it tries us again.
@@ -122,6 +126,7 @@ pub struct FrontStats {
 enum Timer {
     Open(SegmentId),
     Close(SegmentId),
+    GiveUp(SegmentId),
     Hold(SessionId),
     Linger(CallId),
     /// Until then further refusals are counted only.
@@ -198,7 +203,7 @@ impl Front {
             Report::MediaTimedOut { segment } => {
                 self.fail(now, segment, EndReason::Upstream(Failure::MediaTimeout));
             }
-            Report::Failing { segment, why } => self.fail(now, segment, EndReason::Internal(why)),
+            Report::Failing { segment, why } => self.fail_over(now, segment, EndReason::Internal(why)),
             Report::Ended { record } => self.sealed(now, &record),
         }
     }
@@ -211,7 +216,8 @@ impl Front {
                     let why = Failure::Resources("the record server did not answer".to_owned());
                     self.order_refused(now, segment, &why);
                 }
-                Timer::Close(segment) => self.close_is_late(segment),
+                Timer::Close(segment) => self.close_is_late(now, segment),
+                Timer::GiveUp(segment) => self.close_is_given_up(now, segment),
                 Timer::Hold(session) => self.hold_timed_out(now, session),
                 Timer::Linger(call) => self.conclude(call),
                 Timer::RefusalsTold => {

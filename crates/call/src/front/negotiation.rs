@@ -7,7 +7,7 @@ use model::peer::{Family, Flowing};
 use model::state::Respondent;
 use model::{
     AlarmKind, CallData, CallId, CallRecord, EndReason, Failure, Metadata, Now, OpenSegment, Order,
-    SegmentId, StartTrigger, StreamPorts,
+    SegmentId, StartTrigger, StreamPorts, TakeOver,
 };
 use sip::{RequestInfo, SessionId};
 
@@ -107,8 +107,8 @@ impl Front {
             (None, false) => {
                 self.timers.clear(Timer::Hold(leg.session));
                 leg.keep(metadata);
-                let segment = self.open_segment(now, leg);
-                leg.phase = Phase::Opening { segment, pending };
+                let segment = self.open_segment(now, leg, None);
+                leg.phase = Phase::Opening { segment, pending, from: None };
             }
         }
     }
@@ -121,10 +121,16 @@ impl Front {
         self.tell_call(leg.call);
     }
 
-    pub(super) fn open_segment(&mut self, now: Now, leg: &mut Leg) -> SegmentId {
+    pub(super) fn open_segment(
+        &mut self,
+        now: Now,
+        leg: &mut Leg,
+        takes_over: Option<TakeOver>,
+    ) -> SegmentId {
         let segment = self.ids.segment(now.wall);
+        let respondent = if takes_over.is_some() { Respondent::Yes } else { Respondent::No };
         if let Some(call) = self.calls.get_mut(leg.call) {
-            let number = call.begin(segment);
+            let number = call.begin(now.mono, segment, respondent);
             let open = OpenSegment {
                 segment,
                 call: leg.call,
@@ -132,7 +138,8 @@ impl Front {
                 tenant: call.record.tenant.clone(),
                 number,
                 total: call.record.total,
-                respondent: Respondent::No,
+                respondent,
+                takes_over,
                 started: now.wall,
                 trigger: StartTrigger::Manager,
                 data: call.record.data.clone(),
@@ -198,6 +205,10 @@ impl Front {
             return self.settle(now, call);
         };
         match std::mem::replace(&mut leg.phase, Phase::Recording { segment }) {
+            Phase::Opening { from: Some(failed), .. } => {
+                self.withdraw(call, segment, text);
+                return self.nobody_takes_over(now, leg, failed);
+            }
             Phase::Opening { .. } => {
                 self.withdraw(call, segment, text);
                 self.refuse(leg.session, 503, "Service Unavailable");

@@ -15,7 +15,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use call::{Action, Front, FrontConfig, Intake};
 use model::peer::Flowing;
-use model::state::Respondent;
 use model::{
     CallId, ChangeKind, EndReason, Failure, IdGenerator, Mono, NodeNumber, Now, OpenSegment, Order,
     RecordingState, Report, SegmentId, SegmentRecord, StreamPorts, TenantId, WallTime, total,
@@ -114,6 +113,11 @@ impl World {
             }
             "sealed" => self.sealed(None),
             "disk-error" => self.sealed(Some(EndReason::Internal(Failure::Storage("EIO".into())))),
+            "failing" => {
+                let segment = self.failing().expect("a segment that records");
+                let why = Failure::Storage("EIO".into());
+                self.front.handle_report(now, Report::Failing { segment, why });
+            }
             "silence" => {
                 let segment = self.open[0].0.segment;
                 self.front.handle_report(now, Report::MediaTimedOut { segment });
@@ -130,6 +134,13 @@ impl World {
         }
     }
 
+    /// The newest segment that was opened and not told to end.
+    pub(crate) fn failing(&self) -> Option<SegmentId> {
+        let answered = |s| self.unanswered.iter().all(|(of, _, asked)| *of != s || *asked == Asked::Change);
+        let live = self.open.iter().rev().find(|(open, end)| end.is_none() && answered(open.segment));
+        live.map(|(open, _)| open.segment)
+    }
+
     fn end(&mut self, cause: EndCause, request: Option<Box<RequestInfo>>) {
         self.front.handle_event(self.now, Event::Ended { session: self.session, cause, request });
     }
@@ -140,6 +151,11 @@ impl World {
             && let Some((open, _)) = self.open.iter().find(|(o, _)| o.segment == segment)
         {
             self.numbers.entry(open.call).or_default().insert(open.number);
+            if let Some(failed) = open.takes_over.clone()
+                && let Some((_, end)) = self.open.iter_mut().find(|(o, _)| o.segment == failed.segment)
+            {
+                *end = Some(failed.reason);
+            }
         }
         let ports = streams
             .iter()
@@ -157,7 +173,7 @@ impl World {
     fn sealed(&mut self, own: Option<EndReason>) {
         let (open, ordered) = self.open.remove(0);
         let end = own.or(ordered).expect("a segment that was told to end");
-        let begun = RecordingState::begin(Respondent::No);
+        let begun = RecordingState::begin(open.respondent);
         let record = SegmentRecord {
             id: open.segment,
             call: open.call,
@@ -165,6 +181,7 @@ impl World {
             number: open.number,
             total: total::at_end(open.number, open.total, &end),
             node: NodeNumber::SINGLE,
+            volume: Default::default(),
             state: begun.apply(end.transition()).unwrap(),
             respondent: open.respondent,
             started: open.started,
@@ -201,7 +218,13 @@ impl World {
             }
             Action::HangUp { session, reason } => format!("BYE s{} {reason}", session.0),
             Action::Order(Order::Open(open)) => {
-                let text = format!("open {}/{} {}", open.number, open.total, streams(&open.streams));
+                let takes_over = open.takes_over.as_ref().map_or("", |_| " taking over");
+                let text = format!(
+                    "open {}/{} {}{takes_over}",
+                    open.number,
+                    open.total,
+                    streams(&open.streams)
+                );
                 self.unanswered.push((open.segment, open.streams.clone(), Asked::Open));
                 self.open.push((*open, None));
                 text

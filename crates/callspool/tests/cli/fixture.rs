@@ -83,6 +83,7 @@ fn segment(disk: &mut MemoryDisk, number: u16, start_ms: u64, end: Option<EndRea
         number,
         total: number,
         respondent: Respondent::No,
+        takes_over: None,
         started: at(start_ms).wall,
         trigger: StartTrigger::Manager,
         data: data(),

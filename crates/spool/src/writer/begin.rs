@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use model::segment::Encryption;
-use model::{NodeNumber, Now, OpenSegment, RecordingState, SegmentRecord, StreamRecord};
+use model::{Now, OpenSegment, RecordingState, SegmentRecord, StreamRecord};
 
-use super::SegmentWriter;
+use super::{Place, SegmentWriter};
 use super::part::{NewTrack, PartPlace, PartWriter};
 use super::stream::{self, StreamState};
 use crate::codec::TICK_US;
@@ -101,7 +101,7 @@ fn new_track(state: &StreamState) -> Option<NewTrack> {
 }
 
 /// What is known of a segment before its first packet, without its metadata.
-pub(super) fn first_record(open: &OpenSegment, node: NodeNumber) -> SegmentRecord {
+pub(super) fn first_record(open: &OpenSegment, Place { node, volume }: Place) -> SegmentRecord {
     SegmentRecord {
         id: open.segment,
         call: open.call,
@@ -109,6 +109,7 @@ pub(super) fn first_record(open: &OpenSegment, node: NodeNumber) -> SegmentRecor
         number: open.number,
         total: open.total.max(model::total::at_begin(open.number)),
         node,
+        volume,
         state: RecordingState::begin(open.respondent),
         respondent: open.respondent,
         started: open.started,

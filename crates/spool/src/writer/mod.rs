@@ -22,7 +22,7 @@ mod sidecar;
 mod stream;
 
 use media::{Frame, FrameKind};
-use model::{CallData, Metadata, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentRecord, StreamId};
+use model::{CallData, Metadata, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentRecord, StreamId, VolumeName};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -84,6 +84,22 @@ enum Phase {
     Sealed,
 }
 
+/// Where a segment is recorded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The record server.
+    pub node: NodeNumber,
+    /// Its volume.
+    pub volume: VolumeName,
+}
+
+impl From<NodeNumber> for Place {
+    /// The volume of a record server that has only one.
+    fn from(node: NodeNumber) -> Self {
+        Self { node, volume: VolumeName::default() }
+    }
+}
+
 /// Writes one segment.
 pub struct SegmentWriter {
     record: SegmentRecord,
@@ -119,15 +135,15 @@ impl SegmentWriter {
     /// Begins a segment in a directory that holds these names already: if its number is taken, its files are
     /// called by its id as well.
     #[must_use]
-    pub fn open_beside(open: &OpenSegment, node: NodeNumber, now: Now, names: &[String]) -> Self {
-        Self::open_sealing(open, node, now, names, Box::new(Identity))
+    pub fn open_beside(open: &OpenSegment, place: impl Into<Place>, now: Now, names: &[String]) -> Self {
+        Self::open_sealing(open, place, now, names, Box::new(Identity))
     }
 
     /// The same, with all bytes of parts and sidecar passing a sealer.
     #[must_use]
     pub fn open_sealing(
         open: &OpenSegment,
-        node: NodeNumber,
+        place: impl Into<Place>,
         now: Now,
         names: &[String],
         sealer: Box<dyn Sealer>,
@@ -135,7 +151,7 @@ impl SegmentWriter {
         let directory = layout::call_directory(&open.tenant, open.call_started, open.call);
         let origin_us = now.wall.nanos_since(open.started).max(0) / 1_000;
         let mut writer = Self {
-            record: begin::first_record(open, node),
+            record: begin::first_record(open, place.into()),
             directory,
             stem: layout::stem(open.number, open.segment, names),
             opened: now.mono,

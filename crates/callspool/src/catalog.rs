@@ -195,6 +195,8 @@ fn reindex_all(
             }
         }
     }
+    unread +=
+        repository.away().inspect(|v| tracing::warn!("volume {v} is away; its calls are left out")).count();
     tracing::info!(
         "the catalog is told of {calls} calls of the repository; {unread} directories are unreadable"
     );

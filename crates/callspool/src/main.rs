@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod control;
 mod descriptors;
+mod faults;
 mod front;
 mod logging;
 mod net;
@@ -25,6 +26,7 @@ mod serve;
 mod startup;
 mod supervise;
 mod token;
+mod volumes;
 
 use std::process::ExitCode;
 

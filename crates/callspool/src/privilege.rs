@@ -39,8 +39,9 @@ pub(crate) fn give_up(config: &Config) -> Result<(), CliError> {
         return Err(CliError::usage("node.user", format!("only root can become {name}"), todo));
     }
     raise_limit();
-    for directory in [&config.node.data_dir, &config.recording.repository] {
-        hand_over(directory, user.uid, user.gid)?;
+    let volumes = crate::volumes::declared(config).into_iter().map(|v| v.path);
+    for directory in std::iter::once(config.node.data_dir.clone()).chain(volumes) {
+        hand_over(&directory, user.uid, user.gid)?;
     }
     become_user(&user).map_err(|e| {
         CliError::failed(format!("cannot become {name}"), e, "allow it, or start callspool as that user")

@@ -1,15 +1,19 @@
-//! A record server's own tree of recordings, as those read it who did not write it: the readers of `spool`,
+//! A record server's own recordings, as those read them who did not write them: the readers of `spool`,
 //! the commands, the reindexing.
 //!
-//! Only what looks like a recording is walked and opened: `<tenant>/<date>/<call>/<file>`, no links, nothing
-//! above the root. Nothing here writes, but for the lock file.
+//! They may lie on several volumes, the segments of one call too; to a reader they are one tree. A volume that is
+//! away is skipped. Only what looks like a recording is walked and opened: `<tenant>/<date>/<call>/<file>`, no
+//! links, nothing above the root. Nothing here writes, but for the lock files.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use model::{CallId, SegmentId, TenantId};
+use model::{CallId, SegmentId, TenantId, VolumeName};
 use nix::fcntl::OFlag;
 use spool::layout::{self, ManifestPath};
 use spool::log::{LogDamage, LogLine};
@@ -18,21 +22,32 @@ use spool::{Files, ReadSeek};
 
 use crate::cli::{CliError, file_error};
 
-/// Held by whoever may change the repository.
+/// Held by whoever may change a volume.
 const LOCK_NAME: &str = ".lock";
 
 /// A manifest or log is not longer, four times over (`spool` reads no longer ones either).
 const WHOLE_FILE_MAX: u64 = 64 << 20;
 
-/// A directory of recordings.
+/// Where some of the recordings lie.
 #[derive(Clone, Debug)]
-pub(crate) struct Repository {
-    root: PathBuf,
+pub(crate) struct Place {
+    /// The volume.
+    pub(crate) name: VolumeName,
+    /// Its directory.
+    pub(crate) root: PathBuf,
+    /// Set while it cannot be read without hanging or reading something else.
+    pub(crate) away: Arc<AtomicBool>,
 }
 
-/// A lock on a repository; let go when it is dropped, or when the process ends.
+/// The recordings of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Repository {
+    places: Arc<[Place]>,
+}
+
+/// A lock on a volume; let go when it is dropped, or when the process ends.
 #[derive(Debug)]
-pub(crate) struct RepositoryLock {
+pub(crate) struct Lock {
     _file: File,
 }
 
@@ -41,36 +56,28 @@ pub(crate) struct RepositoryLock {
 pub(crate) struct FoundManifest {
     /// Its name in the call's directory.
     pub(crate) name: String,
+    /// The volume that it is on; its record says the same, whatever it said when it was written.
+    pub(crate) volume: VolumeName,
     /// What it says, or why it cannot be read.
     pub(crate) manifest: Result<Manifest, String>,
 }
 
-impl Repository {
-    /// The repository at a path. Touches nothing.
-    #[must_use]
-    pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
-    }
+/// The markers of a volume: each with its manifest, or why that cannot be told.
+pub(crate) type Markers = Vec<(SegmentId, Result<ManifestPath, String>)>;
 
-    /// Where it is.
-    #[must_use]
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// Takes the right to change the repository, without waiting for it.
-    pub(crate) fn lock(&self) -> Result<RepositoryLock, CliError> {
-        let path = self.root.join(LOCK_NAME);
-        let what = || format!("cannot lock the repository {}", self.root.display());
+impl Lock {
+    /// Takes the right to change a volume, without waiting for it.
+    pub(crate) fn take(root: &Path) -> Result<Self, CliError> {
+        let what = || format!("cannot lock the repository {}", root.display());
         let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(&path)
+            .open(root.join(LOCK_NAME))
             .map_err(|e| file_error(what(), &e))?;
         match file.try_lock() {
-            Ok(()) => Ok(RepositoryLock { _file: file }),
+            Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(CliError::failed(
                 what(),
                 "another callspool runs on it",
@@ -79,98 +86,32 @@ impl Repository {
             Err(TryLockError::Error(e)) => Err(file_error(what(), &e)),
         }
     }
+}
 
-    /// The directories of all calls, those of the newest days first. A directory that cannot be read is told of.
-    pub(crate) fn call_directories(&self) -> impl Iterator<Item = io::Result<String>> + '_ {
-        let (days, problem) = match self.days() {
-            Ok(days) => (days, None),
-            Err(e) => (Vec::new(), Some(Err(e))),
-        };
-        problem.into_iter().chain(days.into_iter().flat_map(|day| {
-            match self.directories(&day, |name| name.parse::<CallId>().is_ok()) {
-                Ok(mut calls) => {
-                    calls.sort_unstable_by(|a, b| b.cmp(a));
-                    calls.into_iter().map(|call| Ok(format!("{day}/{call}"))).collect()
-                }
-                Err(e) => vec![Err(e)],
-            }
-        }))
+impl Place {
+    /// A directory that nobody watches.
+    #[must_use]
+    pub(crate) fn new(name: VolumeName, root: &Path) -> Self {
+        Self { name, root: root.to_owned(), away: Arc::default() }
     }
 
-    /// The directory of a call, if it is here.
-    pub(crate) fn find(&self, call: CallId) -> io::Result<Option<String>> {
-        let is_here = |day: &String| {
-            std::fs::symlink_metadata(self.root.join(day).join(call.to_string())).is_ok_and(|m| m.is_dir())
-        };
-        Ok(self.days()?.into_iter().find(is_here).map(|day| format!("{day}/{call}")))
-    }
-
-    /// The manifests in a call's directory, in order of their names.
-    pub(crate) fn manifests(&self, directory: &str) -> io::Result<Vec<FoundManifest>> {
-        let mut names: Vec<String> =
-            self.list(directory)?.into_iter().filter(|name| name.ends_with(".json")).collect();
-        names.sort_unstable();
-        let read = |name: String| {
-            let bytes = self.read_whole(&format!("{directory}/{name}"));
-            let manifest = bytes
-                .map_err(|e| e.to_string())
-                .and_then(|bytes| manifest::read(&bytes).map_err(|e| e.to_string()));
-            FoundManifest { name, manifest }
-        };
-        Ok(names.into_iter().map(read).collect())
-    }
-
-    /// The log of a call; without one it is empty.
-    pub(crate) fn log(&self, directory: &str) -> io::Result<(Vec<LogLine>, Vec<LogDamage>)> {
-        match self.read_whole(&layout::log_path(directory)) {
-            Ok(bytes) => Ok(spool::log::read(&bytes)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Default::default()),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// The markers of segments that are live, or were when the process died: each with its manifest, or why
-    /// that cannot be told.
-    pub(crate) fn live_markers(&self) -> io::Result<Vec<(SegmentId, Result<ManifestPath, String>)>> {
-        let names = match self.list(layout::LIVE_DIR) {
-            Ok(names) => names,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(e) => return Err(e),
-        };
-        let mut markers: Vec<SegmentId> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        markers.sort_unstable();
-        let read = |segment| {
-            let bytes = self.read_whole(&layout::marker_path(segment)).map_err(|e| e.to_string());
-            let path = bytes.and_then(|b| layout::read_marker(&b).map_err(|e| e.to_string()));
-            (segment, path)
-        };
-        Ok(markers.into_iter().map(read).collect())
-    }
-
-    /// `<tenant>/<date>` of all tenants, newest date first.
-    fn days(&self) -> io::Result<Vec<String>> {
-        let is_tenant = |name: &str| name != layout::LIVE_DIR && name.parse::<TenantId>().is_ok();
-        let mut days = Vec::new();
-        for tenant in self.directories("", is_tenant)? {
-            days.extend(self.directories(&tenant, is_date)?.into_iter().map(|date| (date, tenant.clone())));
-        }
-        days.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(days.into_iter().map(|(date, tenant)| format!("{tenant}/{date}")).collect())
-    }
-
-    /// The names of real directories in a directory, that are called as expected.
-    fn directories(&self, within: &str, expected: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
+    fn list(&self, within: &str, wanted: impl Fn(&std::fs::FileType) -> bool) -> io::Result<Vec<String>> {
+        let directory = self.root.join(within);
+        crate::faults::before("list", &directory)?;
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(self.root.join(within))? {
+        for entry in std::fs::read_dir(directory)? {
             let entry = entry?;
-            let name = entry.file_name();
-            if let Some(name) = name.to_str().filter(|n| expected(n))
-                && entry.file_type()?.is_dir()
-            {
-                names.push(name.to_owned());
+            if wanted(&entry.file_type()?) {
+                names.extend(entry.file_name().into_string());
             }
         }
         Ok(names)
+    }
+
+    fn open(&self, path: &str) -> io::Result<File> {
+        let (flags, path) = (OFlag::O_NOFOLLOW.bits(), self.root.join(within(path)?));
+        crate::faults::before("read", &path)?;
+        OpenOptions::new().read(true).custom_flags(flags).open(path)
     }
 
     fn read_whole(&self, path: &str) -> io::Result<Vec<u8>> {
@@ -181,38 +122,256 @@ impl Repository {
         }
         Ok(bytes)
     }
+}
 
-    /// The path of something in the repository; what would lead out of it is refused.
-    fn within(&self, path: &str) -> io::Result<PathBuf> {
-        if Path::new(path).components().all(|c| matches!(c, Component::Normal(_))) {
-            Ok(self.root.join(path))
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, format!("'{path}' leads out of the repository")))
+impl Repository {
+    /// The recordings below one directory. Touches nothing.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn new(root: &Path) -> Self {
+        Self::of(vec![Place::new(VolumeName::default(), root)])
+    }
+
+    /// The recordings of several volumes.
+    #[must_use]
+    pub(crate) fn of(places: Vec<Place>) -> Self {
+        Self { places: places.into() }
+    }
+
+    /// Where they are, for messages.
+    #[must_use]
+    pub(crate) fn describe(&self) -> String {
+        let roots: Vec<_> = self.places.iter().map(|p| p.root.display().to_string()).collect();
+        roots.join(", ")
+    }
+
+    /// The directory, where there is only one.
+    #[must_use]
+    pub(crate) fn root(&self) -> Option<&Path> {
+        match &self.places[..] {
+            [place] => Some(&place.root),
+            _ => None,
         }
+    }
+
+    /// Each volume as a repository of its own, with its name.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (VolumeName, Self)> + '_ {
+        self.places.iter().map(|p| (p.name.clone(), Self::of(vec![p.clone()])))
+    }
+
+    /// Whether a volume is among them and can be read.
+    pub(crate) fn has(&self, volume: &VolumeName) -> bool {
+        self.present().any(|p| p.name == *volume)
+    }
+
+    /// Whether all of them are away.
+    pub(crate) fn is_away(&self) -> bool {
+        self.present().next().is_none()
+    }
+
+    /// The volumes that are away.
+    pub(crate) fn away(&self) -> impl Iterator<Item = &VolumeName> {
+        self.places.iter().filter(|p| p.away.load(Ordering::Relaxed)).map(|p| &p.name)
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(|p| !p.away.load(Ordering::Relaxed))
+    }
+
+    /// Takes the right to change all of it.
+    pub(crate) fn lock(&self) -> Result<Vec<Lock>, CliError> {
+        self.present().map(|p| Lock::take(&p.root)).collect()
+    }
+
+    /// The directories of all calls, those of the newest days first. A directory that cannot be read is told of.
+    pub(crate) fn call_directories(&self) -> impl Iterator<Item = io::Result<String>> + '_ {
+        let mut days: BTreeSet<String> = BTreeSet::new();
+        let mut problems = Vec::new();
+        for place in self.present() {
+            match place.days() {
+                Ok(found) => days.extend(found),
+                Err(e) => problems.push(Err(e)),
+            }
+        }
+        problems.into_iter().chain(by_date(days).into_iter().flat_map(|day| self.calls_of(&day)))
+    }
+
+    fn calls_of(&self, day: &str) -> Vec<io::Result<String>> {
+        let (mut calls, mut all) = (BTreeSet::new(), Vec::new());
+        for place in self.present() {
+            match place.directories(day, |name| name.parse::<CallId>().is_ok()) {
+                Ok(found) => calls.extend(found),
+                // The other volumes have calls of that day, this one has none.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => all.push(Err(e)),
+            }
+        }
+        all.extend(calls.into_iter().rev().map(|call| Ok(format!("{day}/{call}"))));
+        all
+    }
+
+    /// The directory of a call, if it is here; it may be on several volumes.
+    pub(crate) fn find(&self, call: CallId) -> io::Result<Option<String>> {
+        let mut problem = None;
+        for place in self.present() {
+            let is_here = |day: &String| {
+                let path = place.root.join(day).join(call.to_string());
+                std::fs::symlink_metadata(path).is_ok_and(|m| m.is_dir())
+            };
+            match place.days() {
+                Ok(days) => {
+                    if let Some(day) = by_date(days.into_iter().collect()).into_iter().find(is_here) {
+                        return Ok(Some(format!("{day}/{call}")));
+                    }
+                }
+                Err(e) => problem = Some(e),
+            }
+        }
+        problem.map_or(Ok(None), Err)
+    }
+
+    /// The manifests in a call's directory, in order of their names.
+    pub(crate) fn manifests(&self, directory: &str) -> io::Result<Vec<FoundManifest>> {
+        let mut all = Vec::new();
+        self.gather(|place| {
+            for name in place.list(directory, std::fs::FileType::is_file)? {
+                if name.ends_with(".json") {
+                    let manifest = place.manifest(&format!("{directory}/{name}"));
+                    all.push(FoundManifest { name, volume: place.name.clone(), manifest });
+                }
+            }
+            Ok(())
+        })?;
+        all.sort_by(|a, b| (&a.name, &a.volume).cmp(&(&b.name, &b.volume)));
+        Ok(all)
+    }
+
+    /// The log of a call, in order of time; without one it is empty.
+    pub(crate) fn log(&self, directory: &str) -> io::Result<(Vec<LogLine>, Vec<LogDamage>)> {
+        let (mut lines, mut damage) = (Vec::new(), Vec::new());
+        for place in self.present() {
+            match place.read_whole(&layout::log_path(directory)) {
+                Ok(bytes) => {
+                    let (more, damaged) = spool::log::read(&bytes);
+                    lines.extend(more);
+                    damage.extend(damaged);
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        // Lines of one volume stay as they stand.
+        if self.places.len() > 1 {
+            lines.sort_by_key(|line: &LogLine| line.at);
+        }
+        Ok((lines, damage))
+    }
+
+    /// The markers of segments that are live, or were when the process died.
+    pub(crate) fn live_markers(&self) -> io::Result<Markers> {
+        let mut all = Vec::new();
+        for place in self.present() {
+            let names = match place.list(layout::LIVE_DIR, std::fs::FileType::is_file) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+                names => names?,
+            };
+            for segment in names.iter().filter_map(|name| name.parse().ok()) {
+                let bytes = place.read_whole(&layout::marker_path(segment)).map_err(|e| e.to_string());
+                all.push((segment, bytes.and_then(|b| layout::read_marker(&b).map_err(|e| e.to_string()))));
+            }
+        }
+        all.sort_by_key(|(segment, _)| *segment);
+        Ok(all)
+    }
+
+    /// Does something on each volume. What is not there is left out, unless it is on none.
+    fn gather(&self, mut each: impl FnMut(&Place) -> io::Result<()>) -> io::Result<()> {
+        let mut absent = Some(io::Error::new(io::ErrorKind::NotFound, "no volume is there"));
+        for place in self.present() {
+            match each(place) {
+                Ok(()) => absent = None,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => absent = absent.map(|_| e),
+                Err(e) => return Err(e),
+            }
+        }
+        absent.map_or(Ok(()), Err)
+    }
+
+    /// The first volume on which it works.
+    fn first<T>(&self, each: impl Fn(&Place) -> io::Result<T>) -> io::Result<T> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "no volume is there");
+        for place in self.present() {
+            match each(place) {
+                Ok(found) => return Ok(found),
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+}
+
+impl Place {
+    fn manifest(&self, path: &str) -> Result<Manifest, String> {
+        let bytes = self.read_whole(path).map_err(|e| e.to_string())?;
+        let mut manifest = manifest::read(&bytes).map_err(|e| e.to_string())?;
+        manifest.record.volume = self.name.clone();
+        Ok(manifest)
+    }
+
+    /// `<tenant>/<date>` of all tenants.
+    fn days(&self) -> io::Result<Vec<String>> {
+        let is_tenant = |name: &str| name != layout::LIVE_DIR && name.parse::<TenantId>().is_ok();
+        let mut days = Vec::new();
+        for tenant in self.directories("", is_tenant)? {
+            days.extend(
+                self.directories(&tenant, is_date)?.into_iter().map(|date| format!("{tenant}/{date}")),
+            );
+        }
+        Ok(days)
+    }
+
+    /// The names of real directories in a directory, that are called as expected.
+    fn directories(&self, within: &str, expected: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
+        let mut names = self.list(within, std::fs::FileType::is_dir)?;
+        names.retain(|name| expected(name));
+        Ok(names)
     }
 }
 
 impl Files for Repository {
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
-        let flags = OFlag::O_NOFOLLOW.bits();
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.within(path)?)?;
-        Ok(Box::new(file))
+        Ok(Box::new(self.first(|place| place.open(path))?))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(self.within(dir)?)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                names.extend(entry.file_name().into_string());
-            }
-        }
-        Ok(names)
+        let mut names = BTreeSet::new();
+        self.gather(|place| {
+            names.extend(place.list(&within(dir)?.to_string_lossy(), std::fs::FileType::is_file)?);
+            Ok(())
+        })?;
+        Ok(names.into_iter().collect())
     }
 
     fn len(&self, path: &str) -> io::Result<u64> {
-        Ok(std::fs::symlink_metadata(self.within(path)?)?.len())
+        self.first(|place| Ok(std::fs::symlink_metadata(place.root.join(within(path)?))?.len()))
     }
+}
+
+/// A path below a root; what would lead out of it is refused.
+fn within(path: &str) -> io::Result<&Path> {
+    if Path::new(path).components().all(|c| matches!(c, Component::Normal(_))) {
+        Ok(Path::new(path))
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, format!("'{path}' leads out of the repository")))
+    }
+}
+
+/// `<tenant>/<date>`, the newest date first.
+fn by_date(days: BTreeSet<String>) -> Vec<String> {
+    let mut days: Vec<String> = days.into_iter().collect();
+    let key = |day: &String| day.split_once('/').map(|(tenant, date)| (date.to_owned(), tenant.to_owned()));
+    days.sort_by_key(|day| std::cmp::Reverse(key(day)));
+    days
 }
 
 /// `2026-11-20`, or a year of another length: only its alphabet matters for safety.
@@ -289,7 +448,34 @@ mod tests {
     #[test]
     fn a_repository_that_is_not_there_is_told_of() {
         let repository = Repository::new(Path::new("/nonexistent/repository"));
+        assert_eq!(repository.manifests("default/2026-11-20/x").unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(repository.call_directories().next().unwrap().is_err());
         assert!(repository.live_markers().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_call_on_two_volumes_is_one_call_and_a_volume_that_is_away_is_skipped() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let place = |n: usize| Place::new(format!("disk{n}").parse().unwrap(), dirs[n].path());
+        let places = vec![place(0), place(1)];
+        let away = Arc::clone(&places[1].away);
+        let repository = Repository::of(places);
+        let call = format!("default/2026-11-20/{}", id(1));
+        for (n, name) in ["001.json", "002.json"].into_iter().enumerate() {
+            std::fs::create_dir_all(dirs[n].path().join(&call)).unwrap();
+            std::fs::write(dirs[n].path().join(&call).join(name), "spoiled").unwrap();
+        }
+        let names = || -> Vec<_> {
+            let found = repository.manifests(&call).unwrap().into_iter();
+            found.map(|m| format!("{} {}", m.volume, m.name)).collect()
+        };
+        assert_eq!(repository.call_directories().map(Result::unwrap).collect::<Vec<_>>(), [call.as_str()]);
+        assert_eq!(names(), ["disk0 001.json", "disk1 002.json"]);
+        assert_eq!(repository.list(&call).unwrap(), ["001.json", "002.json"]);
+        assert!(repository.open(&format!("{call}/002.json")).is_ok());
+        away.store(true, Ordering::Relaxed);
+        assert_eq!(names(), ["disk0 001.json"]);
+        assert!(repository.open(&format!("{call}/002.json")).is_err());
+        assert!(repository.has(&"disk0".parse().unwrap()) && !repository.has(&"disk1".parse().unwrap()));
     }
 }

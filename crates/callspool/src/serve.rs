@@ -1,7 +1,7 @@
 //! `callspool serve`: the roles of this node wired together, started in order and stopped in order.
 //!
 //! ```text
-//!  lock the repository ─► catalogue ─► list what a crash left ─► page ─► SIP sockets ─► recorder ─► front
+//!  find and lock the volumes ─► catalogue ─► list what a crash left ─► page ─► SIP sockets ─► recorder ─► front
 //!                                                                       └─► beside it: repair what was listed
 //!  stop: refuse new calls ─► let calls end ─► seal ─► close sockets ─► stop threads ─► flush the catalogue
 //! ```
@@ -11,6 +11,7 @@
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use call::{Front, FrontConfig, Intake};
@@ -20,7 +21,7 @@ use sip::{Agent, AgentConfig, Transport};
 use tokio::sync::{mpsc, watch};
 
 use crate::catalog::CatalogLink;
-use crate::cli::CliError;
+use crate::cli::{CliError, file_error};
 use crate::config::{Config, InactiveMeans, Loaded, Role, Surroundings};
 use crate::control;
 use crate::descriptors::{BESIDE_SEGMENTS, raise_limit};
@@ -33,9 +34,10 @@ use crate::privilege;
 use crate::pulse::Pulses;
 use crate::recorder::{PortConfig, Recorder, RecorderConfig, Teller};
 use crate::reload::Reloader;
-use crate::repository::Repository;
 use crate::startup::Mender;
 use crate::supervise::{Phase, Supervisor};
+use crate::volumes::identity::{Memory, NotHere};
+use crate::volumes::{self, Arrival, Volume, Volumes};
 
 /// Reports that may wait for the front: some seconds' worth at the highest call rate. Threads that may wait wait
 /// then, media threads keep theirs.
@@ -43,6 +45,9 @@ const REPORTS_MAX: usize = 8_192;
 
 /// What an operator wants of the signalling task; one thing at a time.
 const ORDERS_MAX: usize = 16;
+
+/// How long looking for the volumes may delay the start: a disk that hangs is waited for while it runs.
+const ARRIVE: Duration = Duration::from_secs(3);
 
 /// How long threads that still work may delay the end of the process, when all that was waited for is done.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -68,9 +73,9 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let supervisor = Supervisor::start(pulses.clone())
         .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))?;
     make_private_dir(&config.node.data_dir)?;
-    make_private_dir(&config.recording.repository)?;
-    let repository = Repository::new(&config.recording.repository);
-    let _lock = repository.lock()?;
+    let memory = Memory::new(&config.node.data_dir);
+    let volumes = find_volumes(&config, &memory)?;
+    let repository = volumes.repository();
     let node = config.node.number;
 
     let mut catalog = CatalogLink::start(&config).await?;
@@ -85,7 +90,10 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     }
     let (front, link) = if config.node.roles.contains(&Role::Recorder) {
         let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses };
-        let (task, link) = front_task(&config, ids, tellers, stopping.clone())?;
+        let (returned, back) = mpsc::unbounded_channel();
+        tokio::spawn(mend_returned(back, mender.clone(), stopping.clone()));
+        let recording = Recording { volumes, memory, returned };
+        let (task, link) = front_task(&config, ids, tellers, recording, stopping.clone())?;
         (Some(task), Some(link))
     } else {
         (None, None)
@@ -123,6 +131,48 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     Ok(())
 }
 
+/// What the recorder writes to.
+struct Recording {
+    volumes: Volumes,
+    memory: Memory,
+    /// Told when a volume that was away is there.
+    returned: mpsc::UnboundedSender<Arc<Volume>>,
+}
+
+/// Looks for the volumes and locks them. One that is not there is waited for while it runs; without any that can be
+/// used there is no start, unless all that is missing is a disk.
+fn find_volumes(config: &Config, memory: &Memory) -> Result<Volumes, CliError> {
+    let volumes = Volumes::new(volumes::declared(config), config.recording.buffer_max.octets());
+    let found = volumes.arrive(memory, &config.node.data_dir, ARRIVE);
+    let one_is_here = found.values().any(Result::is_ok);
+    for (name, arrived) in found {
+        match arrived {
+            Ok(()) => {}
+            Err(Arrival::NotLocked(e)) => return Err(e),
+            Err(Arrival::NotHere(NotHere::Unreachable(path, e))) if !one_is_here => {
+                return Err(file_error(format!("cannot use {} for recordings", path.display()), &e));
+            }
+            Err(Arrival::NotHere(e)) => tracing::error!("volume {name} is not used: {e}"),
+        }
+    }
+    Ok(volumes)
+}
+
+/// Repairs what an earlier process left on volumes that come back.
+async fn mend_returned(
+    mut back: mpsc::UnboundedReceiver<Arc<Volume>>,
+    mender: Mender,
+    stop: watch::Receiver<bool>,
+) {
+    while let Some(volume) = back.recv().await {
+        let (mender, stop) = (mender.clone(), stop.clone());
+        let mended = tokio::task::spawn_blocking(move || mender.mend_volume(&volume.name, &stop)).await;
+        if let Err(e) = mended {
+            tracing::error!("a volume that came back is not repaired: {e}; the next start does it");
+        }
+    }
+}
+
 /// Whom the signalling task and the recorder tell what.
 struct Tellers {
     teller: Teller,
@@ -134,6 +184,7 @@ fn front_task(
     config: &Config,
     ids: IdGenerator,
     tellers: Tellers,
+    recording: Recording,
     stop: watch::Receiver<bool>,
 ) -> Result<(FrontTask, FrontLink), CliError> {
     let sockets = SipSockets::bind(&net_config(config)).map_err(|e| {
@@ -156,8 +207,10 @@ fn front_task(
     let pulse = pulses.take("signalling");
     let agent = Agent::new(agent_config(config), seed()?);
     let (reports_in, reports) = mpsc::channel::<Report>(REPORTS_MAX);
+    let Recording { volumes, memory, returned } = recording;
+    let recording = recorder_config(config, pulses, memory);
     let recorder =
-        Recorder::start(&recorder_config(config, pulses), teller.clone(), reports_in).map_err(|e| {
+        Recorder::start(&recording, &volumes, teller.clone(), reports_in, returned).map_err(|e| {
             CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
         })?;
     let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
@@ -247,11 +300,12 @@ fn front_config(config: &Config) -> FrontConfig {
     }
 }
 
-fn recorder_config(config: &Config, pulses: Pulses) -> RecorderConfig {
+fn recorder_config(config: &Config, pulses: Pulses, memory: Memory) -> RecorderConfig {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     RecorderConfig {
         node: config.node.number,
-        repository: config.recording.repository.clone(),
+        memory,
+        data_dir: config.node.data_dir.clone(),
         tenant: config.recording.tenant.clone(),
         ports: PortConfig {
             listen_v4: config.media.listen_v4.map(IpAddr::V4),
@@ -270,8 +324,7 @@ fn recorder_config(config: &Config, pulses: Pulses) -> RecorderConfig {
         flush: config.recording.flush,
         sync: config.recording.sync,
         media_timeout: config.media.media_timeout,
-        min_free_space: config.recording.min_free_space.octets() as u64,
-        backlog_max: config.recording.buffer_max.octets(),
+        stall: config.recording.stall,
         // A call has one live segment, and perhaps one that is being sealed.
         segments_max: config.recording.max_calls.saturating_mul(2),
         descriptors_max: raise_limit()
@@ -314,7 +367,7 @@ mod tests {
     fn the_default_configuration_becomes_a_recorder() {
         let around = crate::config::Surroundings::of_process();
         let config = Config::embedded(&around).expect("the embedded default");
-        let recorder = recorder_config(&config, Pulses::default());
+        let recorder = recorder_config(&config, Pulses::default(), Memory::new(Path::new("/nonexistent")));
         assert!(recorder.threads >= 1 && recorder.ports.min < recorder.ports.max);
         assert_eq!(front_config(&config).inactive, Flowing::Held);
         assert!(agent_config(&config).advertised.is_empty());

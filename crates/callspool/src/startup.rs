@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use model::{
     AlarmKind, CallId, CallRecord, ChangeKind, Conclusion, CopyOf, EndReason, Failure, NodeNumber,
-    RecordingState, SegmentId, SegmentRecord, TenantId, WallTime, total,
+    RecordingState, SegmentId, SegmentRecord, TenantId, VolumeName, WallTime, total,
 };
 use spool::layout::{self, ManifestPath};
 use spool::{gather, log};
@@ -24,7 +24,7 @@ use crate::catalog::{CatalogLink, tell_call};
 use crate::clock::now;
 use crate::config::Config;
 use crate::recorder::{Disk, Teller};
-use crate::repository::Repository;
+use crate::repository::{Markers, Repository};
 
 /// How long the catalogue may take to list the calls that were cut off. What it does not tell in time is told by
 /// the markers, or at the next start.
@@ -35,7 +35,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// What the last process left to do.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
-    markers: Vec<(SegmentId, Result<ManifestPath, String>)>,
+    markers: Vec<(VolumeName, Markers)>,
     /// Directories of calls that are not concluded.
     calls: BTreeSet<String>,
 }
@@ -45,7 +45,6 @@ pub(crate) struct Left {
 pub(crate) struct Mender {
     pub(crate) repository: Repository,
     pub(crate) teller: Teller,
-    disk: Disk,
     reader: Arc<Catalog>,
     pub(crate) tenant: TenantId,
     node: NodeNumber,
@@ -65,7 +64,6 @@ impl Mender {
         Self {
             repository: repository.clone(),
             teller: teller.clone(),
-            disk: Disk::new(repository.root()),
             reader: Arc::clone(&catalog.reader),
             tenant: config.recording.tenant.clone(),
             node: config.node.number,
@@ -77,16 +75,31 @@ impl Mender {
     /// Lists what is to be done. To be called before anything is recorded.
     pub(crate) async fn survey(&self) -> Left {
         let mut left = Left::default();
-        match self.repository.live_markers() {
-            Ok(markers) => left.markers = markers,
-            Err(e) => {
-                tracing::error!("the markers of live segments cannot be read: {e}; nothing is repaired");
-            }
+        for (volume, repository) in self.repository.each() {
+            left.markers.extend(self.markers(&volume, &repository));
         }
         if tokio::time::timeout(PATIENCE, self.unfinished(&mut left.calls)).await.is_err() {
             tracing::warn!("the catalog is slow; calls that it did not list are concluded at the next start");
         }
         left
+    }
+
+    /// What is marked as live on a volume.
+    fn markers(&self, volume: &VolumeName, repository: &Repository) -> Option<(VolumeName, Markers)> {
+        let markers = repository.live_markers().inspect_err(|e| {
+            tracing::error!("the markers of live segments on volume {volume} cannot be read: {e}");
+        });
+        Some((volume.clone(), markers.ok()?))
+    }
+
+    /// A volume that was away is there: what an earlier process left on it is repaired now.
+    pub(crate) fn mend_volume(&self, volume: &VolumeName, stop: &watch::Receiver<bool>) {
+        let Some((_, repository)) = self.repository.each().find(|(name, _)| name == volume) else { return };
+        let Some((_, mut markers)) = self.markers(volume, &repository) else { return };
+        // Those of this process are closed by who holds them.
+        markers.retain(|(segment, _)| segment.made_at() < self.begun);
+        let markers = vec![(volume.clone(), markers)];
+        self.mend(Left { markers, calls: BTreeSet::new() }, stop);
     }
 
     /// The calls that the catalogue does not know as gathered. None when it is away: a reindex follows then.
@@ -109,12 +122,14 @@ impl Mender {
     /// Repairs and concludes what was listed. Blocks; gives up between two of them when the process stops.
     pub(crate) fn mend(&self, left: Left, stop: &watch::Receiver<bool>) {
         let Left { markers, mut calls } = left;
-        let (open, mut told) = (markers.len(), Instant::now());
+        let (open, mut told) = (markers.iter().map(|(_, m)| m.len()).sum::<usize>(), Instant::now());
         if open + calls.len() > 0 {
             tracing::info!("{open} segments were left open, {} calls are not concluded", calls.len());
         }
         let mut unrepaired = BTreeSet::new();
-        for (done, (segment, at)) in markers.into_iter().enumerate() {
+        let one_by_one =
+            markers.into_iter().flat_map(|(v, all)| all.into_iter().map(move |m| (v.clone(), m)));
+        for (done, (volume, (segment, at))) in one_by_one.enumerate() {
             if *stop.borrow() {
                 return tracing::info!("{done} of {open} segments are repaired; the next start goes on");
             }
@@ -124,12 +139,12 @@ impl Mender {
             }
             match at {
                 Ok(at) => {
-                    if !self.repair(segment, &at) {
+                    if !self.repair(&volume, segment, &at) {
                         unrepaired.insert(segment);
                     }
                     calls.insert(at.directory);
                 }
-                Err(e) => self.remove_torn_marker(segment, &e),
+                Err(e) => self.remove_torn_marker(&volume, segment, &e),
             }
         }
         let count = calls.len();
@@ -159,29 +174,65 @@ impl Mender {
     }
 
     /// Whether the segment is closed now.
-    fn repair(&self, segment: SegmentId, at: &ManifestPath) -> bool {
-        let repaired = match spool::repair::repair(now(), segment, at, self.node, &self.repository) {
+    fn repair(&self, volume: &VolumeName, segment: SegmentId, at: &ManifestPath) -> bool {
+        let Some((disk, repository)) = self.on(volume) else { return false };
+        if self.is_shadow(volume, segment, at) {
+            return self.remove_shadow(&disk, segment, at);
+        }
+        let repaired = match spool::repair::repair(now(), segment, at, self.node, &repository) {
             Ok(repaired) => repaired,
             Err(e) => {
                 tracing::error!(%segment, "a segment cannot be repaired: {e}; the next start tries again");
                 return false;
             }
         };
-        if let Err(e) = self.disk.apply_all(repaired.ops) {
+        if let Err(e) = disk.apply_all(repaired.ops) {
             tracing::error!(%segment, "a repair could not be written: {e}; the next start tries again");
             return false;
         }
-        let Some(record) = repaired.record else { return true };
+        let Some(mut record) = repaired.record else { return true };
+        record.volume = volume.clone();
         let text = format!("a segment that was left open was closed: {}", repaired.what.join(", "));
         self.teller.segment_with_copy(&record, &repaired.directory);
         self.teller.alarm(&record.tenant, AlarmKind::Repaired, Some(record.call), Some(segment), text);
         true
     }
 
-    fn remove_torn_marker(&self, segment: SegmentId, why: &str) {
+    /// Whether a volume that stood still was left with the beginnings of a segment that then began on another.
+    fn is_shadow(&self, volume: &VolumeName, segment: SegmentId, at: &ManifestPath) -> bool {
+        let Ok(found) = self.repository.manifests(&at.directory) else { return false };
+        let of_segment: Vec<_> = found
+            .into_iter()
+            .filter_map(|m| m.manifest.ok())
+            .map(|m| m.record)
+            .filter(|r| r.id == segment)
+            .collect();
+        let here = of_segment.iter().find(|r| r.volume == *volume);
+        let has_media = |r: &SegmentRecord| r.parts.iter().any(|p| p.duration_us > 0) || r.ended.is_some();
+        of_segment.iter().any(|r| r.volume != *volume) && here.is_none_or(|r| !has_media(r))
+    }
+
+    fn remove_shadow(&self, disk: &Disk, segment: SegmentId, at: &ManifestPath) -> bool {
+        tracing::info!(%segment, "what a disk that stood still was left with is removed: the segment is elsewhere");
+        let names = disk.list(&at.directory).unwrap_or_default();
+        let own = names.iter().filter(|n| layout::part_number(&at.stem, n).is_some());
+        let mut gone: Vec<String> = own.map(|n| format!("{}/{n}", at.directory)).collect();
+        gone.extend([at.path(), layout::marker_path(segment)]);
+        let ops = gone.into_iter().map(|path| spool::FileOp::Remove { path }).collect();
+        disk.apply_all(ops).inspect_err(|e| tracing::error!(%segment, "it cannot be removed: {e}")).is_ok()
+    }
+
+    /// A volume to write to, and to read from alone.
+    fn on(&self, volume: &VolumeName) -> Option<(Disk, Repository)> {
+        let (_, repository) = self.repository.each().find(|(name, _)| name == volume)?;
+        Some((Disk::new(repository.root()?), repository))
+    }
+
+    fn remove_torn_marker(&self, volume: &VolumeName, segment: SegmentId, why: &str) {
+        let Some((disk, _)) = self.on(volume) else { return };
         tracing::warn!(%segment, "a marker of a segment that never began is removed: {why}");
         let remove = spool::FileOp::Remove { path: layout::marker_path(segment) };
-        if let Err(e) = self.disk.apply_all(vec![remove]) {
+        if let Err(e) = disk.apply_all(vec![remove]) {
             tracing::error!(%segment, "the marker cannot be removed: {e}");
         }
     }
@@ -198,7 +249,9 @@ impl Mender {
         let known = Handle::current().block_on(self.reader.call(&self.tenant, call));
         let Ok(Some(detail)) = known else { return };
         let is_lost = |s: &SegmentRecord| {
-            s.is_live() && s.started < self.begun && !on_disk.contains(&s.id) && !unrepaired.contains(&s.id)
+            // A volume that is away may have it yet.
+            let looked = s.is_live() && s.started < self.begun && self.repository.has(&s.volume);
+            looked && !on_disk.contains(&s.id) && !unrepaired.contains(&s.id)
         };
         let mut last_end = None;
         for segment in detail.segments.iter().filter(|s| is_lost(&s.record)) {
@@ -264,7 +317,10 @@ impl Mender {
                 from: None,
                 state,
             };
-            self.disk.apply_all(gather::conclude(now(), self.node, &conclusion))?;
+            let newest = records.iter().max_by_key(|s| (s.number, s.id));
+            if let Some((disk, _)) = newest.and_then(|s| self.on(&s.volume)) {
+                disk.apply_all(gather::conclude(now(), self.node, &conclusion))?;
+            }
         }
         tell_call(&self.repository, &self.teller, directory);
         Ok(())
@@ -308,7 +364,6 @@ mod tests {
         let repository = Repository::new(directory.path());
         let mender = Mender {
             teller: Teller::new(IdGenerator::new(NodeNumber::SINGLE, 0), handle.clone()),
-            disk: Disk::new(repository.root()),
             repository,
             reader: Arc::new(Catalog::reader(&path)),
             tenant: TenantId::default(),
@@ -345,7 +400,7 @@ mod tests {
         assert!(call().await.summary.live);
 
         let left = mender.survey().await;
-        assert_eq!((left.markers.len(), left.calls.len()), (0, 1));
+        assert_eq!((left.markers.iter().map(|(_, m)| m.len()).sum::<usize>(), left.calls.len()), (0, 1));
         let (_stop, stopping) = watch::channel(false);
         let mending = mender.clone();
         tokio::task::spawn_blocking(move || mending.mend(left, &stopping)).await.unwrap();

@@ -14,7 +14,9 @@ pub struct VolumeName(Arc<str>);
 
 /// Text that cannot name a volume.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("'{0}' cannot name a volume: give 1 to 32 small letters, digits and hyphens, a letter or digit first")]
+#[error(
+    "'{0}' cannot name a volume: give 1 to 32 small letters, digits and hyphens, a letter or digit first"
+)]
 pub struct NotAVolumeName(String);
 
 impl VolumeName {

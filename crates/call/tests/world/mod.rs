@@ -219,12 +219,8 @@ impl World {
             Action::HangUp { session, reason } => format!("BYE s{} {reason}", session.0),
             Action::Order(Order::Open(open)) => {
                 let takes_over = open.takes_over.as_ref().map_or("", |_| " taking over");
-                let text = format!(
-                    "open {}/{} {}{takes_over}",
-                    open.number,
-                    open.total,
-                    streams(&open.streams)
-                );
+                let text =
+                    format!("open {}/{} {}{takes_over}", open.number, open.total, streams(&open.streams));
                 self.unanswered.push((open.segment, open.streams.clone(), Asked::Open));
                 self.open.push((*open, None));
                 text

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use model::{CallId, RecordingState, StreamId};
+use model::{CallId, RecordingState, StreamId, VolumeName};
 
 use super::values::{self, HoldSpec, Since};
 
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     /// Write manual pages and completions for shells, for a package
     #[command(hide = true)]
     Generate(GenerateArgs),
+    /// List the volumes that recordings lie on: state, room, days left, live segments
+    Volumes(VolumesArgs),
     /// Print the recording states and the table of their transitions
     States(StatesArgs),
 }
@@ -380,6 +382,18 @@ pub(crate) struct CheckConfigArgs {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DoctorArgs {
     /// An object per check, as JSON lines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `callspool volumes`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "The exit code is 1 when a volume is away, full or read-only.")]
+pub(crate) struct VolumesArgs {
+    /// Take what is in the place of this volume for it, although it is not what was there before
+    #[arg(long, value_name = "NAME", conflicts_with = "json")]
+    pub(crate) accept: Option<VolumeName>,
+    /// As JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -9,7 +9,6 @@ use super::reindex::{Sum, Unfounded, rebuild};
 use super::{CliError, Outcome, block_on, text};
 use crate::backup::{Restored, Wanted, restore, take};
 use crate::config::{Config, Loaded};
-use crate::repository::Repository;
 use crate::serve::make_private_dir;
 
 /// `callspool backup`.
@@ -42,7 +41,7 @@ pub(super) fn put_back(
     }
     make_private_dir(&config.node.data_dir)?;
     make_private_dir(&config.recording.repository)?;
-    let repository = Repository::new(&config.recording.repository);
+    let repository = super::repository(config)?;
     let _lock = repository.lock()?;
     let restored = restore(&args.file, config, Wanted::State)?;
     let sum = rebuild(config, &repository, Unfounded::Keep)?;

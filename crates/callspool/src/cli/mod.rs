@@ -20,9 +20,11 @@ mod table;
 mod text;
 pub(crate) mod values;
 mod verify;
+mod volumes;
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -31,7 +33,8 @@ pub(crate) use error::{CliError, Outcome, file_error};
 
 use crate::config::{self, Config, Loaded, Surroundings};
 use crate::control::Ask;
-use crate::repository::Repository;
+use crate::repository::{Place, Repository};
+use crate::volumes::identity::{self, Memory};
 use args::{CheckConfigArgs, Cli, Command};
 
 /// Everything from the command line to the exit code.
@@ -76,6 +79,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         Command::Restore(args) => backup::put_back(&load(&cli.config)?.config, &args, &mut out),
         Command::CheckConfig(args) => check_config(&load(&cli.config)?, &args, &mut out),
         Command::Doctor(args) => doctor::run(&load(&cli.config)?, &args, &mut out),
+        Command::Volumes(args) => volumes::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Ls(args) => ls::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Show(args) => show::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Export(args) => export::run(&load(&cli.config)?.config, &args, &mut out),
@@ -128,17 +132,41 @@ fn not_understood(error: &clap::Error) -> ExitCode {
     error.exit_code()
 }
 
-/// The repository, if there is one yet.
+/// The recordings on all volumes, if there are some yet. A volume that is not there is told of and left out.
 fn repository(config: &Config) -> Result<Repository, CliError> {
-    let root = &config.recording.repository;
-    match std::fs::read_dir(root) {
-        Ok(_) => Ok(Repository::new(root)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(CliError::failed(
-            format!("there are no recordings in {}", root.display()),
-            "there is no such directory",
-            "start `callspool serve`, or name the configuration that it uses with --config",
-        )),
-        Err(e) => Err(file_error(format!("cannot read the repository {}", root.display()), &e)),
+    let known = Memory::new(&config.node.data_dir).read().unwrap_or_default();
+    let (mut places, mut problem) = (Vec::new(), None);
+    for spec in crate::volumes::declared(config) {
+        let root = spec.path.display();
+        let place = Place::new(spec.name.clone(), &spec.path);
+        let is_it = std::fs::read_dir(&spec.path).and_then(|_| {
+            let Some(known) = known.get(&spec.name) else { return Ok(()) };
+            match identity::read(&spec.path)? {
+                Some(found) if found == known.id => Ok(()),
+                Some(_) => Err(io::Error::other("another volume is there")),
+                None => Err(io::Error::other("nothing says that it is there: is its disk mounted?")),
+            }
+        });
+        if let Err(e) = is_it {
+            place.away.store(true, Ordering::Relaxed);
+            if !spec.name.is_default() {
+                eprintln!("callspool: volume {} is left out: {root}: {e}", spec.name);
+            }
+            problem.get_or_insert(match e.kind() {
+                io::ErrorKind::NotFound => CliError::failed(
+                    format!("there are no recordings in {root}"),
+                    "there is no such directory",
+                    "start `callspool serve`, or name the configuration that it uses with --config",
+                ),
+                _ => file_error(format!("cannot read the repository {root}"), &e),
+            });
+        }
+        places.push(place);
+    }
+    let repository = Repository::of(places);
+    match problem {
+        Some(problem) if repository.is_away() => Err(problem),
+        _ => Ok(repository),
     }
 }
 

@@ -40,7 +40,12 @@ pub(super) struct Sum {
 pub(super) fn run(config: &Config, args: &ReindexArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let repository = super::repository(config)?;
     let _lock = repository.lock()?;
-    let sum = rebuild(config, &repository, Unfounded::Forget)?;
+    // What is on a volume that is away is not forgotten.
+    let unfounded = match repository.away().next() {
+        None => Unfounded::Forget,
+        Some(_) => Unfounded::Keep,
+    };
+    let sum = rebuild(config, &repository, unfounded)?;
     conclude(out, &sum, args.json).map_err(CliError::output)?;
     Ok(if sum.problems == 0 { Outcome::Ok } else { Outcome::Failed })
 }
@@ -51,7 +56,7 @@ pub(super) fn rebuild(
     repository: &Repository,
     unfounded: Unfounded,
 ) -> Result<Sum, CliError> {
-    let what = format!("cannot read the repository {}", repository.root().display());
+    let what = format!("cannot read the repository {}", repository.describe());
     let directories: io::Result<Vec<String>> = repository.call_directories().collect();
     let directories = directories.map_err(|e| file_error(what, &e))?;
     block_on(reindex(config, repository, &directories, unfounded))?

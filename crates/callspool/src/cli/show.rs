@@ -29,10 +29,10 @@ pub(super) struct CallFiles {
 
 /// The directory of a call.
 pub(super) fn find(repository: &Repository, call: CallId) -> Result<String, CliError> {
-    let what = format!("cannot read the repository {}", repository.root().display());
+    let what = format!("cannot read the repository {}", repository.describe());
     let found = repository.find(call).map_err(|e| file_error(what, &e))?;
     found.ok_or_else(|| {
-        let why = format!("it is not in {}", repository.root().display());
+        let why = format!("it is not in {}", repository.describe());
         CliError::failed(
             format!("there is no call {call}"),
             why,
@@ -45,7 +45,7 @@ impl CallFiles {
     /// Reads them. A call without a single manifest that can be read is an error.
     pub(super) fn read(repository: &Repository, call: CallId) -> Result<Self, CliError> {
         let directory = find(repository, call)?;
-        let what = format!("cannot read {}/{directory}", repository.root().display());
+        let what = format!("cannot read {}/{directory}", repository.describe());
         let (mut manifests, mut problems) = (Vec::new(), Vec::new());
         for found in repository.manifests(&directory).map_err(|e| file_error(&what, &e))? {
             match found.manifest {
@@ -185,7 +185,9 @@ fn segment(out: &mut dyn Write, name: &str, manifest: &Manifest, lines: &[LogLin
         _ => ", live".to_owned(),
     };
     writeln!(out, "  {}{}", text::time_ms(s.started), text::clean(&end))?;
-    writeln!(out, "  node {}, {name}{}", s.node.get(), if manifest.sealed { ", sealed" } else { "" })?;
+    let volume = if s.volume.is_default() { String::new() } else { format!("volume {}, ", s.volume) };
+    let sealed = if manifest.sealed { ", sealed" } else { "" };
+    writeln!(out, "  node {}, {volume}{name}{sealed}", s.node.get())?;
     for part in &s.parts {
         let tracks: Vec<String> = part.tracks.iter().map(|t| text::clean(&t.codec.name)).collect();
         let size = text::octets(part.bytes);

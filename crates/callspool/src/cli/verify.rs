@@ -2,13 +2,16 @@
 
 use std::io::{self, Write};
 
+use model::VolumeName;
 use serde_json::json;
+use spool::Files;
 use spool::verify::{Finding, Severity, Verified};
 
 use super::args::VerifyArgs;
 use super::show::find;
 use super::{CliError, Outcome, file_error, progress, text};
 use crate::config::Config;
+use crate::repository::Repository;
 
 #[derive(Default)]
 struct Sum {
@@ -26,18 +29,19 @@ pub(super) fn run(config: &Config, args: &VerifyArgs, out: &mut dyn Write) -> Re
         Some(call) => vec![find(&repository, call)?],
         None => {
             let all: io::Result<Vec<String>> = repository.call_directories().collect();
-            let what = format!("cannot read the repository {}", repository.root().display());
+            let what = format!("cannot read the repository {}", repository.describe());
             all.map_err(|e| file_error(what, &e))?
         }
     };
     let bar = progress::bar(directories.len() as u64, "verifying");
-    let mut sum = Sum::default();
+    let mut sum = Sum { calls: directories.len() as u64, ..Sum::default() };
     for directory in &directories {
-        let verified = spool::verify::call(&repository, directory);
-        let verified = verified.unwrap_or_else(|e| unreadable(&e));
-        sum.add(&verified);
-        let told = bar.suspend(|| tell(out, directory, &verified.findings, args.json));
-        told.map_err(CliError::output)?;
+        for (volume, verified) in verified(&repository, directory) {
+            sum.add(&verified);
+            let place = volume.map_or(directory.clone(), |v| format!("{v}:{directory}"));
+            let told = bar.suspend(|| tell(out, &place, &verified.findings, args.json));
+            told.map_err(CliError::output)?;
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -48,12 +52,25 @@ pub(super) fn run(config: &Config, args: &VerifyArgs, out: &mut dyn Write) -> Re
 impl Sum {
     fn add(&mut self, verified: &Verified) {
         let wrong = verified.findings.iter().filter(|f| f.severity == Severity::Wrong).count() as u64;
-        self.calls += 1;
         self.files += verified.files;
         self.bytes += verified.bytes;
         self.wrong += wrong;
         self.notes += verified.findings.len() as u64 - wrong;
     }
+}
+
+/// Checks what lies of a call on each volume that has some of it; the name of the volume where there are several.
+fn verified(repository: &Repository, directory: &str) -> Vec<(Option<VolumeName>, Verified)> {
+    let each: Vec<_> = repository.each().collect();
+    let of_several = each.len() > 1;
+    let on_volume = |(name, one): (VolumeName, Repository)| match one.list(directory) {
+        Err(e) if of_several && e.kind() == io::ErrorKind::NotFound => None,
+        _ => {
+            let verified = spool::verify::call(&one, directory).unwrap_or_else(|e| unreadable(&e));
+            Some((of_several.then_some(name), verified))
+        }
+    };
+    each.into_iter().filter_map(on_volume).collect()
 }
 
 fn unreadable(error: &io::Error) -> Verified {

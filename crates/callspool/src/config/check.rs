@@ -28,6 +28,7 @@ const RANGES: &[(Place<Duration>, Duration, Duration)] = &[
     (("media", "tick", |c| c.media.tick), MS, Duration::from_millis(50)),
     (("recording", "flush", |c| c.recording.flush), Duration::from_millis(20), SECOND),
     (("recording", "sync", |c| c.recording.sync), Duration::from_millis(100), Duration::from_secs(60)),
+    (("recording", "stall", |c| c.recording.stall), Duration::from_millis(500), Duration::from_secs(60)),
     (("recording", "linger", |c| c.recording.linger), Duration::ZERO, HOUR),
 ];
 
@@ -243,6 +244,21 @@ fn rest(config: &Config, findings: &mut Findings<'_>) {
     if config.recording.tenant.as_str() == spool::layout::LIVE_DIR {
         let why = format!("'{}' is the directory of what is being recorded", spool::layout::LIVE_DIR);
         findings.add("recording", "tenant", why, "choose another name");
+    }
+    let volumes = &config.recording.volumes;
+    for (i, volume) in volumes.iter().enumerate() {
+        let twice = |v: &super::VolumeSetting| v.name == volume.name || v.path == volume.path;
+        if volumes.iter().take(i).any(twice) {
+            let why = format!("{} or its path is named twice", volume.name);
+            findings.add("recording", "volumes", why, "give each volume a name and a directory of its own");
+        }
+    }
+    if let Some(volume) = volumes.iter().find(|v| v.name.is_default()) {
+        let why = format!("'{}' is the name of the volume in recording.repository", volume.name);
+        findings.add("recording", "volumes", why, "choose another name");
+    }
+    if !volumes.is_empty() && volumes.iter().all(|v| v.weight == 0) {
+        findings.add("recording", "volumes", "all of them are only read", "give one a weight");
     }
     if !config.api.listen.ip().is_loopback() && config.api.allowed_hosts.is_empty() {
         let why = format!("{} can be reached from other machines", config.api.listen);

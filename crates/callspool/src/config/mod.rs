@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use sections::{Config, LogConfig};
 pub(crate) use source::{Origin, Problem};
-pub(crate) use values::{InactiveMeans, LogFormat, Role, Size};
+pub(crate) use values::{InactiveMeans, LogFormat, Role, Size, VolumeSetting};
 
 use source::Values;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::{NodeNumber, TenantId};
 
 use super::declare::sections;
-use super::values::{HostPort, InactiveMeans, LogFormat, Role, Size};
+use super::values::{HostPort, InactiveMeans, LogFormat, Role, Size, VolumeSetting};
 
 sections! {
     /// This process and where its files are.
@@ -93,6 +93,8 @@ sections! {
     recording: RecordingConfig {
         /// Directory of the recordings; empty: `repository` in the data directory.
         repository: PathBuf = "", "path";
+        /// Directories to record to, each on a disk of its own: `"disk2=/mnt/disk2"`, or `"disk2=/mnt/disk2;weight=2;min_free=10GiB"`. Segments are spread by free space and weight; 0 is only read. Empty: `repository` alone; else that is only read.
+        volumes: Vec<VolumeSetting> = "", "list of name=path";
         /// Owner of the calls that are recorded here.
         tenant: TenantId = "default", "name";
         /// How often buffered media are written to files; with the reorder window this is what a killed process loses.
@@ -107,6 +109,8 @@ sections! {
         inactive_means: InactiveMeans = "hold", "hold or pause";
         /// Free space on the repository's disk below which new calls are refused.
         min_free_space: Size = "1GiB", "size";
+        /// How long an operation on a disk may take before its segments go on on another volume, if there is one.
+        stall: Duration = "3s", "time, 500ms to 60s";
         /// Calls recorded at once; beyond it new ones are refused with 503.
         max_calls: usize = "2500", "calls";
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use model::{NodeNumber, TenantId};
+use model::{NodeNumber, TenantId, VolumeName};
 use toml::Value;
 
 use super::declare::{Setting, article, quoted};
@@ -39,6 +39,58 @@ impl HostPort {
     #[must_use]
     pub(crate) fn with_port(self, port: u16) -> SocketAddr {
         SocketAddr::new(self.ip, self.port.unwrap_or(port))
+    }
+}
+
+/// A directory to record to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct VolumeSetting {
+    /// Its name in lists and manifests.
+    pub(crate) name: VolumeName,
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// How much it is wanted, against the others; 0: only read.
+    pub(crate) weight: u32,
+    /// What stays free; none: `recording.min_free_space`.
+    pub(crate) min_free: Option<Size>,
+}
+
+/// A thousand times another's weight is as good as all of it.
+const WEIGHT_MAX: u32 = 1_000;
+
+impl Setting for VolumeSetting {
+    const EXPECTED: &'static str = r#"a name and a path, such as "disk2=/mnt/disk2;weight=2;min_free=10GiB""#;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let mut pieces = text.split(';');
+        let (name, path) = pieces
+            .next()
+            .and_then(|p| p.split_once('='))
+            .ok_or_else(|| format!("'{text}' is no name with a path"))?;
+        let name = name.trim().parse().map_err(|e: model::volume::NotAVolumeName| e.to_string())?;
+        let path = PathBuf::from(path.trim());
+        if !path.is_absolute() {
+            return Err(format!("'{}' is no absolute path", path.display()));
+        }
+        let mut volume = Self { name, path, weight: 1, min_free: None };
+        for piece in pieces {
+            match piece.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
+                Some(("weight", value)) => {
+                    let weight = value.parse().ok().filter(|w| *w <= WEIGHT_MAX);
+                    volume.weight =
+                        weight.ok_or_else(|| format!("'{value}' is no weight of 0 to {WEIGHT_MAX}"))?;
+                }
+                Some(("min_free", value)) => volume.min_free = Some(Size::from_text(value)?),
+                _ => return Err(format!("'{piece}' is neither weight nor min_free")),
+            }
+        }
+        Ok(volume)
+    }
+
+    fn to_toml(&self) -> String {
+        let weight = if self.weight == 1 { String::new() } else { format!(";weight={}", self.weight) };
+        let min_free = self.min_free.map(|s| format!(";min_free={s}")).unwrap_or_default();
+        quoted(&format!("{}={}{weight}{min_free}", self.name, self.path.display()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Carries out file operations below one repository.
+//! Carries out file operations on one volume.
 //!
 //! `spool` says what is to be written, this writes it. Files are readable by their owner only (0600, directories
 //! 0700). A failed append leaves no torn block behind: the file is cut back to what it was.
@@ -12,7 +12,9 @@ use model::Failure;
 use nix::errno::Errno;
 use spool::FileOp;
 
-/// A repository's directory.
+use crate::faults::{self, Share, before};
+
+/// A volume's directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     root: PathBuf,
@@ -47,6 +49,7 @@ impl Disk {
 
     /// The names in a directory; none when it is not there.
     pub(crate) fn list(&self, directory: &str) -> io::Result<Vec<String>> {
+        before("list", &self.path(directory))?;
         match std::fs::read_dir(self.path(directory)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             entries => entries?.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect(),
@@ -57,34 +60,45 @@ impl Disk {
     pub(crate) fn apply(&self, op: FileOp, open: &mut OpenFiles) -> io::Result<Option<Vec<u8>>> {
         match op {
             FileOp::MakeDir { path } => {
+                before("make-dir", &self.path(&path))?;
                 DirBuilder::new().recursive(true).mode(0o700).create(self.path(&path))?;
             }
             FileOp::Create { path, bytes } => {
                 if is_part(&path) {
                     open.files.retain(|(name, _)| !is_part(name));
                 }
+                let share = before("create", &self.path(&path))?;
                 let mut file = private().write(true).create_new(true).open(self.path(&path))?;
-                file.write_all(&bytes)?;
+                write(&bytes, share, |bytes| file.write_all(bytes))?;
             }
             FileOp::Append { path, bytes } => {
-                self.appending(&path, open)?.append(&bytes)?;
+                let share = before("append", &self.path(&path))?;
+                self.appending(&path, open)?.append(&bytes, share)?;
                 return Ok(Some(bytes));
             }
             FileOp::Patch { path, offset, bytes } => {
-                self.appending(&path, open)?.file.write_all_at(&bytes, offset)?;
+                let share = before("patch", &self.path(&path))?;
+                let file = &self.appending(&path, open)?.file;
+                write(&bytes, share, |bytes| file.write_all_at(bytes, offset))?;
             }
             FileOp::Replace { path, bytes } => self.replace(&path, &bytes)?,
             FileOp::AppendLine { path, bytes } => {
-                private().append(true).create(true).open(self.path(&path))?.write_all(&bytes)?;
+                let share = before("append-line", &self.path(&path))?;
+                let mut file = private().append(true).create(true).open(self.path(&path))?;
+                write(&bytes, share, |bytes| file.write_all(bytes))?;
             }
             FileOp::Truncate { path, bytes } => {
+                before("truncate", &self.path(&path))?;
                 open.files.retain(|(name, _)| *name != path);
                 private().write(true).open(self.path(&path))?.set_len(bytes)?;
             }
-            FileOp::Remove { path } => match std::fs::remove_file(self.path(&path)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            },
+            FileOp::Remove { path } => {
+                before("remove", &self.path(&path))?;
+                match std::fs::remove_file(self.path(&path)) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                    _ => {}
+                }
+            }
         }
         Ok(None)
     }
@@ -99,7 +113,10 @@ impl Disk {
     fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let target = self.path(path);
         let beside = target.with_extension("json.new");
-        private().write(true).create(true).truncate(true).open(&beside)?.write_all(bytes)?;
+        let share = before("replace", &target)?;
+        let mut file = private().write(true).create(true).truncate(true).open(&beside)?;
+        write(bytes, share, |bytes| file.write_all(bytes))?;
+        before("rename", &target)?;
         std::fs::rename(&beside, &target)
     }
 
@@ -119,14 +136,22 @@ impl Disk {
 }
 
 impl Appending {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Err(e) = self.file.write_all_at(bytes, self.len) {
+    fn append(&mut self, bytes: &[u8], share: Share) -> io::Result<()> {
+        if let Err(e) = write(bytes, share, |bytes| self.file.write_all_at(bytes, self.len)) {
             // What got there of it would be a torn block in front of the next one.
             let _ = self.file.set_len(self.len);
             return Err(e);
         }
         self.len += bytes.len() as u64;
         Ok(())
+    }
+}
+
+/// Writes what it may of the octets.
+fn write(bytes: &[u8], share: Share, write: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    match share {
+        Share::Whole => write(bytes),
+        Share::Half => write(bytes.split_at(bytes.len() / 2).0).and(Err(faults::torn())),
     }
 }
 

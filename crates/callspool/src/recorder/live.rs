@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use media::rtp::{Frame, FrameSink, StreamReceiver};
 use model::peer::Flowing;
-use model::{Failure, Mono, Now, OpenStream, SegmentId, StreamPorts, StreamRecord, WallTime};
+use model::{
+    Failure, Mono, Now, OpenSegment, OpenStream, SegmentId, StreamPorts, StreamRecord, TakeOver, WallTime,
+};
 use spool::SegmentWriter;
 
 use super::ingest::{Batch, Left};
@@ -56,9 +58,17 @@ pub(crate) struct LiveSegment {
     pub(crate) id: SegmentId,
     pub(crate) writer: SegmentWriter,
     pub(crate) streams: Vec<LiveStream>,
+    /// Which of the volumes it is on.
+    pub(crate) volume: usize,
+    /// The segment whose sockets it takes, until it has them.
+    pub(crate) takes_over: Option<TakeOver>,
+    /// What it is to have then.
+    wanted: Vec<OpenStream>,
     started: WallTime,
     timed_out: bool,
     has_dropped: bool,
+    /// Its storage failed: what arrives waits in the kernel for the segment that takes over.
+    is_suspended: bool,
 }
 
 struct IntoSegment<'a>(&'a mut SegmentWriter);
@@ -86,6 +96,14 @@ impl LiveStream {
             receiver,
             heard: Heard { packet: None, at: now },
         })
+    }
+
+    /// The same with sockets that are open already: those of a segment that failed.
+    fn inherit(open: OpenStream, sockets: Sockets, started: WallTime, now: Mono) -> Self {
+        let mut receiver = StreamReceiver::new(&open, started);
+        receiver.set_port(sockets.told_rtp.port());
+        let ports = ports_of(&open, &sockets);
+        Self { open, ports, sockets: Some(sockets), receiver, heard: Heard { packet: None, at: now } }
     }
 
     /// Takes other sockets, for a stream that had been closed.
@@ -171,15 +189,49 @@ fn is_rtcp(bytes: &[u8]) -> bool {
 
 impl LiveSegment {
     pub(crate) fn new(
-        id: SegmentId,
-        started: WallTime,
+        order: &OpenSegment,
+        volume: usize,
         mut writer: SegmentWriter,
         streams: Vec<LiveStream>,
     ) -> Self {
         for stream in &streams {
             writer.local_address(stream.open.stream, stream.ports.rtp);
         }
-        Self { id, writer, streams, started, timed_out: false, has_dropped: false }
+        Self {
+            id: order.segment,
+            writer,
+            streams,
+            volume,
+            takes_over: order.takes_over.clone(),
+            wanted: if order.takes_over.is_some() { order.streams.clone() } else { Vec::new() },
+            started: order.started,
+            timed_out: false,
+            has_dropped: false,
+            is_suspended: false,
+        }
+    }
+
+    /// Takes the sockets of a segment that failed; what waits in them comes here.
+    pub(crate) fn inherit(&mut self, now: Now, failed: &mut Self) {
+        for stream in &mut failed.streams {
+            if let Some(sockets) = stream.sockets.take() {
+                let (open, started) = (stream.open.clone(), self.started);
+                self.streams.push(LiveStream::inherit(open, sockets, started, now.mono));
+            }
+        }
+        for stream in &self.streams {
+            self.writer.local_address(stream.open.stream, stream.ports.rtp);
+        }
+    }
+
+    /// The streams that it is to have once it has taken over.
+    pub(crate) fn wanted(&mut self) -> Vec<OpenStream> {
+        std::mem::take(&mut self.wanted)
+    }
+
+    /// Reads no more: what arrives is for the segment that takes over.
+    pub(crate) fn suspend(&mut self) {
+        self.is_suspended = true;
     }
 
     /// The ports of the streams that are open.
@@ -207,6 +259,8 @@ impl LiveSegment {
         now: WallTime,
     ) -> (u64, Left) {
         match self.streams.get_mut(stream) {
+            // Taking over tells of its sockets again.
+            _ if self.is_suspended => (0, Left::Nothing),
             Some(s) => s.read(which, batch, now, &mut self.writer),
             None => (0, Left::Nothing),
         }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Waking on a tick costs less than waking per packet; times of arrival are the kernel's. The thread never
-//! writes a file and never waits for anybody: what the writer cannot take is counted as dropped, and told.
+//! writes a file and never waits for anybody: what the writer cannot take is counted as dropped, and told. Each
+//! volume has a writer of its own, so a disk that stands still delays its own segments only.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,8 +16,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use model::{
-    AlarmKind, CallData, EndReason, Failure, Metadata, Mono, Now, OpenStream, Report, SegmentId, WallTime,
+    AlarmKind, CallData, EndReason, Failure, Metadata, Mono, Now, OpenStream, Report, SegmentId, TakeOver,
+    WallTime,
 };
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use spool::FileOp;
 
@@ -28,6 +31,7 @@ use super::writer::{Job, Then};
 use crate::clock::now;
 use crate::descriptors::of_streams;
 use crate::pulse::Pulse;
+use crate::volumes::Volumes;
 
 /// Sockets that one look at epoll names; with more ready ones it is asked again in the same tick.
 const EVENTS: usize = 1024;
@@ -68,8 +72,6 @@ pub(crate) enum MediaOrder {
 /// What threads share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// Octets handed to the writer and not written yet.
-    pub(crate) backlog: AtomicUsize,
     /// Segments that are live or being closed.
     pub(crate) segments: AtomicUsize,
     /// Descriptors that they take.
@@ -78,10 +80,6 @@ pub(crate) struct Shared {
     pub(crate) packets: AtomicU64,
     /// Packets dropped before disk.
     pub(crate) dropped: AtomicU64,
-    /// The repository has less free space than configured.
-    pub(crate) low_space: AtomicBool,
-    /// Another volume is where the repository was at the start.
-    pub(crate) moved: AtomicBool,
     /// Stop when nothing is live any more.
     pub(crate) stopping: AtomicBool,
 }
@@ -107,7 +105,6 @@ pub(crate) struct MediaConfig {
     pub(crate) tick: Duration,
     pub(crate) flush: Duration,
     pub(crate) media_timeout: Duration,
-    pub(crate) backlog_max: usize,
     /// Descriptors that segments may take together.
     pub(crate) descriptors_max: u64,
     pub(crate) cname: String,
@@ -117,7 +114,9 @@ pub(crate) struct MediaThread {
     pub(crate) config: MediaConfig,
     pub(crate) epoll: Epoll,
     pub(crate) orders: Receiver<MediaOrder>,
-    pub(crate) writer: Sender<Vec<Job>>,
+    pub(crate) volumes: Volumes,
+    /// The way to the writer of each volume.
+    pub(crate) writers: Vec<Sender<Vec<Job>>>,
     pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
     pub(crate) ports: Arc<Ports>,
     pub(crate) shared: Arc<Shared>,
@@ -136,8 +135,8 @@ struct State {
     unsent: VecDeque<Report>,
     /// Sockets that flooded: what is left on them is read at the next tick, as epoll tells only of news.
     unread: Vec<u64>,
-    /// What this tick has for the writer: it is woken once, not for each segment.
-    jobs: Vec<Job>,
+    /// What this tick has for each volume's writer: it is woken once, not for each segment.
+    jobs: Vec<Vec<Job>>,
     batch: Batch,
     rtcp: Vec<u8>,
 }
@@ -153,7 +152,7 @@ impl MediaThread {
             late_ends: Vec::new(),
             unsent: VecDeque::new(),
             unread: Vec::new(),
-            jobs: Vec::new(),
+            jobs: self.writers.iter().map(|_| Vec::new()).collect(),
             batch: Batch::new(),
             rtcp: Vec::with_capacity(512),
         };
@@ -219,8 +218,10 @@ impl MediaThread {
                 state.early_ends.remove(&segment);
             }
             MediaOrder::Failed(segment) => {
-                // The front ends it; until then nothing is buffered for a disk that does not take it.
+                // Another takes over, or the front ends it; until then nothing is buffered for a disk that does
+                // not take it.
                 if let Some(live) = state.live(segment) {
+                    live.suspend();
                     self.drop_buffered(live);
                 }
             }
@@ -232,8 +233,11 @@ impl MediaThread {
         }
     }
 
-    fn add(&self, state: &mut State, live: Box<LiveSegment>) {
+    fn add(&self, state: &mut State, mut live: Box<LiveSegment>) {
         let id = live.id;
+        if let Some(failed) = live.takes_over.take() {
+            self.take_over(state, &mut live, failed);
+        }
         // Told here, so that no end of it can be told before.
         state.unsent.push_back(Report::Opened { segment: id, ports: live.ports() });
         let slot = state.free.pop().unwrap_or_else(|| {
@@ -250,6 +254,37 @@ impl MediaThread {
         }
     }
 
+    /// Moves the sockets of a segment that failed to the one that takes over, and ends it.
+    fn take_over(&self, state: &mut State, live: &mut LiveSegment, failed: TakeOver) {
+        let now = now();
+        // It may have ended by itself meanwhile; then the dialog is over, and an end of this one is on its way.
+        if let Some(mut old) = state.remove(failed.segment) {
+            live.inherit(now, &mut old);
+            self.end(state, old, now.wall, failed.reason);
+        }
+        let wanted = live.wanted();
+        if let Err(why) = self.change_streams(state, live, &wanted) {
+            let (record, id) = (live.writer.record(), Some(live.id));
+            let text = format!("a segment took over without all of its streams: {}", why.describe());
+            self.teller.alarm(&record.tenant, AlarmKind::NotRecorded, Some(record.call), id, text);
+        }
+    }
+
+    /// Gives a segment the streams that are wanted. Says which have sockets to watch now.
+    fn change_streams(
+        &self,
+        state: &mut State,
+        live: &mut LiveSegment,
+        wanted: &[OpenStream],
+    ) -> Result<Vec<usize>, Failure> {
+        let before = of_streams(live.open_streams());
+        let reserved = of_streams(live.fresh_among(wanted));
+        self.shared.reserve(reserved, self.config.descriptors_max)?;
+        let changed = live.change(now(), wanted, &self.ports, &mut state.batch);
+        self.shared.release((before + reserved).saturating_sub(of_streams(live.open_streams())));
+        changed
+    }
+
     /// Ends a segment, once what there is to report of it has been sent: the sealer's report must not overtake it.
     fn end_when_told(&self, state: &mut State, segment: SegmentId, at: WallTime, reason: EndReason) {
         self.send_reports(state);
@@ -262,22 +297,19 @@ impl MediaThread {
 
     fn change(&self, state: &mut State, segment: SegmentId, streams: &[OpenStream]) {
         let Some(slot) = state.by_id.get(&segment).copied() else { return };
-        let Some(Some(live)) = state.slots.get_mut(slot) else { return };
-        let before = of_streams(live.open_streams());
-        let reserved = of_streams(live.fresh_among(streams));
-        let changed = self.shared.reserve(reserved, self.config.descriptors_max).and_then(|()| {
-            let changed = live.change(now(), streams, &self.ports, &mut state.batch);
-            self.shared.release((before + reserved).saturating_sub(of_streams(live.open_streams())));
-            changed
-        });
+        let Some(mut live) = state.slots.get_mut(slot).and_then(Option::take) else { return };
+        let changed = self.change_streams(state, &mut live, streams);
         state.unsent.push_back(match changed {
             Ok(fresh) => {
-                watch(&self.epoll, slot, live, fresh);
+                watch(&self.epoll, slot, &live, fresh);
                 Report::Opened { segment, ports: live.ports() }
             }
             Err(why) => Report::Refused { segment, why },
         });
-        self.tell(live);
+        self.tell(&live);
+        if let Some(place) = state.slots.get_mut(slot) {
+            *place = Some(live);
+        }
     }
 
     fn receive(&self, state: &mut State, events: &mut [EpollEvent], now: Now) {
@@ -299,7 +331,7 @@ impl MediaThread {
             live.tick(now);
             live.report(now.wall, &self.config.cname, &mut state.rtcp);
             let mut ops = Vec::new();
-            if self.shared.backlog.load(Ordering::Relaxed) > self.config.backlog_max {
+            if self.volumes.get(live.volume).is_some_and(|v| v.is_behind()) {
                 self.drop_buffered(live);
             } else {
                 let records = if live.writer.manifest_due(now) { live.records() } else { Vec::new() };
@@ -309,7 +341,8 @@ impl MediaThread {
                 state.unsent.push_back(Report::MediaTimedOut { segment: live.id });
             }
             if !ops.is_empty() {
-                state.jobs.push(self.job(live.id, ops, Then::Recycle));
+                let (volume, job) = (live.volume, self.job(live, ops, Then::Recycle));
+                state.push_job(volume, job);
             }
         }
     }
@@ -342,21 +375,34 @@ impl MediaThread {
         let records = live.records();
         live.writer.end(now, at, reason, records, &mut ops);
         let freed = of_streams(live.open_streams());
-        state.jobs.push(self.job(live.id, ops, Then::Seal(Box::new(live.writer))));
-        drop(live.streams);
+        if let Some(volume) = self.volumes.get(live.volume) {
+            volume.end(live.id);
+            if volume.is_lost() {
+                // Its sealer may never come to it: this is what is known until it does.
+                self.teller.segment_with_copy(live.writer.record(), live.writer.directory());
+            }
+        }
+        let job = self.job(&live, ops, Then::Recycle);
+        let (volume, LiveSegment { writer, streams, .. }) = (live.volume, *live);
+        state.push_job(volume, Job { then: Then::Seal(Box::new(writer)), ..job });
+        drop(streams);
         self.shared.release(freed);
     }
 
     /// A job for the writer, which counts as backlog from now on: that is what bounds the channel.
-    fn job(&self, segment: SegmentId, ops: Vec<FileOp>, then: Then) -> Job {
+    fn job(&self, live: &LiveSegment, ops: Vec<FileOp>, then: Then) -> Job {
         let octets = ops.iter().map(octets).sum::<usize>();
-        self.shared.backlog.fetch_add(octets, Ordering::Relaxed);
-        Job { segment, octets, ops, then }
+        if let Some(volume) = self.volumes.get(live.volume) {
+            volume.backlog.fetch_add(octets, Ordering::Relaxed);
+        }
+        Job { segment: live.id, octets, ops, then }
     }
 
     fn send_jobs(&self, state: &mut State) {
-        if !state.jobs.is_empty() && self.writer.send(std::mem::take(&mut state.jobs)).is_err() {
-            tracing::error!("the writer thread is gone; what is live will be repaired at the next start");
+        for (jobs, writer) in state.jobs.iter_mut().zip(&self.writers) {
+            if !jobs.is_empty() && writer.send(std::mem::take(jobs)).is_err() {
+                tracing::error!("a writer thread is gone; what is live will be repaired at the next start");
+            }
         }
     }
 
@@ -371,6 +417,12 @@ impl MediaThread {
 }
 
 impl State {
+    fn push_job(&mut self, volume: usize, job: Job) {
+        if let Some(jobs) = self.jobs.get_mut(volume) {
+            jobs.push(job);
+        }
+    }
+
     /// Reads the socket that epoll named; how many datagrams came.
     fn read(&mut self, socket: u64, now: Now) -> u64 {
         let (slot, stream, which) = unpack(socket);
@@ -395,12 +447,16 @@ impl State {
 }
 
 /// Has epoll watch the sockets of these streams. Edge-triggered: each datagram is told once, and
-/// no socket is asked a second time whether it is empty now.
+/// no socket is asked a second time whether it is empty now. A socket that is watched already is told of again.
 fn watch(epoll: &Epoll, slot: usize, live: &LiveSegment, streams: impl IntoIterator<Item = usize>) {
     let sockets = |stream| live.sockets(stream).map(move |(which, fd)| (stream, which, fd));
     for (stream, which, fd) in streams.into_iter().flat_map(sockets) {
-        let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, pack(slot, stream, which));
-        if let Err(e) = epoll.add(fd, event) {
+        let mut event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, pack(slot, stream, which));
+        let watched = match epoll.add(fd, event) {
+            Err(Errno::EEXIST) => epoll.modify(fd, &mut event),
+            added => added,
+        };
+        if let Err(e) = watched {
             tracing::error!(segment = %live.id, remote = ?live.remote(), "a port cannot be watched: {e}");
         }
     }

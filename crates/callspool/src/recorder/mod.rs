@@ -1,31 +1,34 @@
 //! The record server of this process: takes orders, records segments, reports.
 //!
 //! ```text
-//!  Order::Open ──► opener ──(ports, directory, manifest)──► media thread ──► writer ──► sealer
-//!                    │ refused                                 │ flushes        │ digests, manifest
-//!                    ▼                                         ▼                ▼
+//!  Order::Open ──► placer ──► opener ──(ports, directory, manifest)──► media thread ──► writer ──► sealer
+//!                    │ refused  └────────── one each for a volume ──────┐ │ flushes       │ digests, manifest
+//!                    ▼                                                  ▼ ▼               ▼
 //!                 Report::Refused        Report::Opened, MediaTimedOut, Failing, Ended
 //! ```
 //!
 //! Threads, not tasks: media must not wait behind anything else. A segment belongs to one media thread by its id.
-//! No thread waits for the catalogue, and no media thread for a disk.
+//! No thread waits for the catalogue, and neither a media thread nor the placer for a disk: what waits for one are
+//! the threads of its volume.
 
 mod disk;
 mod ingest;
 mod live;
 mod media_thread;
 mod opener;
+mod placer;
 mod ports;
 mod sealer;
 mod tell;
 mod watch;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -39,11 +42,14 @@ pub(crate) use tell::Teller;
 
 use crate::clock::mono;
 use crate::pulse::Pulses;
-use crate::repository::Repository;
+use crate::repository::{Place, Repository};
+use crate::volumes::identity::Memory;
+use crate::volumes::{Volume, Volumes};
 use media_thread::{MediaConfig, MediaOrder, MediaThread, Shared};
 use opener::Opener;
+use placer::{Placer, Placing};
 use ports::Ports;
-use sealer::{SealJob, Sealer};
+use sealer::Sealer;
 use watch::Watch;
 use writer::Writer;
 
@@ -58,8 +64,10 @@ const INSIST: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(crate) struct RecorderConfig {
     pub(crate) node: NodeNumber,
-    pub(crate) repository: PathBuf,
-    /// Whose alarms are those of the repository as a whole.
+    /// What the volumes of this node are known by.
+    pub(crate) memory: Memory,
+    pub(crate) data_dir: PathBuf,
+    /// Whose alarms are those of the volumes as a whole.
     pub(crate) tenant: TenantId,
     pub(crate) ports: PortConfig,
     pub(crate) threads: usize,
@@ -67,10 +75,8 @@ pub(crate) struct RecorderConfig {
     pub(crate) flush: Duration,
     pub(crate) sync: Duration,
     pub(crate) media_timeout: Duration,
-    pub(crate) min_free_space: u64,
-    /// Octets that may wait for the disk, for the whole process. At 16 kB/s a call, 256 MiB bridge a stall of 16 s
-    /// for 1,000 calls. Beyond it media are dropped, counted and alarmed, rather than memory growing without end.
-    pub(crate) backlog_max: usize,
+    /// How long an operation may take before its volume counts as standing still.
+    pub(crate) stall: Duration,
     /// Segments that are live or being closed, at most.
     pub(crate) segments_max: usize,
     /// Descriptors that segments may take together.
@@ -82,12 +88,33 @@ pub(crate) struct RecorderConfig {
 
 /// The ways to the media threads.
 #[derive(Clone)]
-pub(crate) struct Threads(Arc<[Sender<MediaOrder>]>);
+pub(crate) struct Threads {
+    ways: Arc<[Sender<MediaOrder>]>,
+    /// Segments that are not in the thread that their id says: they took over from one that was elsewhere.
+    strays: Arc<RwLock<BTreeMap<SegmentId, usize>>>,
+}
 
 impl Threads {
     fn of(&self, segment: SegmentId) -> Option<&Sender<MediaOrder>> {
-        let count = u64::try_from(self.0.len()).ok().filter(|n| *n > 0)?;
-        self.0.get(usize::try_from(segment.as_u64() % count).ok()?)
+        self.ways.get(self.index(segment)?)
+    }
+
+    fn index(&self, segment: SegmentId) -> Option<usize> {
+        let count = u64::try_from(self.ways.len()).ok().filter(|n| *n > 0)?;
+        let strays = self.strays.read().unwrap_or_else(PoisonError::into_inner);
+        strays.get(&segment).copied().or_else(|| usize::try_from(segment.as_u64() % count).ok())
+    }
+
+    /// A segment belongs to the thread of another.
+    fn follow(&self, segment: SegmentId, other: SegmentId) {
+        if let Some(index) = self.index(other).filter(|i| self.index(segment) != Some(*i)) {
+            self.strays.write().unwrap_or_else(PoisonError::into_inner).insert(segment, index);
+        }
+    }
+
+    /// A segment has ended, or never was.
+    pub(crate) fn forget(&self, segment: SegmentId) {
+        self.strays.write().unwrap_or_else(PoisonError::into_inner).remove(&segment);
     }
 
     /// Waits while the thread's queue is full; for threads that may wait.
@@ -126,48 +153,48 @@ pub(crate) struct Gone;
 
 /// A running record server.
 pub(crate) struct Recorder {
-    opener: Sender<opener::Waiting>,
+    placer: Sender<Placing>,
     media: Threads,
-    sealer: Sender<SealJob>,
     shared: Arc<Shared>,
     reports: tokio::sync::mpsc::Sender<Report>,
     teller: Teller,
     tenant: TenantId,
+    volumes: Volumes,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Recorder {
-    /// Starts the threads. The repository must exist and be repaired.
+    /// Starts the threads. What is live on the volumes must have been listed before.
     pub(crate) fn start(
         config: &RecorderConfig,
+        volumes: &Volumes,
         teller: Teller,
         reports: tokio::sync::mpsc::Sender<Report>,
+        returned: tokio::sync::mpsc::UnboundedSender<Arc<Volume>>,
     ) -> io::Result<Self> {
-        let alarms = teller.clone();
-        let disk = Disk::new(&config.repository);
         let shared = Arc::new(Shared::default());
         let ports = Arc::new(Ports::new(config.ports.clone()));
-        let (jobs, writer_jobs) = unbounded();
-        let (sealer, seal_jobs) = unbounded();
-        let (opener, open_orders) = bounded(ORDERS_MAX);
+        let (placer, placings) = bounded(ORDERS_MAX);
+        let (answer, tried) = unbounded();
+        let (job_ways, writer_jobs): (Vec<_>, Vec<_>) = volumes.iter().map(|_| unbounded()).unzip();
+        let (ways, orders): (Vec<_>, Vec<_>) =
+            (0..config.threads.max(1)).map(|_| bounded(ORDERS_MAX)).unzip();
+        let media = Threads { ways: ways.into(), strays: Arc::default() };
         let mut threads = Vec::new();
-        let mut ways = Vec::new();
-        for n in 0..config.threads.max(1) {
-            let (way, orders) = bounded(ORDERS_MAX);
-            ways.push(way);
+        for (n, orders) in orders.into_iter().enumerate() {
             let thread = MediaThread {
                 config: MediaConfig {
                     tick: config.tick,
                     flush: config.flush,
                     media_timeout: config.media_timeout,
-                    backlog_max: config.backlog_max,
                     descriptors_max: config.descriptors_max,
                     cname: config.cname.clone(),
                 },
                 pulse: config.pulses.take(format!("media-{n}")),
                 epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
                 orders,
-                writer: jobs.clone(),
+                volumes: volumes.clone(),
+                writers: job_ways.clone(),
                 reports: reports.clone(),
                 ports: Arc::clone(&ports),
                 shared: Arc::clone(&shared),
@@ -175,55 +202,81 @@ impl Recorder {
             };
             threads.push(spawn(format!("media-{n}"), move || thread.run())?);
         }
-        drop(jobs);
-        let media = Threads(ways.into());
-        let opening = Opener {
-            node: config.node,
+        drop(job_ways);
+        let (mut openers, mut sealers) = (Vec::new(), Vec::new());
+        for ((index, volume), jobs) in volumes.iter().enumerate().zip(writer_jobs) {
+            let disk = Disk::new(&volume.root);
+            let (way, open_jobs) = bounded(ORDERS_MAX);
+            openers.push(way);
+            let opening = Opener {
+                node: config.node,
+                index,
+                volume: Arc::clone(volume),
+                descriptors_max: config.descriptors_max,
+                disk: disk.clone(),
+                jobs: open_jobs,
+                tried: answer.clone(),
+                media: media.clone(),
+                ports: Arc::clone(&ports),
+                teller: teller.clone(),
+                shared: Arc::clone(&shared),
+                pulse: config.pulses.take(format!("opener-{index}")),
+            };
+            threads.push(spawn(format!("opener-{index}"), move || opening.run())?);
+            let (sealer, seal_jobs) = unbounded();
+            sealers.push(sealer.clone());
+            let writing = Writer {
+                volume: Arc::clone(volume),
+                disk: disk.clone(),
+                jobs,
+                media: media.clone(),
+                sealer,
+                reports: reports.clone(),
+                pulse: config.pulses.take(format!("writer-{index}")),
+            };
+            threads.push(spawn(format!("writer-{index}"), move || writing.run())?);
+            let sealing = Sealer {
+                node: config.node,
+                volume: Arc::clone(volume),
+                disk,
+                repository: Repository::of(vec![Place::new(volume.name.clone(), &volume.root)]),
+                media: media.clone(),
+                jobs: seal_jobs,
+                reports: reports.clone(),
+                teller: teller.clone(),
+                shared: Arc::clone(&shared),
+            };
+            threads.push(spawn(format!("sealer-{index}"), move || sealing.run())?);
+            let watch = Watch {
+                volume: Arc::clone(volume),
+                memory: config.memory.clone(),
+                data_dir: config.data_dir.clone(),
+                interval: config.sync,
+                tenant: config.tenant.clone(),
+                teller: teller.clone(),
+                shared: Arc::clone(&shared),
+                returned: returned.clone(),
+            };
+            threads.push(spawn(format!("sync-{index}"), move || watch.run())?);
+        }
+        let placing = Placer {
+            orders: placings,
+            tried,
+            volumes: volumes.clone(),
+            openers,
+            sealers,
+            media: media.clone(),
+            reports: reports.clone(),
+            shared: Arc::clone(&shared),
             segments_max: config.segments_max,
-            // Refused early, so that media of running segments are not dropped later.
-            backlog_max: config.backlog_max / 4,
-            descriptors_max: config.descriptors_max,
-            disk: disk.clone(),
-            orders: open_orders,
-            media: media.clone(),
-            reports: reports.clone(),
-            ports,
+            stall: config.stall,
             teller: teller.clone(),
-            shared: Arc::clone(&shared),
-            pulse: config.pulses.take("opener"),
-        };
-        threads.push(spawn("opener".to_owned(), move || opening.run())?);
-        let writing = Writer {
-            disk: disk.clone(),
-            jobs: writer_jobs,
-            media: media.clone(),
-            sealer: sealer.clone(),
-            reports: reports.clone(),
-            shared: Arc::clone(&shared),
-            pulse: config.pulses.take("writer"),
-        };
-        threads.push(spawn("writer".to_owned(), move || writing.run())?);
-        let sealing = Sealer {
-            node: config.node,
-            disk,
-            repository: Repository::new(&config.repository),
-            jobs: seal_jobs,
-            reports: reports.clone(),
-            teller: teller.clone(),
-            shared: Arc::clone(&shared),
-        };
-        threads.push(spawn("sealer".to_owned(), move || sealing.run())?);
-        let watch = Watch {
-            root: config.repository.clone(),
-            interval: config.sync,
-            min_free: config.min_free_space,
             tenant: config.tenant.clone(),
-            teller,
-            shared: Arc::clone(&shared),
+            pulse: config.pulses.take("placer"),
         };
-        threads.push(spawn("sync".to_owned(), move || watch.run())?);
+        threads.push(spawn("placer".to_owned(), move || placing.run())?);
         let tenant = config.tenant.clone();
-        Ok(Self { opener, media, sealer, shared, reports, teller: alarms, tenant, threads })
+        Ok(Self { placer, media, shared, reports, teller, tenant, volumes: volumes.clone(), threads })
     }
 
     /// Carries out an order. Never waits: when a queue is full, an order to open or change is refused.
@@ -231,7 +284,11 @@ impl Recorder {
         match order {
             Order::Open(open) => {
                 let segment = open.segment;
-                if self.opener.try_send((mono(), open)).is_err() {
+                if let Some(failed) = &open.takes_over {
+                    // Its sockets stay in their thread.
+                    self.media.follow(segment, failed.segment);
+                }
+                if self.placer.try_send(Placing::Open(mono(), open)).is_err() {
                     // Nothing is kept for it yet, so it does not matter whether this gets through.
                     let _ = self.media.try_send(segment, MediaOrder::NeverCame(segment));
                     self.refuse(segment, "segments wait to be opened");
@@ -249,7 +306,9 @@ impl Recorder {
                 self.insist(segment, MediaOrder::End { segment, at, reason })
             }
             Order::Conclude(conclusion) => {
-                let _ = self.sealer.send(SealJob::Conclude(conclusion));
+                if self.placer.try_send(Placing::Conclude(conclusion)).is_err() {
+                    tracing::error!("a call is concluded in its log at the next start: orders wait");
+                }
             }
         }
     }
@@ -275,10 +334,11 @@ impl Recorder {
     /// What it does now, in a line.
     pub(crate) fn summary(&self) -> String {
         let of = |n: &AtomicUsize| n.load(Ordering::Relaxed);
+        let backlog: usize = self.volumes.iter().map(|v| of(&v.backlog)).sum();
         format!(
             "{} segments live, {} KiB wait for the disk, {} packets dropped",
             of(&self.shared.segments),
-            of(&self.shared.backlog) >> 10,
+            backlog >> 10,
             self.shared.dropped.load(Ordering::Relaxed)
         )
     }
@@ -288,7 +348,7 @@ impl Recorder {
         self.shared.stopping.store(true, Ordering::Relaxed);
         let until = Instant::now() + deadline;
         let shared = Arc::clone(&self.shared);
-        drop((self.opener, self.media, self.sealer));
+        drop((self.placer, self.media));
         for thread in self.threads {
             while !thread.is_finished() && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(5));

@@ -1,69 +1,73 @@
-//! The opener thread: gives a segment its ports, its directory and its first manifest, in that order, before the
-//! request is answered. It may wait for the disk; the front has a deadline of its own.
+//! The opener threads, one for each volume: give a segment its ports, its directory and its first manifest, in
+//! that order, before the request is answered. One may hang with its disk; the placer asks another then.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-use model::{Failure, Mono, NodeNumber, OpenSegment, Report};
-use spool::{FileOp, SegmentWriter, layout};
+use crossbeam_channel::{Receiver, Sender};
+use model::{Failure, NodeNumber, OpenSegment};
+use spool::{FileOp, Place, SegmentWriter, layout};
 
 use super::Threads;
 use super::disk::{Disk, OpenFiles, failure};
 use super::live::{LiveSegment, LiveStream, STREAMS_MAX};
 use super::media_thread::{MediaOrder, Shared};
+use super::placer::{OpenJob, Tried};
 use super::ports::Ports;
 use super::sealer::ended_by;
 use super::tell::Teller;
-use crate::clock::{mono, now};
+use crate::clock::now;
 use crate::descriptors::of_segment;
 use crate::pulse::Pulse;
-
-/// How long an order may wait here: the front has refused the request then, and nobody would send to the ports.
-const OPEN_DEADLINE: Duration = Duration::from_secs(5);
-
-/// An order and when it was given.
-pub(crate) type Waiting = (Mono, Box<OpenSegment>);
+use crate::volumes::{Hand, Volume};
 
 pub(crate) struct Opener {
     pub(crate) node: NodeNumber,
-    pub(crate) segments_max: usize,
-    pub(crate) backlog_max: usize,
+    /// Which volume it is.
+    pub(crate) index: usize,
+    pub(crate) volume: Arc<Volume>,
     /// Descriptors that segments may take together.
     pub(crate) descriptors_max: u64,
     pub(crate) disk: Disk,
-    pub(crate) orders: Receiver<Waiting>,
+    pub(crate) jobs: Receiver<OpenJob>,
+    pub(crate) tried: Sender<Tried>,
     pub(crate) media: Threads,
-    pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
     pub(crate) ports: Arc<Ports>,
     pub(crate) teller: Teller,
     pub(crate) shared: Arc<Shared>,
     pub(crate) pulse: Pulse,
 }
 
+/// A segment on disk, and what was made for it.
+struct Made {
+    live: LiveSegment,
+    files: Vec<String>,
+}
+
 impl Opener {
     /// Runs until nobody can order any more.
     pub(crate) fn run(self) {
-        while let Ok((since, order)) = self.orders.recv() {
-            self.pulse.goes_on();
-            let segment = order.segment;
-            let waited = mono().since(since);
-            if let Err(why) = self.admit(waited).and_then(|()| self.begin(&order)) {
-                let _ = self.media.send(segment, MediaOrder::NeverCame(segment));
-                let _ = self.reports.blocking_send(Report::Refused { segment, why });
+        while let Ok(job) = self.jobs.recv() {
+            // Nobody waits for it any more.
+            if job.claim.is_taken() {
+                continue;
             }
+            self.pulse.goes_on();
+            let result = self.volume.at_work(Hand::Opener, || self.begin(&job));
+            let _ = self.tried.send(Tried { segment: job.order.segment, volume: self.index, result });
             self.pulse.waits();
         }
     }
 
     /// Opens a segment and hands it to its media thread, which reports it.
-    fn begin(&self, order: &OpenSegment) -> Result<(), Failure> {
-        let need = of_segment(order.streams.len());
+    fn begin(&self, job: &OpenJob) -> Result<(), Failure> {
+        // One that takes over has the sockets of the one that failed.
+        let streams = if job.order.takes_over.is_some() { 0 } else { job.order.streams.len() };
+        let need = of_segment(streams);
         self.shared.reserve(need, self.descriptors_max)?;
         self.shared.segments.fetch_add(1, Ordering::Relaxed);
-        let begun = self.open(order).and_then(|live| self.hand_over(live));
+        let begun = self.open(&job.order).and_then(|made| self.hand_over(job, made));
         if begun.is_err() {
             self.shared.segments.fetch_sub(1, Ordering::Relaxed);
             self.shared.release(need);
@@ -71,76 +75,90 @@ impl Opener {
         begun
     }
 
-    fn hand_over(&self, live: LiveSegment) -> Result<(), Failure> {
+    fn hand_over(&self, job: &OpenJob, made: Made) -> Result<(), Failure> {
+        if !job.claim.take() {
+            self.remove(made.files, made.live.writer.directory());
+            return Err(Failure::Storage("it took too long to open the segment".to_owned()));
+        }
+        let live = made.live;
         let (record, directory) = (live.writer.record().clone(), live.writer.directory().to_owned());
+        self.volume.begin(live.id);
         // Before it is handed over: its end must not be told before its beginning.
         self.teller.segment_with_copy(&record, &directory);
         self.media.send(live.id, MediaOrder::Add(Box::new(live))).map_err(|_| {
             // Its marker stays, so the next start closes its files.
             let why = Failure::Resources("the media thread is gone".to_owned());
+            self.volume.end(record.id);
             self.teller.segment_with_copy(&ended_by(record, why.clone(), now().wall), &directory);
             why
         })
     }
 
-    fn admit(&self, waited: Duration) -> Result<(), Failure> {
-        if waited > OPEN_DEADLINE {
-            return Err(Failure::Resources("the order to open waited too long".to_owned()));
-        }
-        if self.shared.low_space.load(Ordering::Relaxed) {
-            return Err(Failure::DiskFull);
-        }
-        if self.shared.moved.load(Ordering::Relaxed) {
-            return Err(Failure::Storage("the repository's volume is not there".to_owned()));
-        }
-        if self.shared.segments.load(Ordering::Relaxed) >= self.segments_max {
-            return Err(Failure::Resources("the limit of segments is reached".to_owned()));
-        }
-        if self.shared.backlog.load(Ordering::Relaxed) > self.backlog_max {
-            return Err(Failure::Resources("the disk cannot keep up".to_owned()));
-        }
-        Ok(())
-    }
-
-    fn open(&self, order: &OpenSegment) -> Result<LiveSegment, Failure> {
+    fn open(&self, order: &OpenSegment) -> Result<Made, Failure> {
         if order.streams.len() > STREAMS_MAX {
             return Err(Failure::Resources(format!("a segment may have had {STREAMS_MAX} streams")));
         }
         let now = now();
-        let streams: Result<Vec<_>, _> =
-            order.streams.iter().map(|s| LiveStream::bind(s, &self.ports, order.started, now.mono)).collect();
-        let streams = streams?;
-        let directory = layout::call_directory(&order.tenant, order.call_started, order.call);
+        let streams = match order.takes_over {
+            Some(_) => Vec::new(),
+            None => {
+                let bind = |s| LiveStream::bind(s, &self.ports, order.started, now.mono);
+                order.streams.iter().map(bind).collect::<Result<_, _>>()?
+            }
+        };
+        let told = |e: io::Error| {
+            let why = failure(&e);
+            self.volume.failed(&why, &e);
+            why
+        };
         self.pulse.waits();
-        let names = self.disk.list(&directory).map_err(|e| failure(&e))?;
-        let mut writer = SegmentWriter::open_beside(order, self.node, now, &names);
+        // Whatever is mounted there now: nothing is written to a place that is not this volume.
+        if !self.volume.is_still_here().map_err(told)? {
+            return Err(Failure::Storage(format!("volume {} is not there", self.volume.name)));
+        }
+        let directory = layout::call_directory(&order.tenant, order.call_started, order.call);
+        let names = self.disk.list(&directory).map_err(told)?;
+        let place = Place { node: self.node, volume: self.volume.name.clone() };
+        let mut writer = SegmentWriter::open_beside(order, place, now, &names);
         let mut ops = Vec::new();
         writer.flush(now, Vec::new(), &mut ops);
-        self.create(ops).map_err(|e| failure(&e))?;
+        let files = self.create(ops, &directory, &names).map_err(told)?;
         self.pulse.goes_on();
-        Ok(LiveSegment::new(order.segment, order.started, writer, streams))
+        Ok(Made { live: LiveSegment::new(order, self.index, writer, streams), files })
     }
 
-    /// Makes the first files, all of them or none.
-    fn create(&self, ops: Vec<FileOp>) -> io::Result<()> {
+    /// Makes the first files, all of them or none; which.
+    fn create(&self, ops: Vec<FileOp>, directory: &str, names: &[String]) -> io::Result<Vec<String>> {
         let (mut open, mut made) = (OpenFiles::default(), Vec::new());
+        let log_is_new = !names.iter().any(|n| n == layout::LOG_NAME);
         for op in ops {
-            if let FileOp::Create { path, .. } | FileOp::Replace { path, .. } = &op {
-                made.push(path.clone());
+            match &op {
+                FileOp::Create { path, .. } | FileOp::Replace { path, .. } => made.push(path.clone()),
+                FileOp::AppendLine { path, .. } if log_is_new => made.push(path.clone()),
+                _ => {}
             }
             if let Err(e) = self.disk.apply(op, &mut open) {
                 if e.kind() == io::ErrorKind::AlreadyExists {
                     // It is another's.
                     made.pop();
                 }
-                // The marker, which was made first, goes last: until then a repair finds the others by it.
-                for path in made.into_iter().rev() {
-                    // What cannot be removed is found and closed by the repair at the next start.
-                    let _ = self.disk.apply(FileOp::Remove { path }, &mut open);
-                }
+                self.remove(made, directory);
                 return Err(e);
             }
         }
-        Ok(())
+        Ok(made)
+    }
+
+    /// The marker, which was made first, goes last: until then a repair finds the others by it.
+    fn remove(&self, made: Vec<String>, directory: &str) {
+        let mut open = OpenFiles::default();
+        for path in made.into_iter().rev() {
+            if path.starts_with(layout::LIVE_DIR) {
+                // If nothing else was in it, the call's directory goes too.
+                let _ = std::fs::remove_dir(self.disk.path(directory));
+            }
+            // What cannot be removed is found and closed by the repair at the next start.
+            let _ = self.disk.apply(FileOp::Remove { path }, &mut open);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The sealer thread: digests the files of a segment that ended, seals its manifest, and notes conclusions.
+//! The sealer threads, one for each volume: each digests the files of a segment that ended, seals its manifest, and notes conclusions.
 //!
 //! It is apart from the writer because reading a long call again takes longer than a flush may wait. What a disk
 //! does not take is kept and tried again until it does: a full disk is emptied, an unmounted one comes back.
@@ -18,12 +18,14 @@ use spool::layout::{self, ManifestPath};
 use spool::repair::repair_after;
 use spool::{SegmentWriter, digest_of, gather};
 
+use super::Threads;
 use super::disk::{Disk, failure};
 use super::media_thread::Shared;
 use super::tell::Teller;
 use crate::clock::now;
 use crate::descriptors::of_segment;
 use crate::repository::Repository;
+use crate::volumes::Volume;
 
 /// Until what the disk did not take is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -45,8 +47,11 @@ pub(crate) enum SealJob {
 
 pub(crate) struct Sealer {
     pub(crate) node: NodeNumber,
+    pub(crate) volume: Arc<Volume>,
     pub(crate) disk: Disk,
+    /// The volume alone.
     pub(crate) repository: Repository,
+    pub(crate) media: Threads,
     pub(crate) jobs: Receiver<SealJob>,
     pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
     pub(crate) teller: Teller,
@@ -112,6 +117,7 @@ impl Sealer {
                     None => self.seal(*writer, waiting),
                     Some(failure) => self.close_failed(&writer, failure, waiting),
                 };
+                self.media.forget(record.id);
                 self.shared.segments.fetch_sub(1, Ordering::Relaxed);
                 // Those of its streams were given back when the media thread ended it.
                 self.shared.release(of_segment(0));
@@ -195,6 +201,10 @@ impl Sealer {
 
     /// Tries what waits, in order, until too much of it fails; what failed waits behind the rest.
     fn retry(&self, waiting: &mut VecDeque<Waiting>) {
+        // What looks like an empty volume then is the place of one.
+        if !self.volume.is_here() {
+            return;
+        }
         let (before, mut failures) = (waiting.len(), 0);
         for _ in 0..before {
             let Some(mut w) = waiting.pop_front() else { break };
@@ -211,7 +221,7 @@ impl Sealer {
             }
         }
         if waiting.is_empty() && before > 0 {
-            tracing::info!("what the repository's disk had not taken is closed");
+            tracing::info!("what volume {} had not taken is closed", self.volume.name);
         }
     }
 

@@ -1,9 +1,10 @@
-//! The writer thread, which appends what media threads flushed.
+//! The writer threads, one for each volume, which append what media threads flushed.
 //!
 //! Jobs of a segment are carried out in the order in which they came. When one fails, the segment has failed: the
 //! front is told, and its further media are not written, because they would lie behind a hole that nothing marks.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,9 +15,10 @@ use spool::{FileOp, SegmentWriter};
 
 use super::Threads;
 use super::disk::{Disk, OpenFiles, failure};
-use super::media_thread::{MediaOrder, Shared};
+use super::media_thread::MediaOrder;
 use super::sealer::SealJob;
 use crate::pulse::Pulse;
+use crate::volumes::{Hand, Volume};
 
 /// Operations of one segment.
 pub(crate) struct Job {
@@ -35,13 +37,13 @@ pub(crate) enum Then {
 }
 
 pub(crate) struct Writer {
+    pub(crate) volume: Arc<Volume>,
     pub(crate) disk: Disk,
     /// As they came in a tick of a media thread.
     pub(crate) jobs: Receiver<Vec<Job>>,
     pub(crate) media: Threads,
     pub(crate) sealer: Sender<SealJob>,
     pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
-    pub(crate) shared: Arc<Shared>,
     pub(crate) pulse: Pulse,
 }
 
@@ -65,13 +67,21 @@ impl Writer {
         open: &mut BTreeMap<SegmentId, OpenFiles>,
         failed: &mut BTreeMap<SegmentId, Failure>,
     ) {
-        if !failed.contains_key(&job.segment)
-            && let Err(e) = self.carry_out(job.segment, job.ops, open.entry(job.segment).or_default())
-        {
-            failed.insert(job.segment, failure(&e));
-            self.tell_failure(job.segment, &e);
+        if let Entry::Vacant(failed) = failed.entry(job.segment) {
+            let open = open.entry(job.segment).or_default();
+            let done = self.volume.at_work(Hand::Writer, || self.carry_out(job.segment, job.ops, open));
+            match done {
+                Ok(()) => {
+                    let octets = u64::try_from(job.octets).unwrap_or_default();
+                    self.volume.written.fetch_add(octets, Ordering::Relaxed);
+                }
+                Err(e) => {
+                    failed.insert(failure(&e));
+                    self.tell_failure(job.segment, &e);
+                }
+            }
         }
-        self.shared.backlog.fetch_sub(job.octets, Ordering::Relaxed);
+        self.volume.backlog.fetch_sub(job.octets, Ordering::Relaxed);
         if let Then::Seal(writer) = job.then {
             open.remove(&job.segment);
             let failure = failed.remove(&job.segment);
@@ -95,7 +105,8 @@ impl Writer {
     }
 
     fn tell_failure(&self, segment: SegmentId, error: &io::Error) {
-        tracing::error!(%segment, "cannot write: {error}");
+        tracing::error!(%segment, volume = %self.volume.name, "cannot write: {error}");
+        self.volume.failed(&failure(error), error);
         // At a stop the thread may be gone, and the segment with it.
         let _ = self.media.send(segment, MediaOrder::Failed(segment));
         let _ = self.reports.blocking_send(Report::Failing { segment, why: failure(error) });

@@ -8,6 +8,7 @@ pub mod caller;
 pub mod catalog;
 pub mod listing;
 pub mod noise;
+pub mod orders;
 pub mod process;
 pub mod sip;
 pub mod supervisor;

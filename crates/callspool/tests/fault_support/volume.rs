@@ -49,6 +49,12 @@ impl Volume {
         self.hidden = true;
     }
 
+    /// Puts an empty directory over it that could be written to: as if its disk were not mounted.
+    pub fn cover(&mut self) {
+        mount(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], self.path());
+        self.hidden = true;
+    }
+
     /// Takes that away again.
     pub fn show(&mut self) {
         unmount(self.path());

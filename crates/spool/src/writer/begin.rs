@@ -5,9 +5,9 @@ use std::time::Duration;
 use model::segment::Encryption;
 use model::{Now, OpenSegment, RecordingState, SegmentRecord, StreamRecord};
 
-use super::{Place, SegmentWriter};
 use super::part::{NewTrack, PartPlace, PartWriter};
 use super::stream::{self, StreamState};
+use super::{Place, SegmentWriter};
 use crate::codec::TICK_US;
 use crate::layout;
 use crate::log::{self, Entry};

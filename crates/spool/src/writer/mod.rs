@@ -22,7 +22,9 @@ mod sidecar;
 mod stream;
 
 use media::{Frame, FrameKind};
-use model::{CallData, Metadata, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentRecord, StreamId, VolumeName};
+use model::{
+    CallData, Metadata, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentRecord, StreamId, VolumeName,
+};
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -16,8 +16,16 @@ const SPACE_FACTOR: u64 = 4;
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks = vec![directory("data directory", &config.node.data_dir)];
     if config.node.roles.contains(&Role::Recorder) {
-        checks.push(directory("repository", &config.recording.repository));
-        checks.push(space(&config.recording.repository, config.recording.min_free_space));
+        for volume in crate::volumes::declared(config) {
+            let name = match volume.name.is_default() {
+                true => "repository".to_owned(),
+                false => format!("volume {}", volume.name),
+            };
+            checks.push(directory(&name, &volume.path));
+            if volume.weight > 0 {
+                checks.push(space(&volume.path, Size(volume.min_free)));
+            }
+        }
     }
     let catalog = config.catalog.path.parent().unwrap_or(Path::new("/"));
     checks.push(directory("directory of the catalog", catalog));

@@ -1,0 +1,371 @@
+//! The volumes of this node: the directories that recordings lie in, each on a disk of its own, and how each of
+//! them is at the moment.
+//!
+//! [`declared`] reads them from the configuration, [`identity`] tells a volume from the empty place of one,
+//! [`Volume`] is what all threads know of one. Threads of a volume may hang with it; whoever must not hang looks
+//! at a [`Volume`] only and never at its disk.
+
+pub(crate) mod identity;
+mod standing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::{Failure, Mono, SegmentId, VolumeName};
+use spool::placement::{Candidate, Fitness};
+
+use crate::config::Config;
+use crate::repository::{Lock, Place, Repository};
+use identity::{Memory, NotHere, VolumeId};
+pub(crate) use standing::Standing;
+
+/// A volume as configured.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct VolumeSpec {
+    pub(crate) name: VolumeName,
+    pub(crate) path: PathBuf,
+    /// How much it is wanted, against the others; 0: only read.
+    pub(crate) weight: u32,
+    /// Octets that stay free.
+    pub(crate) min_free: u64,
+}
+
+/// The volumes of the configuration. `recording.repository` is the only one when none is declared; with others it
+/// is only read, and only if it is there.
+pub(crate) fn declared(config: &Config) -> Vec<VolumeSpec> {
+    let least = config.recording.min_free_space.octets() as u64;
+    let repository = |weight| VolumeSpec {
+        name: VolumeName::default(),
+        path: config.recording.repository.clone(),
+        weight,
+        min_free: least,
+    };
+    let volumes = &config.recording.volumes;
+    if volumes.is_empty() {
+        return vec![repository(1)];
+    }
+    let specs = volumes.iter().map(|v| VolumeSpec {
+        name: v.name.clone(),
+        path: v.path.clone(),
+        weight: v.weight,
+        min_free: v.min_free.map_or(least, |s| s.0),
+    });
+    // What was recorded before others were declared is still found.
+    let before = repository(0);
+    let is_declared = volumes.iter().any(|v| v.path == before.path);
+    let reads_before = !is_declared && before.path.is_dir();
+    specs.chain(reads_before.then_some(before)).collect()
+}
+
+/// Whose operation it is that may hang.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hand {
+    Opener,
+    Writer,
+    Watch,
+}
+
+const HANDS: usize = 3;
+
+/// An operation that takes so long gives reason to begin segments elsewhere; a page that is written takes less than
+/// a millisecond.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// What a volume's watch found at its last look.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Presence {
+    /// Nobody has looked yet.
+    Unknown,
+    Here,
+    /// It is not in its place, or cannot be reached: why.
+    Away(String),
+}
+
+/// A volume as all threads know it.
+#[derive(Debug)]
+pub(crate) struct Volume {
+    pub(crate) name: VolumeName,
+    pub(crate) root: PathBuf,
+    weight: u32,
+    pub(crate) min_free: u64,
+    id: Mutex<Option<VolumeId>>,
+    lock: Mutex<Option<Lock>>,
+    presence: Mutex<Presence>,
+    /// Readers skip it: it is away, or stands still.
+    away: Arc<AtomicBool>,
+    /// Less is free than must stay free, or a write said that there is no room.
+    full: AtomicBool,
+    read_only: AtomicBool,
+    /// An operation failed, and none is known to have worked since.
+    suspect: AtomicBool,
+    stalled: AtomicBool,
+    free: AtomicU64,
+    /// Octets handed to its writer and not written yet.
+    pub(crate) backlog: AtomicUsize,
+    /// The most that may be.
+    pub(crate) backlog_max: usize,
+    /// Octets written to it since the start.
+    pub(crate) written: AtomicU64,
+    /// Since when each hand is in an operation, in monotonic nanoseconds; 0: it is not.
+    busy: [AtomicU64; HANDS],
+    live: Mutex<BTreeSet<SegmentId>>,
+}
+
+impl Volume {
+    pub(crate) fn new(spec: VolumeSpec, backlog_max: usize) -> Self {
+        Self {
+            name: spec.name,
+            root: spec.path,
+            weight: spec.weight,
+            min_free: spec.min_free,
+            id: Mutex::default(),
+            lock: Mutex::default(),
+            presence: Mutex::new(Presence::Unknown),
+            away: Arc::new(AtomicBool::new(true)),
+            full: AtomicBool::default(),
+            read_only: AtomicBool::default(),
+            suspect: AtomicBool::default(),
+            stalled: AtomicBool::default(),
+            free: AtomicU64::default(),
+            backlog: AtomicUsize::default(),
+            backlog_max,
+            written: AtomicU64::default(),
+            busy: Default::default(),
+            live: Mutex::default(),
+        }
+    }
+
+    /// Finds it in its place, makes it there when it is new, and locks it.
+    pub(crate) fn arrive(&self, memory: &Memory, data_dir: &Path) -> Result<(), Arrival> {
+        let found = identity::identify(&self.name, &self.root, memory, data_dir).map_err(Arrival::NotHere)?;
+        let mut lock = held(&self.lock);
+        if lock.is_none() {
+            *lock = Some(Lock::take(&self.root).map_err(Arrival::NotLocked)?);
+        }
+        *held(&self.id) = Some(found);
+        // Placement goes by it from the first call on.
+        if let Ok(fs) = nix::sys::statvfs::statvfs(&self.root) {
+            let unit = fs.fragment_size();
+            self.measured(fs.blocks_available().saturating_mul(unit));
+        }
+        self.set_presence(Presence::Here);
+        Ok(())
+    }
+
+    /// It is not in its place any more. Its lock goes, so that nothing of ours keeps the disk busy.
+    pub(crate) fn depart(&self, why: String) {
+        self.set_presence(Presence::Away(why));
+        *held(&self.lock) = None;
+    }
+
+    /// Looks whether it is still the one that was found. Touches the disk.
+    pub(crate) fn is_still_here(&self) -> io::Result<bool> {
+        let found = identity::read(&self.root)?;
+        Ok(found.is_some() && found == *held(&self.id))
+    }
+
+    pub(crate) fn presence(&self) -> Presence {
+        held(&self.presence).clone()
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        *held(&self.presence) == Presence::Here
+    }
+
+    fn set_presence(&self, presence: Presence) {
+        *held(&self.presence) = presence;
+        self.tell_readers();
+    }
+
+    fn tell_readers(&self) {
+        self.away.store(!self.is_here() || self.stalled.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// A writing operation failed.
+    pub(crate) fn failed(&self, failure: &Failure, error: &io::Error) {
+        match failure {
+            Failure::DiskFull => self.full.store(true, Ordering::Relaxed),
+            _ if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                self.read_only.store(true, Ordering::Relaxed);
+            }
+            _ => self.suspect.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// Whether it should be proven that it can be written again.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed) || self.read_only.load(Ordering::Relaxed)
+    }
+
+    /// A file was written, or could not be.
+    pub(crate) fn proven(&self, written: &io::Result<()>) {
+        let read_only = matches!(written, Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem);
+        self.read_only.store(read_only, Ordering::Relaxed);
+        let is_full = matches!(written, Err(e) if e.kind() == io::ErrorKind::StorageFull);
+        self.suspect.store(written.is_err() && !read_only && !is_full, Ordering::Relaxed);
+    }
+
+    /// Notes its room; whether it is too little.
+    pub(crate) fn measured(&self, free: u64) -> bool {
+        let full = free < self.min_free;
+        self.free.store(free, Ordering::Relaxed);
+        self.full.store(full, Ordering::Relaxed);
+        full
+    }
+
+    /// Does something that may hang, and lets others see since when.
+    pub(crate) fn at_work<T>(&self, hand: Hand, work: impl FnOnce() -> T) -> T {
+        let busy = &self.busy[hand as usize];
+        busy.store(crate::clock::mono().0.max(1), Ordering::Relaxed);
+        let done = work();
+        busy.store(0, Ordering::Relaxed);
+        done
+    }
+
+    /// The longest that a hand has been in an operation.
+    pub(crate) fn busy_for(&self, now: Mono) -> Duration {
+        let since = self.busy.iter().map(|b| b.load(Ordering::Relaxed)).filter(|b| *b > 0);
+        since.map(|b| now.since(Mono(b))).max().unwrap_or_default()
+    }
+
+    /// Notes whether it stands still; whether that is news.
+    pub(crate) fn set_stalled(&self, stalled: bool) -> bool {
+        let news = self.stalled.swap(stalled, Ordering::Relaxed) != stalled;
+        if news {
+            self.tell_readers();
+        }
+        news
+    }
+
+    /// Nothing more should be written to it: it is away or stands still.
+    pub(crate) fn is_lost(&self) -> bool {
+        !self.is_here() || self.stalled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin(&self, segment: SegmentId) {
+        held(&self.live).insert(segment);
+    }
+
+    pub(crate) fn end(&self, segment: SegmentId) {
+        held(&self.live).remove(&segment);
+    }
+
+    pub(crate) fn live(&self) -> BTreeSet<SegmentId> {
+        held(&self.live).clone()
+    }
+
+    /// Whether more waits for its writer than it may.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.backlog.load(Ordering::Relaxed) > self.backlog_max
+    }
+
+    /// As placement sees it. It takes nothing new long before it drops: when a quarter of what may wait does.
+    fn candidate(&self, now: Mono) -> Candidate {
+        let behind = self.backlog.load(Ordering::Relaxed) > self.backlog_max / 4;
+        let unfit = self.is_lost()
+            || behind
+            || self.full.load(Ordering::Relaxed)
+            || self.read_only.load(Ordering::Relaxed);
+        let fitness = match (unfit, self.suspect.load(Ordering::Relaxed) || self.busy_for(now) > SLOW) {
+            (true, _) => Fitness::Unfit,
+            (false, true) => Fitness::Suspect,
+            (false, false) => Fitness::Good,
+        };
+        Candidate {
+            fitness,
+            room: self.free.load(Ordering::Relaxed).saturating_sub(self.min_free),
+            weight: self.weight,
+            live: u32::try_from(held(&self.live).len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// As readers see it.
+    pub(crate) fn place(&self) -> Place {
+        Place { name: self.name.clone(), root: self.root.clone(), away: Arc::clone(&self.away) }
+    }
+}
+
+/// Why a volume cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Arrival {
+    #[error(transparent)]
+    NotHere(NotHere),
+    #[error("{0}")]
+    NotLocked(crate::cli::CliError),
+}
+
+/// The volumes of this process.
+#[derive(Clone, Debug)]
+pub(crate) struct Volumes(Arc<[Arc<Volume>]>);
+
+impl Volumes {
+    /// As configured. Touches no disk.
+    pub(crate) fn new(specs: Vec<VolumeSpec>, backlog_max: usize) -> Self {
+        let share = backlog_max / specs.len().max(1);
+        Self(specs.into_iter().map(|spec| Arc::new(Volume::new(spec, share))).collect())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Volume>> {
+        self.0.iter()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&Arc<Volume>> {
+        self.0.get(index)
+    }
+
+    pub(crate) fn candidates(&self, now: Mono) -> Vec<Candidate> {
+        self.0.iter().map(|v| v.candidate(now)).collect()
+    }
+
+    /// What lies on them, for those who read.
+    pub(crate) fn repository(&self) -> Repository {
+        Repository::of(self.0.iter().map(|v| v.place()).collect())
+    }
+
+    /// Looks for all of them at once, each for at most so long: a disk that hangs holds up nothing. What was
+    /// found out in time, by name.
+    pub(crate) fn arrive(
+        &self,
+        memory: &Memory,
+        data_dir: &Path,
+        patience: Duration,
+    ) -> BTreeMap<VolumeName, Result<(), Arrival>> {
+        let (tell, told) = crossbeam_channel::unbounded();
+        for volume in self.0.iter().map(Arc::clone) {
+            let (tell, memory, data_dir) = (tell.clone(), memory.clone(), data_dir.to_owned());
+            let look = move || {
+                let arrived = volume.at_work(Hand::Watch, || volume.arrive(&memory, &data_dir));
+                if let Err(e) = &arrived {
+                    volume.depart(e.to_string());
+                }
+                let _ = tell.send((volume.name.clone(), arrived));
+            };
+            // One after the other where no thread can be had.
+            if std::thread::Builder::new().name("volume".to_owned()).spawn(look).is_err() {
+                tracing::error!("a volume is not looked for: no thread can be started");
+            }
+        }
+        drop(tell);
+        let until = std::time::Instant::now() + patience;
+        let mut all = BTreeMap::new();
+        while let Ok((name, arrived)) = told.recv_deadline(until) {
+            all.insert(name, arrived);
+        }
+        all
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a directory that is for its owner alone, and those above it.
+pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

@@ -30,7 +30,26 @@ pub(crate) fn mono() -> Mono {
 #[must_use]
 pub(crate) fn wall() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    WallTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    stepped(WallTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)))
+}
+
+/// A reading of the system's clock as this process takes it: as it is.
+#[cfg(not(debug_assertions))]
+#[must_use]
+pub(crate) fn stepped(at: WallTime) -> WallTime {
+    at
+}
+
+/// A reading of the system's clock as this process takes it. A test cannot step the clock of its machine, so in debug
+/// builds `CALLSPOOL_DEBUG_CLOCK` may name a file of seconds by which it is off, read anew at each look.
+#[cfg(debug_assertions)]
+#[must_use]
+pub(crate) fn stepped(at: WallTime) -> WallTime {
+    static FILE: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
+    let file = FILE.get_or_init(|| std::env::var_os("CALLSPOOL_DEBUG_CLOCK").map(Into::into));
+    let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    let seconds: i64 = text.and_then(|t| t.trim().parse().ok()).unwrap_or(0);
+    WallTime(at.0.saturating_add(seconds.saturating_mul(1_000_000_000)))
 }
 
 /// The instant of a monotonic reading, for sleeping until it.

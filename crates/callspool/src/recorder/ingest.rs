@@ -147,7 +147,8 @@ fn call<S: SockaddrLike + Copy, const N: usize>(
 fn kernel_time<S>(message: &nix::sys::socket::RecvMsg<'_, '_, S>) -> Option<WallTime> {
     message.cmsgs().ok()?.find_map(|c| match c {
         ControlMessageOwned::ScmTimestampns(t) => {
-            Some(WallTime(t.tv_sec().saturating_mul(1_000_000_000).saturating_add(t.tv_nsec())))
+            let at = WallTime(t.tv_sec().saturating_mul(1_000_000_000).saturating_add(t.tv_nsec()));
+            Some(crate::clock::stepped(at))
         }
         _ => None,
     })

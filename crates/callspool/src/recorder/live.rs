@@ -53,8 +53,37 @@ impl Heard {
     }
 }
 
+/// The time of a segment: it goes by the monotonic clock from the segment's beginning on, so that a wall clock that is
+/// set while a call goes on makes no gap in it.
+#[derive(Debug, Clone, Copy)]
+struct Steady {
+    now: Now,
+    /// By how much that is off the system's wall clock.
+    skew_ns: i64,
+}
+
+/// The longest that a datagram waits to be read, or an order to be carried out. What seems to have waited longer came
+/// before the clock was set.
+const WAITED_MAX: Duration = Duration::from_secs(5);
+
+impl Steady {
+    /// A time of the system's wall clock, not long ago, as one of the segment.
+    fn at(self, system: WallTime) -> WallTime {
+        let at = WallTime(system.0.saturating_add(self.skew_ns));
+        let now = self.now.wall;
+        if at <= now && now.since(at) <= WAITED_MAX { at } else { now }
+    }
+
+    /// The system's wall clock.
+    fn system(self) -> WallTime {
+        WallTime(self.now.wall.0.saturating_sub(self.skew_ns))
+    }
+}
+
 /// See the module.
 pub(crate) struct LiveSegment {
+    /// Both clocks when it began.
+    anchor: Now,
     pub(crate) id: SegmentId,
     pub(crate) writer: SegmentWriter,
     pub(crate) streams: Vec<LiveStream>,
@@ -126,18 +155,18 @@ impl LiveStream {
     }
 
     /// The stream is gone from the segment: takes in the last that came, and closes its ports.
-    fn close(&mut self, now: Now, batch: &mut Batch, writer: &mut SegmentWriter) {
-        self.read_all(batch, now.wall, writer);
+    fn close(&mut self, steady: Steady, batch: &mut Batch, writer: &mut SegmentWriter) {
+        self.read_all(batch, steady, writer);
         let mut gone = self.open.clone();
         gone.flowing = Flowing::Held;
-        self.update(now, &gone);
+        self.update(steady.now, &gone);
         self.sockets = None;
     }
 
-    fn read_all(&mut self, batch: &mut Batch, now: WallTime, writer: &mut SegmentWriter) {
-        self.read(Which::Rtp, batch, now, writer);
+    fn read_all(&mut self, batch: &mut Batch, steady: Steady, writer: &mut SegmentWriter) {
+        self.read(Which::Rtp, batch, steady, writer);
         if self.sockets.as_ref().is_some_and(|s| s.rtcp.is_some()) {
-            self.read(Which::Rtcp, batch, now, writer);
+            self.read(Which::Rtcp, batch, steady, writer);
         }
     }
 
@@ -146,7 +175,7 @@ impl LiveStream {
         &mut self,
         which: Which,
         batch: &mut Batch,
-        now: WallTime,
+        steady: Steady,
         writer: &mut SegmentWriter,
     ) -> (u64, Left) {
         let Self { sockets: Some(sockets), receiver, open, .. } = self else { return (0, Left::Nothing) };
@@ -156,11 +185,12 @@ impl LiveStream {
             _ => &sockets.rtp,
         };
         let rtcp_port = matches!(which, Which::Rtcp) && sockets.rtcp.is_some();
-        batch.read(socket, ipv6, now, BATCHES_PER_TICK, &mut |d| {
+        batch.read(socket, ipv6, steady.system(), BATCHES_PER_TICK, &mut |d| {
+            let at = steady.at(d.at);
             if rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes)) {
-                receiver.rtcp(d.at, d.from, d.bytes);
+                receiver.rtcp(at, d.from, d.bytes);
             } else {
-                receiver.packet(d.at, d.from, d.bytes, &mut IntoSegment(writer));
+                receiver.packet(at, d.from, d.bytes, &mut IntoSegment(writer));
             }
         })
     }
@@ -190,6 +220,7 @@ fn is_rtcp(bytes: &[u8]) -> bool {
 impl LiveSegment {
     pub(crate) fn new(
         order: &OpenSegment,
+        now: Now,
         volume: usize,
         mut writer: SegmentWriter,
         streams: Vec<LiveStream>,
@@ -198,6 +229,7 @@ impl LiveSegment {
             writer.local_address(stream.open.stream, stream.ports.rtp);
         }
         Self {
+            anchor: now,
             id: order.segment,
             writer,
             streams,
@@ -209,6 +241,18 @@ impl LiveSegment {
             has_dropped: false,
             is_suspended: false,
         }
+    }
+
+    /// The time of the segment.
+    fn steady(&self, now: Now) -> Steady {
+        let wall = self.anchor.wall + now.mono.since(self.anchor.mono);
+        Steady { now: Now { mono: now.mono, wall }, skew_ns: wall.nanos_since(now.wall) }
+    }
+
+    /// A time of the system's wall clock, not long ago, as one of the segment: it is as long as it was, whatever
+    /// became of the clock.
+    pub(crate) fn at(&self, now: Now, system: WallTime) -> WallTime {
+        self.steady(now).at(system)
     }
 
     /// Takes the sockets of a segment that failed; what waits in them comes here.
@@ -251,17 +295,12 @@ impl LiveSegment {
         wanted.iter().filter(|w| !is_open(w)).count()
     }
 
-    pub(crate) fn read(
-        &mut self,
-        stream: usize,
-        which: Which,
-        batch: &mut Batch,
-        now: WallTime,
-    ) -> (u64, Left) {
+    pub(crate) fn read(&mut self, stream: usize, which: Which, batch: &mut Batch, now: Now) -> (u64, Left) {
+        let steady = self.steady(now);
         match self.streams.get_mut(stream) {
             // Taking over tells of its sockets again.
             _ if self.is_suspended => (0, Left::Nothing),
-            Some(s) => s.read(which, batch, now, &mut self.writer),
+            Some(s) => s.read(which, batch, steady, &mut self.writer),
             None => (0, Left::Nothing),
         }
     }
@@ -289,10 +328,12 @@ impl LiveSegment {
                 Some(_) => {}
             }
         }
+        let steady = self.steady(now);
+        let now = steady.now;
         for stream in &mut self.streams {
             match wanted.iter().find(|w| w.stream == stream.open.stream) {
                 Some(open) => stream.update(now, open),
-                None => stream.close(now, batch, &mut self.writer),
+                None => stream.close(steady, batch, &mut self.writer),
             }
         }
         let mut watch: Vec<usize> = (self.streams.len()..self.streams.len() + fresh.len()).collect();
@@ -315,6 +356,7 @@ impl LiveSegment {
 
     /// Releases what waited for reordering.
     pub(crate) fn tick(&mut self, now: Now) {
+        let now = self.steady(now).now;
         for stream in &mut self.streams {
             stream.receiver.tick(now.wall, &mut IntoSegment(&mut self.writer));
         }
@@ -322,9 +364,10 @@ impl LiveSegment {
 
     /// Takes in the last that came.
     pub(crate) fn finish(&mut self, now: Now, batch: &mut Batch) {
+        let steady = self.steady(now);
         for stream in &mut self.streams {
-            stream.read_all(batch, now.wall, &mut self.writer);
-            stream.receiver.finish(now.wall, &mut IntoSegment(&mut self.writer));
+            stream.read_all(batch, steady, &mut self.writer);
+            stream.receiver.finish(steady.now.wall, &mut IntoSegment(&mut self.writer));
         }
     }
 
@@ -333,7 +376,8 @@ impl LiveSegment {
     }
 
     /// Sends receiver reports that are due.
-    pub(crate) fn report(&mut self, now: WallTime, cname: &str, buffer: &mut Vec<u8>) {
+    pub(crate) fn report(&mut self, now: Now, cname: &str, buffer: &mut Vec<u8>) {
+        let now = self.steady(now).now.wall;
         for stream in &mut self.streams {
             let Some(sockets) = &stream.sockets else { continue };
             buffer.clear();

@@ -329,7 +329,7 @@ impl MediaThread {
         for slot in (bucket..state.slots.len()).step_by(buckets) {
             let Some(Some(live)) = state.slots.get_mut(slot) else { continue };
             live.tick(now);
-            live.report(now.wall, &self.config.cname, &mut state.rtcp);
+            live.report(now, &self.config.cname, &mut state.rtcp);
             let mut ops = Vec::new();
             if self.volumes.get(live.volume).is_some_and(|v| v.is_behind()) {
                 self.drop_buffered(live);
@@ -373,6 +373,7 @@ impl MediaThread {
         live.finish(now, &mut state.batch);
         let mut ops = Vec::new();
         let records = live.records();
+        let at = live.at(now, at);
         live.writer.end(now, at, reason, records, &mut ops);
         let freed = of_streams(live.open_streams());
         if let Some(volume) = self.volumes.get(live.volume) {
@@ -427,7 +428,7 @@ impl State {
     fn read(&mut self, socket: u64, now: Now) -> u64 {
         let (slot, stream, which) = unpack(socket);
         let Some(Some(live)) = self.slots.get_mut(slot) else { return 0 };
-        let (count, left) = live.read(stream, which, &mut self.batch, now.wall);
+        let (count, left) = live.read(stream, which, &mut self.batch, now);
         if left == Left::Something {
             self.unread.push(socket);
         }

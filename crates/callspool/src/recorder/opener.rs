@@ -124,7 +124,7 @@ impl Opener {
         writer.flush(now, Vec::new(), &mut ops);
         let files = self.create(ops, &directory, &names).map_err(told)?;
         self.pulse.goes_on();
-        Ok(Made { live: LiveSegment::new(order, self.index, writer, streams), files })
+        Ok(Made { live: LiveSegment::new(order, now, self.index, writer, streams), files })
     }
 
     /// Makes the first files, all of them or none; which.

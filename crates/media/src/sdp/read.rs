@@ -154,20 +154,21 @@ fn connection_address(value: &str) -> Option<IpAddr> {
 
 /// `audio 49170/2 RTP/AVP 0 8 101`
 fn media_line(value: &str) -> MediaLine {
-    let mut fields = value.split_whitespace();
-    let media = fields.next().unwrap_or("audio");
+    // A field of control characters alone is none: it would leave an empty one in the answer.
+    let mut fields = value.split_whitespace().map(plain).filter(|field| !field.is_empty());
+    let media = fields.next().unwrap_or_else(|| "audio".to_owned());
     let port = fields.next().and_then(|p| p.split('/').next()?.parse().ok()).unwrap_or(0);
-    let protocol = fields.next().unwrap_or("RTP/AVP");
+    let protocol = fields.next().unwrap_or_else(|| "RTP/AVP".to_owned());
     MediaLine {
-        kind: match media {
+        kind: match media.as_str() {
             m if m.eq_ignore_ascii_case("audio") => MediaKind::Audio,
             m if m.eq_ignore_ascii_case("video") => MediaKind::Video,
             _ => MediaKind::Other,
         },
-        media: plain(media),
+        media,
         port,
-        protocol: plain(protocol),
-        formats: fields.map(plain).collect(),
+        protocol,
+        formats: fields.collect(),
         codecs: Vec::new(),
         address: None,
         direction: Direction::default(),

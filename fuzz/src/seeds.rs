@@ -1,0 +1,228 @@
+//! What fuzzing begins from: at least one whole, ordinary input for each parser, by our own writers where we
+//! have any. They lie in `corpus/` as files; a test holds the two together.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use media::send::{RtpSender, Sending};
+use media::{Frame, FrameKind};
+use model::peer::{Family, Flowing};
+use model::state::Respondent;
+use model::{
+    CallData, CallId, Codec, EndReason, MediaKind, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentId,
+    Side, StartTrigger, StreamId, TenantId, WallTime,
+};
+use spool::SegmentWriter;
+use spool::memory::MemoryDisk;
+
+/// The seeds of a target.
+pub type Seeds = (&'static str, fn() -> Vec<Vec<u8>>);
+
+/// Those of every target, by its name.
+pub const SEEDS: &[Seeds] = &[
+    ("sip_message", sip_message),
+    ("sip_stream", sip_stream),
+    ("sdp", sdp),
+    ("multipart", multipart),
+    ("siprec", siprec),
+    ("rtp", rtp),
+    ("rtcp", rtcp),
+    ("matroska", || files_ending(".mka")),
+    ("manifest", manifest),
+    ("call_log", call_log),
+    ("sidecar", || files_ending(".pcap")),
+];
+
+const SDP: &str = "v=0\r\no=- 1 -1 IN IP4 192.0.2.1\r\ns=x\r\nc=IN IP4 192.0.2.1/127\r\nt=0 0\r\na=sendonly\r\nm=audio 4000/2 RTP/AVP 0 8 96 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=label:1\r\na=rtcp:4005 IN IP6 ::1\r\na=ptime:20\r\nm=video 0 RTP/AVP 97\r\na=mid:2\r\nc=IN IP6 2001:db8::2\r\na=rtcp-mux\r\n";
+const METADATA: &str = "<?xml version=\"1.0\"?><recording xmlns=\"urn:ietf:params:xml:ns:recording:1\"><datamode>complete</datamode><session session_id=\"s1\"><sipSessionID>ab30317f1a784dc48ff824d0d3715d86;remote=47755a9de7794ba387653f2099600ef2</sipSessionID></session><participant participant_id=\"p1\"><nameID aor=\"sip:1001@pbx\"><name xml:lang=\"en\">Bob &amp; Co</name></nameID></participant><participantsessionassoc participant_id=\"p1\" session_id=\"s1\"><associate-time>2026-11-20T09:15:00Z</associate-time></participantsessionassoc><stream stream_id=\"t1\" session_id=\"s1\"><label>1</label></stream><participantstreamassoc participant_id=\"p1\"><send>t1</send></participantstreamassoc></recording>";
+
+fn head(method: &str, cseq: u32, tag: &str, more: &str) -> String {
+    format!(
+        "{method} sip:record@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKm{cseq};rport\r\nMax-Forwards: 70\r\nf: \"A \\\"B\\\"\" <sip:a@192.0.2.1;x-nearend>;tag=a\r\nTo: <sip:record@192.0.2.2>{tag}\r\ni: c@192.0.2.1\r\nCSeq: {cseq} {method}\r\nm: <sip:a@192.0.2.1:5060>;+sip.src\r\nSupported: timer\r\nSession-Expires: 1800;refresher=uac\r\nReason: Q.850;cause=16;text=\"a, b\"\r\nP-Asserted-Identity: \"B\" <sip:b@h>, <tel:+49>\r\n{more}"
+    )
+}
+
+fn two_parts() -> String {
+    format!(
+        "--b\r\nContent-Type: application/sdp\r\n\r\n{SDP}\r\n--b\r\nContent-Type: application/rs-metadata+xml\r\nContent-Disposition: recording-session\r\n\r\n{METADATA}\r\n--b--\r\n"
+    )
+}
+
+fn messages() -> Vec<String> {
+    let body = two_parts();
+    let with_body =
+        format!("Content-Type: multipart/mixed;boundary=b\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let empty = "Content-Length: 0\r\n\r\n";
+    vec![
+        head("INVITE", 1, "", &with_body),
+        head("INVITE", 1, "", empty),
+        head("ACK", 1, ";tag=x", empty),
+        head("CANCEL", 1, "", empty),
+        head("OPTIONS", 2, "", empty),
+        head("BYE", 3, ";tag=x", empty),
+        "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:b>;tag=2\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n".to_owned(),
+    ]
+}
+
+/// A message behind its length, as the target wants it.
+fn with_length(message: &str) -> Vec<u8> {
+    let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+    [length.as_slice(), message.as_bytes()].concat()
+}
+
+fn sip_message() -> Vec<Vec<u8>> {
+    let each = messages().into_iter().map(|m| with_length(&m));
+    let call = ["INVITE", "INVITE", "CANCEL"];
+    let twice = call.iter().flat_map(|method| with_length(&head(method, 1, "", "Content-Length: 0\r\n\r\n")));
+    each.chain([twice.collect()]).collect()
+}
+
+fn sip_stream() -> Vec<Vec<u8>> {
+    let all = messages().concat();
+    let at = |step: u8| [[step].as_slice(), b"\r\n\r\n", all.as_bytes()].concat();
+    vec![at(255), at(7)]
+}
+
+fn sdp() -> Vec<Vec<u8>> {
+    vec![SDP.as_bytes().to_vec(), SDP.replace("\r\n", "\n").into_bytes()]
+}
+
+fn multipart() -> Vec<Vec<u8>> {
+    let nested =
+        format!("a\n--a\r\nContent-Type: multipart/mixed;boundary=b\r\n\r\n{}\r\n--a--\r\n", two_parts());
+    vec![format!("b\n{}", two_parts()).into_bytes(), nested.into_bytes()]
+}
+
+fn siprec() -> Vec<Vec<u8>> {
+    let prefixed = METADATA.replace("</", "</tns:").replace("<s", "<tns:s").replace("<p", "<tns:p");
+    vec![METADATA.as_bytes().to_vec(), prefixed.into_bytes()]
+}
+
+fn sender() -> RtpSender {
+    RtpSender::new(Sending {
+        ssrc: 5,
+        payload_type: 0,
+        clock_rate: 8_000,
+        ptime_ms: 20,
+        sequence: 65_530,
+        timestamp: 0,
+    })
+}
+
+/// Packets over a sequence wrap, one lost, one late, an event among them.
+fn rtp() -> Vec<Vec<u8>> {
+    let mut sender = sender();
+    let mut packets: Vec<Vec<u8>> = (0..12).map(|n| sender.next(&[n; 20])).collect();
+    packets.insert(6, sender.aside(101, &[1, 10, 0, 160]));
+    packets.remove(3);
+    packets.swap(7, 8);
+    let steps = packets.iter().flat_map(|packet| {
+        let head = [0xf0, 20, u8::try_from(packet.len()).unwrap()];
+        [head.as_slice(), packet.as_slice()].concat()
+    });
+    vec![steps.collect()]
+}
+
+fn rtcp() -> Vec<Vec<u8>> {
+    let mut sender = sender();
+    sender.next(&[0; 160]);
+    let at = WallTime::from_millis(1_795_166_100_000);
+    vec![sender.report(at, "caller"), sender.goodbye(at)]
+}
+
+/// The content of the manifest: what stands behind its checksum.
+fn manifest() -> Vec<Vec<u8>> {
+    let content = |bytes: Vec<u8>| bytes.splitn(5, |c| *c == b'\n').nth(4).unwrap_or_default().to_vec();
+    files_ending(".json").into_iter().map(content).collect()
+}
+
+/// The lines of a call log, each without its checksum.
+fn call_log() -> Vec<Vec<u8>> {
+    let logs = files_ending("call.log").into_iter().map(|log| {
+        let lines = log.split(|c| *c == b'\n').filter(|line| !line.is_empty());
+        // {"crc":"0eec4be0","at":…}
+        lines.map(|line| &line[b"{\"crc\":\"00000000\",".len()..]).collect::<Vec<_>>().join(&b'\n')
+    });
+    logs.collect()
+}
+
+/// The files of a short call whose names end so: two streams, two codecs, an event, one second.
+fn files_ending(end: &str) -> Vec<Vec<u8>> {
+    let disk = short_call();
+    disk.paths().filter(|path| path.ends_with(end)).map(|path| disk.bytes(path).unwrap().to_vec()).collect()
+}
+
+const START: WallTime = WallTime::from_millis(1_795_166_100_000);
+
+fn stream(n: u64, side: Side) -> OpenStream {
+    OpenStream {
+        stream: StreamId::from_u64(n),
+        slot: 0,
+        label: Some(n.to_string()),
+        kind: MediaKind::Audio,
+        side,
+        codecs: vec![(0, Codec::new("PCMU", 8_000, 1))],
+        family: Family::V4,
+        remote: None,
+        remote_rtcp: None,
+        rtcp_mux: false,
+        flowing: Flowing::Active,
+    }
+}
+
+fn short_call() -> MemoryDisk {
+    let now = |ms: u64| Now { mono: Mono(1_000_000_000), wall: START } + Duration::from_millis(ms);
+    let open = OpenSegment {
+        segment: SegmentId::from_u64(5_001),
+        call: CallId::from_u64(4_000),
+        call_started: START,
+        tenant: TenantId::default(),
+        number: 1,
+        total: 1,
+        respondent: Respondent::No,
+        started: START,
+        trigger: StartTrigger::Manager,
+        data: CallData::default(),
+        metadata: Vec::new(),
+        takes_over: None,
+        streams: vec![stream(1, Side::Agent), stream(2, Side::External)],
+    };
+    let mut disk = MemoryDisk::new();
+    let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, now(0));
+    let mut ops = Vec::new();
+    writer.flush(now(0), Vec::new(), &mut ops);
+    for n in 0..20_u8 {
+        let codec = Codec::new(if n < 10 { "PCMU" } else { "PCMA" }, 8_000, 1);
+        let (stream, kind) = match n {
+            5 => (1, FrameKind::TelephoneEvent),
+            _ => (1 + u64::from(n % 2), FrameKind::Media),
+        };
+        let packet = [[0x80, 0, 0, n, 0, 0, 0, 0, 0, 0, 0, 9].as_slice(), &[n; 40]].concat();
+        writer.push(&Frame {
+            stream: StreamId::from_u64(stream),
+            position_us: i64::from(n) * 20_000,
+            duration_us: Some(20_000),
+            payload_type: 0,
+            codec: Some(&codec),
+            kind,
+            payload: &packet[12..],
+            packet: &packet,
+            source: SocketAddr::from(([192, 0, 2, 7], 16_384)),
+            destination_port: 40_000,
+            arrival: now(u64::from(n) * 20).wall,
+            late: false,
+        });
+    }
+    writer.flush(now(500), Vec::new(), &mut ops);
+    writer.end(now(600), now(600).wall, EndReason::HangUp, Vec::new(), &mut ops);
+    disk.apply_all(&ops).unwrap();
+    let digest = |path: String| {
+        let digest = spool::digest_of(&disk, &path).unwrap();
+        (path, digest.bytes, digest.sha256)
+    };
+    let digests: Vec<_> = writer.files().into_iter().map(digest).collect();
+    ops.clear();
+    writer.seal(now(700), &digests, &mut ops);
+    disk.apply_all(&ops).unwrap();
+    disk
+}

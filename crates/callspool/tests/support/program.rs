@@ -7,7 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Which package of Debian brings a program.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: [(&str, &str); 7] = [
+    ("dpkg-deb", "dpkg"),
     ("sipp", "sip-tester"),
     ("baresip", "baresip"),
     ("ffmpeg", "ffmpeg"),

@@ -84,7 +84,7 @@ impl ListParameters {
 }
 
 /// A parameter that is read by its type. Empty is as if it were not there: forms send it so.
-fn parsed<T>(name: &str, text: Option<String>) -> Result<Option<T>, Problem>
+pub(crate) fn parsed<T>(name: &str, text: Option<String>) -> Result<Option<T>, Problem>
 where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
@@ -108,7 +108,7 @@ fn short(name: &str, text: Option<String>) -> Result<Option<String>, Problem> {
 }
 
 /// JSON with an ETag, or 304 when whoever asks has it already: pages ask every two seconds.
-fn answer<T: Serialize>(headers: &HeaderMap, body: &T) -> Result<Response, Problem> {
+pub(crate) fn answer<T: Serialize>(headers: &HeaderMap, body: &T) -> Result<Response, Problem> {
     let body = serde_json::to_vec(body).map_err(|e| Problem::internal(e.to_string()))?;
     Ok(tagged(headers, HeaderValue::from_static("application/json"), body))
 }

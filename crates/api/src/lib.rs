@@ -8,6 +8,7 @@
 //! | `/api/v1/calls/{id}/audio.wav` | what was said, as one WAV file; byte ranges |
 //! | `POST /api/v1/calls/{id}/start`, `stop`, `pause`, `resume` | orders to a live call |
 //! | `/problems/{kind}` | what a kind of error means, and what to do |
+//! | `/api/v1/alarms` | what is wrong now, or was: `active`, `severity`, `kind`, `call`, `before`, `limit` |
 //! | `/healthz` | whether it runs, and whether the catalog answers |
 //!
 //! Ids are text in JSON. Errors are `application/problem+json` (RFC 9457). All below `/api` wants the token, as
@@ -17,6 +18,7 @@
 //! It reads the catalog, asks for audio and orders by ports ([`Audio`], [`LiveCalls`]) that the binary implements.
 //! It opens no file and no socket, and knows neither SIP nor media nor the repository.
 
+mod alarms;
 mod audio;
 mod calls;
 mod guard;
@@ -46,6 +48,7 @@ const BODY_MAX: usize = 64 << 10;
 /// Everything that is served.
 pub fn router(state: ApiState) -> Router {
     let api = Router::new()
+        .route("/alarms", get(alarms::list))
         .route("/calls", get(calls::list))
         .route("/calls/{id}", get(calls::detail))
         .route("/calls/{id}/audio.wav", get(audio::wav))

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use model::AlarmKind;
+use model::alarm::Seen;
+use model::{Condition, Incident};
 use spool::Files;
 use store::{Catalog, CatalogWriter, Handle, Report, WriterConfig};
 use tokio::sync::{mpsc, watch};
@@ -84,9 +85,7 @@ impl CatalogLink {
         let handle = self.handle.clone();
         tokio::spawn(async move {
             while let Some(report) = reports.recv().await {
-                if let Some(text) = alarm_text(&report) {
-                    mender.teller.alarm(&mender.tenant, AlarmKind::CatalogAway, None, None, text);
-                }
+                tell(&mender, report);
                 if let Some(wanted) = handle.status().reindex_wanted {
                     let (mender, to_fill, stop) = (mender.clone(), handle.clone(), stop.clone());
                     let done = tokio::task::spawn_blocking(move || {
@@ -144,27 +143,30 @@ async fn highest_id(reader: &Catalog) -> u64 {
     tokio::time::timeout(PATIENCE, asking).await.unwrap_or(0)
 }
 
-fn alarm_text(report: &Report) -> Option<String> {
+/// Tells of what the writer reports.
+fn tell(mender: &Mender, report: Report) {
+    let away = |seen| mender.teller.observe_node(Condition::CatalogAway, &mender.tenant, seen);
+    let lost = |text| mender.teller.alarm(&mender.tenant, Incident::CatalogLoss, None, None, text);
     match report {
-        Report::Away { why } => {
-            Some(format!("the catalog does not answer: {why}; recording goes on, changes are kept"))
-        }
+        Report::Away { why } => away(Seen::Bad(format!(
+            "the catalog does not answer: {why}; recording goes on and changes are kept: free its disk, or let go of its lock"
+        ))),
         Report::Back { replayed } => {
             tracing::info!("the catalog is back; {replayed} changes came from the journal");
-            None
+            away(Seen::Good);
         }
         Report::Rebuilt { why, set_aside } => {
             let kept: Vec<_> = set_aside.iter().map(|p: &PathBuf| p.display().to_string()).collect();
             tracing::info!(
                 "the catalog is new: {why}; it is filled from the repository; set aside: {kept:?}"
             );
-            None
+            mender.teller.tell_alarms_again();
         }
-        Report::Lost { changes, why } => Some(format!(
+        Report::Lost { changes, why } => lost(format!(
             "{changes} changes did not reach the catalog: {why}; it is filled from the repository again"
         )),
-        Report::Refused { event, why } => Some(format!("the catalog refused change {event}: {why}")),
-        Report::DamagedJournal { lines } => Some(format!(
+        Report::Refused { event, why } => lost(format!("the catalog refused change {event}: {why}")),
+        Report::DamagedJournal { lines } => lost(format!(
             "{lines} lines of the catalog's journal are damaged; it is filled from the repository again"
         )),
     }

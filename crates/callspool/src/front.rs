@@ -226,6 +226,10 @@ impl FrontTask {
                 self.teller.tell(tenant, kind);
                 Ok(())
             }
+            Action::Alarm(occurrence) => {
+                self.teller.occurred(occurrence);
+                Ok(())
+            }
         };
         if let Err(e) = done {
             // The client hung up while we were about to answer: its end is on the way to the front.

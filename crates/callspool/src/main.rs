@@ -1,5 +1,6 @@
 //! callspool: one binary that records calls.
 
+mod alarms;
 mod audio;
 mod backup;
 mod caller;

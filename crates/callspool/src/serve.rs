@@ -15,11 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use call::{Front, FrontConfig, Intake};
+use model::alarm::AlarmRules;
 use model::peer::Flowing;
 use model::{IdGenerator, Report};
 use sip::{Agent, AgentConfig, Transport};
 use tokio::sync::{mpsc, watch};
 
+use crate::alarms::AlarmClock;
 use crate::catalog::CatalogLink;
 use crate::cli::{CliError, file_error};
 use crate::config::{Config, InactiveMeans, Loaded, Role, Surroundings};
@@ -80,7 +82,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
 
     let mut catalog = CatalogLink::start(&config).await?;
     let ids = IdGenerator::new(node, catalog.highest_id);
-    let teller = Teller::new(ids.clone(), catalog.handle.clone());
+    let teller = Teller::new(ids.clone(), alarm_rules(&config), catalog.handle.clone());
     let mender = Mender::new(&config, &repository, &catalog, &teller);
     // Before anything is recorded, so that nothing new is in the list.
     let left = mender.survey().await;
@@ -98,6 +100,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     } else {
         (None, None)
     };
+    let alarms = AlarmClock::start(&config, &catalog, &teller)?;
     // Nothing that asks the catalog runs before here: it would outlive a start that fails.
     catalog.watch(mender.clone(), stopping.clone());
     let front = front.map(|task| tokio::spawn(task.run()));
@@ -126,6 +129,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     if tokio::time::timeout(LEAVE, mending).await.is_err() {
         tracing::warn!("a repair did not end in time; the next start does it again");
     }
+    alarms.stop();
     catalog.close().await;
     let _ = std::fs::remove_file(control::path(&config.node.data_dir));
     Ok(())
@@ -325,6 +329,7 @@ fn recorder_config(config: &Config, pulses: Pulses, memory: Memory) -> RecorderC
         sync: config.recording.sync,
         media_timeout: config.media.media_timeout,
         stall: config.recording.stall,
+        disk_full_within: config.alarms.disk_full_within,
         // A call has one live segment, and perhaps one that is being sealed.
         segments_max: config.recording.max_calls.saturating_mul(2),
         descriptors_max: raise_limit()
@@ -332,6 +337,10 @@ fn recorder_config(config: &Config, pulses: Pulses, memory: Memory) -> RecorderC
         cname: format!("callspool@{}", config.node.name),
         pulses,
     }
+}
+
+fn alarm_rules(config: &Config) -> AlarmRules {
+    AlarmRules { pause: config.alarms.repeat, subjects_max: config.alarms.max_subjects }
 }
 
 /// 32 octets from the system, for tags and branches that nobody can guess.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::{
-    AlarmKind, CallId, CallRecord, ChangeKind, Conclusion, CopyOf, EndReason, Failure, NodeNumber,
+    Incident, CallId, CallRecord, ChangeKind, Conclusion, CopyOf, EndReason, Failure, NodeNumber,
     RecordingState, SegmentId, SegmentRecord, TenantId, VolumeName, WallTime, total,
 };
 use spool::layout::{self, ManifestPath};
@@ -194,7 +194,7 @@ impl Mender {
         record.volume = volume.clone();
         let text = format!("a segment that was left open was closed: {}", repaired.what.join(", "));
         self.teller.segment_with_copy(&record, &repaired.directory);
-        self.teller.alarm(&record.tenant, AlarmKind::Repaired, Some(record.call), Some(segment), text);
+        self.teller.alarm(&record.tenant, Incident::Repaired, Some(record.call), Some(segment), text);
         true
     }
 
@@ -264,7 +264,7 @@ impl Mender {
                  what was recorded of it is lost unless a backup has it",
                 segment.directory
             );
-            self.teller.alarm(&self.tenant, AlarmKind::InternalFailure, Some(call), Some(id), text);
+            self.teller.alarm(&self.tenant, Incident::InternalFailure, Some(call), Some(id), text);
         }
         if let (true, Some(end)) = (on_disk.is_empty(), last_end) {
             self.end_call(detail, end);

@@ -1,13 +1,13 @@
-//! Changes that the catalogue is told of, and alarms.
+//! Changes that the catalogue is told of.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::Alarm;
 use crate::call::CallRecord;
 use crate::copy::Copy;
-use crate::id::{CallId, EventId, SegmentId, TenantId};
+use crate::id::{CallId, EventId, TenantId};
 use crate::segment::SegmentRecord;
 use crate::time::WallTime;
 
@@ -52,8 +52,8 @@ pub enum ChangeKind {
         /// The key-values.
         values: BTreeMap<String, String>,
     },
-    /// An alarm was raised or cleared.
-    Alarm(Alarm),
+    /// Something happened that a person should know of, or a condition was raised or cleared.
+    Alarm(Box<Alarm>),
 }
 
 impl ChangeKind {
@@ -79,65 +79,4 @@ impl ChangeKind {
             Self::Alarm(a) => a.call,
         }
     }
-}
-
-/// What an alarm is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AlarmKind {
-    /// A call could not be recorded.
-    NotRecorded,
-    /// A segment ended by an upstream failure.
-    UpstreamFailure,
-    /// A segment ended by a failure inside.
-    InternalFailure,
-    /// No media arrived.
-    NoMedia,
-    /// A file operation failed.
-    Storage,
-    /// The catalogue does not answer.
-    CatalogAway,
-    /// A limit was reached: descriptors, ports, calls, memory.
-    Limit,
-    /// A transition that the state table does not know was asked for.
-    ImpossibleTransition,
-    /// Something was repaired at start.
-    Repaired,
-}
-
-impl AlarmKind {
-    /// The name as shown.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NotRecorded => "not-recorded",
-            Self::UpstreamFailure => "upstream-failure",
-            Self::InternalFailure => "internal-failure",
-            Self::NoMedia => "no-media",
-            Self::Storage => "storage",
-            Self::CatalogAway => "catalog-away",
-            Self::Limit => "limit",
-            Self::ImpossibleTransition => "impossible-transition",
-            Self::Repaired => "repaired",
-        }
-    }
-}
-
-impl fmt::Display for AlarmKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// Something that a person should know.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Alarm {
-    /// What it is about.
-    pub kind: AlarmKind,
-    /// The call, when one is affected.
-    pub call: Option<CallId>,
-    /// The segment, when one is affected.
-    pub segment: Option<SegmentId>,
-    /// What happened and what to do, in a sentence.
-    pub text: String,
 }

@@ -91,6 +91,14 @@ ids! {
     EventId,
 }
 
+impl EventId {
+    /// The node that gave it.
+    #[must_use]
+    pub const fn node(self) -> NodeNumber {
+        NodeNumber(((self.0 >> SEQ_BITS) & ((1 << NODE_BITS) - 1)) as u16)
+    }
+}
+
 /// The number of a node, claimed by it: 0 to 1023.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
@@ -190,6 +198,12 @@ impl IdGenerator {
             n => ((n >> (NODE_BITS + SEQ_BITS)) + 1, 0),
         };
         Self { node, last_ms, seq }
+    }
+
+    /// Whose ids these are.
+    #[must_use]
+    pub const fn node(&self) -> NodeNumber {
+        self.node
     }
 
     /// The next call id.

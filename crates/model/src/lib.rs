@@ -6,6 +6,7 @@
 //! ([`state::TRANSITIONS`]), and the rules by which totals ([`total`]) and the state of a call
 //! ([`copy::call_state`]) are derived.
 
+pub mod alarm;
 pub mod call;
 pub mod copy;
 pub mod event;
@@ -18,9 +19,10 @@ pub mod time;
 pub mod total;
 pub mod volume;
 
+pub use alarm::{Alarm, AlarmKind, Condition, Incident, Occurrence, Severity, Subject};
 pub use call::{CallData, CallRecord, Direction, Metadata, Party, PartyRole};
 pub use copy::{CallState, Copy, CopyOf, Location};
-pub use event::{Alarm, AlarmKind, Change, ChangeKind};
+pub use event::{Change, ChangeKind};
 pub use id::{CallId, EventId, IdGenerator, IdParseError, NodeNumber, SegmentId, StreamId, TenantId};
 pub use peer::{Conclusion, OpenSegment, OpenStream, Order, Report, StreamPorts, TakeOver};
 pub use segment::{EndReason, Failure, PartRecord, SegmentRecord, StartTrigger};

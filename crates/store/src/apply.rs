@@ -63,7 +63,7 @@ pub(crate) async fn apply(db: &mut SqliteConnection, changes: &[Change]) -> Resu
                 touched.add(*call, Touch::Data);
                 extra(db, change.id, *call, values).await?;
             }
-            ChangeKind::Alarm(_) => {}
+            ChangeKind::Alarm(alarm) => crate::alarms::write(db, change, alarm).await?,
         }
     }
     for (call, touch) in touched.0 {
@@ -283,7 +283,11 @@ async fn event(db: &mut SqliteConnection, change: &Change) -> Result<(), Catalog
             json!({ "at": rows::place(&copy.at), "state": copy.state }),
         ),
         ChangeKind::Extra { values, .. } => (None, json!({ "values": values })),
-        ChangeKind::Alarm(alarm) => (alarm.segment, json!({ "alarm": alarm.kind, "text": alarm.text })),
+        ChangeKind::Alarm(alarm) => (
+            alarm.segment,
+            json!({ "alarm": alarm.kind, "severity": alarm.severity, "subject": alarm.subject,
+                    "raised": alarm.raised, "cleared": alarm.cleared, "count": alarm.count, "text": alarm.text }),
+        ),
     };
     sqlx::query(
         "INSERT INTO events (id, at, tenant, kind, call, segment, body) VALUES ($1, $2, $3, $4, $5, $6, $7) \

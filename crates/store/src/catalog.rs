@@ -11,6 +11,7 @@ use model::{CallId, Change, Copy, EventId, TenantId};
 use sqlx::SqliteConnection;
 use tokio::sync::Mutex;
 
+use crate::alarms::{self, AlarmQuery, AlarmRow};
 use crate::apply::{self, Touch};
 use crate::db::{Database, Identity, Missing};
 use crate::derive::derive;
@@ -76,6 +77,12 @@ impl Catalog {
         Ok(detail)
     }
 
+    /// Alarms, newest first.
+    pub async fn alarms(&self, query: &AlarmQuery) -> Result<Vec<AlarmRow>, CatalogError> {
+        let database = self.database().await?;
+        alarms::list(&database.readers, query).await
+    }
+
     /// Events after one, oldest first, of all tenants. `limit` is at most [`LIST_MAX`].
     pub async fn events(&self, after: EventId, limit: usize) -> Result<Vec<Event>, CatalogError> {
         let database = self.database().await?;
@@ -94,6 +101,7 @@ impl Catalog {
         let database = self.database().await?;
         let highest: i64 = sqlx::query_scalar(
             "SELECT COALESCE(MAX(id), 0) FROM (SELECT MAX(id) AS id FROM calls \
+             UNION ALL SELECT MAX(changed) FROM alarms \
              UNION ALL SELECT MAX(id) FROM segments UNION ALL SELECT MAX(id) FROM streams \
              UNION ALL SELECT MAX(id) FROM events) AS highest",
         )
@@ -144,7 +152,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Removes events older than one, at most [`LIST_MAX`] at a time so that the writer is never held up.
+    /// Removes events older than one, and alarms that are over and were told of before it, at most [`LIST_MAX`]
+    /// each at a time so that the writer is never held up.
     /// Returns how many went.
     pub async fn trim_events(&self, before: EventId) -> Result<u64, CatalogError> {
         let database = self.database().await?;
@@ -155,7 +164,8 @@ impl Catalog {
         .bind(limit(Some(LIST_MAX)))
         .execute(&database.writer)
         .await?;
-        Ok(done.rows_affected())
+        let alarms = alarms::trim(&database.writer, before).await?;
+        Ok(done.rows_affected() + alarms)
     }
 
     /// Closes the file; what was committed is moved from `-wal` into the database.

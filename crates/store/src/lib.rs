@@ -12,6 +12,7 @@
 //!
 //! This crate knows SQLite and the file that it lies in. It never touches media, manifests or sockets.
 
+mod alarms;
 mod apply;
 mod catalog;
 mod db;
@@ -23,6 +24,7 @@ mod rows;
 mod view;
 mod writer;
 
+pub use alarms::{AlarmQuery, AlarmRow};
 pub use catalog::Catalog;
 pub use error::{CatalogError, OpenError};
 pub use query::{CallQuery, Cursor, CursorParseError, LIST_DEFAULT, LIST_MAX};

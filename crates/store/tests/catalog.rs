@@ -8,11 +8,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use fixture::{at, call, call_copy, call_id, change, change_of, extra, segment, story};
-use model::{Alarm, AlarmKind, Change, ChangeKind, EndReason, EventId, RecordingState as S, TenantId};
+use model::{
+    Alarm, Change, ChangeKind, Condition, EndReason, EventId, NodeNumber, RecordingState as S, Severity,
+    Subject, TenantId, WallTime,
+};
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, proptest};
 use proptest::test_runner::Config;
 use sqlx::{Connection, Row, SqliteConnection};
-use store::{CallQuery, Catalog};
+use store::{AlarmQuery, CallQuery, Catalog};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -205,8 +208,7 @@ fn events_are_told_in_order_and_trimmed() {
     let directory = tempfile::tempdir().unwrap();
     block_on(async {
         let catalog = filled(&directory, &story(1)).await;
-        let alarm = Alarm { kind: AlarmKind::NoMedia, call: None, segment: None, text: "no RTP".to_owned() };
-        catalog.apply(&[change(9_000, ChangeKind::Alarm(alarm))]).await.unwrap();
+        catalog.apply(&[change(9_000, alarm(Condition::NoMedia, 1, None))]).await.unwrap();
         let first = catalog.events(EventId::from_u64(0), 3).await.unwrap();
         assert_eq!(first.iter().map(|e| e.kind.as_str()).collect::<Vec<_>>(), ["call", "segment", "segment"]);
         let rest = catalog.events(first[2].id, 1_000).await.unwrap();
@@ -214,6 +216,63 @@ fn events_are_told_in_order_and_trimmed() {
         assert!(rest[8].body.contains("no-media"), "{}", rest[8].body);
         assert_eq!(catalog.trim_events(rest[8].id).await.unwrap(), 11);
         assert_eq!(catalog.events(EventId::from_u64(0), 10).await.unwrap().len(), 1);
+    });
+}
+
+fn alarm(condition: Condition, raised: i64, cleared: Option<i64>) -> ChangeKind {
+    ChangeKind::Alarm(Box::new(Alarm {
+        kind: condition.into(),
+        severity: condition.severity(),
+        subject: Subject::Node(NodeNumber::SINGLE),
+        call: None,
+        segment: None,
+        raised: WallTime(raised),
+        cleared: cleared.map(WallTime),
+        count: 1,
+        text: "no RTP".to_owned(),
+    }))
+}
+
+#[test]
+fn alarms_are_active_until_they_are_cleared_in_any_order_and_stay_as_history() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let catalog = filled(&directory, &story(1)).await;
+        let changes = [
+            change(9_000, alarm(Condition::NoMedia, 1, None)),
+            change(9_001, alarm(Condition::DiskSpace, 2, None)),
+            change(9_002, alarm(Condition::NoMedia, 1, Some(5))),
+            change(9_003, alarm(Condition::NoMedia, 7, None)),
+        ];
+        // As told, told again, and with the end before the beginning.
+        for order in [[0, 1, 2, 3], [2, 0, 3, 1]] {
+            let changes: Vec<_> = order.iter().map(|i| changes[*i].clone()).collect();
+            catalog.apply(&changes).await.unwrap();
+            let active = AlarmQuery { active: true, ..AlarmQuery::default() };
+            let kinds: Vec<_> = catalog
+                .alarms(&active)
+                .await
+                .unwrap()
+                .iter()
+                .map(|r| (r.alarm.kind.name(), r.alarm.raised.0))
+                .collect();
+            assert_eq!(kinds, [("no-media", 7), ("disk-space", 2)]);
+        }
+        let critical = AlarmQuery { severity: Some(Severity::Critical), ..AlarmQuery::default() };
+        assert_eq!(catalog.alarms(&critical).await.unwrap().len(), 1);
+        let all = catalog.alarms(&AlarmQuery::default()).await.unwrap();
+        assert_eq!(
+            all.iter().map(|r| r.alarm.cleared.map(|t| t.0)).collect::<Vec<_>>(),
+            [None, None, Some(5)]
+        );
+        let rest = AlarmQuery { before: Some(all[0].id), limit: Some(1), ..AlarmQuery::default() };
+        assert_eq!(catalog.alarms(&rest).await.unwrap(), all[1..2]);
+        let other = AlarmQuery { tenant: "other".parse().unwrap(), ..AlarmQuery::default() };
+        assert!(catalog.alarms(&other).await.unwrap().is_empty());
+        // What is over goes with the events, what lasts stays, and a reindex leaves both.
+        catalog.clear_for_reindex().await.unwrap();
+        catalog.trim_events(EventId::from_u64(10_000)).await.unwrap();
+        assert_eq!(catalog.alarms(&AlarmQuery::default()).await.unwrap().len(), 2);
     });
 }
 

@@ -1,7 +1,7 @@
 //! How dialogs, segments and calls end, and how a call is concluded.
 
 use model::{
-    AlarmKind, CallId, ChangeKind, Copy, CopyOf, EndReason, Failure, Location, Now, Order, SegmentId,
+    CallId, ChangeKind, Copy, CopyOf, EndReason, Failure, Incident, Location, Now, Order, SegmentId,
     SegmentRecord,
 };
 use sip::{EndCause, RequestInfo, SessionId};
@@ -29,8 +29,8 @@ impl Front {
         let Some(leg) = self.leg_of(segment) else { return };
         let (session, call) = (leg.session, leg.call);
         let kind = match reason {
-            EndReason::Upstream(_) => AlarmKind::UpstreamFailure,
-            _ => AlarmKind::InternalFailure,
+            EndReason::Upstream(_) => Incident::UpstreamFailure,
+            _ => Incident::InternalFailure,
         };
         let phrase = reason.describe();
         self.alarm(kind, Some(call), Some(segment), format!("a segment ended early: {phrase}"));
@@ -90,7 +90,7 @@ impl Front {
             let reason = record.end.clone().unwrap_or(EndReason::Internal(Failure::Process));
             let phrase = reason.describe();
             self.alarm(
-                AlarmKind::InternalFailure,
+                Incident::InternalFailure,
                 Some(call),
                 Some(record.id),
                 format!("a segment ended: {phrase}"),
@@ -109,7 +109,7 @@ impl Front {
         let call = self.calls.of_segment(segment);
         let text =
             format!("a segment is not closed after {} s: is its disk in trouble?", END_DEADLINE.as_secs());
-        self.alarm(AlarmKind::Storage, call, Some(segment), text);
+        self.alarm(Incident::Storage, call, Some(segment), text);
     }
 
     /// The disk stands still, or the record server is gone: the call is not kept open for it.
@@ -118,7 +118,7 @@ impl Front {
         if self.calls.get_mut(call).is_some_and(|c| c.presume_failed(segment)) {
             self.calls.forget_segment(segment);
             let text = "a segment is still not closed; its call is concluded as if it had failed".to_owned();
-            self.alarm(AlarmKind::InternalFailure, Some(call), Some(segment), text);
+            self.alarm(Incident::InternalFailure, Some(call), Some(segment), text);
             self.settle(now, call);
         }
     }

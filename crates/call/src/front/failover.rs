@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use model::{AlarmKind, EndReason, Now, SegmentId, TakeOver};
+use model::{Incident, EndReason, Now, SegmentId, TakeOver};
 
 use super::{END_DEADLINE, Front, Timer};
 use crate::leg::{Leg, Pending, Phase};
@@ -27,7 +27,7 @@ impl Front {
         }
         let Some(mut leg) = self.take_leg(segment) else { return };
         let text = format!("a segment ended early: {}; another takes over", reason.describe());
-        self.alarm(AlarmKind::InternalFailure, Some(call), Some(segment), text);
+        self.alarm(Incident::InternalFailure, Some(call), Some(segment), text);
         self.timers.clear(Timer::Open(segment));
         if let Some(live) = self.calls.get_mut(call) {
             // A failing segment was opened, whether or not its opening was told yet.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::peer::Flowing;
 use model::{
-    Alarm, AlarmKind, CallId, ChangeKind, EndReason, Failure, IdGenerator, Metadata, Mono, NodeNumber, Now,
-    Order, Report, SegmentId, TenantId,
+    CallId, ChangeKind, EndReason, Failure, IdGenerator, Incident, Metadata, Mono, NodeNumber, Now,
+    Occurrence, Order, Report, SegmentId, TenantId,
 };
 use sip::{Event, RequestInfo, SessionId};
 
@@ -91,6 +91,8 @@ pub enum Action {
     Order(Order),
     /// A change for the catalogue.
     Tell(TenantId, ChangeKind),
+    /// Something that a person should know.
+    Alarm(Occurrence),
 }
 
 /// What becomes of new calls.
@@ -265,7 +267,7 @@ impl Front {
             Intake::Refused | Intake::HandedOver(_) => "callspool is stopping",
         };
         let count = std::mem::take(&mut self.refused_since);
-        self.alarm(AlarmKind::NotRecorded, None, None, format!("calls were refused ({count}): {why}"));
+        self.alarm(Incident::NotRecorded, None, None, format!("calls were refused ({count}): {why}"));
         self.arm(now, REFUSALS_TOLD, Timer::RefusalsTold);
     }
 
@@ -325,9 +327,9 @@ impl Front {
         self.actions.push_back(Action::Refuse { session, code: 302, reason: "Moved Temporarily", headers });
     }
 
-    fn alarm(&mut self, kind: AlarmKind, call: Option<CallId>, segment: Option<SegmentId>, text: String) {
-        let alarm = ChangeKind::Alarm(Alarm { kind, call, segment, text });
-        self.actions.push_back(Action::Tell(self.config.tenant.clone(), alarm));
+    fn alarm(&mut self, incident: Incident, call: Option<CallId>, segment: Option<SegmentId>, text: String) {
+        let tenant = self.config.tenant.clone();
+        self.actions.push_back(Action::Alarm(Occurrence { tenant, incident, call, segment, text }));
     }
 
     fn leg_of(&self, segment: SegmentId) -> Option<&Leg> {

@@ -6,7 +6,7 @@ use media::sdp::{self, Origin, Sdp};
 use model::peer::{Family, Flowing};
 use model::state::Respondent;
 use model::{
-    AlarmKind, CallData, CallId, CallRecord, EndReason, Failure, Metadata, Now, OpenSegment, Order,
+    Incident, CallData, CallId, CallRecord, EndReason, Failure, Metadata, Now, OpenSegment, Order,
     SegmentId, StartTrigger, StreamPorts, TakeOver,
 };
 use sip::{RequestInfo, SessionId};
@@ -221,7 +221,7 @@ impl Front {
                 self.arm(now, self.config.hold_timeout, Timer::Hold(leg.session));
             }
             Phase::Changing { pending, .. } => {
-                self.alarm(AlarmKind::NotRecorded, Some(call), Some(segment), text);
+                self.alarm(Incident::NotRecorded, Some(call), Some(segment), text);
                 if !matches!(pending, Pending::Nothing) {
                     self.refuse(leg.session, 503, "Service Unavailable");
                 }
@@ -238,7 +238,7 @@ impl Front {
         }
         self.calls.forget_segment(segment);
         self.stats.not_recorded += 1;
-        self.alarm(AlarmKind::NotRecorded, Some(call), Some(segment), text);
+        self.alarm(Incident::NotRecorded, Some(call), Some(segment), text);
     }
 
     /// The ACK brought the answer to our offer.

@@ -243,7 +243,7 @@ impl World {
                 format!("tell call of {}{ended}", call.total)
             }
             Action::Tell(_, ChangeKind::Copy { copy, .. }) => format!("tell copy {}", copy.state),
-            Action::Tell(_, ChangeKind::Alarm(alarm)) => format!("ALARM {}: {}", alarm.kind, alarm.text),
+            Action::Alarm(alarm) => format!("ALARM {}: {}", alarm.incident.name(), alarm.text),
             Action::Tell(_, other) => format!("tell {}", other.name()),
         }
     }

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Call(Box<CallArgs>),
     /// List calls, newest first
     Ls(LsArgs),
+    /// List what is wrong now, or what was; exit code 1 when something critical is
+    Alarms(AlarmsArgs),
     /// Show all that is known of one call
     Show(ShowArgs),
     /// Write a call as a WAV file: agent left, external right, gaps as silence
@@ -239,6 +241,26 @@ pub(crate) struct LsArgs {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     /// An object per call, as JSON lines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `callspool alarms`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  callspool alarms
+  callspool alarms --all --limit 20
+  callspool alarms --json | jq -r .kind
+  callspool alarms >/dev/null || echo 'something critical'")]
+pub(crate) struct AlarmsArgs {
+    /// Also incidents, and conditions that are over
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How many alarms
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// An object per alarm, as JSON lines
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -72,7 +72,7 @@ async fn list(
     Ok(calls)
 }
 
-fn cure(error: &CatalogError) -> &'static str {
+pub(super) fn cure(error: &CatalogError) -> &'static str {
     match error {
         CatalogError::Damaged(_)
         | CatalogError::Unreadable(_)

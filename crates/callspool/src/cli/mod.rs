@@ -4,6 +4,7 @@
 //! line that says what, why, and what to do. Commands that read recordings read the files, which are the
 //! truth; only `ls` asks the catalog.
 
+mod alarms;
 pub(crate) mod args;
 mod backup;
 mod doctor;
@@ -81,6 +82,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         Command::Doctor(args) => doctor::run(&load(&cli.config)?, &args, &mut out),
         Command::Volumes(args) => volumes::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Ls(args) => ls::run(&load(&cli.config)?.config, &args, &mut out),
+        Command::Alarms(args) => alarms::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Show(args) => show::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Export(args) => export::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Verify(args) => verify::run(&load(&cli.config)?.config, &args, &mut out),

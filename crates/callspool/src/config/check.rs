@@ -30,12 +30,14 @@ const RANGES: &[(Place<Duration>, Duration, Duration)] = &[
     (("recording", "sync", |c| c.recording.sync), Duration::from_millis(100), Duration::from_secs(60)),
     (("recording", "stall", |c| c.recording.stall), Duration::from_millis(500), Duration::from_secs(60)),
     (("recording", "linger", |c| c.recording.linger), Duration::ZERO, HOUR),
+    (("alarms", "repeat", |c| c.alarms.repeat), SECOND, Duration::from_secs(86_400)),
 ];
 
 /// Timeouts that can be switched off by 0s, with the least that makes sense.
 const OPTIONAL_TIMEOUTS: &[Place<Duration>] = &[
     ("media", "media_timeout", |c| c.media.media_timeout),
     ("media", "hold_timeout", |c| c.media.hold_timeout),
+    ("alarms", "disk_full_within", |c| c.alarms.disk_full_within),
 ];
 
 /// Counts that must not be nothing.
@@ -45,6 +47,7 @@ const COUNTS: &[Place<u64>] = &[
     ("sip", "tcp_max_connections", |c| c.sip.tcp_max_connections as u64),
     ("sip", "tcp_max_connections_per_source", |c| c.sip.tcp_max_connections_per_source as u64),
     ("recording", "max_calls", |c| c.recording.max_calls as u64),
+    ("alarms", "max_subjects", |c| c.alarms.max_subjects as u64),
 ];
 
 /// Sizes with the least that works: a burst of SIP or media must fit.

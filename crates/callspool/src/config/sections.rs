@@ -135,6 +135,16 @@ sections! {
         allowed_hosts: Vec<String> = "", "list of names";
     }
 
+    /// When something is told as an alarm: alarms.md has each kind.
+    alarms: AlarmsConfig {
+        /// A condition that comes and goes is told once in so long, and the same incident is told once and then counted.
+        repeat: Duration = "10m", "time";
+        /// Alarms about calls, segments and streams that are kept at once; beyond it they are merged and counted.
+        max_subjects: usize = "10000", "alarms";
+        /// A disk that will be full sooner than this, if it goes on as in the last hours, is told of; 0s: never.
+        disk_full_within: Duration = "7d", "time";
+    }
+
     /// What the process tells about itself, on standard error. Numbers and names of people appear only from `debug` on.
     log: LogConfig {
         /// Least level, optionally per module: `info`, `info,callspool::net=debug`.

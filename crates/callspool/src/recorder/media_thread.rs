@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use model::{
-    AlarmKind, CallData, EndReason, Failure, Metadata, Mono, Now, OpenStream, Report, SegmentId, TakeOver,
+    Incident, CallData, EndReason, Failure, Metadata, Mono, Now, OpenStream, Report, SegmentId, TakeOver,
     WallTime,
 };
 use nix::errno::Errno;
@@ -266,7 +266,7 @@ impl MediaThread {
         if let Err(why) = self.change_streams(state, live, &wanted) {
             let (record, id) = (live.writer.record(), Some(live.id));
             let text = format!("a segment took over without all of its streams: {}", why.describe());
-            self.teller.alarm(&record.tenant, AlarmKind::NotRecorded, Some(record.call), id, text);
+            self.teller.alarm(&record.tenant, Incident::NotRecorded, Some(record.call), id, text);
         }
     }
 
@@ -356,7 +356,7 @@ impl MediaThread {
             let (record, segment) = (live.writer.record(), Some(live.id));
             self.teller.alarm(
                 &record.tenant,
-                AlarmKind::Storage,
+                Incident::Storage,
                 Some(record.call),
                 segment,
                 text.to_owned(),

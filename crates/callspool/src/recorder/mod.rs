@@ -33,7 +33,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendTimeoutError, Sender, TrySendError, bounded, unbounded};
-use model::{AlarmKind, Failure, NodeNumber, Order, Report, SegmentId, TenantId};
+use model::{Incident, Failure, NodeNumber, Order, Report, SegmentId, TenantId};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
 pub(crate) use disk::Disk;
@@ -75,6 +75,8 @@ pub(crate) struct RecorderConfig {
     pub(crate) flush: Duration,
     pub(crate) sync: Duration,
     pub(crate) media_timeout: Duration,
+    /// A disk that will be full sooner is told of; zero: never.
+    pub(crate) disk_full_within: Duration,
     /// How long an operation may take before its volume counts as standing still.
     pub(crate) stall: Duration,
     /// Segments that are live or being closed, at most.
@@ -252,6 +254,7 @@ impl Recorder {
                 memory: config.memory.clone(),
                 data_dir: config.data_dir.clone(),
                 interval: config.sync,
+                days_left: config.disk_full_within,
                 tenant: config.tenant.clone(),
                 teller: teller.clone(),
                 shared: Arc::clone(&shared),
@@ -319,7 +322,7 @@ impl Recorder {
             && let Err(e) = self.media.send_soon(segment, order)
         {
             let text = format!("an order is lost: {e}");
-            self.teller.alarm(&self.tenant, AlarmKind::Limit, None, Some(segment), text);
+            self.teller.alarm(&self.tenant, Incident::Limit, None, Some(segment), text);
         }
     }
 

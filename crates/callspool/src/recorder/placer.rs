@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
-use model::{AlarmKind, CallId, Conclusion, Failure, Mono, OpenSegment, Report, SegmentId, TenantId};
+use model::{Incident, CallId, Conclusion, Failure, Mono, OpenSegment, Report, SegmentId, TenantId};
 use spool::placement;
 
 use super::Threads;
@@ -282,7 +282,7 @@ impl Placer {
                  volume if there is one",
                 self.stall.as_secs_f32()
             );
-            self.teller.alarm(&self.tenant, AlarmKind::Storage, None, None, text);
+            self.teller.alarm(&self.tenant, Incident::Storage, None, None, text);
         } else {
             tracing::info!("volume {name} moves again");
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use model::{
-    AlarmKind, Conclusion, EndReason, Failure, NodeNumber, RecordingState, Report, SegmentId, SegmentRecord,
+    Conclusion, EndReason, Failure, Incident, NodeNumber, RecordingState, Report, SegmentId, SegmentRecord,
     WallTime, total,
 };
 use spool::layout::{self, ManifestPath};
@@ -118,6 +118,7 @@ impl Sealer {
                     Some(failure) => self.close_failed(&writer, failure, waiting),
                 };
                 self.media.forget(record.id);
+                self.teller.segment_ended(record.id);
                 self.shared.segments.fetch_sub(1, Ordering::Relaxed);
                 // Those of its streams were given back when the media thread ended it.
                 self.shared.release(of_segment(0));
@@ -168,7 +169,7 @@ impl Sealer {
     ) -> SegmentRecord {
         let known = ended_by(writer.record().clone(), failure.clone(), now().wall);
         let text = format!("a segment was given up: {}", failure.describe());
-        self.teller.alarm(&known.tenant, AlarmKind::Storage, Some(known.call), Some(known.id), text);
+        self.teller.alarm(&known.tenant, Incident::Storage, Some(known.call), Some(known.id), text);
         match ManifestPath::parse(&writer.manifest_path()) {
             Ok(at) => match self.close(known.id, &at, &failure) {
                 Ok(Some(record)) => return record,

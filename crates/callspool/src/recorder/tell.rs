@@ -1,11 +1,12 @@
-//! Tells the catalogue what changed, with an event id and the time. Never waits and never loses: what the
-//! catalogue cannot take goes to its journal.
+//! Tells the catalogue what changed, with an event id and the time, and people what they should know. Never waits
+//! and never loses: what the catalogue cannot take goes to its journal.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use model::alarm::{About, AlarmRules, Alarms, Seen};
 use model::{
-    Alarm, AlarmKind, CallId, Change, ChangeKind, Copy, CopyOf, EventId, IdGenerator, Location, SegmentId,
-    SegmentRecord, TenantId,
+    Alarm, AlarmKind, CallId, Change, ChangeKind, Condition, Copy, CopyOf, EventId, IdGenerator, Incident,
+    Location, Mono, NodeNumber, Occurrence, SegmentId, SegmentRecord, Severity, Subject, TenantId,
 };
 
 use crate::clock::now;
@@ -14,21 +15,23 @@ use crate::clock::now;
 #[derive(Clone)]
 pub(crate) struct Teller {
     ids: Arc<Mutex<IdGenerator>>,
+    node: NodeNumber,
     catalog: store::Handle,
+    /// Locked before the ids, and only for the time of a decision.
+    alarms: Arc<Mutex<Alarms>>,
 }
 
 impl Teller {
-    pub(crate) fn new(ids: IdGenerator, catalog: store::Handle) -> Self {
-        Self { ids: Arc::new(Mutex::new(ids)), catalog }
+    pub(crate) fn new(ids: IdGenerator, rules: AlarmRules, catalog: store::Handle) -> Self {
+        let node = ids.node();
+        let alarms = Arc::new(Mutex::new(Alarms::new(node, rules)));
+        Self { ids: Arc::new(Mutex::new(ids)), node, catalog, alarms }
     }
 
     pub(crate) fn tell(&self, tenant: TenantId, kind: ChangeKind) {
-        if let ChangeKind::Alarm(alarm) = &kind {
-            tracing::warn!(kind = %alarm.kind, call = ?alarm.call, segment = ?alarm.segment, "{}", alarm.text);
-        }
         let at = now().wall;
         // The lock is held while telling, so that changes are told in the order of their ids.
-        let mut ids = self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let id = ids.event(at);
         self.catalog.tell(Change { id, at, tenant, kind });
     }
@@ -36,7 +39,7 @@ impl Teller {
     /// Ids for what is read from files now and told later: a change that happens meanwhile is newer.
     pub(crate) fn draw(&self, count: usize) -> Vec<EventId> {
         let at = now().wall;
-        let mut ids = self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         (0..count).map(|_| ids.event(at)).collect()
     }
 
@@ -61,14 +64,82 @@ impl Teller {
         self.tell(tenant.clone(), ChangeKind::Copy { call, copy });
     }
 
+    /// Something happened that a person should know.
     pub(crate) fn alarm(
         &self,
         tenant: &TenantId,
-        kind: AlarmKind,
+        incident: Incident,
         call: Option<CallId>,
         segment: Option<SegmentId>,
         text: String,
     ) {
-        self.tell(tenant.clone(), ChangeKind::Alarm(Alarm { kind, call, segment, text }));
+        self.occurred(Occurrence { tenant: tenant.clone(), incident, call, segment, text });
+    }
+
+    /// The same.
+    pub(crate) fn occurred(&self, occurrence: Occurrence) {
+        let mut alarms = self.alarms();
+        alarms.occurred(now(), occurrence);
+        self.tell_alarms(&mut alarms);
+    }
+
+    /// How something looks that may become an alarm, be one, or be over.
+    pub(crate) fn observe(&self, condition: Condition, subject: &Subject, about: &About, seen: Seen) {
+        let mut alarms = self.alarms();
+        alarms.observe(now(), condition, subject, about, seen);
+        self.tell_alarms(&mut alarms);
+    }
+
+    /// The same about the node as a whole.
+    pub(crate) fn observe_node(&self, condition: Condition, tenant: &TenantId, seen: Seen) {
+        let about = About { tenant: tenant.clone(), ..About::default() };
+        self.observe(condition, &Subject::Node(self.node), &about, seen);
+    }
+
+    /// A segment has ended, and with it what was raised about it.
+    pub(crate) fn segment_ended(&self, segment: SegmentId) {
+        let mut alarms = self.alarms();
+        alarms.segment_ended(now(), segment);
+        self.tell_alarms(&mut alarms);
+    }
+
+    /// Lets time pass for the alarms; says when it should be called again.
+    pub(crate) fn tick(&self) -> Option<Mono> {
+        let mut alarms = self.alarms();
+        alarms.handle_timeout(now());
+        self.tell_alarms(&mut alarms);
+        alarms.next_timeout()
+    }
+
+    /// What is raised is told again, to a catalogue that knows nothing.
+    pub(crate) fn tell_alarms_again(&self) {
+        let mut alarms = self.alarms();
+        alarms.tell_again();
+        self.tell_alarms(&mut alarms);
+    }
+
+
+    fn alarms(&self) -> MutexGuard<'_, Alarms> {
+        self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Under the lock, so that a condition is never told as cleared before it is told as raised.
+    fn tell_alarms(&self, alarms: &mut Alarms) {
+        while let Some((tenant, alarm)) = alarms.poll() {
+            log(&alarm);
+            self.tell(tenant, ChangeKind::Alarm(Box::new(alarm)));
+        }
+    }
+}
+
+fn log(alarm: &Alarm) {
+    let Alarm { kind, subject, call, segment, count, text, .. } = alarm;
+    match (kind, alarm.cleared, alarm.severity) {
+        (AlarmKind::Condition(_), Some(_), _) => {
+            tracing::info!(%kind, %subject, ?call, ?segment, count, "cleared: {text}");
+        }
+        (_, _, Severity::Critical) => tracing::error!(%kind, %subject, ?call, ?segment, count, "{text}"),
+        (_, _, Severity::Warning) => tracing::warn!(%kind, %subject, ?call, ?segment, count, "{text}"),
+        (_, _, Severity::Notice) => tracing::info!(%kind, %subject, ?call, ?segment, count, "{text}"),
     }
 }

@@ -1,8 +1,8 @@
 //! The sync threads, one for each volume: make durable what was written, and watch the volume.
 //!
 //! One `syncfs` per interval covers media, manifests and logs together. A volume that is not in its place (its disk
-//! is unmounted, another is there), that has too little room or takes no file, and a sync that fails are told
-//! once when they begin; nothing is begun on such a volume. One that comes back is used again.
+//! is unmounted, another is there), that has too little room or takes no file, and a sync that fails are conditions,
+//! raised and cleared; nothing is begun on such a volume. One that comes back is used again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,10 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use model::{AlarmKind, TenantId};
+use model::alarm::{About, Seen, Trend};
+use model::{Condition, Subject, TenantId};
 
 use super::media_thread::Shared;
 use super::tell::Teller;
+use crate::clock::mono;
 use crate::faults::before;
 use crate::volumes::identity::Memory;
 use crate::volumes::{Hand, Presence, Volume};
@@ -31,20 +33,13 @@ pub(super) struct Watch {
     pub(super) memory: Memory,
     pub(super) data_dir: PathBuf,
     pub(super) interval: Duration,
+    /// A disk that will be full sooner is told of; zero: never.
+    pub(super) days_left: Duration,
     pub(super) tenant: TenantId,
     pub(super) teller: Teller,
     pub(super) shared: Arc<Shared>,
     /// Told when a volume that was away is there.
     pub(super) returned: tokio::sync::mpsc::UnboundedSender<Arc<Volume>>,
-}
-
-/// What is wrong, and has been told.
-#[derive(Default)]
-struct Told {
-    low: bool,
-    away: bool,
-    unwritable: bool,
-    unsynced: bool,
 }
 
 /// Octets that are free on a volume.
@@ -55,13 +50,13 @@ struct Room {
 impl Watch {
     /// Runs until the recorder stops and nothing is live any more.
     pub(super) fn run(self) {
-        let mut told = Told::default();
+        let mut trend = Trend::default();
         let mut looks: u32 = 0;
         while !(self.shared.stopping.load(Ordering::Relaxed)
             && self.shared.segments.load(Ordering::Relaxed) == 0)
         {
             // The first look comes at once: who starts on a full disk refuses the first call already.
-            self.look(&mut told, looks.is_multiple_of(PROOF_EVERY));
+            self.look(&mut trend, looks.is_multiple_of(PROOF_EVERY));
             looks = looks.wrapping_add(1);
             std::thread::sleep(self.interval);
         }
@@ -70,8 +65,8 @@ impl Watch {
         }
     }
 
-    fn look(&self, told: &mut Told, prove: bool) {
-        if !self.volume.at_work(Hand::Watch, || self.find(told)) {
+    fn look(&self, trend: &mut Trend, prove: bool) {
+        if !self.volume.at_work(Hand::Watch, || self.find()) {
             return;
         }
         if prove || self.volume.is_doubted() {
@@ -79,32 +74,29 @@ impl Watch {
             self.volume.proven(&proof);
             // Too little room is told below.
             let wrong = proof.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::StorageFull);
-            self.tell(&mut told.unwritable, wrong, || match &proof {
-                Err(e) => format!("cannot be written: {e}"),
-                Ok(()) => "can be written again".to_owned(),
+            self.tell(Condition::Unwritable, wrong, || {
+                let why = proof.as_ref().err().map(ToString::to_string).unwrap_or_default();
+                format!("cannot be written: {why}: look after its disk")
             });
         }
         // A sync of much may take its time; it does not say that the volume stands still.
         let synced = self.sync();
-        self.tell(&mut told.unsynced, synced.is_err(), || match &synced {
-            Err(e) => format!("cannot be synced: {e}; what was recorded since is at risk"),
-            Ok(_) => "is synced again".to_owned(),
+        self.tell(Condition::Unsynced, synced.is_err(), || {
+            let why = synced.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            format!("cannot be synced: {why}; what was recorded since is at risk: look after its disk")
         });
         if let Ok(room) = synced {
             let low = self.volume.measured(room.free);
-            self.tell(&mut told.low, low, || match low {
-                true => format!(
-                    "has too little space ({} of {} MiB): new segments are not begun there",
-                    room.free >> 20,
-                    self.volume.min_free >> 20
-                ),
-                false => "has room again".to_owned(),
+            self.tell(Condition::DiskSpace, low, || {
+                let (free, least) = (room.free >> 20, self.volume.min_free >> 20);
+                format!("has too little space ({free} of {least} MiB): new segments are not begun there")
             });
+            self.foresee(trend, room.free);
         }
     }
 
     /// Whether the volume is in its place.
-    fn find(&self, told: &mut Told) -> bool {
+    fn find(&self) -> bool {
         let was = self.volume.presence();
         let found = match was {
             Presence::Here => self.volume.is_still_here().map_err(|e| e.to_string()),
@@ -122,9 +114,9 @@ impl Watch {
         {
             self.volume.depart(why.clone());
         }
-        self.tell(&mut told.away, away, || match &found {
-            Err(why) => format!("is not there: {why}; nothing is written in its place"),
-            Ok(()) => "is there again".to_owned(),
+        self.tell(Condition::VolumeAway, away, || {
+            let why = found.as_ref().err().cloned().unwrap_or_default();
+            format!("is not there: {why}; nothing is written in its place: mount it again")
         });
         if !away && was != Presence::Here {
             let _ = self.returned.send(Arc::clone(&self.volume));
@@ -152,13 +144,37 @@ impl Watch {
         Ok(Room { free: v.blocks_available().saturating_mul(unit) })
     }
 
-    /// An alarm when something begins to be wrong, a line in the log when it is over.
-    fn tell(&self, was: &mut bool, is: bool, text: impl FnOnce() -> String) {
-        let text = || format!("volume {} {}", self.volume.name, text());
-        match (std::mem::replace(was, is), is) {
-            (false, true) => self.teller.alarm(&self.tenant, AlarmKind::Storage, None, None, text()),
-            (true, false) => tracing::info!("{}", text()),
-            _ => {}
-        }
+    /// Whether the disk will be full within the days that were asked for, if it goes on as it did.
+    fn foresee(&self, trend: &mut Trend, free: u64) {
+        // What may be used: below the least free space nothing is recorded.
+        let (now, room) = (mono(), free.saturating_sub(self.volume.min_free));
+        trend.sample(now, room);
+        let seen = match trend.left(now, room) {
+            _ if self.days_left.is_zero() => Seen::Good,
+            Some(left) if left < self.days_left => Seen::Bad(format!(
+                "volume {} will be full in {:.1} days if it goes on as it did: free some space, or add a volume",
+                self.volume.name,
+                left.as_secs_f64() / 86_400.0
+            )),
+            // A tenth more before it is over, so that it does not come and go with each call.
+            Some(left) if left < self.days_left + self.days_left / 10 => Seen::Between,
+            _ => Seen::Good,
+        };
+        self.observe(Condition::DiskDays, seen);
+    }
+
+    /// Something is wrong, or is not.
+    fn tell(&self, condition: Condition, wrong: bool, text: impl FnOnce() -> String) {
+        let seen = match wrong {
+            true => Seen::Bad(format!("volume {} {}", self.volume.name, text())),
+            false => Seen::Good,
+        };
+        self.observe(condition, seen);
+    }
+
+    fn observe(&self, condition: Condition, seen: Seen) {
+        let about = About { tenant: self.tenant.clone(), ..About::default() };
+        let subject = Subject::Volume(self.volume.name.to_string());
+        self.teller.observe(condition, &subject, &about, seen);
     }
 }

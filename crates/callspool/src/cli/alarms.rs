@@ -1,0 +1,97 @@
+//! `callspool alarms`: what is wrong now, or what was, newest first. Its exit code is for monitoring.
+
+use std::io::{self, Write};
+
+use model::{Severity, WallTime};
+use serde_json::json;
+use store::{AlarmQuery, AlarmRow, Catalog};
+
+use super::args::AlarmsArgs;
+use super::ls::cure;
+use super::table::{self, Column};
+use super::{CliError, Outcome, block_on, text};
+use crate::config::Config;
+
+const COLUMNS: [Column; 7] = [
+    Column { title: "since (UTC)", cut: false },
+    Column { title: "lasted", cut: false },
+    Column { title: "severity", cut: false },
+    Column { title: "kind", cut: false },
+    Column { title: "subject", cut: false },
+    Column { title: "count", cut: false },
+    Column { title: "text", cut: true },
+];
+
+/// Lists them; [`Outcome::Failed`] when something critical is active.
+pub(super) fn run(config: &Config, args: &AlarmsArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let path = &config.catalog.path;
+    let what = || format!("cannot read the catalog {}", path.display());
+    if !path.exists() {
+        let todo = "start `callspool serve`, or make it from the recordings with `callspool reindex`";
+        return Err(CliError::failed(what(), "there is none yet", todo));
+    }
+    let catalog = Catalog::reader(path);
+    let limit = usize::try_from(args.limit).ok();
+    let wanted = AlarmQuery {
+        tenant: config.recording.tenant.clone(),
+        active: !args.all,
+        limit,
+        ..AlarmQuery::default()
+    };
+    // Asked apart, so that no limit hides it.
+    let worst =
+        AlarmQuery { active: true, severity: Some(Severity::Critical), limit: Some(1), ..wanted.clone() };
+    let asked = block_on(async {
+        let rows = catalog.alarms(&wanted).await?;
+        Ok::<_, store::CatalogError>((rows, !catalog.alarms(&worst).await?.is_empty()))
+    })?;
+    let (rows, is_critical) = asked.map_err(|e| CliError::failed(what(), &e, cure(&e)))?;
+    let printed = if args.json { as_json(out, &rows) } else { as_table(out, &rows) };
+    printed.map_err(CliError::output)?;
+    Ok(if is_critical { Outcome::Failed } else { Outcome::Ok })
+}
+
+fn as_table(out: &mut dyn Write, rows: &[AlarmRow]) -> io::Result<()> {
+    let lasted = |row: &AlarmRow| match row.alarm.cleared {
+        Some(at) => text::length(at.since(row.alarm.raised)),
+        None if row.alarm.is_active() => "active".to_owned(),
+        None => String::new(),
+    };
+    let row = |row: &AlarmRow| {
+        vec![
+            text::time(row.alarm.raised),
+            lasted(row),
+            row.alarm.severity.name().to_owned(),
+            row.alarm.kind.name().to_owned(),
+            text::clean(&row.alarm.subject.to_string()),
+            row.alarm.count.to_string(),
+            text::clean(&row.alarm.text),
+        ]
+    };
+    let rows: Vec<Vec<String>> = rows.iter().map(row).collect();
+    table::print(out, &COLUMNS, &rows, table::terminal_width())
+}
+
+fn as_json(out: &mut dyn Write, rows: &[AlarmRow]) -> io::Result<()> {
+    for AlarmRow { id, tenant, node, alarm } in rows {
+        let seconds = |until: WallTime| until.since(alarm.raised).as_secs();
+        let object = json!({
+            "id": id,
+            "tenant": tenant,
+            "node": node,
+            "kind": alarm.kind,
+            "severity": alarm.severity,
+            "subject": alarm.subject,
+            "call": alarm.call,
+            "segment": alarm.segment,
+            "active": alarm.is_active(),
+            "raised": alarm.raised,
+            "cleared": alarm.cleared,
+            "lasted_s": alarm.cleared.map(seconds),
+            "count": alarm.count,
+            "text": alarm.text,
+        });
+        writeln!(out, "{object}")?;
+    }
+    Ok(())
+}

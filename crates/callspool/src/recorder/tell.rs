@@ -118,7 +118,6 @@ impl Teller {
         self.tell_alarms(&mut alarms);
     }
 
-
     fn alarms(&self) -> MutexGuard<'_, Alarms> {
         self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
     }

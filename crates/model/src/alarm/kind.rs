@@ -166,9 +166,9 @@ kinds! {
         /// Calls are refused, or could not be recorded, more often than the threshold allows.
         Refusals = "refusals", Critical, 0, 60;
         /// As many calls go on as are allowed, or nearly.
-        CallLimit = "call-limit", Critical, 5, 30;
+        CallLimit = "call-limit", Critical, 5, 5;
         /// The catalog does not answer; recording goes on.
-        CatalogAway = "catalog-away", Warning, 5, 5;
+        CatalogAway = "catalog-away", Warning, 0, 5;
         /// The journal before the catalog grows.
         JournalGrowing = "journal-growing", Warning, 0, 30;
         /// Media wait for the disk.

@@ -73,18 +73,18 @@ const NOTHING: [&str; 0] = [];
 #[test]
 fn a_condition_is_raised_after_its_time_and_cleared_after_its_time() {
     let mut w = world(AlarmRules::default());
-    assert_eq!(w.bad(Condition::CatalogAway), NOTHING);
+    assert_eq!(w.bad(Condition::CallLimit), NOTHING);
     assert_eq!(w.after(4), NOTHING);
-    assert_eq!(w.bad(Condition::CatalogAway), NOTHING);
-    assert_eq!(w.after(1), ["catalog-away raised node:0 1"]);
+    assert_eq!(w.bad(Condition::CallLimit), NOTHING);
+    assert_eq!(w.after(1), ["call-limit raised node:0 1"]);
     assert_eq!(w.alarms.active().count(), 1);
-    assert_eq!(w.see(Condition::CatalogAway, Seen::Good), NOTHING);
+    assert_eq!(w.see(Condition::CallLimit, Seen::Good), NOTHING);
     assert_eq!(w.after(4), NOTHING);
     // It comes back before it was cleared: the same alarm, counted.
-    assert_eq!(w.bad(Condition::CatalogAway), NOTHING);
+    assert_eq!(w.bad(Condition::CallLimit), NOTHING);
     assert_eq!(w.after(60), NOTHING);
-    assert_eq!(w.see(Condition::CatalogAway, Seen::Good), NOTHING);
-    assert_eq!(w.after(5), ["catalog-away cleared node:0 2"]);
+    assert_eq!(w.see(Condition::CallLimit, Seen::Good), NOTHING);
+    assert_eq!(w.after(5), ["call-limit cleared node:0 2"]);
     assert_eq!(w.alarms.active().count(), 0);
     assert_eq!(w.after(10_000), NOTHING);
     assert_eq!(w.alarms.next_timeout(), None);
@@ -94,9 +94,9 @@ fn a_condition_is_raised_after_its_time_and_cleared_after_its_time() {
 fn what_is_bad_for_a_moment_only_is_not_told() {
     let mut w = world(AlarmRules::default());
     for _ in 0..20 {
-        assert_eq!(w.bad(Condition::CatalogAway), NOTHING);
+        assert_eq!(w.bad(Condition::CallLimit), NOTHING);
         assert_eq!(w.after(3), NOTHING);
-        assert_eq!(w.see(Condition::CatalogAway, Seen::Good), NOTHING);
+        assert_eq!(w.see(Condition::CallLimit, Seen::Good), NOTHING);
         assert_eq!(w.after(3), NOTHING);
     }
     assert_eq!(w.alarms.next_timeout(), None);

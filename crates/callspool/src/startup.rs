@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::{
-    Incident, CallId, CallRecord, ChangeKind, Conclusion, CopyOf, EndReason, Failure, NodeNumber,
+    CallId, CallRecord, ChangeKind, Conclusion, CopyOf, EndReason, Failure, Incident, NodeNumber,
     RecordingState, SegmentId, SegmentRecord, TenantId, VolumeName, WallTime, total,
 };
 use spool::layout::{self, ManifestPath};
@@ -363,7 +363,7 @@ mod tests {
         let writer = std::thread::spawn(move || worker.run(|_| {}));
         let repository = Repository::new(directory.path());
         let mender = Mender {
-            teller: Teller::new(IdGenerator::new(NodeNumber::SINGLE, 0), handle.clone()),
+            teller: Teller::new(IdGenerator::new(NodeNumber::SINGLE, 0), Default::default(), handle.clone()),
             repository,
             reader: Arc::new(Catalog::reader(&path)),
             tenant: TenantId::default(),

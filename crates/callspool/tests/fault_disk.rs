@@ -75,7 +75,8 @@ fn expect_told(server: &Server, report: &Report) {
 fn expect_alarm(server: &Server, word: &str) {
     wait_until(&format!("an alarm about {word}"), PATIENCE, || {
         let alarms = catalog::alarms(server);
-        let is_of_volume = |kind: &str| matches!(kind, "disk-space" | "unwritable" | "volume-moved");
+        let is_of_volume =
+            |kind: &str| matches!(kind, "disk-space" | "unwritable" | "unsynced" | "volume-away");
         let told = alarms.iter().any(|(kind, text)| is_of_volume(kind) && text.contains(word));
         if told { Ok(()) } else { Err(format!("{alarms:?}")) }
     });

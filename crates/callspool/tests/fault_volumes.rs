@@ -21,6 +21,9 @@ use support::{PATIENCE, wait_until};
 const CALLS: usize = 6;
 const DISK_KIB: u32 = 16 << 10;
 
+/// Kinds of alarms about a volume.
+const OF_VOLUMES: [&str; 5] = ["storage", "disk-space", "unwritable", "unsynced", "volume-away"];
+
 /// A server with two volumes.
 struct Node {
     server: Server,
@@ -86,7 +89,8 @@ impl Node {
     fn expect_alarm(&self, word: &str) {
         wait_until(&format!("an alarm about {word}"), PATIENCE, || {
             let alarms = catalog::alarms(&self.server);
-            let told = alarms.iter().any(|(kind, text)| kind == "storage" && text.contains(word));
+            let told =
+                alarms.iter().any(|(kind, text)| OF_VOLUMES.contains(&kind.as_str()) && text.contains(word));
             if told { Ok(()) } else { Err(format!("{alarms:?}")) }
         });
     }

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use model::{Incident, EndReason, Now, SegmentId, TakeOver};
+use model::{EndReason, Incident, Now, SegmentId, TakeOver};
 
 use super::{END_DEADLINE, Front, Timer};
 use crate::leg::{Leg, Pending, Phase};

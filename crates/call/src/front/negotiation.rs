@@ -6,8 +6,8 @@ use media::sdp::{self, Origin, Sdp};
 use model::peer::{Family, Flowing};
 use model::state::Respondent;
 use model::{
-    Incident, CallData, CallId, CallRecord, EndReason, Failure, Metadata, Now, OpenSegment, Order,
-    SegmentId, StartTrigger, StreamPorts, TakeOver,
+    CallData, CallId, CallRecord, EndReason, Failure, Incident, Metadata, Now, OpenSegment, Order, SegmentId,
+    StartTrigger, StreamPorts, TakeOver,
 };
 use sip::{RequestInfo, SessionId};
 

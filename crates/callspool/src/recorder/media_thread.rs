@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use model::{
-    Incident, CallData, EndReason, Failure, Metadata, Mono, Now, OpenStream, Report, SegmentId, TakeOver,
+    CallData, EndReason, Failure, Incident, Metadata, Mono, Now, OpenStream, Report, SegmentId, TakeOver,
     WallTime,
 };
 use nix::errno::Errno;
@@ -354,13 +354,7 @@ impl MediaThread {
         if lost > 0 && live.first_drop() {
             let text = "media are dropped because the disk does not take them; the gaps are in the recording";
             let (record, segment) = (live.writer.record(), Some(live.id));
-            self.teller.alarm(
-                &record.tenant,
-                Incident::Storage,
-                Some(record.call),
-                segment,
-                text.to_owned(),
-            );
+            self.teller.alarm(&record.tenant, Incident::Storage, Some(record.call), segment, text.to_owned());
         }
     }
 

@@ -33,7 +33,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendTimeoutError, Sender, TrySendError, bounded, unbounded};
-use model::{Incident, Failure, NodeNumber, Order, Report, SegmentId, TenantId};
+use model::{Failure, Incident, NodeNumber, Order, Report, SegmentId, TenantId};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
 pub(crate) use disk::Disk;

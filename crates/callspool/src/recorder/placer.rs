@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
-use model::{Incident, CallId, Conclusion, Failure, Mono, OpenSegment, Report, SegmentId, TenantId};
+use model::{CallId, Conclusion, Failure, Incident, Mono, OpenSegment, Report, SegmentId, TenantId};
 use spool::placement;
 
 use super::Threads;

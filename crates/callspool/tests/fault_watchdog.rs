@@ -45,7 +45,7 @@ fn a_thread_that_stands_still_is_not_fed_for_and_one_that_waits_is() {
         supervisor.wait_for("WATCHDOG=1");
     }
     // It has nothing to write: as far as anybody can tell it waits, as it would for a disk.
-    let held = Held::hold(program.id(), "writer");
+    let held = Held::hold(program.id(), "writer-0");
     let told = supervisor.listen_for(2 * WATCHDOG);
     assert!(told.iter().filter(|line| *line == "WATCHDOG=1").count() >= 4, "{told:?}");
     drop(held);

@@ -5,6 +5,7 @@ mod audio;
 mod backup;
 mod caller;
 mod catalog;
+mod certificates;
 mod cli;
 mod clock;
 mod config;
@@ -32,5 +33,8 @@ mod volumes;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before anything speaks TLS: with two providers linked in, rustls would not know which to take. That one is
+    // there already is no failure.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     cli::main()
 }

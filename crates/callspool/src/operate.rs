@@ -7,6 +7,8 @@
 //! | `SIGUSR1` | `callspool stop --when-idle` | no new calls, stop when the last one has ended |
 //! | | `callspool drain` | no new calls, until `callspool drain --off` |
 
+use std::sync::Arc;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -14,6 +16,7 @@ use crate::config::{Config, Problem};
 use crate::control::{Answer, Ask, Asked};
 use crate::front::{FrontOrder, Load};
 use crate::logging::LogLevel;
+use crate::net::Certificates;
 use crate::reload::{Reloaded, Reloader};
 use crate::supervise::{Phase, Supervisor};
 
@@ -31,6 +34,8 @@ pub(crate) struct Operator {
     pub(crate) asked: mpsc::Receiver<Asked>,
     pub(crate) reloader: Reloader,
     pub(crate) log: LogLevel,
+    /// Read again at a reload.
+    pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) supervisor: Supervisor,
     /// None on a node that takes no calls.
     pub(crate) front: Option<FrontLink>,
@@ -144,6 +149,7 @@ impl Operator {
         if let Some(front) = &self.front {
             let _ = front.orders.send((front.tuning)(config)).await;
         }
+        let certificates = self.certificates.as_deref().map(crate::certificates::reload);
         let Reloaded { in_effect, at_restart } = reloaded;
         let mut text = vec![match in_effect.is_empty() {
             true => "configuration read; nothing new is in effect".to_owned(),
@@ -151,6 +157,14 @@ impl Operator {
         }];
         if !at_restart.is_empty() {
             text.push(format!("in effect after a restart only: {}", at_restart.join(", ")));
+        }
+        match certificates {
+            Some(Ok(told)) => text.push(told),
+            Some(Err(told)) => {
+                tracing::error!("{told}");
+                text.push(told);
+            }
+            None => {}
         }
         Answer { done: true, text, in_effect, at_restart }
     }

@@ -29,7 +29,7 @@ use crate::control;
 use crate::descriptors::{BESIDE_SEGMENTS, raise_limit};
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
 use crate::logging::LogLevel;
-use crate::net::{NetConfig, NetLimits, SipDriver, SipSockets};
+use crate::net::{Certificates, NetConfig, NetLimits, SipDriver, SipSockets};
 use crate::operate::{FrontLink, Operator, Signals};
 use crate::page;
 use crate::privilege;
@@ -90,12 +90,14 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     if config.node.roles.contains(&Role::Api) {
         page::start(&config, &repository, &catalog, stopping.clone()).await?;
     }
+    let certificates = crate::certificates::load(&config)?;
     let (front, link) = if config.node.roles.contains(&Role::Recorder) {
         let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses };
         let (returned, back) = mpsc::unbounded_channel();
         tokio::spawn(mend_returned(back, mender.clone(), stopping.clone()));
         let recording = Recording { volumes, memory, returned };
-        let (task, link) = front_task(&config, ids, tellers, recording, stopping.clone())?;
+        let (task, link) =
+            front_task(&config, ids, tellers, recording, certificates.clone(), stopping.clone())?;
         (Some(task), Some(link))
     } else {
         (None, None)
@@ -104,6 +106,9 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     // Nothing that asks the catalog runs before here: it would outlive a start that fails.
     catalog.watch(mender.clone(), stopping.clone());
     let front = front.map(|task| tokio::spawn(task.run()));
+    if let Some(certificates) = &certificates {
+        tokio::spawn(crate::certificates::watch(Arc::clone(certificates), stopping.clone()));
+    }
     let mending = tokio::task::spawn_blocking(move || mender.mend(left, &stopping));
     tracing::info!("callspool {} is ready", env!("CARGO_PKG_VERSION"));
     supervisor.tell(Phase::Ready);
@@ -112,6 +117,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
         asked: control::start(&config.node.data_dir),
         reloader,
         log,
+        certificates,
         supervisor: supervisor.clone(),
         front: link,
         when_idle: false,
@@ -189,9 +195,10 @@ fn front_task(
     ids: IdGenerator,
     tellers: Tellers,
     recording: Recording,
+    certificates: Option<Arc<Certificates>>,
     stop: watch::Receiver<bool>,
 ) -> Result<(FrontTask, FrontLink), CliError> {
-    let sockets = SipSockets::bind(&net_config(config)).map_err(|e| {
+    let sockets = SipSockets::bind(&net_config(config, certificates)).map_err(|e| {
         let (what, why) =
             (format!("cannot receive SIP on {} {}", e.transport, e.address), e.source.to_string());
         CliError::failed(what, why, "stop what uses the address, or choose another in [sip]")
@@ -199,13 +206,15 @@ fn front_task(
     if let Some(got) = sockets.receive_buffer_shortfall() {
         tracing::warn!("the kernel grants {got} octets of SIP receive buffer; raise net.core.rmem_max");
     }
-    for (transport, address) in sockets
-        .udp_addresses()
-        .into_iter()
-        .map(|a| ("udp", a))
-        .chain(sockets.tcp_addresses().into_iter().map(|a| ("tcp", a)))
+    for address in sockets.udp_addresses() {
+        tracing::info!("SIP udp {address}");
+    }
+    for (transport, name) in
+        [(Transport::Tcp, "tcp"), (Transport::Tls, "tls"), (Transport::Ws, "ws"), (Transport::Wss, "wss")]
     {
-        tracing::info!("SIP {transport} {address}");
+        for address in sockets.addresses(transport) {
+            tracing::info!("SIP {name} {address}");
+        }
     }
     let Tellers { teller, supervisor, pulses } = tellers;
     let pulse = pulses.take("signalling");
@@ -252,10 +261,14 @@ fn tuning(config: &Config) -> Tuning {
     Tuning { front: front_config(config), grace: config.node.shutdown_grace, closed }
 }
 
-fn net_config(config: &Config) -> NetConfig {
+fn net_config(config: &Config, certificates: Option<Arc<Certificates>>) -> NetConfig {
     NetConfig {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
+        tls: config.sip.tls.clone(),
+        ws: config.sip.ws.clone(),
+        wss: config.sip.wss.clone(),
+        certificates,
         limits: NetLimits {
             udp_receive_buffer: config.sip.recv_buffer.octets(),
             connections_max: config.sip.tcp_max_connections,
@@ -267,11 +280,24 @@ fn net_config(config: &Config) -> NetConfig {
 }
 
 fn agent_config(config: &Config) -> AgentConfig {
-    let port_of = |list: &[std::net::SocketAddr]| list.first().map_or(5_060, |a| a.port());
+    let sip = &config.sip;
+    let transports = [
+        (Transport::Udp, &sip.udp),
+        (Transport::Tcp, &sip.tcp),
+        (Transport::Tls, &sip.tls),
+        (Transport::Ws, &sip.ws),
+        (Transport::Wss, &sip.wss),
+    ];
     let mut advertised = Vec::new();
     for host in [config.sip.advertised_v4.as_ref(), config.sip.advertised_v6.as_ref()].into_iter().flatten() {
-        advertised.push((Transport::Udp, host.with_port(port_of(&config.sip.udp))));
-        advertised.push((Transport::Tcp, host.with_port(port_of(&config.sip.tcp))));
+        for (transport, list) in transports {
+            // A port that is advertised is that of UDP and TCP, before a NAT.
+            let port = list.first().map_or(transport.default_port(), |address| address.port());
+            let is_plain = matches!(transport, Transport::Udp | Transport::Tcp);
+            let named =
+                if is_plain { host.with_port(port) } else { std::net::SocketAddr::new(host.ip, port) };
+            advertised.push((transport, named));
+        }
     }
     AgentConfig {
         user_agent: config.sip.user_agent.clone(),

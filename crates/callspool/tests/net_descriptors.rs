@@ -25,12 +25,12 @@ async fn accept_backs_off_without_descriptors_and_goes_on() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 64, hard).unwrap();
     let udp = UdpSocket::bind(address).unwrap();
-    let mut client = TcpStream::connect(sockets.tcp_addresses()[0]).unwrap();
+    let mut client = TcpStream::connect(sockets.addresses(sip::Transport::Tcp)[0]).unwrap();
     // This first one is accepted; then everything is taken, and the next one can only wait in the backlog.
     let _ = tokio::time::timeout(Duration::from_millis(50), sockets.select()).await;
     let waiting = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let hoard: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
-    waiting.connect(&sockets.tcp_addresses()[0].into()).unwrap();
+    waiting.connect(&sockets.addresses(sip::Transport::Tcp)[0].into()).unwrap();
 
     let pause = tokio::time::timeout(Duration::from_millis(450), sockets.select()).await;
     assert!(pause.is_err(), "{pause:?}");

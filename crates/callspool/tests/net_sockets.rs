@@ -26,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 fn open(address: &str, limits: NetLimits) -> SipSockets {
     let address: SocketAddr = address.parse().unwrap();
-    SipSockets::bind(&NetConfig { udp: vec![address], tcp: vec![address], limits }).unwrap()
+    SipSockets::bind(&NetConfig { udp: vec![address], tcp: vec![address], limits, ..NetConfig::default() })
+        .unwrap()
 }
 
 fn options(n: usize) -> String {
@@ -53,7 +54,7 @@ async fn message(sockets: &mut SipSockets) -> (Flow, String) {
 
 async fn closed(sockets: &mut SipSockets) -> (FlowId, Option<SocketAddr>) {
     match next(sockets).await {
-        NetEvent::FlowClosed { flow, dialed } => (flow, dialed),
+        NetEvent::FlowClosed { flow, dialed } => (flow, dialed.map(|(_, remote)| remote)),
         other => panic!("not closed but {other:?}"),
     }
 }
@@ -74,7 +75,7 @@ fn address_to(transport: Transport, remote: SocketAddr, bytes: impl Into<Bytes>)
 }
 
 fn client(sockets: &SipSockets) -> TcpStream {
-    let stream = TcpStream::connect(sockets.tcp_addresses()[0]).unwrap();
+    let stream = TcpStream::connect(sockets.addresses(Transport::Tcp)[0]).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
@@ -167,7 +168,7 @@ async fn the_oldest_udp_flow_is_forgotten_told_and_cannot_be_sent_to() {
 #[tokio::test]
 async fn a_request_to_ourselves_arrives() {
     let mut sockets = open(V4, NetLimits::default());
-    let (udp, tcp) = (sockets.udp_addresses()[0], sockets.tcp_addresses()[0]);
+    let (udp, tcp) = (sockets.udp_addresses()[0], sockets.addresses(Transport::Tcp)[0]);
     sockets.send(address_to(Transport::Udp, udp, options(1)));
     let NetEvent::Datagram { flow, .. } = next(&mut sockets).await else { panic!("no datagram") };
     assert_eq!((flow.remote, flow.local), (udp, udp));
@@ -408,6 +409,7 @@ async fn a_flood_on_tcp_does_not_starve_udp_nor_the_other_way() {
             NetEvent::Message { .. } => messages += 1,
             // A write that was cut short tears the stream; that is the test's doing.
             NetEvent::FlowClosed { .. } => break,
+            other => panic!("unexpected {other:?}"),
         }
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);

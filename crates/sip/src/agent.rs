@@ -6,6 +6,7 @@
 mod arrive;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{Mono, Now};
@@ -18,6 +19,7 @@ use crate::event::{AgentConfig, AgentStats, Body, EndCause, Event, NoSuchSession
 use crate::flow::{Destination, Flow, FlowId, Transmit, Transport};
 use crate::message;
 use crate::multipart;
+use crate::names::Query;
 use crate::session::{Call, Fate, Input, Order, Session};
 use crate::timers::Deadline;
 
@@ -88,6 +90,22 @@ impl Agent {
     /// A connection was opened by us: it can be named as a [`Destination`] before a message has come on it.
     pub fn flow_opened(&mut self, flow: Flow) {
         self.core.endpoint.open_flow(&flow);
+    }
+
+    /// A connection was opened whose peer has proved who it is: every request on it tells so.
+    pub fn flow_authenticated(&mut self, flow: Flow, peer_names: Arc<[String]>) {
+        self.core.endpoint.open_named_flow(&flow, peer_names);
+    }
+
+    /// The next name that a dialog needs to have looked up.
+    pub fn poll_query(&mut self) -> Option<Query> {
+        self.core.names.poll_query()
+    }
+
+    /// What a name leads to, the best first (RFC 3263); none when it leads nowhere. Requests of its dialogs go
+    /// there from now on.
+    pub fn resolved(&mut self, now: Now, query: &Query, targets: Vec<Destination>) {
+        self.core.names.resolved(now.mono, query, targets);
     }
 
     /// A flow has closed: transactions that wait for a response on it fail. Dialogs survive, the peer may come
@@ -291,7 +309,7 @@ impl Agent {
             return None;
         }
         let (transport, sent_by) = match invite.destination {
-            Destination::Address { transport, remote } => {
+            Destination::Address { transport, remote } | Destination::Named { transport, remote, .. } => {
                 (transport, self.core.advertised(transport, Some(remote)))
             }
             Destination::Flow(id) => match self.core.endpoint.flow(id).copied() {
@@ -347,7 +365,11 @@ impl Agent {
     }
 
     fn fail(&mut self, now: Now, failed: impl IntoIterator<Item = Failed>) {
-        for Failed { tx, owner, transport } in failed {
+        for mut failed in failed {
+            if self.core.try_next(now, &mut failed) {
+                continue;
+            }
+            let Failed { tx, owner, transport, .. } = failed;
             if let Some(owner) = owner {
                 self.input(now, owner, Input::Failed { tx, transport });
             }

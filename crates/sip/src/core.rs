@@ -8,10 +8,12 @@ use bytes::Bytes;
 use model::Now;
 use sipx_sip::{HeaderName, Message, Method, Request, Response};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Failed};
 use crate::event::{AgentConfig, Event};
 use crate::flow::{Destination, Flow, Transport};
 use crate::message;
+use crate::names::Names;
+use crate::request::RequestInfo;
 use crate::timers::TxId;
 use crate::token::Tokens;
 
@@ -35,6 +37,7 @@ pub(crate) struct Core {
     pub(crate) endpoint: Endpoint,
     pub(crate) events: VecDeque<Event>,
     pub(crate) counts: Counts,
+    pub(crate) names: Names,
 }
 
 /// The way of a request: where to, and what Via says.
@@ -53,7 +56,27 @@ impl Core {
             endpoint: Endpoint::default(),
             events: VecDeque::new(),
             counts: Counts::default(),
+            names: Names::default(),
         }
+    }
+
+    /// A request as our user sees it.
+    pub(crate) fn read(&self, request: &Request, flow: &Flow) -> Box<RequestInfo> {
+        Box::new(RequestInfo::read(request, *flow, self.endpoint.peer_names(flow.id)))
+    }
+
+    /// Sends a request whose destination failed to the next address of the same name (RFC 3263 section 4.3), as
+    /// a new transaction under the number of the old one.
+    pub(crate) fn try_next(&mut self, now: Now, failed: &mut Failed) -> bool {
+        let Some(mut request) = failed.request.take() else { return false };
+        let Some(to) = self.names.next_after(now.mono, failed.to) else { return false };
+        let Some((transport, remote)) = to.address() else { return false };
+        let sent_by =
+            self.advertised(transport, Some(remote)).unwrap_or_else(|| self.sent_by(transport, None));
+        let via = self.via(&Way { to, transport, sent_by });
+        message::set_via(&mut request.headers, via);
+        self.endpoint.reopen_client(now.mono, failed.tx, to, transport, *request, failed.owner);
+        true
     }
 
     /// The address that we name on this transport, towards a peer of this address family.
@@ -68,13 +91,19 @@ impl Core {
     pub(crate) fn sent_by(&self, transport: Transport, flow: Option<&Flow>) -> SocketAddr {
         self.advertised(transport, flow.map(|f| f.remote))
             .or_else(|| flow.map(|f| f.local))
-            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, message::DEFAULT_PORT)))
+            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, transport.default_port())))
     }
 
     /// Our Contact, with what follows the URI.
-    pub(crate) fn contact(&self, transport: Transport, flow: Option<&Flow>, params: &str) -> String {
+    pub(crate) fn contact(
+        &self,
+        transport: Transport,
+        flow: Option<&Flow>,
+        scheme: &str,
+        params: &str,
+    ) -> String {
         let address = self.sent_by(transport, flow);
-        format!("<sip:callspool@{address};transport={}>{params}", transport.parameter())
+        message::contact(scheme, address, transport, params)
     }
 
     /// A fresh Via for this way.
@@ -151,13 +180,17 @@ impl Core {
 
     /// Moves a request that is too long for a datagram to TCP, where it may.
     pub(crate) fn fit(&self, way: Way, request: &Request) -> Way {
-        let Destination::Address { transport: Transport::Udp, remote } = way.to else { return way };
+        let Some((Transport::Udp, remote)) = way.to.address() else { return way };
         let length = Message::Request(request.clone()).to_bytes().len();
         if self.config.force_udp || length <= DATAGRAM_BYTES_MAX {
             return way;
         }
         let transport = Transport::Tcp;
         let sent_by = self.advertised(transport, Some(remote)).unwrap_or(way.sent_by);
-        Way { to: Destination::Address { transport, remote }, transport, sent_by }
+        let to = match way.to {
+            Destination::Named { host, .. } => Destination::Named { transport, remote, host },
+            _ => Destination::Address { transport, remote },
+        };
+        Way { to, transport, sent_by }
     }
 }

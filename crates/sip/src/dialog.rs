@@ -5,11 +5,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use sipx_sip::{HeaderName, Headers, Method, Request, Uri};
+use sipx_sip::{HeaderName, Headers, Method, Request, Scheme, Uri};
 
 use crate::core::{Core, Way};
 use crate::flow::{Destination, Flow, Transport};
 use crate::message;
+use crate::names::Query;
 
 /// Proxies between a client and us: more than some means a loop or an attack, and every request would carry it.
 const ROUTES_MAX: usize = 16;
@@ -28,6 +29,8 @@ pub(crate) struct Dialog {
     target: Option<Uri>,
     routes: Vec<Bytes>,
     reach: Reach,
+    /// Begun with a `sips` URI: our Contact is one too (RFC 3261 sections 8.1.1.8 and 12.1.1).
+    is_sips: bool,
 }
 
 /// How the peer is reached.
@@ -37,6 +40,12 @@ enum Reach {
     Sent(Destination, Transport),
     /// The flow that it used last.
     Heard(Flow),
+}
+
+/// What a URI says of the next hop.
+enum Hop {
+    Address(Destination),
+    Name(Query),
 }
 
 impl Dialog {
@@ -57,6 +66,7 @@ impl Dialog {
             target: message::contact_uri(headers),
             routes: record_routes(headers).collect(),
             reach: Reach::Heard(flow),
+            is_sips: matches!(request.uri.scheme(), Scheme::Sips),
         }
     }
 
@@ -73,6 +83,7 @@ impl Dialog {
             target: Some(to.clone()),
             routes: Vec::new(),
             reach: Reach::Sent(way.to, way.transport),
+            is_sips: matches!(to.scheme(), Scheme::Sips),
         }
     }
 
@@ -99,6 +110,7 @@ impl Dialog {
             target: None,
             routes: Vec::new(),
             reach: self.reach,
+            is_sips: self.is_sips,
         };
         fork.establish(headers);
         fork
@@ -137,38 +149,77 @@ impl Dialog {
         }
     }
 
-    /// Where the next request goes (section 12.2.1.1 with RFC 5626): over the flow that the peer uses, while it
-    /// is open; a client behind a NAT or on a connection of its own is reached no other way.
-    pub(crate) fn way(&self, core: &Core) -> Way {
+    /// The scheme of our Contact.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.is_sips { "sips" } else { "sip" }
+    }
+
+    /// Asks for the peer's name to be looked up, where it has one that a request of ours may have to go to.
+    pub(crate) fn look_up(&self, core: &mut Core) {
+        if let Reach::Heard(flow) = &self.reach
+            && let Some(Hop::Name(query)) = self.next_hop(flow)
+        {
+            core.names.ask(query);
+        }
+    }
+
+    /// Where the next request goes (section 12.2.1.1 with RFC 5626): over the connection that the peer uses,
+    /// while it is open, whatever its Contact says; a client behind a NAT or a browser is reached no other way.
+    /// Then, and for UDP, where route set and target lead.
+    pub(crate) fn way(&self, core: &mut Core) -> Way {
         let (to, transport) = match &self.reach {
             Reach::Sent(to, transport) => (*to, *transport),
-            Reach::Heard(flow) => match (flow.transport, self.next_hop(flow)) {
-                (Transport::Tcp, _) if core.endpoint.is_open(flow) => {
-                    (Destination::Flow(flow.id), Transport::Tcp)
-                }
-                (Transport::Tcp, Some((remote, _))) => address(Transport::Tcp, remote),
-                (Transport::Tcp, None) => {
-                    address(Transport::Tcp, SocketAddr::new(flow.remote.ip(), message::DEFAULT_PORT))
-                }
-                (_, Some((remote, transport))) if is_reachable(remote, flow) => address(transport, remote),
-                _ => (Destination::Flow(flow.id), flow.transport),
-            },
+            Reach::Heard(flow) => self.way_back(core, flow),
         };
         Way { to, transport, sent_by: core.sent_by(transport, self.flow()) }
     }
 
-    /// The first route, else the target, where it is an address: names are for the driver to have resolved.
-    fn next_hop(&self, flow: &Flow) -> Option<(SocketAddr, Transport)> {
+    fn way_back(&self, core: &mut Core, flow: &Flow) -> (Destination, Transport) {
+        let over_flow = (Destination::Flow(flow.id), flow.transport);
+        let is_datagram = flow.transport == Transport::Udp;
+        if flow.transport.is_websocket() || (!is_datagram && core.endpoint.is_open(flow)) {
+            return over_flow;
+        }
+        let to = match self.next_hop(flow) {
+            Some(Hop::Address(to)) => Some(to),
+            // Not known yet, or leads nowhere: the next best is where the peer was heard.
+            Some(Hop::Name(query)) => core.names.target(&query),
+            None => None,
+        };
+        match to.and_then(|to| Some((to, to.address()?))) {
+            Some((to, (transport, remote))) if !is_datagram || is_reachable(remote, flow) => (to, transport),
+            _ if is_datagram => over_flow,
+            _ => {
+                let remote = SocketAddr::new(flow.remote.ip(), flow.transport.default_port());
+                (Destination::Address { transport: flow.transport, remote }, flow.transport)
+            }
+        }
+    }
+
+    /// The first route, else the target.
+    fn next_hop(&self, flow: &Flow) -> Option<Hop> {
         let route = self.routes.first().and_then(|route| route_uri(route));
         let uri = route.as_ref().or(self.target.as_ref())?;
-        let host = uri.host()?.to_bytes();
-        let ip: IpAddr = std::str::from_utf8(&host).ok()?.trim_matches(['[', ']']).parse().ok()?;
-        let transport = match uri.transport() {
-            Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
-            Some(name) if name.eq_ignore_ascii_case(b"udp") => Transport::Udp,
-            _ => flow.transport,
+        let is_secure = matches!(uri.scheme(), Scheme::Sips);
+        let named = uri.transport().and_then(Transport::of_token);
+        let transport = match named {
+            Some(Transport::Ws | Transport::Wss) => return None,
+            Some(Transport::Tcp) if is_secure => Some(Transport::Tls),
+            Some(named) => Some(named),
+            None if is_secure => Some(Transport::Tls),
+            None if flow.transport == Transport::Udp => None,
+            None => Some(flow.transport),
         };
-        Some((SocketAddr::new(ip, uri.port().unwrap_or(message::DEFAULT_PORT)), transport))
+        let host = uri.host()?.to_bytes();
+        let host = std::str::from_utf8(&host).ok()?;
+        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(ip) => {
+                let transport = transport.unwrap_or(Transport::Udp);
+                let remote = SocketAddr::new(ip, uri.port().unwrap_or(transport.default_port()));
+                Some(Hop::Address(Destination::Address { transport, remote }))
+            }
+            Err(_) => Query::new(host, uri.port(), transport).map(Hop::Name),
+        }
     }
 
     /// A request within the dialog, without body and not ended. An ACK keeps the CSeq of its INVITE.
@@ -214,10 +265,6 @@ impl Dialog {
             _ => (target, self.routes.clone()),
         }
     }
-}
-
-fn address(transport: Transport, remote: SocketAddr) -> (Destination, Transport) {
-    (Destination::Address { transport, remote }, transport)
 }
 
 /// Whether to send to what Contact or Route says instead of to where the peer's packets come from. A private

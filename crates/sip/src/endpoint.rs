@@ -7,6 +7,7 @@
 //! stateless (section 8.2.7), so that garbage cannot fill the table.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::Mono;
@@ -46,6 +47,9 @@ pub(crate) struct Failed {
     pub(crate) tx: TxId,
     pub(crate) owner: Option<SessionId>,
     pub(crate) transport: bool,
+    pub(crate) to: Destination,
+    /// The request, where another address may be tried with it.
+    pub(crate) request: Option<Box<Request>>,
 }
 
 enum Machine {
@@ -74,13 +78,19 @@ pub(crate) struct Counters {
     pub(crate) timeouts: u64,
 }
 
+struct OpenFlow {
+    flow: Flow,
+    /// Who the peer has proved to be.
+    names: Arc<[String]>,
+}
+
 #[derive(Default)]
 pub(crate) struct Endpoint {
     transactions: BTreeMap<TxId, Transaction>,
     by_key: BTreeMap<Key, TxId>,
     merges: BTreeMap<Key, TxId>,
     /// Connections that are open. UDP flows never close.
-    flows: BTreeMap<FlowId, Flow>,
+    flows: BTreeMap<FlowId, OpenFlow>,
     by_flow: BTreeSet<(FlowId, TxId)>,
     last: u64,
     pub(crate) timers: TimerTable,
@@ -100,14 +110,24 @@ impl Endpoint {
 
     /// A connection by its number.
     pub(crate) fn flow(&self, flow: FlowId) -> Option<&Flow> {
-        self.flows.get(&flow)
+        self.flows.get(&flow).map(|open| &open.flow)
+    }
+
+    /// Who the peer of a connection has proved to be.
+    pub(crate) fn peer_names(&self, flow: FlowId) -> Arc<[String]> {
+        self.flows.get(&flow).map(|open| Arc::clone(&open.names)).unwrap_or_default()
     }
 
     /// A connection is open.
     pub(crate) fn open_flow(&mut self, flow: &Flow) {
         if flow.transport != Transport::Udp {
-            self.flows.insert(flow.id, *flow);
+            self.flows.entry(flow.id).or_insert_with(|| OpenFlow { flow: *flow, names: Arc::default() });
         }
+    }
+
+    /// A connection is open, and its peer has proved to be this.
+    pub(crate) fn open_named_flow(&mut self, flow: &Flow, names: Arc<[String]>) {
+        self.flows.insert(flow.id, OpenFlow { flow: *flow, names });
     }
 
     pub(crate) fn send(&mut self, to: Destination, bytes: Bytes) {
@@ -202,13 +222,26 @@ impl Endpoint {
     ) -> TxId {
         self.last += 1;
         let tx = TxId(self.last);
+        self.reopen_client(now, tx, to, transport, request, owner);
+        tx
+    }
+
+    /// Begins a client transaction under a number that an earlier one has left.
+    pub(crate) fn reopen_client(
+        &mut self,
+        now: Mono,
+        tx: TxId,
+        to: Destination,
+        transport: Transport,
+        request: Request,
+        owner: Option<SessionId>,
+    ) {
         let key = TransactionKey::from_sent_request(&request)
             .map_or_else(|| Key::unique(tx), |k| Key::of(b'c', &k));
         let (machine, outputs) = ClientTransaction::new(request, transport.reliability(), timing());
         let machine = Machine::Client(Box::new(machine));
         self.insert(tx, Transaction { machine, key, merge: None, owner, route: to, fallback: None, sent: 0 });
         self.carry_out(now, tx, outputs);
-        tx
     }
 
     fn insert(&mut self, tx: TxId, transaction: Transaction) {
@@ -253,17 +286,22 @@ impl Endpoint {
     pub(crate) fn fire(&mut self, now: Mono, tx: TxId, timer: u8) -> Option<Failed> {
         let timer = *Timer::ALL.get(usize::from(timer))?;
         let transaction = self.transactions.get_mut(&tx)?;
-        let owner = transaction.owner;
+        let (owner, to) = (transaction.owner, transaction.route);
         let is_client = matches!(transaction.machine, Machine::Client(_));
+        let gives_up = matches!(timer, Timer::B | Timer::F);
+        let mut request = None;
         let outputs = match &mut transaction.machine {
-            Machine::Client(machine) => machine.on_timer(timer),
+            Machine::Client(machine) => {
+                request = (gives_up && to.address().is_some()).then(|| Box::new(machine.request().clone()));
+                machine.on_timer(timer)
+            }
             Machine::Server(machine) => machine.on_timer(timer),
         };
         match self.carry_out(now, tx, outputs) {
             Some(TuEvent::Timeout) => {
                 self.counters.timeouts += 1;
                 // A server's time-out is an ACK of a refusal that never came: nobody has to know.
-                is_client.then_some(Failed { tx, owner, transport: false })
+                is_client.then_some(Failed { tx, owner, transport: false, to, request })
             }
             _ => None,
         }
@@ -294,7 +332,10 @@ impl Endpoint {
         let towards: Vec<TxId> = self
             .transactions
             .iter()
-            .filter(|(_, t)| t.route == to && matches!(t.machine, Machine::Client(_)))
+            .filter(|(_, t)| {
+                let is_there = t.route == to || (to.address().is_some() && t.route.address() == to.address());
+                is_there && matches!(t.machine, Machine::Client(_))
+            })
             .map(|(tx, _)| *tx)
             .collect();
         towards.into_iter().filter_map(|tx| self.fail(tx)).collect()
@@ -310,9 +351,10 @@ impl Endpoint {
                 | sipx_sip::transaction::ClientState::Trying
                 | sipx_sip::transaction::ClientState::Proceeding
         );
-        let owner = transaction.owner;
+        let (owner, to) = (transaction.owner, transaction.route);
+        let request = (is_open && to.address().is_some()).then(|| Box::new(machine.request().clone()));
         self.remove(tx);
-        is_open.then_some(Failed { tx, owner, transport: true })
+        is_open.then_some(Failed { tx, owner, transport: true, to, request })
     }
 
     /// Does what a machine wants; gives what it has to say to its owner (at most one thing).

@@ -8,11 +8,12 @@
 //! A framing error is fatal for its connection: where the next message begins cannot be known (RFC 4475
 //! section 3.1.2.3). The framer keeps at most one message that is not complete, within the limits below.
 
+use bytes::Bytes;
 use sipx_sip::{Limits, Message, StreamParser};
 
 /// 256 KiB: SIPREC metadata of a large conference is some tens of kB, and a stream must not hold more of our
 /// memory than this before it has said a whole message.
-const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// The stream is not SIP, or exceeds a limit; close it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +65,14 @@ impl Framer {
     }
 }
 
+/// Reads the one message that a WebSocket message carries (RFC 7118 section 5): it needs no Content-Length.
+///
+/// # Errors
+/// When it is not exactly one message, or exceeds a limit.
+pub fn read_frame(frame: Bytes) -> Result<Message, FramingError> {
+    sipx_sip::parse_frame(frame, &limits()).map_err(|error| FramingError(error.to_string()))
+}
+
 impl Default for Framer {
     fn default() -> Self {
         Self::new()
@@ -100,6 +109,19 @@ mod tests {
             }
             assert_eq!((messages, pongs, framer.pending()), (3, 3, 0), "cut every {step} bytes");
         }
+    }
+
+    #[test]
+    fn a_frame_is_one_message_with_or_without_its_length() {
+        let bare = OPTIONS.replace("Content-Length: 4\r\n", "");
+        for frame in [OPTIONS, &bare] {
+            let message = read_frame(Bytes::copy_from_slice(frame.as_bytes())).unwrap();
+            assert_eq!(message.body().as_ref(), b"body");
+        }
+        for bad in [format!("{OPTIONS}{OPTIONS}"), OPTIONS[..60].to_owned(), "hello".into(), String::new()] {
+            assert!(read_frame(Bytes::from(bad.clone())).is_err(), "{bad:?}");
+        }
+        assert!(read_frame(vec![b'a'; MESSAGE_BYTES_MAX + 1].into()).is_err());
     }
 
     #[test]

@@ -23,9 +23,6 @@ pub(crate) const SUPPORTED: &str = "timer, siprec";
 pub(crate) const ACCEPT: &str =
     "application/sdp, application/rs-metadata+xml, application/rs-metadata, multipart/mixed";
 
-/// The port of `sip:` where none is named.
-pub(crate) const DEFAULT_PORT: u16 = 5060;
-
 /// Appends a header, or nothing where the value could not stand in one.
 pub(crate) fn push(headers: &mut Headers, name: HeaderName, value: impl Into<Bytes>) {
     if let Ok(header) = Header::build(name, value) {
@@ -112,6 +109,15 @@ pub(crate) fn via(transport: Transport, sent_by: SocketAddr, token: &str) -> Str
     format!("SIP/2.0/{} {sent_by};branch=z9hG4bK{token};rport", transport.token())
 }
 
+/// Our Contact. Under `sips` the parameter names what is below TLS (RFC 5630 section 3.1.3).
+pub(crate) fn contact(scheme: &str, address: SocketAddr, transport: Transport, params: &str) -> String {
+    let parameter = match transport {
+        Transport::Tls if scheme == "sips" => "tcp",
+        transport => transport.parameter(),
+    };
+    format!("<{scheme}:callspool@{address};transport={parameter}>{params}")
+}
+
 /// What of a request a server transaction needs: the headers that a response repeats (RFC 3261 section
 /// 8.2.6.2) and Record-Route (section 12.1.1), in memory of their own, so that neither body nor datagram stays.
 /// The topmost Via gets `received` and `rport` (section 18.2.1, RFC 3581 section 4).
@@ -185,11 +191,15 @@ fn sent_by_ip(via: &Via) -> Option<IpAddr> {
 /// Only ever to the address that the request came from: `maddr` and names in Via are not followed.
 pub(crate) fn response_route(request: &Request, flow: &Flow) -> (Destination, Destination) {
     let via = request.headers.typed::<Via>().and_then(Result::ok);
-    let port = via.as_ref().and_then(|via| via.port).unwrap_or(DEFAULT_PORT);
+    if flow.transport.is_websocket() {
+        // Via of a browser names a host in `.invalid`: there is no other way (RFC 7118 section 5.2.1).
+        return (Destination::Flow(flow.id), Destination::Flow(flow.id));
+    }
+    let port = via.as_ref().and_then(|via| via.port).unwrap_or(flow.transport.default_port());
     let by_via =
         Destination::Address { transport: flow.transport, remote: SocketAddr::new(flow.remote.ip(), port) };
     let over_flow = match flow.transport {
-        Transport::Tcp => true,
+        Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => true,
         Transport::Udp => port == flow.remote.port() || via.as_ref().is_none_or(|via| via.rport().is_some()),
     };
     (if over_flow { Destination::Flow(flow.id) } else { by_via }, by_via)

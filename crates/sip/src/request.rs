@@ -3,6 +3,8 @@
 //! Reading is tolerant: what cannot be read is left out of the view, and stays in `headers` and `parts` as it
 //! came. Nothing is judged here; the agent has validated the request before anyone sees it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sipx_sip::headers::address::Address;
 use sipx_sip::{Headers, Message, Request, Uri};
@@ -98,6 +100,9 @@ pub struct RequestInfo {
     pub parts: Vec<Part>,
     /// The flow that it came by.
     pub flow: Flow,
+    /// Who the peer has proved to be: the DNS names and URIs of its verified certificate, else the common name
+    /// (RFC 5922); empty where it showed none.
+    pub peer_names: Arc<[String]>,
     /// A SIPREC client asks: Contact with `+sip.src`, or `Require: siprec`, or a metadata part.
     pub siprec: bool,
 }
@@ -120,7 +125,7 @@ impl RequestInfo {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn read(request: &Request, flow: Flow) -> Self {
+    pub(crate) fn read(request: &Request, flow: Flow, peer_names: Arc<[String]>) -> Self {
         let headers = header_list(&request.headers);
         let parts = body_parts(&request.headers, request.body());
         let contact = address_of(&headers, "Contact");
@@ -147,6 +152,7 @@ impl RequestInfo {
             headers,
             parts,
             flow,
+            peer_names,
             siprec,
         }
     }
@@ -313,7 +319,7 @@ mod tests {
         let message = parse_datagram(bytes, &Limits::datagram()).unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5060));
         let flow = Flow { id: FlowId(1), transport: Transport::Udp, local: address, remote: address };
-        RequestInfo::read(message.as_request().unwrap(), flow)
+        RequestInfo::read(message.as_request().unwrap(), flow, Arc::default())
     }
 
     #[test]

@@ -370,7 +370,8 @@ impl Session {
     }
 
     fn contact(&self, core: &Core) -> String {
-        core.contact(self.dialog.transport(), self.dialog.flow(), &self.contact_params)
+        let dialog = &self.dialog;
+        core.contact(dialog.transport(), dialog.flow(), dialog.scheme(), &self.contact_params)
     }
 }
 

@@ -312,6 +312,7 @@ fn request(method: &str, lines: &str) -> RequestInfo {
             local: "192.0.2.1:5060".parse().unwrap(),
             remote: "192.0.2.7:5060".parse().unwrap(),
         },
+        peer_names: std::sync::Arc::default(),
         siprec: false,
     }
 }

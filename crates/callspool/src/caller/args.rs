@@ -11,6 +11,7 @@ use super::run::Format;
 use super::{CallerError, make_calls, target};
 use crate::cli::args::{CallArgs, CallCodec, CallTransport};
 use crate::cli::{CliError, Outcome};
+use crate::net::TlsFiles;
 
 /// A call that says how long it is neither by itself nor by its WAV files.
 const DURATION: Duration = Duration::from_secs(5);
@@ -43,6 +44,10 @@ pub(crate) fn run(args: CallArgs) -> Result<Outcome, CliError> {
         Ok(summary) if summary.failed == 0 => Ok(Outcome::Ok),
         Ok(_) => Ok(Outcome::Failed),
         Err(CallerError::Voice(e)) => Err(CliError::usage("cannot send the file", e, "choose another --wav")),
+        Err(CallerError::Tls(e)) => {
+            let what = format!("cannot use {} {}", e.what, e.path.display());
+            Err(CliError::usage(what, e.why, e.todo))
+        }
         Err(CallerError::Bind(e)) => Err(CliError::failed("cannot call", e, "check the network's addresses")),
         // Its reader has seen enough: `callspool call --json | head -1`.
         Err(CallerError::System(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(CliError::output(e)),
@@ -69,6 +74,9 @@ fn plan(args: &CallArgs) -> Result<CallPlan, CliError> {
     let transport = args.transport.map(|t| match t {
         CallTransport::Udp => Transport::Udp,
         CallTransport::Tcp => Transport::Tcp,
+        CallTransport::Tls => Transport::Tls,
+        CallTransport::Ws => Transport::Ws,
+        CallTransport::Wss => Transport::Wss,
     });
     let no_target = |e: target::TargetError| CliError::usage("cannot call", e, "correct --to");
     let target = target::resolve(&args.to, transport).map_err(no_target)?;
@@ -77,6 +85,13 @@ fn plan(args: &CallArgs) -> Result<CallPlan, CliError> {
     Ok(CallPlan {
         target,
         local,
+        tls: TlsFiles {
+            certificate: args.cert.clone(),
+            key: args.key.clone(),
+            ca: args.ca.clone(),
+            trust_all: args.insecure,
+            ..TlsFiles::default()
+        },
         from_uri: args.from.clone(),
         display: args.from_name.clone(),
         siprec: args.siprec,

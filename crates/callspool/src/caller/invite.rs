@@ -15,6 +15,7 @@ pub(super) fn outgoing(
     number: u32,
     offer: Option<String>,
     streams: usize,
+    destination: Destination,
     now: WallTime,
 ) -> Outgoing {
     let mut bodies = Vec::new();
@@ -30,7 +31,7 @@ pub(super) fn outgoing(
         to_uri: plan.target.uri.clone(),
         from_uri: plan.from_uri.clone(),
         display: plan.display.clone(),
-        destination: Destination::Address { transport: plan.target.transport, remote: plan.target.remote },
+        destination,
         bodies,
         extra_headers: require.into_iter().collect(),
         contact_params: if plan.siprec { ";+sip.src".into() } else { String::new() },

@@ -34,16 +34,16 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use sip::{Agent, AgentConfig, Transport};
+use sip::{Agent, AgentConfig, Destination, Transport};
 use tokio::sync::mpsc;
 
 pub(crate) use args::run;
 
-use self::plan::CallPlan;
+use self::plan::{CallPlan, Target};
 use self::report::Summary;
 use self::run::{Caller, Format};
 use self::voice::{Voice, VoiceError};
-use crate::net::{BindError, NetConfig, SipDriver, SipSockets};
+use crate::net::{BindError, Certificates, NetConfig, SipDriver, SipSockets, TlsError};
 
 /// Why no call could be made at all.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,9 @@ pub(crate) enum CallerError {
     /// What was to be said cannot be had.
     #[error(transparent)]
     Voice(#[from] VoiceError),
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// There is no socket for the signalling.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -68,17 +71,32 @@ pub(crate) async fn make_calls(
 ) -> Result<Summary, CallerError> {
     let voices: Result<Vec<Arc<Voice>>, VoiceError> =
         plan.voices.iter().map(|v| Voice::load(v, plan.law).map(Arc::new)).collect();
-    let (voices, driver) = (voices?, driver(&plan)?);
+    let (voices, (driver, destination)) = (voices?, driver(&plan)?);
     crate::descriptors::raise_limit();
-    Ok(Caller::new(plan, voices, driver, interrupts, out, format)?.run().await?)
+    Ok(Caller::new(plan, voices, driver, destination, interrupts, out, format)?.run().await?)
 }
 
-/// An agent on ports of its own: UDP, and TCP to be called back on.
-fn driver(plan: &CallPlan) -> Result<SipDriver, CallerError> {
+/// An agent on ports of its own, UDP and TCP to be called back on, and where it calls to. Over TLS and WebSocket it
+/// is called back over the connection that it opened.
+fn driver(plan: &CallPlan) -> Result<(SipDriver, Destination), CallerError> {
     let any = SocketAddr::new(plan.local, 0);
-    let sockets = SipSockets::bind(&NetConfig { udp: vec![any], tcp: vec![any], ..NetConfig::default() })?;
+    let Target { transport, remote, host, .. } = &plan.target;
+    let (transport, remote) = (*transport, *remote);
+    let certificates = match transport.is_secure() {
+        true => Some(Arc::new(Certificates::load(plan.tls.clone())?)),
+        false => None,
+    };
+    let config = NetConfig { udp: vec![any], tcp: vec![any], certificates, ..NetConfig::default() };
+    let mut sockets = SipSockets::bind(&config)?;
+    let destination = match transport {
+        Transport::Udp | Transport::Tcp => Destination::Address { transport, remote },
+        _ => Destination::Named { transport, remote, host: sockets.host(host) },
+    };
     let udp = sockets.udp_addresses().into_iter().map(|a| (Transport::Udp, a));
-    let tcp = sockets.tcp_addresses().into_iter().map(|a| (Transport::Tcp, a));
+    let of_tcp = sockets.addresses(Transport::Tcp);
+    let tcp = of_tcp.into_iter().flat_map(|a| {
+        [Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss].map(|transport| (transport, a))
+    });
     let config = AgentConfig {
         user_agent: concat!("callspool-call/", env!("CARGO_PKG_VERSION")).into(),
         advertised: udp.chain(tcp).collect(),
@@ -88,5 +106,5 @@ fn driver(plan: &CallPlan) -> Result<SipDriver, CallerError> {
     };
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(std::io::Error::other)?;
-    Ok(SipDriver::new(Agent::new(config, seed), sockets))
+    Ok((SipDriver::new(Agent::new(config, seed), sockets), destination))
 }

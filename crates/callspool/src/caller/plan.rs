@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use sip::Transport;
 
+use crate::net::TlsFiles;
+
 /// Where calls go.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Target {
@@ -15,6 +17,8 @@ pub(crate) struct Target {
     pub(crate) transport: Transport,
     /// To which address.
     pub(crate) remote: SocketAddr,
+    /// The name that a TLS server must prove to have.
+    pub(crate) host: String,
 }
 
 /// What a stream carries.
@@ -66,6 +70,8 @@ pub(crate) struct Impairments {
 pub(crate) struct CallPlan {
     /// Where to.
     pub(crate) target: Target,
+    /// Whom to trust over TLS, and what to show.
+    pub(crate) tls: TlsFiles,
     /// From.
     pub(crate) from_uri: String,
     /// The display name of From.

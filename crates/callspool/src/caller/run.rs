@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Mono;
-use sip::{Event, SessionId};
+use sip::{Destination, Event, SessionId};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::call::Call;
@@ -60,6 +60,7 @@ pub(super) struct Caller<'a> {
     duration: Duration,
     voices: Vec<Arc<Voice>>,
     driver: SipDriver,
+    destination: Destination,
     sender: Sender,
     told: UnboundedReceiver<Told>,
     interrupts: mpsc::Receiver<()>,
@@ -81,6 +82,7 @@ impl<'a> Caller<'a> {
         plan: CallPlan,
         voices: Vec<Arc<Voice>>,
         driver: SipDriver,
+        destination: Destination,
         interrupts: mpsc::Receiver<()>,
         out: &'a mut dyn Write,
         format: Format,
@@ -94,6 +96,7 @@ impl<'a> Caller<'a> {
             plan,
             voices,
             driver,
+            destination,
             told,
             interrupts,
             out,
@@ -204,7 +207,8 @@ impl<'a> Caller<'a> {
             self.summary.failed += 1;
             return self.write(call.report());
         }
-        let outgoing = invite::outgoing(&self.plan, number, offer, self.voices.len(), clock::wall());
+        let outgoing =
+            invite::outgoing(&self.plan, number, offer, self.voices.len(), self.destination, clock::wall());
         let session = self.driver.with(|agent, now| agent.invite(now, outgoing));
         self.by_session.insert(session, number);
         let sockets = sockets.into_iter().map(Some).collect();

@@ -7,9 +7,6 @@ use sip::Transport;
 use super::plan::Target;
 use crate::net::local_towards;
 
-/// The port of SIP over UDP and TCP (RFC 3261 section 19.1.2).
-const PORT: u16 = 5060;
-
 /// A target that cannot be called.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TargetError {
@@ -19,7 +16,7 @@ pub(crate) enum TargetError {
     )]
     Form(String),
     /// Its transport is none that is spoken here.
-    #[error("'{0}' is no transport that can be used for calling: udp, tcp")]
+    #[error("'{0}' is no transport that can be used for calling: udp, tcp, tls, ws, wss")]
     Transport(String),
     /// Its name leads nowhere.
     #[error("{host} has no address: {why}")]
@@ -37,11 +34,11 @@ pub(crate) enum TargetError {
 /// Reads the URI and looks its host up; `transport` outranks the URI's parameter.
 pub(super) fn resolve(uri: &str, transport: Option<Transport>) -> Result<Target, TargetError> {
     let form = || TargetError::Form(uri.to_owned());
-    let rest = uri
-        .get(..4)
-        .filter(|s| s.eq_ignore_ascii_case("sip:"))
-        .and_then(|_| uri.get(4..))
-        .ok_or_else(form)?;
+    let (scheme, rest) = uri.split_once(':').ok_or_else(form)?;
+    let is_sips = scheme.eq_ignore_ascii_case("sips");
+    if !is_sips && !scheme.eq_ignore_ascii_case("sip") {
+        return Err(form());
+    }
     let mut parts = rest.split(['?', ';']);
     let address = parts.next().unwrap_or_default();
     let host_port = address.rsplit_once('@').map_or(address, |(_user, host)| host);
@@ -49,15 +46,22 @@ pub(super) fn resolve(uri: &str, transport: Option<Transport>) -> Result<Target,
     let named = parts.find_map(|p| p.split_once('=').filter(|(n, _)| n.eq_ignore_ascii_case("transport")));
     let transport = match (transport, named.map(|(_, value)| value)) {
         (Some(transport), _) => transport,
+        (None, None) if is_sips => Transport::Tls,
         (None, None) => Transport::Udp,
-        (None, Some(value)) if value.eq_ignore_ascii_case("udp") => Transport::Udp,
-        (None, Some(value)) if value.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-        (None, Some(value)) => return Err(TargetError::Transport(value.to_owned())),
+        (None, Some(value)) => match (value.to_ascii_lowercase().as_str(), is_sips) {
+            ("udp", false) => Transport::Udp,
+            ("tcp", false) => Transport::Tcp,
+            ("tls", _) | ("tcp", true) => Transport::Tls,
+            ("ws", false) => Transport::Ws,
+            ("wss", _) | ("ws", true) => Transport::Wss,
+            _ => return Err(TargetError::Transport(value.to_owned())),
+        },
     };
+    let port = port.unwrap_or(transport.default_port());
     let failed = |why: String| TargetError::Name { host: host.to_owned(), why };
     let mut found = (host, port).to_socket_addrs().map_err(|e| failed(e.to_string()))?;
     let remote = found.next().ok_or_else(|| failed("nothing was found".into()))?;
-    Ok(Target { uri: uri.to_owned(), transport, remote })
+    Ok(Target { uri: uri.to_owned(), transport, remote, host: host.to_owned() })
 }
 
 /// Our address, as the target sees it.
@@ -69,7 +73,7 @@ pub(super) fn local_address(remote: SocketAddr) -> Result<std::net::IpAddr, Targ
 }
 
 /// The host, without the brackets of an IPv6 address, and the port.
-fn split_port(text: &str) -> Option<(&str, u16)> {
+fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(v6) => {
             let (host, rest) = v6.split_once(']')?;
@@ -77,7 +81,10 @@ fn split_port(text: &str) -> Option<(&str, u16)> {
         }
         None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
-    let port = port.map_or(Some(PORT), |p| p.parse().ok().filter(|p| *p != 0))?;
+    let port = match port {
+        Some(port) => Some(port.parse().ok().filter(|port| *port != 0)?),
+        None => None,
+    };
     (!host.is_empty()).then_some((host, port))
 }
 
@@ -93,6 +100,10 @@ mod tests {
             ("sip:a:b@127.0.0.1;lr;transport=TCP", Transport::Tcp, "127.0.0.1:5060"),
             ("sip:rec@[::1]:5070;transport=udp", Transport::Udp, "[::1]:5070"),
             ("sip:[::1]?x=y", Transport::Udp, "[::1]:5060"),
+            ("sip:rec@127.0.0.1;transport=tls", Transport::Tls, "127.0.0.1:5061"),
+            ("sips:rec@127.0.0.1", Transport::Tls, "127.0.0.1:5061"),
+            ("sips:rec@127.0.0.1:7443;transport=ws", Transport::Wss, "127.0.0.1:7443"),
+            ("sip:rec@127.0.0.1;transport=ws", Transport::Ws, "127.0.0.1:80"),
         ] {
             let target = resolve(uri, None).unwrap();
             assert_eq!((target.transport, target.remote.to_string().as_str()), (transport, remote), "{uri}");
@@ -109,7 +120,7 @@ mod tests {
             let error = resolve(uri, None).unwrap_err().to_string();
             assert!(error.contains("such as sip:"), "{uri}: {error}");
         }
-        let error = resolve("sip:a@127.0.0.1;transport=tls", None).unwrap_err().to_string();
-        assert!(error.contains("'tls'") && error.contains("udp, tcp"), "{error}");
+        let error = resolve("sip:a@127.0.0.1;transport=sctp", None).unwrap_err().to_string();
+        assert!(error.contains("'sctp'") && error.contains("udp, tcp"), "{error}");
     }
 }

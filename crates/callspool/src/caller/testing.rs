@@ -5,12 +5,19 @@ use std::time::Duration;
 use sip::Transport;
 
 use super::plan::{CallPlan, Impairments, Law, Target, VoiceSource};
+use crate::net::TlsFiles;
 
 /// A call of half a second to nobody, plain with one stream or SIPREC with two.
 pub(super) fn plan(siprec: bool) -> CallPlan {
     let remote = ([127, 0, 0, 1], 5060).into();
     CallPlan {
-        target: Target { uri: "sip:rec@127.0.0.1".into(), transport: Transport::Udp, remote },
+        target: Target {
+            uri: "sip:rec@127.0.0.1".into(),
+            transport: Transport::Udp,
+            remote,
+            host: "127.0.0.1".into(),
+        },
+        tls: TlsFiles::default(),
         from_uri: "sip:1001@example.com".into(),
         display: None,
         local: remote.ip(),

@@ -111,6 +111,12 @@ pub(crate) enum CallTransport {
     Udp,
     /// A connection
     Tcp,
+    /// A connection with TLS
+    Tls,
+    /// A WebSocket
+    Ws,
+    /// A WebSocket with TLS
+    Wss,
 }
 
 /// A codec of a test call.
@@ -143,6 +149,18 @@ pub(crate) struct CallArgs {
     /// By which transport; else the URI says, else UDP
     #[arg(long, value_enum)]
     pub(crate) transport: Option<CallTransport>,
+    /// PEM file of the authorities that the server's certificate must come from; else those of the system
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Trust any certificate of the server: the connection then proves nothing
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// PEM file of a certificate to show to the server (mutual TLS)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// PEM file of its key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
     /// Call as a SIPREC recording client (RFC 7866) instead of plainly
     #[arg(long)]
     pub(crate) siprec: bool,

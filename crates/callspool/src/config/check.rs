@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::source::{Origin, Problem, place};
 use super::values::duration_text;
-use super::{Config, Role};
+use super::{Config, Role, TlsClients};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -125,21 +125,29 @@ fn ranges(config: &Config, findings: &mut Findings<'_>) {
 }
 
 fn listeners(config: &Config, findings: &mut Findings<'_>) {
-    for (key, list) in [("udp", &config.sip.udp), ("tcp", &config.sip.tcp)] {
+    let sip = &config.sip;
+    let lists = [("udp", &sip.udp), ("tcp", &sip.tcp), ("tls", &sip.tls), ("ws", &sip.ws), ("wss", &sip.wss)];
+    for (key, list) in lists {
         for (i, address) in list.iter().enumerate() {
             if list.iter().take(i).any(|other| other == address) {
                 findings.add("sip", key, format!("{address} is named twice"), "remove one");
             }
         }
     }
-    if config.node.roles.contains(&Role::Recorder) && config.sip.udp.is_empty() && config.sip.tcp.is_empty() {
-        findings.add(
-            "sip",
-            "udp",
-            "a recorder that listens neither on UDP nor on TCP gets no calls",
-            "give an address",
-        );
+    // All but UDP are ports of TCP.
+    let streams = lists.iter().skip(1);
+    let mut taken: Vec<&SocketAddr> = Vec::new();
+    for (key, list) in streams {
+        if let Some(address) = list.iter().find(|address| taken.contains(address)) {
+            let why = format!("{address} is the address of another transport too");
+            findings.add("sip", key, why, "give each its own port");
+        }
+        taken.extend(list.iter());
     }
+    if config.node.roles.contains(&Role::Recorder) && lists.iter().all(|(_, list)| list.is_empty()) {
+        findings.add("sip", "udp", "a recorder that listens nowhere gets no calls", "give an address");
+    }
+    tls(config, findings);
     if config.sip.min_se > config.sip.session_expires {
         findings.add("sip", "min_se", "it is longer than session_expires", "give at most session_expires");
     }
@@ -161,6 +169,24 @@ fn listeners(config: &Config, findings: &mut Findings<'_>) {
             }
             _ => {}
         }
+    }
+}
+
+fn tls(config: &Config, findings: &mut Findings<'_>) {
+    let is_empty = |path: &std::path::Path| path.as_os_str().is_empty();
+    let tls = &config.tls;
+    for (key, list) in [("tls", &config.sip.tls), ("wss", &config.sip.wss)] {
+        if !list.is_empty() && is_empty(&tls.certificate) {
+            findings.add("sip", key, "TLS needs a certificate", "give tls.certificate and tls.key");
+        }
+    }
+    if is_empty(&tls.certificate) != is_empty(&tls.key) {
+        let missing = if is_empty(&tls.key) { "key" } else { "certificate" };
+        findings.add("tls", missing, "a certificate and its key go together", "give both, or none");
+    }
+    if tls.client_auth != TlsClients::None && is_empty(&tls.ca) {
+        let todo = "give in tls.ca the authorities of the clients";
+        findings.add("tls", "client_auth", "no client's certificate could be trusted", todo);
     }
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use sections::{Config, LogConfig};
 pub(crate) use source::{Origin, Problem};
-pub(crate) use values::{InactiveMeans, LogFormat, Role, Size, VolumeSetting};
+pub(crate) use values::{InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients, VolumeSetting};
 
 use source::Values;
 
@@ -117,6 +117,12 @@ impl Config {
                 true => data_dir.join(name),
                 false => absolute(&around.directory, path),
             };
+        }
+        // Empty: there is none.
+        for path in [&mut self.tls.certificate, &mut self.tls.key, &mut self.tls.ca] {
+            if !path.as_os_str().is_empty() {
+                *path = absolute(&around.directory, path);
+            }
         }
         if !around.has_ipv6 {
             for (key, list) in [("udp", &mut self.sip.udp), ("tcp", &mut self.sip.tcp)] {

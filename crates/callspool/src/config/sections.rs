@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::{NodeNumber, TenantId};
 
 use super::declare::sections;
-use super::values::{HostPort, InactiveMeans, LogFormat, Role, Size, VolumeSetting};
+use super::values::{HostPort, InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients, VolumeSetting};
 
 sections! {
     /// This process and where its files are.
@@ -37,6 +37,12 @@ sections! {
         udp: Vec<SocketAddr> = "0.0.0.0:5060, [::]:5060", "list of IP:port";
         /// Addresses that accept SIP over TCP; those of the default whose family the machine lacks are left out.
         tcp: Vec<SocketAddr> = "0.0.0.0:5060, [::]:5060", "list of IP:port";
+        /// Addresses that accept SIP over TLS, usually port 5061; they need `[tls]`.
+        tls: Vec<SocketAddr> = "", "list of IP:port";
+        /// Addresses that accept SIP over WebSocket (RFC 7118), without TLS: for a proxy with TLS before it.
+        ws: Vec<SocketAddr> = "", "list of IP:port";
+        /// Addresses that accept SIP over WebSocket within TLS; they need `[tls]`.
+        wss: Vec<SocketAddr> = "", "list of IP:port";
         /// Address in Contact and Via for IPv4 peers; empty: the address that the request came to.
         advertised_v4: Option<HostPort> = "", "IP or IP:port";
         /// Address in Contact and Via for IPv6 peers; empty: the address that the request came to.
@@ -53,14 +59,28 @@ sections! {
         max_transactions: usize = "40000", "transactions";
         /// Send requests of more than 1,300 bytes over UDP too where the peer uses UDP, instead of TCP (RFC 3261 18.1.1).
         large_requests_over_udp: bool = "true", "true or false";
-        /// A TCP connection on which nothing came for so long is closed; longer than half of session_expires keeps those of live calls.
+        /// A connection by TCP or TLS on which nothing came for so long is closed; longer than half of session_expires keeps those of live calls.
         tcp_idle_timeout: Duration = "20m", "time";
-        /// TCP connections at once; beyond it new ones are closed.
+        /// Connections at once, by TCP, TLS and WebSocket together, handshakes included; beyond it new ones are closed.
         tcp_max_connections: usize = "4096", "connections";
-        /// TCP connections at once from one IP address.
+        /// Such connections at once from one source: an IPv4 address, or an IPv6 network of 64 bits.
         tcp_max_connections_per_source: usize = "256", "connections";
         /// Receive buffer of each UDP socket; the kernel allows net.core.rmem_max.
         recv_buffer: Size = "4MiB", "size";
+    }
+
+    /// Certificates for SIP over TLS and WSS. The files are read again when they change and at a reload, without a restart; one that cannot be used then changes nothing, and is told.
+    tls: TlsConfig {
+        /// PEM file of our certificate, followed by those that lead to its authority.
+        certificate: PathBuf = "", "path";
+        /// PEM file of its private key; only its owner and group may have access.
+        key: PathBuf = "", "path";
+        /// PEM file of the authorities that are trusted for clients, and for servers that callspool connects to; empty: for those the ones of the system.
+        ca: PathBuf = "", "path";
+        /// Whether clients are asked for a certificate: `none`, `request` (without one they are let in), `require` (mutual TLS).
+        client_auth: TlsClients = "none", "none, request or require";
+        /// Oldest version of TLS that is spoken.
+        min_version: LeastTls = "1.2", "1.2 or 1.3";
     }
 
     /// Receiving media.

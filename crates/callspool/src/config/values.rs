@@ -130,6 +130,22 @@ choices! {
         /// Recording is paused: the segment goes on with a span in it.
         Pause = "pause",
     }
+    /// Whether TLS clients are asked for a certificate.
+    TlsClients {
+        /// They are not.
+        None = "none",
+        /// They are, and may have none.
+        Request = "request",
+        /// They are, and must have one.
+        Require = "require",
+    }
+    /// The oldest version of TLS.
+    LeastTls {
+        /// 1.2 and 1.3.
+        V12 = "1.2",
+        /// 1.3 only.
+        V13 = "1.3",
+    }
     /// The form of log lines.
     LogFormat {
         /// For people.

@@ -2,7 +2,10 @@
 //! stream may be is the limit of [`sip::Framer`].
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::tls::Certificates;
 
 /// Addresses and limits.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +14,14 @@ pub(crate) struct NetConfig {
     pub(crate) udp: Vec<SocketAddr>,
     /// TCP addresses to listen on.
     pub(crate) tcp: Vec<SocketAddr>,
+    /// TLS addresses to listen on; they need `certificates`.
+    pub(crate) tls: Vec<SocketAddr>,
+    /// WebSocket addresses to listen on.
+    pub(crate) ws: Vec<SocketAddr>,
+    /// Addresses of WebSockets within TLS to listen on; they need `certificates`.
+    pub(crate) wss: Vec<SocketAddr>,
+    /// What we show to TLS peers and what we ask of them; without it nothing goes over TLS.
+    pub(crate) certificates: Option<Arc<Certificates>>,
     /// The limits.
     pub(crate) limits: NetLimits,
 }
@@ -30,15 +41,23 @@ pub(crate) struct NetLimits {
     pub(crate) udp_queue_max: usize,
     /// Events that wait for the owner. Beyond it readers wait, and the peers' TCP windows close.
     pub(crate) events_max: usize,
-    /// TCP connections in all, accepted and dialed: a fifth of the 20,000 descriptors that a process has.
+    /// Connections in all, accepted and dialed, those whose handshake is under way included: a fifth of the 20,000 descriptors that a process has.
     /// Beyond it new ones are closed at once.
     pub(crate) connections_max: usize,
-    /// TCP connections accepted from one address. An SBC opens a handful, a NAT with phones behind it tens.
+    /// Connections accepted from one source (an IPv4 address, an IPv6 network of 64 bits). An SBC opens a handful, a NAT with phones behind it tens.
     /// Beyond it new ones are closed at once.
     pub(crate) connections_per_source_max: usize,
     /// Bytes that wait to be written to one connection: some hundred large SIPREC messages. Beyond it the
     /// peer does not read, and the connection is closed.
     pub(crate) write_queue_bytes_max: usize,
+    /// How long the handshakes of TLS and WebSocket may take together: ten times what a phone on a bad network
+    /// needs. Then the connection is closed.
+    pub(crate) handshake: Duration,
+    /// How often a WebSocket is pinged. Browsers answer by themselves; NATs forget a silent connection after a
+    /// minute or more.
+    pub(crate) ping: Duration,
+    /// How long after a ping something must have come. Then the WebSocket is closed.
+    pub(crate) pong: Duration,
     /// How long an accepted connection may take for its first complete message. Then it is closed.
     pub(crate) first_message: Duration,
     /// How long a message may take from its first byte to its last: as long as a transaction lives (64*T1,
@@ -63,6 +82,9 @@ impl Default for NetLimits {
             connections_max: 4_096,
             connections_per_source_max: 256,
             write_queue_bytes_max: 1 << 20,
+            handshake: Duration::from_secs(10),
+            ping: Duration::from_secs(30),
+            pong: Duration::from_secs(15),
             first_message: Duration::from_secs(30),
             message: Duration::from_secs(32),
             idle: Duration::from_secs(15 * 60),

@@ -1,26 +1,33 @@
-//! The table of TCP connections: accepted and dialed, found by flow and by remote address.
+//! The table of connections: accepted and dialed, found by flow and by remote address. One whose handshake is
+//! under way is in it already, so that limits count it.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sip::FlowId;
+use sip::{FlowId, HostId, Transport};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::config::NetLimits;
-use super::connection::{self, CloseReason, Outbox, QueueFull, write_queue};
+use super::connection::{self, CloseReason, Outbox, QueueFull, Task, write_queue};
+use super::source::Source;
+use super::tls::Certificates;
 
 /// What the tasks tell the owner.
 pub(super) enum TaskEvent {
     /// A listener accepted.
-    Accepted { stream: TcpStream, remote: SocketAddr },
+    Accepted { transport: Transport, stream: TcpStream, remote: SocketAddr },
     /// A listener could not.
     AcceptFailed { error: io::Error },
+    /// The peer of a connection has proved who it is.
+    Authenticated { flow: sip::Flow, peer_names: Arc<[String]> },
+    /// The peer of a connection showed no certificate that is trusted.
+    CertificateRefused { remote: SocketAddr, error: String },
     /// A connection read a whole message.
     Message { flow: sip::Flow, message: Box<sip::Message> },
     /// A connection's task has ended.
@@ -30,12 +37,21 @@ pub(super) enum TaskEvent {
 struct Connection {
     outbox: Outbox,
     task: AbortHandle,
-    remote: SocketAddr,
+    towards: Towards,
     dialed: bool,
+}
+
+/// What a connection leads to: a server that proved one name is not the server that has another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Towards {
+    pub(super) transport: Transport,
+    pub(super) remote: SocketAddr,
+    pub(super) host: Option<HostId>,
 }
 
 /// A connection that is no more.
 pub(super) struct Gone {
+    pub(super) transport: Transport,
     pub(super) remote: SocketAddr,
     /// Whether we had opened it.
     pub(super) dialed: bool,
@@ -56,12 +72,17 @@ pub(super) struct Connections {
     events: mpsc::Sender<TaskEvent>,
     tasks: JoinSet<()>,
     by_flow: HashMap<FlowId, Connection>,
-    by_remote: HashMap<SocketAddr, FlowId>,
-    per_source: HashMap<IpAddr, usize>,
+    by_remote: HashMap<Towards, FlowId>,
+    per_source: HashMap<Source, usize>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 impl Connections {
-    pub(super) fn new(limits: Arc<NetLimits>, events: mpsc::Sender<TaskEvent>) -> Self {
+    pub(super) fn new(
+        limits: Arc<NetLimits>,
+        certificates: Option<Arc<Certificates>>,
+        events: mpsc::Sender<TaskEvent>,
+    ) -> Self {
         Self {
             limits,
             events,
@@ -69,6 +90,7 @@ impl Connections {
             by_flow: HashMap::new(),
             by_remote: HashMap::new(),
             per_source: HashMap::new(),
+            certificates,
         }
     }
 
@@ -80,37 +102,48 @@ impl Connections {
     pub(super) fn accept(
         &mut self,
         id: FlowId,
+        transport: Transport,
         stream: TcpStream,
         remote: SocketAddr,
     ) -> Result<(), Refused> {
         if self.by_flow.len() >= self.limits.connections_max {
             return Err(Refused::Total);
         }
-        let from_source = self.per_source.entry(remote.ip()).or_default();
+        let from_source = self.per_source.entry(Source::of(remote.ip())).or_default();
         if *from_source >= self.limits.connections_per_source_max {
             return Err(Refused::Source);
         }
         *from_source += 1;
-        let (outbox, inbox) = write_queue(self.limits.write_queue_bytes_max);
-        let task = connection::accepted(id, stream, inbox, self.events.clone(), Arc::clone(&self.limits));
-        let task = self.tasks.spawn(task);
-        self.insert(id, Connection { outbox, task, remote, dialed: false });
+        let (outbox, task) = self.task(id, transport);
+        let task = self.tasks.spawn(connection::accepted(task, stream));
+        let towards = Towards { transport, remote, host: None };
+        self.insert(id, Connection { outbox, task, towards, dialed: false });
         Ok(())
     }
 
-    /// The connection to `remote`: whichever there is, else a new one.
-    pub(super) fn towards(&mut self, remote: SocketAddr, new: FlowId) -> Result<FlowId, Refused> {
-        if let Some(id) = self.by_remote.get(&remote) {
+    /// The connection that leads there: whichever there is, else a new one to a server that has this name.
+    pub(super) fn towards(
+        &mut self,
+        towards: Towards,
+        name: Option<Arc<str>>,
+        new: FlowId,
+    ) -> Result<FlowId, Refused> {
+        if let Some(id) = self.by_remote.get(&towards) {
             return Ok(*id);
         }
         if self.by_flow.len() >= self.limits.connections_max {
             return Err(Refused::Total);
         }
-        let (outbox, inbox) = write_queue(self.limits.write_queue_bytes_max);
-        let task = connection::dial(new, remote, inbox, self.events.clone(), Arc::clone(&self.limits));
-        let task = self.tasks.spawn(task);
-        self.insert(new, Connection { outbox, task, remote, dialed: true });
+        let (outbox, task) = self.task(new, towards.transport);
+        let task = self.tasks.spawn(connection::dial(task, towards.remote, name));
+        self.insert(new, Connection { outbox, task, towards, dialed: true });
         Ok(new)
+    }
+
+    fn task(&self, id: FlowId, transport: Transport) -> (Outbox, Task) {
+        let (outbox, inbox) = write_queue(self.limits.write_queue_bytes_max);
+        let (events, limits) = (self.events.clone(), Arc::clone(&self.limits));
+        (outbox, Task { id, transport, inbox, events, limits, certificates: self.certificates.clone() })
     }
 
     /// Queues for a connection; none when there is no such connection.
@@ -127,13 +160,14 @@ impl Connections {
         while self.tasks.try_join_next().is_some() {}
         let connection = self.by_flow.remove(&id)?;
         connection.task.abort();
-        if self.by_remote.get(&connection.remote) == Some(&id) {
-            self.by_remote.remove(&connection.remote);
+        let Towards { transport, remote, .. } = connection.towards;
+        if self.by_remote.get(&connection.towards) == Some(&id) {
+            self.by_remote.remove(&connection.towards);
         }
         if !connection.dialed {
-            self.release_source(connection.remote.ip());
+            self.release_source(Source::of(remote.ip()));
         }
-        Some(Gone { remote: connection.remote, dialed: connection.dialed })
+        Some(Gone { transport, remote, dialed: connection.dialed })
     }
 
     /// Lets what is queued be written, for at most `limit`, then ends all.
@@ -143,11 +177,11 @@ impl Connections {
     }
 
     fn insert(&mut self, id: FlowId, connection: Connection) {
-        self.by_remote.insert(connection.remote, id);
+        self.by_remote.insert(connection.towards, id);
         self.by_flow.insert(id, connection);
     }
 
-    fn release_source(&mut self, source: IpAddr) {
+    fn release_source(&mut self, source: Source) {
         if let Some(count) = self.per_source.get_mut(&source) {
             *count -= 1;
             if *count == 0 {

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use model::Now;
-use sip::{Agent, Destination, Event, Transport};
+use sip::{Agent, Destination, Event};
 
 use super::sockets::{NetEvent, SipSockets};
 use crate::clock;
@@ -66,10 +66,14 @@ impl SipDriver {
             }
             DriverInput::Net(NetEvent::FlowClosed { flow, dialed }) => {
                 agent.flow_closed(now, flow);
-                if let Some(remote) = dialed {
-                    agent.unreachable(now, Destination::Address { transport: Transport::Tcp, remote });
+                if let Some((transport, remote)) = dialed {
+                    agent.unreachable(now, Destination::Address { transport, remote });
                 }
             }
+            DriverInput::Net(NetEvent::Authenticated { flow, peer_names }) => {
+                agent.flow_authenticated(flow, peer_names);
+            }
+            DriverInput::Net(NetEvent::Unreachable { to }) => agent.unreachable(now, to),
         });
     }
 

@@ -1,9 +1,10 @@
-//! A TCP listener: accepts for ever, whatever `accept` says.
+//! A listener of any transport over TCP: accepts for ever, whatever `accept` says.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sip::Transport;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -30,10 +31,10 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Hands accepted connections to the owner, until the owner is gone.
-pub(super) async fn accept(listener: TcpListener, events: mpsc::Sender<TaskEvent>) {
+pub(super) async fn accept(listener: TcpListener, transport: Transport, events: mpsc::Sender<TaskEvent>) {
     loop {
         let event = match listener.accept().await {
-            Ok((stream, remote)) => TaskEvent::Accepted { stream, remote },
+            Ok((stream, remote)) => TaskEvent::Accepted { transport, stream, remote },
             Err(error) => {
                 if !is_passing(&error) {
                     tokio::time::sleep(ACCEPT_BACK_OFF).await;

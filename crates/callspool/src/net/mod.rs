@@ -1,4 +1,4 @@
-//! The SIP sockets: UDP ports and TCP connections under one owner.
+//! The SIP sockets: UDP ports and connections by TCP, TLS and WebSocket under one owner.
 //!
 //! [`SipSockets`] turns datagrams and byte streams into whole messages with the [`sip::Flow`] that they came
 //! on, and sends what a `sip::Agent` wants sent. [`SipDriver`] joins the two: inputs, time-outs and
@@ -6,27 +6,33 @@
 //!
 //! ```text
 //!  UDP ports ──────────────── polled by the owner ─┐
-//!  TCP listener (task each) ── accepted ──────────►│ SipSockets::select ─► NetEvent ─► SipDriver::apply
-//!  TCP connection (task each) ─ messages, closed ─►│ SipSockets::send  ◄─ Transmit ◄──┘
+//!  listener (task each) ────── accepted ──────────►│ SipSockets::select ─► NetEvent ─► SipDriver::apply
+//!  connection (task each) ──── messages, closed ──►│ SipSockets::send  ◄─ Transmit ◄──┘
+//!    handshake of TLS, upgrade to WebSocket, then a stream or frames
 //! ```
 //!
-//! A flow is (local, remote, transport, connection): a TCP client is reached over the connection that it
+//! A flow is (local, remote, transport, connection): a client is reached over the connection that it
 //! opened, whatever its Contact says. `send` never waits: a UDP datagram that does not fit waits in a short
-//! queue or is dropped and counted (SIP retransmits), a TCP connection whose queue is full is closed. A
+//! queue or is dropped and counted (SIP retransmits), a connection whose queue is full is closed. A
 //! peer that trickles, floods, never reads or sends what is no SIP costs itself its connection and nobody
 //! else anything; what is not SIP gets no answer.
 //!
-//! Never here: anything of transactions and dialogs, TLS and WebSocket (they will be further transports
-//! behind the same events), names (the caller of `send` has addresses).
+//! Never here: anything of transactions and dialogs; names are only what a TLS server must prove to have.
 
 mod config;
 mod connection;
 mod connections;
 mod drive;
 mod flows;
+mod hosts;
 mod listener;
 mod sockets;
+mod source;
+mod stream;
+mod tls;
+mod told;
 mod udp;
+mod websocket;
 
 pub(crate) use config::{NetConfig, NetLimits};
 pub(crate) use drive::{DriverInput, SipDriver};
@@ -34,4 +40,5 @@ pub(crate) use drive::{DriverInput, SipDriver};
 #[allow(unused_imports, reason = "named by the tests beside src, which take this module in")]
 pub(crate) use sockets::NetEvent;
 pub(crate) use sockets::{BindError, SipSockets};
+pub(crate) use tls::{Certificates, ClientAuth, TlsError, TlsFiles, TlsVersion};
 pub(crate) use udp::local_towards;

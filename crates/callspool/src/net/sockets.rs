@@ -5,18 +5,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sip::{Destination, Flow, FlowId, Transmit, Transport};
+use sip::{Destination, Flow, FlowId, HostId, Transmit, Transport};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::config::{NetConfig, NetLimits};
 use super::connection::CloseReason;
-use super::connections::{Connections, Refused, TaskEvent};
+use super::connections::{Connections, Refused, TaskEvent, Towards};
 use super::flows::{PortIndex, UdpFlow, UdpFlows};
+use super::hosts::Hosts;
 use super::listener;
+use super::told::Told;
 use super::udp::{Sent, UdpPort, local_towards};
 
 /// The longest datagram that IP can carry.
@@ -39,13 +41,25 @@ pub(crate) enum NetEvent {
         /// The message.
         message: Box<sip::Message>,
     },
+    /// The peer of a connection has proved who it is, before anything came on it.
+    Authenticated {
+        /// The connection.
+        flow: Flow,
+        /// The names of its certificate.
+        peer_names: Arc<[String]>,
+    },
+    /// What was sent on a flow that is gone, or by a transport that nothing is there for, is lost.
+    Unreachable {
+        /// Where it was to go.
+        to: Destination,
+    },
     /// A flow is no more, and its number will never be used again. A UDP flow that was forgotten too.
     FlowClosed {
         /// The flow.
         flow: FlowId,
-        /// The address that it was dialed for, when we had opened it: requests that were sent to that address
+        /// Transport and address that it was dialed for, when we had opened it: requests that were sent there
         /// and not yet answered are lost.
-        dialed: Option<SocketAddr>,
+        dialed: Option<(Transport, SocketAddr)>,
     },
 }
 
@@ -53,7 +67,7 @@ pub(crate) enum NetEvent {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot bind {transport} {address} for SIP: {source}")]
 pub(crate) struct BindError {
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp`, `tls`, `ws` or `wss`.
     pub(crate) transport: &'static str,
     /// The address.
     pub(crate) address: SocketAddr,
@@ -99,6 +113,10 @@ pub(crate) struct NetStats {
     pub(crate) closed_idle: u64,
     /// Connections closed because the peer did not read.
     pub(crate) closed_not_reading: u64,
+    /// Connections whose handshake failed or took too long.
+    pub(crate) handshake_failures: u64,
+    /// Connections closed because their peer showed no certificate that is trusted.
+    pub(crate) certificates_refused: u64,
     /// Connections that could not be made.
     pub(crate) connect_failures: u64,
     /// UDP flows forgotten for new ones.
@@ -109,12 +127,14 @@ pub(crate) struct NetStats {
 pub(crate) struct SipSockets {
     limits: Arc<NetLimits>,
     udp: Vec<UdpPort>,
-    tcp: Vec<SocketAddr>,
+    listening: Vec<(Transport, SocketAddr)>,
     listeners: JoinSet<()>,
+    hosts: Hosts,
+    told: Told,
     flows: UdpFlows,
     connections: Connections,
     events: mpsc::Receiver<TaskEvent>,
-    /// Flows closed by what we did; at most one entry each.
+    /// What follows from what we did; at most one entry for each transmit.
     closed: VecDeque<NetEvent>,
     next_flow: u64,
     /// Which source is asked first: none starves the others.
@@ -133,19 +153,28 @@ impl SipSockets {
             udp.push(UdpPort::bind(*address, &limits).map_err(failed("udp", *address))?);
         }
         let (sender, events) = mpsc::channel(limits.events_max);
-        let mut tcp = Vec::new();
+        let mut listening = Vec::new();
         let mut listeners = JoinSet::new();
-        for address in &config.tcp {
-            let listener = listener::bind(*address).map_err(failed("tcp", *address))?;
-            tcp.push(listener.local_addr().map_err(failed("tcp", *address))?);
-            listeners.spawn(listener::accept(listener, sender.clone()));
+        for (transport, name, addresses) in [
+            (Transport::Tcp, "tcp", &config.tcp),
+            (Transport::Tls, "tls", &config.tls),
+            (Transport::Ws, "ws", &config.ws),
+            (Transport::Wss, "wss", &config.wss),
+        ] {
+            for address in addresses {
+                let listener = listener::bind(*address).map_err(failed(name, *address))?;
+                listening.push((transport, listener.local_addr().map_err(failed(name, *address))?));
+                listeners.spawn(listener::accept(listener, transport, sender.clone()));
+            }
         }
         Ok(Self {
             udp,
-            tcp,
+            listening,
             listeners,
+            hosts: Hosts::default(),
+            told: Told::default(),
             flows: UdpFlows::new(limits.udp_flows_max),
-            connections: Connections::new(Arc::clone(&limits), sender),
+            connections: Connections::new(Arc::clone(&limits), config.certificates.clone(), sender),
             events,
             closed: VecDeque::new(),
             next_flow: 1,
@@ -161,9 +190,14 @@ impl SipSockets {
         self.udp.iter().map(|port| port.local).collect()
     }
 
-    /// The addresses that TCP listens on, in the order of the config.
-    pub(crate) fn tcp_addresses(&self) -> Vec<SocketAddr> {
-        self.tcp.clone()
+    /// The addresses that a transport other than UDP listens on, in the order of the config.
+    pub(crate) fn addresses(&self, transport: Transport) -> Vec<SocketAddr> {
+        self.listening.iter().filter(|(t, _)| *t == transport).map(|(_, address)| *address).collect()
+    }
+
+    /// The number under which a server of this name is dialed.
+    pub(crate) fn host(&mut self, name: &str) -> HostId {
+        self.hosts.number(name)
     }
 
     /// The smallest receive buffer that the kernel granted, when it is less than what was asked for.
@@ -194,15 +228,20 @@ impl SipSockets {
                 Some(flow) => self.send_datagram(flow.port, flow.remote, bytes),
                 None => self.send_on_connection(id, bytes),
             },
-            Destination::Address { transport: Transport::Udp, remote } => {
+            Destination::Address { transport: Transport::Udp, remote }
+            | Destination::Named { transport: Transport::Udp, remote, .. } => {
                 match self.udp.iter().position(|port| port.reaches(remote)) {
                     Some(port) => self.send_datagram(port, remote, bytes),
                     None => self.stats.unreachable += 1,
                 }
             }
-            Destination::Address { transport: Transport::Tcp, remote } => self.dial(remote, bytes),
-            // Transports to come: nothing reaches them yet.
-            Destination::Address { .. } => self.stats.unreachable += 1,
+            Destination::Address { transport, remote } => {
+                self.dial(Towards { transport, remote, host: None }, None, bytes);
+            }
+            Destination::Named { transport, remote, host } => match self.hosts.name(host) {
+                Some(name) => self.dial(Towards { transport, remote, host: Some(host) }, Some(name), bytes),
+                None => self.unreachable(transmit.to),
+            },
         }
     }
 
@@ -275,14 +314,26 @@ impl SipSockets {
 
     fn task_event(&mut self, event: TaskEvent) -> Option<NetEvent> {
         match event {
-            TaskEvent::Accepted { stream, remote } => {
+            TaskEvent::Accepted { transport, stream, remote } => {
                 let id = self.new_flow();
-                match self.connections.accept(id, stream, remote) {
+                match self.connections.accept(id, transport, stream, remote) {
                     Ok(()) => self.stats.accepted += 1,
                     Err(Refused::Total) => at_limit(&mut self.stats.refused_total, "connections in all"),
                     Err(Refused::Source) => {
                         at_limit(&mut self.stats.refused_source, "connections of one source")
                     }
+                }
+                None
+            }
+            TaskEvent::Authenticated { flow, .. } if !self.connections.contains(flow.id) => None,
+            TaskEvent::Authenticated { flow, peer_names } => {
+                tracing::debug!(flow = flow.id.0, remote = %flow.remote, ?peer_names, "SIP client certificate");
+                Some(NetEvent::Authenticated { flow, peer_names })
+            }
+            TaskEvent::CertificateRefused { remote, error } => {
+                self.stats.certificates_refused += 1;
+                if self.told.is_new(remote.ip(), Instant::now()) {
+                    tracing::warn!(peer = %remote, "the TLS certificate of a SIP peer is not trusted: {error}");
                 }
                 None
             }
@@ -318,20 +369,28 @@ impl SipSockets {
                 let event = self.closed(id, CloseReason::NotReading);
                 self.closed.extend(event);
             }
-            None => self.stats.unreachable += 1,
+            None => self.unreachable(Destination::Flow(id)),
         }
     }
 
-    fn dial(&mut self, remote: SocketAddr, bytes: Bytes) {
+    fn unreachable(&mut self, to: Destination) {
+        self.stats.unreachable += 1;
+        self.closed.push_back(NetEvent::Unreachable { to });
+    }
+
+    fn dial(&mut self, towards: Towards, name: Option<Arc<str>>, bytes: Bytes) {
         let new = self.new_flow();
-        match self.connections.towards(remote, new) {
+        match self.connections.towards(towards, name, new) {
             Ok(id) => {
                 self.stats.dialed += u64::from(id == new);
                 self.send_on_connection(id, bytes);
             }
             Err(_limit) => {
                 at_limit(&mut self.stats.refused_total, "connections in all");
-                self.closed.push_back(NetEvent::FlowClosed { flow: new, dialed: Some(remote) });
+                self.closed.push_back(NetEvent::FlowClosed {
+                    flow: new,
+                    dialed: Some((towards.transport, towards.remote)),
+                });
             }
         }
     }
@@ -345,9 +404,12 @@ impl SipSockets {
             CloseReason::Idle => stats.closed_idle += 1,
             CloseReason::NotReading => stats.closed_not_reading += 1,
             CloseReason::Connect => stats.connect_failures += 1,
+            CloseReason::Handshake => stats.handshake_failures += 1,
+            // Counted when it was told.
+            CloseReason::Certificate => {}
         }
         tracing::debug!(flow = flow.0, remote = %gone.remote, ?why, "SIP connection closed");
-        Some(NetEvent::FlowClosed { flow, dialed: gone.dialed.then_some(gone.remote) })
+        Some(NetEvent::FlowClosed { flow, dialed: gone.dialed.then_some((gone.transport, gone.remote)) })
     }
 
     fn udp_flow(&mut self, port: PortIndex, remote: SocketAddr) -> Flow {

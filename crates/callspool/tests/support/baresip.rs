@@ -19,6 +19,34 @@ pub struct Baresip {
 impl Baresip {
     /// Calls as `sip:<user>@127.0.0.1`, plays `wav` (8 kHz, mono, longer than the call), and ends after `length`.
     pub fn call(server: &Server, user: &str, wav: &Path, length: Duration, codec: &str) -> Self {
+        let target = format!("sip:recorder@{}", server.sip_address());
+        Self::start(server, user, wav, length, codec, &target, "")
+    }
+
+    /// As `call`, by TLS to a port whose certificate must come from `ca`.
+    pub fn call_over_tls(
+        server: &Server,
+        port: u16,
+        ca: &Path,
+        user: &str,
+        wav: &Path,
+        length: Duration,
+        codec: &str,
+    ) -> Self {
+        let more = format!("sip_cafile {}\nsip_verify_server yes\n", ca.display());
+        let target = format!("sip:recorder@127.0.0.1:{port};transport=tls");
+        Self::start(server, user, wav, length, codec, &target, &more)
+    }
+
+    fn start(
+        server: &Server,
+        user: &str,
+        wav: &Path,
+        length: Duration,
+        codec: &str,
+        target: &str,
+        more: &str,
+    ) -> Self {
         let directory = server.directory().join(format!("baresip-{user}"));
         std::fs::create_dir(&directory).expect("a directory for baresip");
         let sip = server.ports().next();
@@ -28,7 +56,7 @@ impl Baresip {
              ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nausrc_format s16\n\
              auplay_format s16\naudio_txmode thread\naudio_level no\nrtp_ports {MEDIA_PORTS}\nrtcp_enable yes\n\
              rtp_stats yes\njitter_buffer_delay 5-10\nmodule_path {2}\nmodule g711.so\nmodule aufile.so\n\
-             module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\n",
+             module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\n{more}",
             directory.display(),
             wav.display(),
             module_path(),
@@ -41,7 +69,7 @@ impl Baresip {
         write("uuid", "3f3f6b2c-0000-4000-8000-000000000000\n");
         let mut command = Command::new("baresip");
         command.arg("-f").arg(&directory).args(["-t", &length.as_secs().to_string()]);
-        command.args(["-e", &format!("/dial sip:recorder@{}", server.sip_address())]);
+        command.args(["-e", &format!("/dial {target}")]);
         Self { program: Program::start(command, &directory.join("output")) }
     }
 

@@ -9,6 +9,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of a test are small")]
 
 pub mod audio;
+pub mod authority;
 pub mod baresip;
 pub mod calls;
 pub mod http;

@@ -9,7 +9,6 @@ use super::{Agent, abilities};
 use crate::event::SessionId;
 use crate::flow::Flow;
 use crate::message;
-use crate::request::RequestInfo;
 use crate::session::{Input, Session, negotiate};
 
 /// When to try again after a refusal at a limit: long enough for calls to end, short enough for a client that
@@ -114,7 +113,7 @@ impl Agent {
         self.core.reply(flow, request, 200, "OK", |_| {});
         let is_first = owner.and_then(|id| self.sessions.get(&id)).is_some_and(|s| s.is_invited_by(invite));
         if let (true, Some(id)) = (is_first, owner) {
-            let info = Box::new(RequestInfo::read(request, *flow));
+            let info = self.core.read(request, flow);
             self.input(now, id, Input::Cancelled(info));
         }
     }

@@ -49,11 +49,7 @@ impl Session {
             let via = core.via(&fit);
             message::set_via(&mut request.headers, via);
         }
-        let contact = format!(
-            "<sip:callspool@{};transport={}>{contact_params}",
-            fit.sent_by,
-            fit.transport.parameter()
-        );
+        let contact = message::contact(dialog.scheme(), fit.sent_by, fit.transport, &contact_params);
         message::push(&mut request.headers, HeaderName::Contact, contact);
         let tx = core.endpoint.open_client(now.mono, fit.to, fit.transport, request, Some(id));
         let calling = Calling { tx, offered, rang: false, cancelling: None, early: None, repeated: false };
@@ -129,6 +125,7 @@ impl Session {
             return self.end(core, cause, None);
         }
         self.run_agreed(core, now, &response.headers);
+        self.dialog.look_up(core);
         self.take_2xx(core, now, response, calling.offered, calling.early)
     }
 

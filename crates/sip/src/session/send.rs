@@ -81,10 +81,11 @@ pub(super) fn send_cancel(core: &mut Core, now: Now, invite: TxId) {
         }
     }
     let cseq = message::cseq(&request.headers).unwrap_or(0);
-    let is_tcp = request.headers.value(&HeaderName::Via).is_some_and(|via| via.starts_with(b"SIP/2.0/TCP"));
+    let via = message::own(&request.headers, &HeaderName::Via);
+    let token = via.split(|b| matches!(b, b'/' | b' ')).nth(2).unwrap_or_default();
+    let transport = Transport::of_token(token).unwrap_or(Transport::Udp);
     message::push(&mut cancel.headers, HeaderName::CSeq, format!("{cseq} CANCEL"));
     message::end_request(&mut cancel, None);
-    let transport = if is_tcp { Transport::Tcp } else { Transport::Udp };
     core.endpoint.open_client(now.mono, to, transport, cancel, None);
 }
 

@@ -27,7 +27,7 @@ impl Session {
         request: &Request,
         terms: Option<Terms>,
     ) -> Self {
-        let info = Box::new(RequestInfo::read(request, *flow));
+        let info = core.read(request, flow);
         let tx = core.endpoint.open_server(now.mono, flow, request, Some(id));
         let dialog = Dialog::of_request(request, core.tokens.next(), *flow);
         let pending = Pending {
@@ -117,7 +117,8 @@ impl Session {
         let tx = core.endpoint.open_server(now.mono, flow, request, None);
         core.respond(now, tx, 200, "OK", &self.dialog.local_tag, |_, _, _| {});
         self.abandon_requests(core, now);
-        self.end(core, EndCause::Bye, Some(Box::new(RequestInfo::read(request, *flow))))
+        let request = core.read(request, flow);
+        self.end(core, EndCause::Bye, Some(request))
     }
 
     /// A re-INVITE or UPDATE.
@@ -130,7 +131,7 @@ impl Session {
                 });
             }
         };
-        let info = Box::new(RequestInfo::read(request, *flow));
+        let info = core.read(request, flow);
         let is_invite = request.method == Method::Invite;
         let offered = info.sdp().is_some();
         if !is_invite && !offered {
@@ -155,6 +156,7 @@ impl Session {
             State::Established(_) => {}
         }
         self.dialog.retarget(&request.headers);
+        self.dialog.look_up(core);
         let tx = core.endpoint.open_server(now.mono, flow, request, Some(self.id));
         if is_invite {
             core.respond(now, tx, 100, "Trying", "", |_, _, _| {});
@@ -220,7 +222,7 @@ impl Session {
         {
             self.run_terms(core, now, terms);
         }
-        let request = Box::new(RequestInfo::read(request, *flow));
+        let request = core.read(request, flow);
         core.events.push_back(Event::Informed { session: self.id, request });
     }
 
@@ -284,6 +286,7 @@ impl Session {
                 message::end_response(response, Some(body));
             });
         self.run_terms(core, now, pending.terms);
+        self.dialog.look_up(core);
         if let (true, Some(bytes)) = (pending.is_invite, sent) {
             let interval = timing().t1;
             let (tx, cseq, we_offered) = (pending.tx, pending.cseq, !pending.offered);

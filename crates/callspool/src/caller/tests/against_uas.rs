@@ -55,7 +55,8 @@ impl Recorder {
             _ => NetConfig { udp: any, ..NetConfig::default() },
         };
         let sockets = SipSockets::bind(&config).unwrap();
-        let address = *sockets.udp_addresses().iter().chain(&sockets.tcp_addresses()).next().unwrap();
+        let address =
+            *sockets.udp_addresses().iter().chain(&sockets.addresses(Transport::Tcp)).next().unwrap();
         let agent = Agent::new(AgentConfig::default(), [7; 32]);
         let seen = Arc::default();
         let recorder = Self {

@@ -3,6 +3,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::socket::{
@@ -10,7 +11,7 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Check;
+use super::{Check, owner};
 use crate::config::{Config, Role, Size};
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
@@ -124,17 +125,30 @@ fn port(name: &str, address: SocketAddr, kind: Type, other: &str) -> Check {
     let what = format!("{name} {address}");
     match bind(address, kind) {
         Ok(()) => Check::good(what, "free"),
-        Err(e) if e.kind() == io::ErrorKind::AddrInUse => Check::warning(
-            what,
-            "in use: by callspool itself if it runs",
-            format!("else stop what uses it, or choose {other}"),
-        ),
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse => in_use(what, address.port(), other),
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Check::failure(
             what,
             "no permission",
             format!("choose {other} with a port from 1024 on, or grant CAP_NET_BIND_SERVICE"),
         ),
         Err(e) => Check::failure(what, e.to_string(), format!("choose {other}, one that this machine has")),
+    }
+}
+
+fn in_use(what: String, port: u16, other: &str) -> Check {
+    match owner::of_port(Path::new("/proc"), port) {
+        Some((id, name)) if name == "callspool" => {
+            Check::good(what, format!("in use by callspool (process {id})"))
+        }
+        Some((id, name)) => {
+            let found = format!("in use by {name} (process {id})");
+            Check::warning(what, found, format!("stop {name}, or choose {other}"))
+        }
+        None => Check::warning(
+            what,
+            "in use: by callspool itself if it runs as another user",
+            format!("else stop what uses it, or choose {other}"),
+        ),
     }
 }
 

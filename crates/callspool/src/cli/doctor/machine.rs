@@ -1,6 +1,7 @@
 //! What the machine has: descriptors, cores, clock, programs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -16,7 +17,8 @@ const EARLIEST_SECONDS: i64 = 1_735_689_600;
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks = vec![descriptors(config), cores(config), clock()];
     checks.push(time_service(Path::new("/proc")));
-    checks.push(ffmpeg());
+    checks.push(decoders());
+    checks.push(lame());
     checks
 }
 
@@ -79,14 +81,46 @@ fn time_service(proc: &Path) -> Check {
     }
 }
 
-fn ffmpeg() -> Check {
+/// What ffmpeg calls the decoders of codecs that are stored as they come and need it for listening.
+const DECODERS: [(&str, &str); 3] = [("g729", "G.729"), ("amrnb", "AMR"), ("amrwb", "AMR-WB")];
+
+fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    match std::env::split_paths(&path).map(|dir| dir.join("ffmpeg")).find(|p| p.is_file()) {
-        Some(found) => Check::good("ffmpeg (optional)", found.display().to_string()),
-        None => Check::good(
-            "ffmpeg (optional)",
-            "not installed; it is not needed to record, play or export G.711",
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.is_file())
+}
+
+/// Asked what it can decode, not only whether it is there.
+fn decoders() -> Check {
+    let what = "ffmpeg (optional)";
+    let Some(program) = on_path("ffmpeg") else {
+        return Check::good(
+            what,
+            "not installed; G.729, AMR and EVS are recorded, and cannot be listened to here",
+        );
+    };
+    let listed = Command::new(&program).args(["-hide_banner", "-decoders"]).stdin(Stdio::null()).output();
+    let text = match listed {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
+        _ => return Check::warning(what, format!("{} does not run", program.display()), "install it again"),
+    };
+    let can =
+        |name: &str| text.lines().any(|l| l.split_whitespace().nth(1).is_some_and(|d| d.contains(name)));
+    let missing: Vec<&str> =
+        DECODERS.iter().filter(|(name, _)| !can(name)).map(|(_, codec)| *codec).collect();
+    match missing.is_empty() {
+        true => Check::good(what, format!("{}: decodes G.729, AMR, AMR-WB", program.display())),
+        false => Check::warning(
+            what,
+            format!("{} does not decode {}", program.display(), missing.join(", ")),
+            "install one that does, if calls come with it",
         ),
+    }
+}
+
+fn lame() -> Check {
+    match on_path("lame") {
+        Some(found) => Check::good("lame (optional)", found.display().to_string()),
+        None => Check::good("lame (optional)", "not installed; it is needed to export MP3"),
     }
 }
 

@@ -3,9 +3,12 @@
 //! Each check is tried, not guessed: ports are bound, a file is written, a packet is sent to ourselves. Nothing
 //! is left behind and nothing is changed.
 
+mod host;
 mod kernel;
 mod machine;
+mod owner;
 mod places;
+mod storage;
 
 use std::io::{self, Write};
 
@@ -59,6 +62,7 @@ pub(super) fn run(loaded: &Loaded, args: &DoctorArgs, out: &mut dyn Write) -> Re
         loaded.file.as_ref().map_or_else(|| "the embedded default".to_owned(), |f| f.display().to_string());
     let mut checks = vec![Check::good("configuration", source)];
     checks.extend(machine::checks(config));
+    checks.extend(host::checks(config));
     checks.extend(kernel::checks(config));
     checks.extend(places::checks(config));
     checks.iter().try_for_each(|check| tell(out, check, args.json)).map_err(CliError::output)?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
-use super::Check;
+use super::{Check, storage};
 use crate::config::{Config, Role, Size};
 
 /// Free space that lasts less than a day for some hundred calls: worth a word, not a failure.
@@ -22,6 +22,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
                 false => format!("volume {}", volume.name),
             };
             checks.push(directory(&name, &volume.path));
+            checks.extend(storage::volume(&name, &volume.path));
             if volume.weight > 0 {
                 checks.push(space(&volume.path, Size(volume.min_free)));
             }
@@ -29,6 +30,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
     }
     let catalog = config.catalog.path.parent().unwrap_or(Path::new("/"));
     checks.push(directory("directory of the catalog", catalog));
+    checks.push(storage::catalog(&config.catalog.path));
     if config.node.roles.contains(&Role::Api) {
         checks.push(secret("token file", &config.api.token_file));
     }
@@ -57,7 +59,7 @@ fn directory(name: &str, path: &Path) -> Check {
     }
 }
 
-fn nearest_existing(path: &Path) -> PathBuf {
+pub(super) fn nearest_existing(path: &Path) -> PathBuf {
     path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/")).to_owned()
 }
 

@@ -186,6 +186,7 @@ fn short_call() -> MemoryDisk {
         metadata: Vec::new(),
         takes_over: None,
         streams: vec![stream(1, Side::Agent), stream(2, Side::External)],
+        pause: None,
     };
     let mut disk = MemoryDisk::new();
     let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, now(0));

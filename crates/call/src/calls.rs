@@ -15,6 +15,8 @@ use model::{
 };
 use sip::SessionId;
 
+use crate::pausing::Pausing;
+
 /// A segment as far as the call needs it.
 #[derive(Debug)]
 struct Segment {
@@ -36,11 +38,22 @@ pub(crate) struct LiveCall {
     segments: Vec<Segment>,
     /// Whether a record server opened a segment of it: until then there is nothing to tell of.
     pub(crate) is_recorded: bool,
+    /// Who paused it.
+    pub(crate) pausing: Pausing,
+    /// Who stopped its recording; none while it is wanted.
+    pub(crate) stopped: Option<String>,
 }
 
 impl LiveCall {
     pub(crate) fn new(record: CallRecord, session: SessionId) -> Self {
-        Self { record, session, segments: Vec::new(), is_recorded: false }
+        Self {
+            record,
+            session,
+            segments: Vec::new(),
+            is_recorded: false,
+            pausing: Pausing::default(),
+            stopped: None,
+        }
     }
 
     /// Gives the next number to a segment that begins.

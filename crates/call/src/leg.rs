@@ -31,6 +31,8 @@ pub(crate) enum Pending {
     Answer(Box<Sdp>),
     /// It carried none: offer.
     Offer,
+    /// There is none: we re-offer the ports ourselves.
+    Reoffer,
     /// It is answered already.
     Nothing,
 }
@@ -48,6 +50,58 @@ pub(crate) enum Phase {
     Held,
 }
 
+/// Whether the segment is to keep what arrives, as far as it was told.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    closed: bool,
+    /// The number of the last order.
+    ordered: u64,
+    /// The number of an order that waits until the segment is open.
+    reserved: Option<u64>,
+    /// The number of the last that was carried out.
+    carried_out: u64,
+}
+
+impl Gate {
+    /// The gate of a segment that begins: open, or closed.
+    pub(crate) fn begin(closed: bool) -> Self {
+        Self { closed, ..Self::default() }
+    }
+
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(crate) const fn set(&mut self, closed: bool) {
+        self.closed = closed;
+    }
+
+    /// An order of this number will be given when the segment is open; one that waits already stays.
+    pub(crate) fn reserve(&mut self, order: u64) {
+        let order = *self.reserved.get_or_insert(order);
+        self.ordered = order;
+    }
+
+    pub(crate) const fn is_reserved(&self) -> bool {
+        self.reserved.is_some()
+    }
+
+    /// An order is given: its number, the reserved one if there is one.
+    pub(crate) fn order(&mut self, next: u64) -> u64 {
+        self.ordered = self.reserved.take().unwrap_or(next);
+        self.ordered
+    }
+
+    pub(crate) fn carried_out(&mut self, order: u64) {
+        self.carried_out = self.carried_out.max(order);
+    }
+
+    /// The order that is still to be carried out before the gate stands as told.
+    pub(crate) fn awaited(&self) -> Option<u64> {
+        (self.carried_out < self.ordered).then_some(self.ordered)
+    }
+}
+
 /// One recording dialog.
 #[derive(Debug)]
 pub(crate) struct Leg {
@@ -61,6 +115,10 @@ pub(crate) struct Leg {
     /// Metadata that came while there was no segment to take them; the next one does.
     waiting: Vec<Metadata>,
     pub(crate) phase: Phase,
+    /// Whether its segment keeps what arrives.
+    pub(crate) gate: Gate,
+    /// A re-INVITE of ours, with an offer, is under way.
+    pub(crate) is_offering: bool,
     pub(crate) origin: Origin,
     last_sdp: Option<Bytes>,
 }
@@ -76,6 +134,8 @@ impl Leg {
             is_answered: false,
             waiting: Vec::new(),
             phase: Phase::Held,
+            gate: Gate::default(),
+            is_offering: false,
             origin,
             last_sdp: None,
         }

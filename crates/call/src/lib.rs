@@ -16,11 +16,15 @@
 
 mod ask;
 mod calls;
+mod command;
 mod describe;
 mod front;
 mod leg;
 mod lines;
+mod pausing;
 mod reason;
+mod signals;
 mod timers;
 
+pub use command::{Ask, Changed, Command, CommandError, Done, Recording};
 pub use front::{Action, Front, FrontConfig, FrontStats, Intake};

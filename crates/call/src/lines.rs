@@ -154,6 +154,12 @@ pub(crate) fn all_held(lines: &[Line]) -> bool {
     lines.iter().filter_map(|l| l.stream.as_ref()).all(|s| s.flowing == Flowing::Held)
 }
 
+/// Whether nothing arrives on any line, and on one at least because SDP pauses it: a pause of the whole call.
+pub(crate) fn all_paused(lines: &[Line]) -> bool {
+    let flowing = || lines.iter().filter_map(|l| l.stream.as_ref()).map(|s| s.flowing);
+    flowing().any(|f| f == Flowing::Paused) && !flowing().any(|f| f == Flowing::Active)
+}
+
 /// Takes the ports that a record server opened.
 pub(crate) fn set_ports(lines: &mut [Line], ports: &[StreamPorts]) {
     for line in lines {
@@ -201,7 +207,7 @@ pub(crate) fn offer(lines: &[Line], origin: &Origin, addresses: Addresses) -> By
 }
 
 fn offered(line: &Line, own: IpAddr, addresses: Addresses) -> sdp::OfferLine {
-    let (Some(stream), Some(ports)) = (line.stream.as_ref(), line.ports.as_ref()) else {
+    let Some(stream) = line.stream.as_ref() else {
         return sdp::OfferLine {
             kind: line.kind,
             rtp: SocketAddr::new(own, 0),
@@ -213,12 +219,20 @@ fn offered(line: &Line, own: IpAddr, addresses: Addresses) -> sdp::OfferLine {
             ptime: None,
         };
     };
+    // Without ports the line is not given up, but nothing is wanted on it.
+    let (rtp, rtcp_port, direction) = match &line.ports {
+        Some(ports) => (addresses.told(ports.rtp), ports.rtcp.port(), Direction::RecvOnly),
+        None => {
+            let address = addresses.of(stream.family).unwrap_or(own);
+            (SocketAddr::new(address, NO_PORT), NO_PORT, Direction::Inactive)
+        }
+    };
     sdp::OfferLine {
         kind: stream.kind,
-        rtp: addresses.told(ports.rtp),
-        rtcp_port: ports.rtcp.port(),
+        rtp,
+        rtcp_port,
         codecs: stream.codecs.clone(),
-        direction: Direction::RecvOnly,
+        direction,
         label: stream.label.clone(),
         mux: stream.rtcp_mux,
         ptime: None,

@@ -429,7 +429,7 @@ fn limits_and_the_end() {
          opened
          session 3
          invite sendonly
-         stop
+         end-all
          sealed
          sealed
          wait 0s
@@ -451,7 +451,7 @@ fn limits_and_the_end() {
             > invite sendonly
                 ALARM not-recorded: calls were refused (1): the limit of calls is reached
                 503 s3
-            > stop
+            > end-all
                 BYE s1 SIP;cause=503;text="callspool is stopping"
                 end by process ended
                 tell call of 1, ended

@@ -10,6 +10,7 @@ use model::Report;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::now;
+use crate::live_calls::{Awaited, LiveCommand};
 use crate::net::{DriverInput, SipDriver};
 use crate::pulse::Pulse;
 use crate::recorder::{Recorder, Teller};
@@ -26,6 +27,7 @@ const ROUND: Duration = Duration::from_secs(1);
 enum Input {
     Sip(DriverInput),
     Report(Report),
+    Command(LiveCommand),
     Timeout,
     Round,
     Order(FrontOrder),
@@ -65,6 +67,9 @@ pub(crate) struct FrontTask {
     pub(crate) front: Front,
     pub(crate) recorder: Recorder,
     pub(crate) reports: mpsc::Receiver<Report>,
+    /// Orders of people.
+    pub(crate) commands: mpsc::Receiver<LiveCommand>,
+    pub(crate) awaited: Awaited,
     pub(crate) teller: Teller,
     /// Becomes true when the process is to stop.
     pub(crate) stop: watch::Receiver<bool>,
@@ -152,6 +157,7 @@ impl FrontTask {
             () = timeout => Input::Timeout,
             Some(report) = self.reports.recv() => Input::Report(report),
             Some(order) = self.orders.recv() => Input::Order(order),
+            Some(command) = self.commands.recv() => Input::Command(command),
             input = self.driver.select() => Input::Sip(input),
         }
     }
@@ -160,7 +166,14 @@ impl FrontTask {
         self.pulse.goes_on();
         match input {
             Input::Sip(input) => self.driver.apply(input),
-            Input::Report(report) => self.front.handle_report(now(), report),
+            Input::Report(report) => {
+                self.awaited.take_note(&report);
+                self.front.handle_report(now(), report);
+            }
+            Input::Command(LiveCommand { command, answer }) => {
+                let outcome = self.front.handle_command(now(), command);
+                self.awaited.answer(outcome, answer);
+            }
             Input::Timeout => self.front.handle_timeout(now()),
             Input::Round => self.go_round(),
             Input::Order(order) => self.obey(order),
@@ -214,6 +227,9 @@ impl FrontTask {
             }
             Action::Refuse { session, code, reason, headers } => {
                 self.driver.with(|agent, now| agent.refuse(now, session, code, reason, &headers))
+            }
+            Action::Reoffer { session, sdp } => {
+                self.driver.with(|agent, now| agent.reinvite(now, session, Some(sdp)))
             }
             Action::HangUp { session, reason } => {
                 self.driver.with(|agent, now| agent.bye(now, session, Some(&reason)))

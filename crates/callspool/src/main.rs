@@ -13,6 +13,7 @@ mod control;
 mod descriptors;
 mod faults;
 mod front;
+mod live_calls;
 mod logging;
 mod net;
 mod operate;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{ApiConfig, ApiState, Ports, Token};
+use api::{ApiConfig, ApiState, LiveCalls, Ports, Token};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -10,6 +10,7 @@ use crate::audio::Recordings;
 use crate::catalog::CatalogLink;
 use crate::cli::CliError;
 use crate::config::Config;
+use crate::live_calls::LiveLink;
 use crate::repository::Repository;
 
 /// Binds the address and serves until told to stop.
@@ -17,6 +18,7 @@ pub(crate) async fn start(
     config: &Config,
     repository: &Repository,
     catalog: &CatalogLink,
+    live: Option<LiveLink>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), CliError> {
     let address = config.api.listen;
@@ -36,7 +38,7 @@ pub(crate) async fn start(
         catalog: Arc::clone(&catalog.reader),
         writer: Some(catalog.handle.clone()),
         audio: Arc::new(Recordings::new(repository.clone())),
-        live: None,
+        live: live.map(|link| -> Arc<dyn LiveCalls> { Arc::new(link) }),
     };
     let app = api::router(ApiState::new(settings, ports));
     tracing::info!("page http://{address}/ (its token is in {})", config.api.token_file.display());

@@ -28,6 +28,7 @@ use crate::config::{Config, InactiveMeans, Loaded, Role, Surroundings};
 use crate::control;
 use crate::descriptors::{BESIDE_SEGMENTS, raise_limit};
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
+use crate::live_calls::{self, Awaited, LiveCommand};
 use crate::logging::LogLevel;
 use crate::net::{Certificates, NetConfig, NetLimits, SipDriver, SipSockets};
 use crate::operate::{FrontLink, Operator, Signals};
@@ -87,8 +88,10 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     // Before anything is recorded, so that nothing new is in the list.
     let left = mender.survey().await;
     let (stop, stopping) = watch::channel(false);
+    let (live, commands) = live_calls::channel();
     if config.node.roles.contains(&Role::Api) {
-        page::start(&config, &repository, &catalog, stopping.clone()).await?;
+        let live = Some(live).filter(|_| config.node.roles.contains(&Role::Recorder));
+        page::start(&config, &repository, &catalog, live, stopping.clone()).await?;
     }
     let certificates = crate::certificates::load(&config)?;
     let (front, link) = if config.node.roles.contains(&Role::Recorder) {
@@ -97,7 +100,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
         tokio::spawn(mend_returned(back, mender.clone(), stopping.clone()));
         let recording = Recording { volumes, memory, returned };
         let (task, link) =
-            front_task(&config, ids, tellers, recording, certificates.clone(), stopping.clone())?;
+            front_task(&config, ids, tellers, recording, certificates.clone(), commands, stopping.clone())?;
         (Some(task), Some(link))
     } else {
         (None, None)
@@ -196,6 +199,7 @@ fn front_task(
     tellers: Tellers,
     recording: Recording,
     certificates: Option<Arc<Certificates>>,
+    commands: mpsc::Receiver<LiveCommand>,
     stop: watch::Receiver<bool>,
 ) -> Result<(FrontTask, FrontLink), CliError> {
     let sockets = SipSockets::bind(&net_config(config, certificates)).map_err(|e| {
@@ -239,6 +243,8 @@ fn front_task(
         front: Front::new(front, ids),
         recorder,
         reports,
+        commands,
+        awaited: Awaited::default(),
         teller,
         stop,
         grace,
@@ -325,6 +331,8 @@ fn front_config(config: &Config) -> FrontConfig {
             InactiveMeans::Hold => Flowing::Held,
             InactiveMeans::Pause => Flowing::Paused,
         },
+        pause_timeout: config.recording.pause_timeout,
+        orders_by_header: config.recording.orders_by_header,
         address_v4: told(m.advertised_v4.map(IpAddr::V4), m.listen_v4.map(IpAddr::V4)),
         address_v6: told(m.advertised_v6.map(IpAddr::V6), m.listen_v6.map(IpAddr::V6)),
     }

@@ -386,6 +386,7 @@ mod tests {
             data: CallData::default(),
             metadata: Vec::new(),
             streams: Vec::new(),
+            pause: None,
         };
         let at = now();
         let segment = spool::SegmentWriter::open(&open, NodeNumber::SINGLE, at);

@@ -1,7 +1,7 @@
 //! Orders to a record server and reports from it.
 //!
 //! They are the same whether the server is this process or another node. `Open` and `Change` are answered by
-//! `Opened` or `Refused`, `End` by `Ended`; `Annotate` and `Conclude` are not answered, what they said is in the
+//! `Opened` or `Refused`, `Pause` and `Resume` by `CarriedOut`, `End` by `Ended`; `Annotate` and `Conclude` are not answered, what they said is in the
 //! segment's record and the call's log.
 
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{CallData, Metadata};
 use crate::id::{CallId, SegmentId, StreamId, TenantId};
+use crate::pause::{OpenPause, PauseSource};
 use crate::segment::{EndReason, Failure, SegmentRecord, StartTrigger};
 use crate::state::{RecordingState, Respondent};
 use crate::stream::{Codec, MediaKind, Side};
@@ -103,6 +104,9 @@ pub struct OpenSegment {
     pub metadata: Vec<Metadata>,
     /// Its streams.
     pub streams: Vec<OpenStream>,
+    /// A pause that goes on: then nothing is kept from the first packet on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<OpenPause>,
 }
 
 /// The ports that a record server opened for a stream.
@@ -147,6 +151,27 @@ pub enum Order {
         at: WallTime,
         /// Why.
         reason: EndReason,
+        /// Who ordered it, when a person or program did.
+        by: Option<String>,
+    },
+    /// Keep nothing of any stream of the segment from now on, of streams that come later neither: what arrives is
+    /// dropped before it is buffered. A second one only notes who asked. Answered by `CarriedOut`.
+    Pause {
+        /// The segment.
+        segment: SegmentId,
+        /// The number that the answer names.
+        order: u64,
+        /// Who asked.
+        by: PauseSource,
+    },
+    /// Keep again what arrives from now on. Answered by `CarriedOut`.
+    Resume {
+        /// The segment.
+        segment: SegmentId,
+        /// The number that the answer names.
+        order: u64,
+        /// Who asked.
+        by: PauseSource,
     },
     /// The call ended and every segment of it is here: note it in the call's log.
     Conclude(Conclusion),
@@ -186,6 +211,13 @@ pub enum Report {
         segment: SegmentId,
         /// Why.
         why: Failure,
+    },
+    /// The order of this number is carried out: from now on nothing is kept, or everything again.
+    CarriedOut {
+        /// The segment.
+        segment: SegmentId,
+        /// The order's number.
+        order: u64,
     },
     /// No media on any active stream for the configured time.
     MediaTimedOut {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{CallData, Metadata};
 use crate::id::{CallId, NodeNumber, SegmentId, StreamId, TenantId};
+use crate::pause::Pause;
 use crate::state::{RecordingState, Respondent, Transition};
 use crate::stream::{Codec, StreamRecord};
 use crate::time::WallTime;
@@ -193,6 +194,15 @@ pub struct SegmentRecord {
     /// Why it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<EndReason>,
+    /// Who ordered its end, when a person or program did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
+    /// Its pauses, in order; at most 256 are listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<Pause>,
+    /// Pauses beyond those listed. The streams' gaps have them too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pauses_unlisted: u64,
     /// How its files are encrypted.
     #[serde(default)]
     pub encryption: Encryption,
@@ -216,4 +226,9 @@ impl SegmentRecord {
     pub const fn is_live(&self) -> bool {
         self.ended.is_none()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -62,6 +62,7 @@ pub(crate) fn segment(number: u16, start_ms: u64, streams: Vec<OpenStream>) -> O
         data: CallData::default(),
         metadata: Vec::new(),
         streams,
+        pause: None,
     }
 }
 

@@ -9,7 +9,7 @@
 //! stands right behind it: the reader finds it again by its `{"crc":"`, which cannot stand inside a JSON text.
 //! What cannot be read is reported with its place, and never hides what follows.
 
-use model::{CallId, Copy, CopyOf, RecordingState, SegmentId, WallTime};
+use model::{CallId, Copy, CopyOf, PauseSource, RecordingState, SegmentId, WallTime};
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened.
@@ -61,6 +61,20 @@ pub enum Entry {
         segment: SegmentId,
         /// What was done, in words.
         what: Vec<String>,
+    },
+    /// Somebody asked for a pause of a segment.
+    Paused {
+        /// Which.
+        segment: SegmentId,
+        /// Who.
+        by: PauseSource,
+    },
+    /// A pause of a segment ended.
+    Resumed {
+        /// Which.
+        segment: SegmentId,
+        /// Who asked.
+        by: PauseSource,
     },
     /// Something of a newer callspool; kept as it stands.
     #[serde(untagged)]

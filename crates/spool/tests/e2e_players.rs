@@ -60,6 +60,7 @@ fn part(codecs: &[(Codec, Vec<u8>)]) -> Vec<u8> {
         data: CallData::default(),
         metadata: Vec::new(),
         streams: streams.collect(),
+        pause: None,
     };
     let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, now);
     let mut ops = Vec::new();

@@ -56,6 +56,7 @@ fn open() -> OpenSegment {
         data: CallData::default(),
         metadata: Vec::new(),
         streams: vec![stream(1, Side::Agent), stream(2, Side::External)],
+        pause: None,
     }
 }
 

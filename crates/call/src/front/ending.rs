@@ -41,6 +41,7 @@ impl Front {
     pub(super) fn leave(&mut self, now: Now, session: SessionId, reason: EndReason, hang_up: Option<&str>) {
         let Some(leg) = self.legs.remove(&session) else { return };
         self.timers.clear(Timer::Hold(session));
+        self.timers.clear(Timer::Pause(leg.call));
         if let Some(text) = hang_up {
             let text: String =
                 text.chars().filter(|c| c.is_ascii_graphic() && *c != '"' || *c == ' ').collect();
@@ -70,12 +71,24 @@ impl Front {
     }
 
     pub(super) fn end_segment(&mut self, now: Now, call: CallId, segment: SegmentId, reason: EndReason) {
+        self.end_segment_by(now, call, segment, reason, None);
+    }
+
+    /// The same, by order of somebody.
+    pub(super) fn end_segment_by(
+        &mut self,
+        now: Now,
+        call: CallId,
+        segment: SegmentId,
+        reason: EndReason,
+        by: Option<String>,
+    ) {
         if let Some(call) = self.calls.get_mut(call) {
             call.ending(segment, &reason);
         }
         self.timers.clear(Timer::Open(segment));
         self.arm(now, END_DEADLINE, Timer::Close(segment));
-        self.actions.push_back(Action::Order(Order::End { segment, at: now.wall, reason }));
+        self.actions.push_back(Action::Order(Order::End { segment, at: now.wall, reason, by }));
     }
 
     pub(super) fn sealed(&mut self, now: Now, record: &SegmentRecord) {

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use model::{EndReason, Incident, Now, SegmentId, TakeOver};
+use model::{EndReason, Incident, Now, SegmentId, StartTrigger, TakeOver};
 
 use super::{END_DEADLINE, Front, Timer};
 use crate::leg::{Leg, Pending, Phase};
@@ -36,7 +36,7 @@ impl Front {
         }
         self.arm(now, END_DEADLINE, Timer::Close(segment));
         let failed = TakeOver { segment, reason };
-        let next = self.open_segment(now, &mut leg, Some(failed.clone()));
+        let next = self.open_segment(now, &mut leg, StartTrigger::Manager, Some(failed.clone()));
         let pending = match std::mem::replace(&mut leg.phase, Phase::Held) {
             Phase::Opening { pending, .. } | Phase::Changing { pending, .. } => pending,
             Phase::Recording { .. } | Phase::Held => Pending::Nothing,

@@ -6,6 +6,7 @@
 mod ending;
 mod failover;
 mod negotiation;
+mod orders;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use model::{
 };
 use sip::{Event, RequestInfo, SessionId};
 
+use self::orders::Came;
 use crate::calls::Calls;
 use crate::describe;
 use crate::leg::{Leg, Phase};
@@ -53,6 +55,10 @@ pub struct FrontConfig {
     pub hold_timeout: Duration,
     /// What a line means on which nothing is sent: [`Flowing::Held`] or [`Flowing::Paused`].
     pub inactive: Flowing,
+    /// After how long a pause ends by itself, with an alarm; zero: never. SDP's own pauses last as long as SDP says.
+    pub pause_timeout: Duration,
+    /// Whether headers of INFO, re-INVITE and UPDATE order a pause, a stop and their ends.
+    pub orders_by_header: bool,
     /// The IPv4 address of descriptions; none: the one that the request came to.
     pub address_v4: Option<IpAddr>,
     /// The IPv6 address of descriptions; none: the one that the request came to.
@@ -79,6 +85,13 @@ pub enum Action {
         reason: &'static str,
         /// Further headers.
         headers: Vec<(String, String)>,
+    },
+    /// Send a re-INVITE with this offer.
+    Reoffer {
+        /// The session.
+        session: SessionId,
+        /// The description.
+        sdp: Bytes,
     },
     /// End a session.
     HangUp {
@@ -130,6 +143,7 @@ enum Timer {
     Close(SegmentId),
     GiveUp(SegmentId),
     Hold(SessionId),
+    Pause(CallId),
     Linger(CallId),
     /// Until then further refusals are counted only.
     RefusalsTold,
@@ -148,6 +162,8 @@ pub struct Front {
     stats: FrontStats,
     /// Calls refused at a limit that no alarm has told of yet.
     refused_since: u64,
+    /// Orders to pause and resume so far: their numbers.
+    gate_orders: u64,
 }
 
 impl Front {
@@ -164,6 +180,7 @@ impl Front {
             intake: Intake::Open,
             stats: FrontStats::default(),
             refused_since: 0,
+            gate_orders: 0,
         }
     }
 
@@ -189,8 +206,12 @@ impl Front {
         match event {
             Event::Invited { session, request } => self.invited(now, session, &request),
             Event::Reoffered { session, request } => self.reoffered(now, session, &request),
-            Event::Informed { session, request } => self.annotate(now, session, &request),
+            Event::Informed { session, request } => self.informed(now, session, &request),
             Event::Confirmed { session, answer: Some(part) } => self.answered(now, session, &part.bytes),
+            Event::Accepted { session, sdp, .. } => {
+                self.reoffer_accepted(now, session, sdp.as_ref().map(|part| part.bytes.as_ref()));
+            }
+            Event::Refused { session, status, .. } => self.reoffer_refused(now, session, status),
             Event::Ended { session, cause, request } => self.ended(now, session, cause, request.as_deref()),
             // The rest is about sessions that we begin, or says nothing new.
             _ => {}
@@ -202,6 +223,7 @@ impl Front {
         match report {
             Report::Opened { segment, ports } => self.opened(now, segment, &ports),
             Report::Refused { segment, why } => self.order_refused(now, segment, &why),
+            Report::CarriedOut { segment, order } => self.carried_out(segment, order),
             Report::MediaTimedOut { segment } => {
                 self.fail(now, segment, EndReason::Upstream(Failure::MediaTimeout));
             }
@@ -221,6 +243,7 @@ impl Front {
                 Timer::Close(segment) => self.close_is_late(now, segment),
                 Timer::GiveUp(segment) => self.close_is_given_up(now, segment),
                 Timer::Hold(session) => self.hold_timed_out(now, session),
+                Timer::Pause(call) => self.pause_timed_out(call),
                 Timer::Linger(call) => self.conclude(call),
                 Timer::RefusalsTold => {
                     if self.refused_since > 0 {
@@ -269,6 +292,15 @@ impl Front {
         let count = std::mem::take(&mut self.refused_since);
         self.alarm(Incident::NotRecorded, None, None, format!("calls were refused ({count}): {why}"));
         self.arm(now, REFUSALS_TOLD, Timer::RefusalsTold);
+    }
+
+    /// INFO, MESSAGE, or UPDATE without SDP. Bodies other than metadata, such as digits, are not looked at.
+    fn informed(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
+        self.annotate(now, session, request);
+        if let Some(mut leg) = self.legs.remove(&session) {
+            self.obey_header(now, &mut leg, request, Came::Alone);
+            self.legs.insert(session, leg);
+        }
     }
 
     fn annotate(&mut self, now: Now, session: SessionId, request: &RequestInfo) {

@@ -11,9 +11,10 @@ use model::{
 };
 use sip::{RequestInfo, SessionId};
 
+use super::orders::Came;
 use super::{Action, END_DEADLINE, Front, Intake, OPEN_DEADLINE, Timer};
 use crate::calls::LiveCall;
-use crate::leg::{Leg, Pending, Phase};
+use crate::leg::{Gate, Leg, Pending, Phase};
 use crate::lines::{self, Addresses, Reading};
 use crate::{ask, describe};
 
@@ -54,6 +55,7 @@ impl Front {
             data,
         };
         self.calls.insert(LiveCall::new(record, session));
+        self.obey_sdp(now, &mut leg);
         self.negotiate(now, &mut leg, offer, metadata);
         self.legs.insert(session, leg);
     }
@@ -66,11 +68,13 @@ impl Front {
         match read_sdp(request) {
             Err(_) => self.refuse(session, 488, "Not Acceptable Here"),
             Ok(offer) => {
+                self.obey_header(now, &mut leg, request, Came::WithOffer);
                 if let Some(sdp) = &offer {
                     leg.lines = self.read_lines(&leg, sdp, now);
                 } else {
                     reactivate(&mut leg);
                 }
+                self.obey_sdp(now, &mut leg);
                 self.negotiate(now, &mut leg, offer, metadata);
             }
         }
@@ -80,7 +84,8 @@ impl Front {
     /// The lines of a leg are as the client wants them; moves the segment along and answers, now or later.
     pub(super) fn negotiate(&mut self, now: Now, leg: &mut Leg, offer: Option<Sdp>, metadata: Vec<Metadata>) {
         let pending = offer.map_or(Pending::Offer, |sdp| Pending::Answer(Box::new(sdp)));
-        let held = lines::all_held(&leg.lines);
+        let stopped = self.calls.get(leg.call).is_some_and(|c| c.stopped.is_some());
+        let held = stopped || lines::all_held(&leg.lines);
         match (leg.segment(), held) {
             (Some(segment), true) => {
                 self.tell_or_keep(leg, metadata);
@@ -107,7 +112,7 @@ impl Front {
             (None, false) => {
                 self.timers.clear(Timer::Hold(leg.session));
                 leg.keep(metadata);
-                let segment = self.open_segment(now, leg, None);
+                let segment = self.open_segment(now, leg, StartTrigger::Manager, None);
                 leg.phase = Phase::Opening { segment, pending, from: None };
             }
         }
@@ -116,7 +121,12 @@ impl Front {
     pub(super) fn hold(&mut self, now: Now, leg: &mut Leg, pending: Pending) {
         leg.phase = Phase::Held;
         lines::close(&mut leg.lines);
-        self.arm(now, self.config.hold_timeout, Timer::Hold(leg.session));
+        if lines::all_held(&leg.lines) {
+            self.arm(now, self.config.hold_timeout, Timer::Hold(leg.session));
+        } else {
+            // Not on hold, but stopped by order: the dialog may last as long as the call.
+            self.timers.clear(Timer::Hold(leg.session));
+        }
         self.respond(leg, &pending);
         self.tell_call(leg.call);
     }
@@ -125,6 +135,7 @@ impl Front {
         &mut self,
         now: Now,
         leg: &mut Leg,
+        trigger: StartTrigger,
         takes_over: Option<TakeOver>,
     ) -> SegmentId {
         let segment = self.ids.segment(now.wall);
@@ -141,11 +152,13 @@ impl Front {
                 respondent,
                 takes_over,
                 started: now.wall,
-                trigger: StartTrigger::Manager,
+                trigger,
                 data: call.record.data.clone(),
                 metadata: leg.take_kept(),
                 streams: lines::streams(&leg.lines),
+                pause: call.pausing.open().cloned(),
             };
+            leg.gate = Gate::begin(open.pause.is_some());
             self.calls.own_segment(segment, leg.call);
             self.actions.push_back(Action::Order(Order::Open(Box::new(open))));
             self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
@@ -174,6 +187,7 @@ impl Front {
         }
         match std::mem::replace(&mut leg.phase, Phase::Recording { segment }) {
             Phase::Opening { pending, .. } => {
+                self.catch_up_gate(&mut leg);
                 self.respond(&mut leg, &pending);
                 let kept = leg.take_kept();
                 self.tell_or_keep(&mut leg, kept);
@@ -191,7 +205,7 @@ impl Front {
         }
         let reason = EndReason::Internal(Failure::Resources("ports came too late".to_owned()));
         self.arm(now, END_DEADLINE, Timer::Close(segment));
-        self.actions.push_back(Action::Order(Order::End { segment, at: now.wall, reason }));
+        self.actions.push_back(Action::Order(Order::End { segment, at: now.wall, reason, by: None }));
     }
 
     pub(super) fn order_refused(&mut self, now: Now, segment: SegmentId, why: &Failure) {
@@ -209,12 +223,15 @@ impl Front {
                 self.withdraw(call, segment, text);
                 return self.nobody_takes_over(now, leg, failed);
             }
-            Phase::Opening { .. } => {
+            Phase::Opening { pending, .. } => {
                 self.withdraw(call, segment, text);
-                self.refuse(leg.session, 503, "Service Unavailable");
+                if !matches!(pending, Pending::Reoffer) {
+                    self.refuse(leg.session, 503, "Service Unavailable");
+                }
                 if !leg.is_answered {
                     // A refused first INVITE leaves no dialog.
                     self.calls.remove(call);
+                    self.timers.clear(Timer::Pause(call));
                     return;
                 }
                 leg.phase = Phase::Held;
@@ -248,6 +265,7 @@ impl Front {
             let ports: Vec<_> = leg.lines.iter().filter_map(|l| l.ports.clone()).collect();
             leg.lines = self.read_lines(&leg, &sdp, now);
             lines::set_ports(&mut leg.lines, &ports);
+            self.obey_sdp(now, &mut leg);
             if lines::all_held(&leg.lines) {
                 self.end_segment(now, leg.call, segment, EndReason::Hold);
                 self.hold(now, &mut leg, Pending::Nothing);
@@ -262,7 +280,10 @@ impl Front {
     }
 
     pub(super) fn read_lines(&mut self, leg: &Leg, sdp: &Sdp, now: Now) -> Vec<lines::Line> {
-        let reading = Reading { sides: &leg.sides, inactive: self.config.inactive, addresses: leg.addresses };
+        // A client that said so by a header goes on to mean a pause.
+        let signaled = self.calls.get(leg.call).is_some_and(|c| c.pausing.is_signaled());
+        let inactive = if signaled { Flowing::Paused } else { self.config.inactive };
+        let reading = Reading { sides: &leg.sides, inactive, addresses: leg.addresses };
         lines::read(sdp, &leg.lines, &reading, &mut self.ids, now)
     }
 
@@ -270,6 +291,7 @@ impl Front {
         let sdp = match pending {
             Pending::Answer(offer) => leg.answer(offer),
             Pending::Offer => leg.offer(),
+            Pending::Reoffer => return self.reoffer(leg),
             Pending::Nothing => return,
         };
         leg.is_answered = true;

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use call::{Action, Front, FrontConfig, Intake};
+use call::{Action, Ask, Changed, Command, Done, Front, FrontConfig, Intake, Recording};
 use model::peer::Flowing;
 use model::{
     CallId, ChangeKind, EndReason, Failure, IdGenerator, Mono, NodeNumber, Now, OpenSegment, Order,
@@ -36,6 +36,12 @@ pub(crate) struct World {
     pub(crate) unanswered: Vec<(SegmentId, Vec<model::OpenStream>, Asked)>,
     /// The numbers of the segments that were opened, by call.
     pub(crate) numbers: BTreeMap<CallId, BTreeSet<u16>>,
+    /// Orders to pause and resume that are not carried out yet.
+    pub(crate) gates: Vec<(SegmentId, u64)>,
+    /// Whether each segment that is open keeps what arrives, by what the record server was told.
+    pub(crate) paused: BTreeMap<SegmentId, bool>,
+    /// The calls, by their session.
+    pub(crate) called: BTreeMap<SessionId, CallId>,
     next_port: u16,
     pub(crate) session: SessionId,
     pub(crate) out: String,
@@ -43,6 +49,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(calls_max: usize) -> Self {
+        Self::meaning(calls_max, Flowing::Held)
+    }
+
+    /// A world whose clients mean this by `a=inactive`.
+    pub(crate) fn meaning(calls_max: usize, inactive: Flowing) -> Self {
         let now = Now { mono: Mono(0), wall: WallTime::from_millis(1_795_000_000_000) };
         let config = FrontConfig {
             node: NodeNumber::SINGLE,
@@ -50,7 +61,9 @@ impl World {
             calls_max,
             linger: Duration::from_secs(3),
             hold_timeout: Duration::from_secs(7_200),
-            inactive: Flowing::Held,
+            inactive,
+            pause_timeout: Duration::ZERO,
+            orders_by_header: true,
             address_v4: None,
             address_v6: None,
         };
@@ -61,6 +74,9 @@ impl World {
             open: Vec::new(),
             unanswered: Vec::new(),
             numbers: BTreeMap::new(),
+            gates: Vec::new(),
+            paused: BTreeMap::new(),
+            called: BTreeMap::new(),
             next_port: 20_000,
             session: SessionId(1),
             out: String::new(),
@@ -126,7 +142,31 @@ impl World {
                 self.now = self.now + Duration::from_secs(rest.trim_end_matches('s').parse().unwrap());
                 self.front.handle_timeout(self.now);
             }
-            "stop" => self.front.end_all(now),
+            "end-all" => self.front.end_all(now),
+            "order" => self.order(rest),
+            "carried-out" => {
+                let (segment, order) = self.gates.remove(0);
+                self.front.handle_report(now, Report::CarriedOut { segment, order });
+            }
+            "info" => {
+                let request = Box::new(with_header("INFO", "", rest));
+                self.front.handle_event(now, Event::Informed { session, request });
+            }
+            "reinvite-with" => {
+                let (header, lines) = rest.split_once(" / ").unwrap();
+                let request = Box::new(with_header("INVITE", lines, header));
+                self.front.handle_event(now, Event::Reoffered { session, request });
+            }
+            "accepted" => {
+                let (status, at_method) = (200, "INVITE".to_owned());
+                let sdp = (!rest.is_empty()).then(|| sdp_part(rest));
+                let event = Event::Accepted { session, status, headers: vec![], sdp, at_method };
+                self.front.handle_event(now, event);
+            }
+            "not-accepted" => {
+                let (status, reason) = (488, "Not Acceptable Here".to_owned());
+                self.front.handle_event(now, Event::Refused { session, status, reason, headers: vec![] });
+            }
             "open" => self.front.set_intake(Intake::Open),
             "close" if rest.is_empty() => self.front.set_intake(Intake::Refused),
             "close" => self.front.set_intake(Intake::HandedOver(rest.to_owned())),
@@ -139,6 +179,39 @@ impl World {
         let answered = |s| self.unanswered.iter().all(|(of, _, asked)| *of != s || *asked == Asked::Change);
         let live = self.open.iter().rev().find(|(open, end)| end.is_none() && answered(open.segment));
         live.map(|(open, _)| open.segment)
+    }
+
+    /// `pause`, `pause 60s`, `resume`, `stop`, `start`, by a tenant's user.
+    fn order(&mut self, words: &str) {
+        let (word, rest) = words.split_once(' ').unwrap_or((words, ""));
+        let ask = match word {
+            "pause" => Ask::Pause {
+                timeout: rest.strip_suffix('s').map(|s| Duration::from_secs(s.parse().unwrap())),
+            },
+            "resume" => Ask::Resume,
+            "stop" => Ask::Stop,
+            "start" => Ask::Start,
+            other => panic!("no such order: {other}"),
+        };
+        let tenant = if rest == "foreign" { "other".parse().unwrap() } else { TenantId::default() };
+        let Some(call) = self.called.get(&self.session).copied() else { return };
+        let command = Command { call, tenant, ask, by: "alice".to_owned() };
+        let text = match self.front.handle_command(self.now, command) {
+            Ok(Done { recording, changed, awaits }) => {
+                let recording = match recording {
+                    Recording::On => "on".to_owned(),
+                    Recording::Off => "off".to_owned(),
+                    Recording::Paused { until: None, .. } => "paused".to_owned(),
+                    Recording::Paused { until: Some(until), .. } => {
+                        format!("paused for {} s", until.nanos_since(self.now.wall) / 1_000_000_000)
+                    }
+                };
+                let awaits = if awaits.is_some() { ", not yet" } else { "" };
+                format!("{recording}{}{awaits}", if changed == Changed::No { " already" } else { "" })
+            }
+            Err(e) => format!("ERROR {e}"),
+        };
+        writeln!(self.out, "    {text}").unwrap();
     }
 
     fn end(&mut self, cause: EndCause, request: Option<Box<RequestInfo>>) {
@@ -188,6 +261,9 @@ impl World {
             ended: Some(self.now.wall),
             trigger: open.trigger.clone(),
             end: Some(end),
+            stopped_by: None,
+            pauses: Vec::new(),
+            pauses_unlisted: 0,
             encryption: Default::default(),
             data: open.data.clone(),
             metadata: vec![],
@@ -216,11 +292,15 @@ impl World {
                     contact.map(|(_, to)| format!(" {to}")).unwrap_or_default()
                 )
             }
+            Action::Reoffer { session, sdp } => format!("INVITE s{} {}", session.0, picture(&sdp)),
             Action::HangUp { session, reason } => format!("BYE s{} {reason}", session.0),
             Action::Order(Order::Open(open)) => {
+                let paused = if open.pause.is_some() { " paused" } else { "" };
                 let takes_over = open.takes_over.as_ref().map_or("", |_| " taking over");
-                let text =
-                    format!("open {}/{} {}{takes_over}", open.number, open.total, streams(&open.streams));
+                let wanted = streams(&open.streams);
+                let text = format!("open {}/{} {wanted}{takes_over}{paused}", open.number, open.total);
+                self.called.insert(self.session, open.call);
+                self.paused.insert(open.segment, open.pause.is_some());
                 self.unanswered.push((open.segment, open.streams.clone(), Asked::Open));
                 self.open.push((*open, None));
                 text
@@ -231,11 +311,23 @@ impl World {
                 text
             }
             Action::Order(Order::Annotate { metadata, .. }) => format!("annotate {} bodies", metadata.len()),
-            Action::Order(Order::End { segment, reason, .. }) => {
+            Action::Order(Order::Pause { segment, order, by }) => {
+                self.gates.push((segment, order));
+                self.paused.insert(segment, true);
+                format!("pause by {}", by.describe())
+            }
+            Action::Order(Order::Resume { segment, order, by }) => {
+                self.gates.push((segment, order));
+                self.paused.insert(segment, false);
+                format!("resume by {}", by.describe())
+            }
+            Action::Order(Order::End { segment, reason, by, .. }) => {
+                self.paused.remove(&segment);
+                let who = by.map(|by| format!(" of {by}")).unwrap_or_default();
                 if let Some(open) = self.open.iter_mut().find(|(o, _)| o.segment == segment) {
                     open.1 = Some(reason.clone());
                 }
-                format!("end by {}", reason.describe())
+                format!("end by {}{who}", reason.describe())
             }
             Action::Order(Order::Conclude(c)) => format!("conclude {} of {}", c.state, c.total),
             Action::Tell(_, ChangeKind::Call(call)) => {
@@ -315,4 +407,12 @@ fn request(method: &str, lines: &str) -> RequestInfo {
         peer_names: std::sync::Arc::default(),
         siprec: false,
     }
+}
+
+/// A request with a header, `Record: off`.
+fn with_header(method: &str, lines: &str, header: &str) -> RequestInfo {
+    let (name, value) = header.split_once(": ").unwrap();
+    let mut request = request(method, lines);
+    request.headers.push((name.into(), value.into()));
+    request
 }

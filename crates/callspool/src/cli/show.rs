@@ -306,6 +306,8 @@ fn entry(entry: &Entry) -> String {
         Entry::Total { total, why, .. } => format!("total {total} ({why})"),
         Entry::Sealed { segment, .. } => format!("segment {segment} sealed"),
         Entry::Repaired { segment, what } => format!("segment {segment} repaired: {}", what.join(", ")),
+        Entry::Paused { segment, by } => format!("segment {segment} paused by {}", by.describe()),
+        Entry::Resumed { segment, by } => format!("segment {segment} resumed by {}", by.describe()),
         Entry::Other(value) => value.to_string(),
     }
 }

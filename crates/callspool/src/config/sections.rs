@@ -127,6 +127,10 @@ sections! {
         linger: Duration = "3s", "time";
         /// What `a=inactive` in SDP means when nothing else tells: `hold` ends the segment, `pause` marks a span in it.
         inactive_means: InactiveMeans = "hold", "hold or pause";
+        /// After how long a pause ends by itself, with an alarm, unless the order says otherwise; 0s: never, only whoever may resume ends it.
+        pause_timeout: Duration = "0s", "time";
+        /// Whether recording clients may pause, resume, start and stop by headers: `Record` in INFO, `X-AC-Action` in INFO, re-INVITE and UPDATE.
+        orders_by_header: bool = "true", "true or false";
         /// Free space on the repository's disk below which new calls are refused.
         min_free_space: Size = "1GiB", "size";
         /// How long an operation on a disk may take before its segments go on on another volume, if there is one.

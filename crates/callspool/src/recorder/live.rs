@@ -9,7 +9,8 @@ use std::time::Duration;
 use media::rtp::{Frame, FrameSink, StreamReceiver};
 use model::peer::Flowing;
 use model::{
-    Failure, Mono, Now, OpenSegment, OpenStream, SegmentId, StreamPorts, StreamRecord, TakeOver, WallTime,
+    Failure, Mono, Now, OpenSegment, OpenStream, PauseSource, SegmentId, StreamPorts, StreamRecord, TakeOver,
+    WallTime,
 };
 use spool::SegmentWriter;
 
@@ -32,6 +33,23 @@ pub(crate) struct LiveStream {
     sockets: Option<Sockets>,
     receiver: StreamReceiver,
     heard: Heard,
+    /// What signalling wants of it; a pause of the segment is on top of that.
+    wanted: Flowing,
+}
+
+/// What a stream does when signalling wants `wanted`: nothing passes in a pause.
+fn effective(wanted: Flowing, gate: Gate) -> Flowing {
+    match (wanted, gate) {
+        (Flowing::Active, Gate::Closed) => Flowing::Paused,
+        (wanted, _) => wanted,
+    }
+}
+
+/// Whether media pass: closed in a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Open,
+    Closed,
 }
 
 /// When a stream was last heard of. By the monotonic clock: the wall clock may be set while a call goes on.
@@ -98,8 +116,11 @@ pub(crate) struct LiveSegment {
     has_dropped: bool,
     /// Its storage failed: what arrives waits in the kernel for the segment that takes over.
     is_suspended: bool,
+    gate: Gate,
 }
 
+/// Where frames go that the receivers hand on. The pause is behind: a receiver whose stream is paused hands
+/// nothing on, so whatever listens here hears no more than what is written.
 struct IntoSegment<'a>(&'a mut SegmentWriter);
 
 impl FrameSink for IntoSegment<'_> {
@@ -114,13 +135,17 @@ impl LiveStream {
         ports: &Ports,
         started: WallTime,
         now: Mono,
+        gate: Gate,
     ) -> Result<Self, Failure> {
         let sockets = open_sockets(open, ports)?;
-        let mut receiver = StreamReceiver::new(open, started);
+        let mut opened = open.clone();
+        opened.flowing = effective(open.flowing, gate);
+        let mut receiver = StreamReceiver::new(&opened, started);
         receiver.set_port(sockets.told_rtp.port());
         Ok(Self {
-            open: open.clone(),
             ports: ports_of(open, &sockets),
+            open: opened,
+            wanted: open.flowing,
             sockets: Some(sockets),
             receiver,
             heard: Heard { packet: None, at: now },
@@ -128,11 +153,14 @@ impl LiveStream {
     }
 
     /// The same with sockets that are open already: those of a segment that failed.
-    fn inherit(open: OpenStream, sockets: Sockets, started: WallTime, now: Mono) -> Self {
+    fn inherit(mut open: OpenStream, sockets: Sockets, started: WallTime, now: Mono, gate: Gate) -> Self {
+        let wanted = open.flowing;
+        open.flowing = effective(wanted, gate);
         let mut receiver = StreamReceiver::new(&open, started);
         receiver.set_port(sockets.told_rtp.port());
         let ports = ports_of(&open, &sockets);
-        Self { open, ports, sockets: Some(sockets), receiver, heard: Heard { packet: None, at: now } }
+        let heard = Heard { packet: None, at: now };
+        Self { open, ports, sockets: Some(sockets), receiver, heard, wanted }
     }
 
     /// Takes other sockets, for a stream that had been closed.
@@ -146,12 +174,22 @@ impl LiveStream {
         self.receiver.record(self.ports.rtp.port())
     }
 
-    fn update(&mut self, now: Now, open: &OpenStream) {
+    fn update(&mut self, now: Now, open: &OpenStream, gate: Gate) {
+        self.wanted = open.flowing;
+        let mut open = open.clone();
+        open.flowing = effective(self.wanted, gate);
         if self.open.flowing != Flowing::Active && open.flowing == Flowing::Active {
             self.heard.at = now.mono;
         }
-        self.receiver.update(now.wall, open);
-        self.open = open.clone();
+        self.receiver.update(now.wall, &open);
+        self.open = open;
+    }
+
+    /// The segment is paused, or goes on.
+    fn gate(&mut self, now: Now, gate: Gate) {
+        let mut open = self.open.clone();
+        open.flowing = self.wanted;
+        self.update(now, &open, gate);
     }
 
     /// The stream is gone from the segment: takes in the last that came, and closes its ports.
@@ -159,7 +197,7 @@ impl LiveStream {
         self.read_all(batch, steady, writer);
         let mut gone = self.open.clone();
         gone.flowing = Flowing::Held;
-        self.update(steady.now, &gone);
+        self.update(steady.now, &gone, Gate::Open);
         self.sockets = None;
     }
 
@@ -196,6 +234,11 @@ impl LiveStream {
     }
 }
 
+/// Whether a segment is in a pause as its record stands.
+pub(crate) fn gate_of(writer: &SegmentWriter) -> Gate {
+    if writer.is_paused() { Gate::Closed } else { Gate::Open }
+}
+
 /// A port that cannot be had is something that ran out, whatever the system calls it.
 fn open_sockets(open: &OpenStream, ports: &Ports) -> Result<Sockets, Failure> {
     ports.open(open.family, open.rtcp_mux).map_err(|e| Failure::Resources(format!("no port: {e}")))
@@ -228,6 +271,8 @@ impl LiveSegment {
         for stream in &streams {
             writer.local_address(stream.open.stream, stream.ports.rtp);
         }
+        // The writer's record says whether it begins in a pause; its streams were bound by the same.
+        let gate = gate_of(&writer);
         Self {
             anchor: now,
             id: order.segment,
@@ -240,6 +285,7 @@ impl LiveSegment {
             timed_out: false,
             has_dropped: false,
             is_suspended: false,
+            gate,
         }
     }
 
@@ -259,8 +305,9 @@ impl LiveSegment {
     pub(crate) fn inherit(&mut self, now: Now, failed: &mut Self) {
         for stream in &mut failed.streams {
             if let Some(sockets) = stream.sockets.take() {
-                let (open, started) = (stream.open.clone(), self.started);
-                self.streams.push(LiveStream::inherit(open, sockets, started, now.mono));
+                let (mut open, started) = (stream.open.clone(), self.started);
+                open.flowing = stream.wanted;
+                self.streams.push(LiveStream::inherit(open, sockets, started, now.mono, self.gate));
             }
         }
         for stream in &self.streams {
@@ -276,6 +323,35 @@ impl LiveSegment {
     /// Reads no more: what arrives is for the segment that takes over.
     pub(crate) fn suspend(&mut self) {
         self.is_suspended = true;
+    }
+
+    /// Nothing is kept from now on: not what waits in the sockets, nor of streams that come later. What waits for
+    /// a missing packet had arrived before, and is kept. A second order only notes who gave it.
+    pub(crate) fn pause(&mut self, now: Now, by: PauseSource) {
+        let now = self.steady(now).now;
+        if self.gate == Gate::Open {
+            self.gate = Gate::Closed;
+            for stream in self.streams.iter_mut().filter(|s| s.sockets.is_some()) {
+                stream.gate(now, Gate::Closed);
+            }
+        }
+        self.writer.pause(now, by);
+    }
+
+    /// What arrives from now on is kept. What waits in the sockets arrived in the pause: it is taken out first.
+    pub(crate) fn resume(&mut self, now: Now, by: PauseSource, batch: &mut Batch) {
+        let steady = self.steady(now);
+        let now = steady.now;
+        if self.gate == Gate::Closed {
+            for stream in self.streams.iter_mut().filter(|s| s.sockets.is_some()) {
+                stream.read_all(batch, steady, &mut self.writer);
+            }
+            self.gate = Gate::Open;
+            for stream in self.streams.iter_mut().filter(|s| s.sockets.is_some()) {
+                stream.gate(now, Gate::Open);
+            }
+        }
+        self.writer.resume(now, by);
     }
 
     /// The ports of the streams that are open.
@@ -321,7 +397,7 @@ impl LiveSegment {
         let (mut fresh, mut again) = (Vec::new(), Vec::new());
         for open in wanted {
             match self.streams.iter().position(|s| s.open.stream == open.stream) {
-                None => fresh.push(LiveStream::bind(open, ports, self.started, now.mono)?),
+                None => fresh.push(LiveStream::bind(open, ports, self.started, now.mono, self.gate)?),
                 Some(index) if self.streams[index].sockets.is_none() => {
                     again.push((index, open_sockets(open, ports)?));
                 }
@@ -332,7 +408,7 @@ impl LiveSegment {
         let now = steady.now;
         for stream in &mut self.streams {
             match wanted.iter().find(|w| w.stream == stream.open.stream) {
-                Some(open) => stream.update(now, open),
+                Some(open) => stream.update(now, open, self.gate),
                 None => stream.close(steady, batch, &mut self.writer),
             }
         }

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use model::{
-    CallData, EndReason, Failure, Incident, Metadata, Mono, Now, OpenStream, Report, SegmentId, TakeOver,
-    WallTime,
+    CallData, EndReason, Failure, Incident, Metadata, Mono, Now, OpenStream, PauseSource, Report, SegmentId,
+    TakeOver, WallTime,
 };
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
@@ -60,6 +60,19 @@ pub(crate) enum MediaOrder {
         segment: SegmentId,
         at: WallTime,
         reason: EndReason,
+        by: Option<String>,
+    },
+    /// Keep nothing from now on; answered with this number.
+    Pause {
+        segment: SegmentId,
+        order: u64,
+        by: PauseSource,
+    },
+    /// Keep again what arrives from now on; answered with this number.
+    Resume {
+        segment: SegmentId,
+        order: u64,
+        by: PauseSource,
     },
     /// It could not be opened: forget an end that was kept for it.
     NeverCame(SegmentId),
@@ -124,14 +137,22 @@ pub(crate) struct MediaThread {
     pub(crate) pulse: Pulse,
 }
 
+/// How a segment is to end.
+struct End {
+    at: WallTime,
+    reason: EndReason,
+    /// Who ordered it.
+    by: Option<String>,
+}
+
 struct State {
     slots: Vec<Option<Box<LiveSegment>>>,
     free: Vec<usize>,
     by_id: BTreeMap<SegmentId, usize>,
     /// Ends of segments that are not here yet, and since when.
-    early_ends: BTreeMap<SegmentId, (Mono, WallTime, EndReason)>,
+    early_ends: BTreeMap<SegmentId, (Mono, End)>,
     /// Ends of segments whose reports could not be sent yet: the last report of a segment is that it ended.
-    late_ends: Vec<(SegmentId, WallTime, EndReason)>,
+    late_ends: Vec<(SegmentId, End)>,
     unsent: VecDeque<Report>,
     /// Sockets that flooded: what is left on them is read at the next tick, as epoll tells only of news.
     unread: Vec<u64>,
@@ -174,10 +195,10 @@ impl MediaThread {
             }
             self.send_jobs(&mut state);
             self.send_reports(&mut state);
-            for (segment, at, reason) in std::mem::take(&mut state.late_ends) {
-                self.end_when_told(&mut state, segment, at, reason);
+            for (segment, end) in std::mem::take(&mut state.late_ends) {
+                self.end_when_told(&mut state, segment, end);
             }
-            state.early_ends.retain(|_, (since, ..)| began.mono.since(*since) < EARLY_END_KEPT);
+            state.early_ends.retain(|_, (since, _)| began.mono.since(*since) < EARLY_END_KEPT);
             std::thread::sleep(self.config.tick.saturating_sub(now().mono.since(began.mono)));
         }
     }
@@ -205,11 +226,24 @@ impl MediaThread {
                     self.tell(live);
                 }
             }
-            MediaOrder::End { segment, at, reason } => {
+            MediaOrder::Pause { segment, order, by } => {
+                if let Some(live) = state.live(segment) {
+                    live.pause(now(), by);
+                    self.tell(live);
+                }
+                // A segment that is not here keeps nothing either.
+                state.unsent.push_back(Report::CarriedOut { segment, order });
+            }
+            MediaOrder::Resume { segment, order, by } => {
+                self.resume(state, segment, by);
+                state.unsent.push_back(Report::CarriedOut { segment, order });
+            }
+            MediaOrder::End { segment, at, reason, by } => {
+                let end = End { at, reason, by };
                 if state.by_id.contains_key(&segment) {
-                    self.end_when_told(state, segment, at, reason);
+                    self.end_when_told(state, segment, end);
                 } else if state.early_ends.len() < EARLY_ENDS_MAX {
-                    state.early_ends.insert(segment, (now().mono, at, reason));
+                    state.early_ends.insert(segment, (now().mono, end));
                 } else {
                     tracing::error!(%segment, "too many segments end before they begin");
                 }
@@ -249,8 +283,8 @@ impl MediaThread {
         if let Some(place) = state.slots.get_mut(slot) {
             *place = Some(live);
         }
-        if let Some((_, at, reason)) = state.early_ends.remove(&id) {
-            self.end_when_told(state, id, at, reason);
+        if let Some((_, end)) = state.early_ends.remove(&id) {
+            self.end_when_told(state, id, end);
         }
     }
 
@@ -260,7 +294,8 @@ impl MediaThread {
         // It may have ended by itself meanwhile; then the dialog is over, and an end of this one is on its way.
         if let Some(mut old) = state.remove(failed.segment) {
             live.inherit(now, &mut old);
-            self.end(state, old, now.wall, failed.reason);
+            let end = End { at: now.wall, reason: failed.reason, by: None };
+            self.end(state, old, end);
         }
         let wanted = live.wanted();
         if let Err(why) = self.change_streams(state, live, &wanted) {
@@ -286,12 +321,21 @@ impl MediaThread {
     }
 
     /// Ends a segment, once what there is to report of it has been sent: the sealer's report must not overtake it.
-    fn end_when_told(&self, state: &mut State, segment: SegmentId, at: WallTime, reason: EndReason) {
+    fn end_when_told(&self, state: &mut State, segment: SegmentId, end: End) {
         self.send_reports(state);
         if state.unsent.iter().any(|r| concerns(r, segment)) {
-            state.late_ends.push((segment, at, reason));
+            state.late_ends.push((segment, end));
         } else if let Some(live) = state.remove(segment) {
-            self.end(state, live, at, reason);
+            self.end(state, live, end);
+        }
+    }
+
+    fn resume(&self, state: &mut State, segment: SegmentId, by: PauseSource) {
+        let State { slots, by_id, batch, .. } = state;
+        let slot = by_id.get(&segment).and_then(|s| slots.get_mut(*s));
+        if let Some(live) = slot.and_then(Option::as_deref_mut) {
+            live.resume(now(), by, batch);
+            self.tell(live);
         }
     }
 
@@ -362,13 +406,14 @@ impl MediaThread {
         self.teller.segment(live.writer.record().clone(), live.writer.directory().to_owned());
     }
 
-    fn end(&self, state: &mut State, mut live: Box<LiveSegment>, at: WallTime, reason: EndReason) {
+    fn end(&self, state: &mut State, mut live: Box<LiveSegment>, end: End) {
         let now = now();
         live.finish(now, &mut state.batch);
         let mut ops = Vec::new();
         let records = live.records();
-        let at = live.at(now, at);
-        live.writer.end(now, at, reason, records, &mut ops);
+        let at = live.at(now, end.at);
+        live.writer.stopped_by(end.by);
+        live.writer.end(now, at, end.reason, records, &mut ops);
         let freed = of_streams(live.open_streams());
         if let Some(volume) = self.volumes.get(live.volume) {
             volume.end(live.id);
@@ -462,6 +507,7 @@ fn concerns(report: &Report, segment: SegmentId) -> bool {
     match report {
         Report::Opened { segment: s, .. }
         | Report::Refused { segment: s, .. }
+        | Report::CarriedOut { segment: s, .. }
         | Report::MediaTimedOut { segment: s }
         | Report::Failing { segment: s, .. } => *s == segment,
         Report::Ended { record } => record.id == segment,

@@ -305,8 +305,14 @@ impl Recorder {
             Order::Annotate { segment, data, metadata } => {
                 self.insist(segment, MediaOrder::Annotate { segment, data, metadata });
             }
-            Order::End { segment, at, reason } => {
-                self.insist(segment, MediaOrder::End { segment, at, reason })
+            Order::Pause { segment, order, by } => {
+                self.insist(segment, MediaOrder::Pause { segment, order, by });
+            }
+            Order::Resume { segment, order, by } => {
+                self.insist(segment, MediaOrder::Resume { segment, order, by });
+            }
+            Order::End { segment, at, reason, by } => {
+                self.insist(segment, MediaOrder::End { segment, at, reason, by });
             }
             Order::Conclude(conclusion) => {
                 if self.placer.try_send(Placing::Conclude(conclusion)).is_err() {

@@ -11,7 +11,7 @@ use spool::{FileOp, Place, SegmentWriter, layout};
 
 use super::Threads;
 use super::disk::{Disk, OpenFiles, failure};
-use super::live::{LiveSegment, LiveStream, STREAMS_MAX};
+use super::live::{Gate, LiveSegment, LiveStream, STREAMS_MAX};
 use super::media_thread::{MediaOrder, Shared};
 use super::placer::{OpenJob, Tried};
 use super::ports::Ports;
@@ -99,10 +99,11 @@ impl Opener {
             return Err(Failure::Resources(format!("a segment may have had {STREAMS_MAX} streams")));
         }
         let now = now();
+        let gate = if order.pause.is_some() { Gate::Closed } else { Gate::Open };
         let streams = match order.takes_over {
             Some(_) => Vec::new(),
             None => {
-                let bind = |s| LiveStream::bind(s, &self.ports, order.started, now.mono);
+                let bind = |s| LiveStream::bind(s, &self.ports, order.started, now.mono, gate);
                 order.streams.iter().map(bind).collect::<Result<_, _>>()?
             }
         };

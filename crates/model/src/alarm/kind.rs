@@ -135,6 +135,8 @@ kinds! {
         ImpossibleTransition = "impossible-transition", Critical;
         /// Something was repaired at start.
         Repaired = "repaired", Notice;
+        /// A pause lasted as long as it may, and recording goes on.
+        PauseTimedOut = "pause-timed-out", Warning;
         /// The wall clock was set while callspool ran.
         ClockStep = "clock-step", Warning;
     }

@@ -41,7 +41,7 @@ impl SegmentWriter {
             state: self.record.state,
         };
         self.ready.insert(at + 1, self.log_line(now, &entry));
-        (self.changed, self.part_began) = (false, false);
+        (self.changed, self.manifest_now) = (false, false);
     }
 
     /// Begins a part for the current codecs of all streams. What the last one buffered goes before it.
@@ -66,7 +66,7 @@ impl SegmentWriter {
         self.ready.push(FileOp::Create { path: part.path.clone(), bytes });
         self.record.parts.push(part.record.clone());
         self.part = Some(part);
-        self.part_began = true;
+        self.manifest_now = true;
     }
 
     fn part_place(&self, offset_us: i64) -> PartPlace {
@@ -90,7 +90,7 @@ impl SegmentWriter {
         }
     }
 
-    fn log_line(&self, now: Now, entry: &Entry) -> FileOp {
+    pub(super) fn log_line(&self, now: Now, entry: &Entry) -> FileOp {
         FileOp::AppendLine { path: layout::log_path(&self.directory), bytes: log::line(now.wall, entry) }
     }
 }
@@ -116,6 +116,9 @@ pub(super) fn first_record(open: &OpenSegment, Place { node, volume }: Place) ->
         ended: None,
         trigger: open.trigger.clone(),
         end: None,
+        stopped_by: None,
+        pauses: Vec::new(),
+        pauses_unlisted: 0,
         encryption: Encryption::None,
         data: open.data.clone(),
         metadata: Vec::new(),

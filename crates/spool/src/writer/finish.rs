@@ -121,7 +121,7 @@ impl SegmentWriter {
         let bytes = manifest::to_bytes(&self.record, false, now.wall);
         ops.push(FileOp::Replace { path: self.manifest_path(), bytes });
         self.manifest_at = now.mono;
-        (self.changed, self.part_began) = (false, false);
+        (self.changed, self.manifest_now) = (false, false);
     }
 
     /// Ends the segment: the last flush, and a manifest that knows the end. The shell then digests

@@ -18,6 +18,7 @@
 mod begin;
 mod finish;
 mod part;
+mod pauses;
 mod sidecar;
 mod stream;
 
@@ -119,8 +120,12 @@ pub struct SegmentWriter {
     buffers: Vec<Vec<u8>>,
     manifest_at: Mono,
     changed: bool,
-    /// A part began: the manifest is written at once. Parts are paced, so this is too.
-    part_began: bool,
+    /// A part or a pause began: the manifest is written at once. Both are paced, so this is too.
+    manifest_now: bool,
+    /// A pause goes on.
+    paused: bool,
+    /// Lines about pauses in the call's log.
+    asks_logged: u32,
     counts: WriterCounts,
     sealer: Box<dyn Sealer>,
     phase: Phase,
@@ -166,12 +171,17 @@ impl SegmentWriter {
             buffers: Vec::new(),
             manifest_at: now.mono,
             changed: false,
-            part_began: false,
+            manifest_now: false,
+            paused: false,
+            asks_logged: 0,
             counts: WriterCounts::default(),
             sealer,
             phase: Phase::Live,
         };
         writer.keep_metadata(open.metadata.clone());
+        if let Some(pause) = open.pause.clone() {
+            writer.begin_paused(pause);
+        }
         writer.begin_files(now);
         writer
     }
@@ -206,6 +216,10 @@ impl SegmentWriter {
     #[must_use]
     pub const fn counts(&self) -> WriterCounts {
         self.counts
+    }
+
+    const fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live)
     }
 
     /// Octets that wait for a flush.
@@ -350,7 +364,7 @@ impl SegmentWriter {
     #[must_use]
     pub fn manifest_due(&self, now: Now) -> bool {
         let every = if self.changed { CHANGED_EVERY } else { MANIFEST_EVERY };
-        self.phase == Phase::Live && (self.part_began || now.mono.since(self.manifest_at) >= every)
+        self.phase == Phase::Live && (self.manifest_now || now.mono.since(self.manifest_at) >= every)
     }
 }
 

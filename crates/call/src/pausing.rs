@@ -1,0 +1,113 @@
+//! Who paused a call, and who may resume it. It belongs to the call and outlives its segments.
+//!
+//! ```text
+//!  asked by         ended by
+//!  API              API, time-out
+//!  INFO, SIP header INFO, SIP header, API, time-out
+//!  SDP inactive     SDP active
+//! ```
+//!
+//! A call is paused as long as one of the three asks for it: a re-INVITE never ends what a person ordered, and a
+//! button on a phone does not end what the application with the card form began.
+
+use model::{OpenPause, PauseSource};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Pausing {
+    api: Option<OpenPause>,
+    signal: Option<OpenPause>,
+    sdp: Option<OpenPause>,
+    /// Who asked last, for a pause or its end.
+    last: Option<PauseSource>,
+}
+
+impl Pausing {
+    /// The pause that goes on, as it began.
+    pub(crate) fn open(&self) -> Option<&OpenPause> {
+        [&self.api, &self.signal, &self.sdp].into_iter().flatten().min_by_key(|p| p.since)
+    }
+
+    /// Who asked last.
+    pub(crate) fn last(&self) -> PauseSource {
+        self.last.clone().unwrap_or(PauseSource::Sdp)
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.open().is_some()
+    }
+
+    /// Whether somebody ordered it, SDP apart: only that has a time-out.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.api.is_some() || self.signal.is_some()
+    }
+
+    /// Whether a header of the client ordered it.
+    pub(crate) fn is_signaled(&self) -> bool {
+        self.signal.is_some()
+    }
+
+    /// Somebody asks for a pause; false when the same one asked before.
+    pub(crate) fn ask(&mut self, pause: OpenPause) -> bool {
+        let slot = match pause.by {
+            PauseSource::Api(_) => &mut self.api,
+            PauseSource::Info(_) | PauseSource::Sip(_) => &mut self.signal,
+            PauseSource::Sdp => &mut self.sdp,
+            PauseSource::Timeout => return false,
+        };
+        let is_new = slot.is_none();
+        if is_new {
+            self.last = Some(pause.by.clone());
+        }
+        slot.get_or_insert(pause);
+        is_new
+    }
+
+    /// Somebody asks to go on: ends what they may end. Whether that was anything.
+    pub(crate) fn resume(&mut self, by: &PauseSource) -> bool {
+        let ended = match by {
+            PauseSource::Api(_) | PauseSource::Timeout => {
+                let ended = self.is_ordered();
+                (self.api, self.signal) = (None, None);
+                ended
+            }
+            PauseSource::Info(_) | PauseSource::Sip(_) => self.signal.take().is_some(),
+            PauseSource::Sdp => self.sdp.take().is_some(),
+        };
+        if ended {
+            self.last = Some(by.clone());
+        }
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::WallTime;
+
+    #[test]
+    fn each_ends_what_it_may_end() {
+        let api = || PauseSource::Api("alice".to_owned());
+        let info = || PauseSource::Info("Record: off".to_owned());
+        let sip = || PauseSource::Sip("X-AC-Action: pause-siprec".to_owned());
+        let check = |asked: Vec<PauseSource>, resumed: PauseSource, paused: bool| {
+            let mut pausing = Pausing::default();
+            for by in &asked {
+                pausing.ask(OpenPause { since: WallTime(1), by: by.clone() });
+            }
+            pausing.resume(&resumed);
+            assert_eq!(pausing.is_paused(), paused, "{asked:?} {resumed:?}");
+        };
+        check(vec![api()], api(), false);
+        check(vec![api()], info(), true);
+        check(vec![api()], PauseSource::Sdp, true);
+        check(vec![api()], PauseSource::Timeout, false);
+        check(vec![info()], sip(), false);
+        check(vec![info()], api(), false);
+        check(vec![info(), PauseSource::Sdp], PauseSource::Sdp, true);
+        check(vec![PauseSource::Sdp], api(), true);
+        check(vec![PauseSource::Sdp], PauseSource::Sdp, false);
+        check(vec![api(), info(), PauseSource::Sdp], api(), true);
+    }
+}

@@ -1,0 +1,165 @@
+//! Orders of people to live calls, on their way from the interface to the signalling task and back.
+//!
+//! An order is answered when it is true: a pause when the media thread keeps nothing any more, not when somebody
+//! took note of it. Whoever asked learns of every failure, a full queue and a lost answer included.
+
+use std::time::Duration;
+
+use api::{Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording, LiveState};
+use call::{Ask, Command, CommandError, Done, Recording};
+use model::{CallId, Report, TenantId};
+use tokio::sync::{mpsc, oneshot};
+
+/// Orders that wait for the signalling task: it takes them in microseconds, so more mean that it stands still.
+const WAITING_MAX: usize = 256;
+/// Orders that are given and not yet carried out; a media thread does that within milliseconds.
+const AWAITED_MAX: usize = 1_024;
+/// 5 s: well beyond what a loaded machine needs, and within the patience of whoever pressed the button.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// An order and who waits for its outcome.
+pub(crate) struct LiveCommand {
+    pub(crate) command: Command,
+    pub(crate) answer: oneshot::Sender<Result<Done, CommandError>>,
+}
+
+/// The end of the way that asks.
+pub(crate) struct LiveLink(mpsc::Sender<LiveCommand>);
+
+/// A way for orders.
+pub(crate) fn channel() -> (LiveLink, mpsc::Receiver<LiveCommand>) {
+    let (link, commands) = mpsc::channel(WAITING_MAX);
+    (LiveLink(link), commands)
+}
+
+impl LiveCalls for LiveLink {
+    fn order(&self, tenant: TenantId, call: CallId, order: LiveOrder, by: String) -> LiveAnswer {
+        let ask = match order {
+            LiveOrder::Start => Ask::Start,
+            LiveOrder::Stop => Ask::Stop,
+            LiveOrder::Pause { timeout } => Ask::Pause { timeout },
+            LiveOrder::Resume => Ask::Resume,
+        };
+        let (answer, answered) = oneshot::channel();
+        let command = Command { call, tenant, ask, by };
+        let sent = self.0.try_send(LiveCommand { command, answer });
+        Box::pin(async move {
+            if let Err(e) = sent {
+                let why = match e {
+                    mpsc::error::TrySendError::Full(_) => "too many orders wait",
+                    mpsc::error::TrySendError::Closed(_) => "it is stopping",
+                };
+                return Err(LiveError::Unreachable(why.to_owned()));
+            }
+            match tokio::time::timeout(ANSWER_WITHIN, answered).await {
+                Ok(Ok(Ok(done))) => Ok(state(&done)),
+                Ok(Ok(Err(e))) => Err(error(e)),
+                Ok(Err(_)) => Err(LiveError::Unreachable("it is stopping".to_owned())),
+                Err(_) => Err(LiveError::TimedOut),
+            }
+        })
+    }
+}
+
+fn state(done: &Done) -> LiveState {
+    LiveState {
+        recording: match done.recording {
+            Recording::On => LiveRecording::On,
+            Recording::Paused { since, until } => LiveRecording::Paused { since, until },
+            Recording::Off => LiveRecording::Off,
+        },
+        changed: match done.changed {
+            call::Changed::Yes => Changed::Yes,
+            call::Changed::No => Changed::No,
+        },
+    }
+}
+
+fn error(e: CommandError) -> LiveError {
+    match e {
+        CommandError::NoSuchCall => LiveError::NoSuchCall,
+        CommandError::NotLive => LiveError::NotLive,
+        CommandError::NotAllowed(why) => LiveError::NotAllowed(why.to_owned()),
+    }
+}
+
+/// Answers that wait until their order is carried out.
+#[derive(Default)]
+pub(crate) struct Awaited(Vec<(u64, Done, oneshot::Sender<Result<Done, CommandError>>)>);
+
+impl Awaited {
+    /// Answers, now or when it is true.
+    pub(crate) fn answer(
+        &mut self,
+        outcome: Result<Done, CommandError>,
+        to: oneshot::Sender<Result<Done, CommandError>>,
+    ) {
+        self.0.retain(|(.., to)| !to.is_closed());
+        match outcome {
+            // Beyond the limit the sender is dropped, and whoever waits learns that there is no answer.
+            Ok(Done { awaits: Some(order), .. }) if self.0.len() < AWAITED_MAX => {
+                if let Ok(done) = outcome {
+                    self.0.push((order, done, to));
+                }
+            }
+            Ok(Done { awaits: Some(_), .. }) => {}
+            // Nobody may wait any more; the order stands all the same.
+            outcome => _ = to.send(outcome),
+        }
+    }
+
+    /// What a record server reports may be what somebody waits for.
+    pub(crate) fn take_note(&mut self, report: &Report) {
+        let Report::CarriedOut { order, .. } = report else { return };
+        for (awaited, done, to) in std::mem::take(&mut self.0) {
+            if awaited == *order {
+                let _ = to.send(Ok(done));
+            } else {
+                self.0.push((awaited, done, to));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(link: &LiveLink) -> LiveAnswer {
+        let pause = LiveOrder::Pause { timeout: None };
+        link.order(TenantId::default(), CallId::from_u64(1), pause, "alice".to_owned())
+    }
+
+    fn done(awaits: Option<u64>) -> Done {
+        Done { recording: Recording::Off, changed: call::Changed::Yes, awaits }
+    }
+
+    #[tokio::test]
+    async fn an_order_is_answered_when_it_is_carried_out_and_not_before() {
+        let (link, mut commands) = channel();
+        let mut awaited = Awaited::default();
+        let answer = order(&link);
+        let LiveCommand { command, answer: to } = commands.recv().await.unwrap();
+        assert_eq!((command.by.as_str(), command.call), ("alice", CallId::from_u64(1)));
+        let mut answer = tokio::spawn(answer);
+        awaited.answer(Ok(done(Some(7))), to);
+        let segment = model::SegmentId::from_u64(1);
+        awaited.take_note(&Report::CarriedOut { segment, order: 6 });
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut answer).await.is_err());
+        awaited.take_note(&Report::CarriedOut { segment, order: 7 });
+        assert_eq!(answer.await.unwrap().unwrap().recording, LiveRecording::Off);
+        assert!(awaited.0.is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_learns_of_a_full_queue_and_of_an_end() {
+        let (link, commands) = channel();
+        let waiting: Vec<_> = (0..WAITING_MAX).map(|_| order(&link)).collect();
+        assert!(matches!(order(&link).await, Err(LiveError::Unreachable(why)) if why.contains("wait")));
+        drop(commands);
+        for answer in waiting {
+            assert!(matches!(answer.await, Err(LiveError::Unreachable(_))));
+        }
+        assert!(matches!(order(&link).await, Err(LiveError::Unreachable(why)) if why.contains("stopping")));
+    }
+}

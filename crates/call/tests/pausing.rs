@@ -170,7 +170,7 @@ fn a_pause_on_hold_and_a_pause_while_a_segment_opens_are_before_the_first_packet
             > invite sendonly
                 open 1/1 1:mixed:active
             > order pause
-                paused
+                paused, not yet
             > opened
                 pause by API (alice)
                 200 s2 20004/recvonly

@@ -17,10 +17,13 @@ const AWAITED_MAX: usize = 1_024;
 /// 5 s: well beyond what a loaded machine needs, and within the patience of whoever pressed the button.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// Where the outcome of an order goes.
+type Answer = oneshot::Sender<Result<Done, CommandError>>;
+
 /// An order and who waits for its outcome.
 pub(crate) struct LiveCommand {
     pub(crate) command: Command,
-    pub(crate) answer: oneshot::Sender<Result<Done, CommandError>>,
+    pub(crate) answer: Answer,
 }
 
 /// The end of the way that asks.
@@ -85,15 +88,11 @@ fn error(e: CommandError) -> LiveError {
 
 /// Answers that wait until their order is carried out.
 #[derive(Default)]
-pub(crate) struct Awaited(Vec<(u64, Done, oneshot::Sender<Result<Done, CommandError>>)>);
+pub(crate) struct Awaited(Vec<(u64, Done, Answer)>);
 
 impl Awaited {
     /// Answers, now or when it is true.
-    pub(crate) fn answer(
-        &mut self,
-        outcome: Result<Done, CommandError>,
-        to: oneshot::Sender<Result<Done, CommandError>>,
-    ) {
+    pub(crate) fn answer(&mut self, outcome: Result<Done, CommandError>, to: Answer) {
         self.0.retain(|(.., to)| !to.is_closed());
         match outcome {
             // Beyond the limit the sender is dropped, and whoever waits learns that there is no answer.

@@ -97,7 +97,7 @@ struct Merged {
     due: Mono,
 }
 
-/// See the [module](self).
+/// See the module.
 #[derive(Debug)]
 pub struct Alarms {
     rules: AlarmRules,

@@ -20,7 +20,7 @@ pub(crate) fn give_up(config: &Config) -> Result<(), CliError> {
     let name = &config.node.user;
     if name.is_empty() {
         if geteuid().is_root() {
-            tracing::warn!("callspool runs as root; name a user for it in node.user, or in its service unit");
+            tracing::info!("callspool runs as root; name a user for it in node.user, or in its service unit");
         }
         return Ok(());
     }

@@ -5,13 +5,14 @@
 //! derived (`model::total`, `model::copy`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::copy::gathered_outcome;
 use model::state::Respondent;
 use model::{
-    CallId, CallRecord, Conclusion, EndReason, Mono, RecordingState, SegmentId, SegmentRecord, Transition,
-    WallTime, total,
+    CallId, CallRecord, Conclusion, EndReason, Mono, RecordingState, SegmentId, SegmentRecord, TenantId,
+    Transition, WallTime, total,
 };
 use sip::SessionId;
 
@@ -35,6 +36,8 @@ pub(crate) struct LiveCall {
     pub(crate) record: CallRecord,
     /// Its recording dialog.
     pub(crate) session: SessionId,
+    /// The trunk that brought it.
+    trunk: Arc<str>,
     segments: Vec<Segment>,
     /// Whether a record server opened a segment of it: until then there is nothing to tell of.
     pub(crate) is_recorded: bool,
@@ -45,10 +48,11 @@ pub(crate) struct LiveCall {
 }
 
 impl LiveCall {
-    pub(crate) fn new(record: CallRecord, session: SessionId) -> Self {
+    pub(crate) fn new(record: CallRecord, session: SessionId, trunk: Arc<str>) -> Self {
         Self {
             record,
             session,
+            trunk,
             segments: Vec::new(),
             is_recorded: false,
             pausing: Pausing::default(),
@@ -154,6 +158,10 @@ impl LiveCall {
 pub(crate) struct Calls {
     calls: BTreeMap<CallId, LiveCall>,
     by_segment: BTreeMap<SegmentId, CallId>,
+    /// How many each trunk has; none is left out.
+    by_trunk: BTreeMap<Arc<str>, usize>,
+    /// How many each tenant has; none is left out.
+    by_tenant: BTreeMap<TenantId, usize>,
 }
 
 impl Calls {
@@ -161,7 +169,19 @@ impl Calls {
         self.calls.len()
     }
 
+    /// How many a trunk brought.
+    pub(crate) fn of_trunk(&self, trunk: &str) -> usize {
+        self.by_trunk.get(trunk).copied().unwrap_or(0)
+    }
+
+    /// How many a tenant owns.
+    pub(crate) fn of_tenant(&self, tenant: &TenantId) -> usize {
+        self.by_tenant.get(tenant).copied().unwrap_or(0)
+    }
+
     pub(crate) fn insert(&mut self, call: LiveCall) {
+        *self.by_trunk.entry(call.trunk.clone()).or_default() += 1;
+        *self.by_tenant.entry(call.record.tenant.clone()).or_default() += 1;
         self.calls.insert(call.record.id, call);
     }
 
@@ -192,9 +212,20 @@ impl Calls {
 
     pub(crate) fn remove(&mut self, id: CallId) -> Option<LiveCall> {
         let call = self.calls.remove(&id)?;
+        take_one(&mut self.by_trunk, &call.trunk);
+        take_one(&mut self.by_tenant, &call.record.tenant);
         for segment in &call.segments {
             self.by_segment.remove(&segment.id);
         }
         Some(call)
+    }
+}
+
+fn take_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }

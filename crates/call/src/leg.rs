@@ -13,6 +13,8 @@
 //!
 //! A leg remembers; [`crate::Front`] decides.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use media::sdp::{Origin, Sdp};
 use model::{CallId, Metadata, SegmentId, TakeOver};
@@ -20,6 +22,7 @@ use sip::SessionId;
 
 use crate::describe::KnownSides;
 use crate::lines::{self, Addresses, Line};
+use crate::trunk::Trunk;
 
 /// Metadata bodies kept while there is no segment: a hold brings one or two.
 const WAITING_MAX: usize = 16;
@@ -107,6 +110,8 @@ impl Gate {
 pub(crate) struct Leg {
     pub(crate) session: SessionId,
     pub(crate) call: CallId,
+    /// The trunk that it came by; it stays with that one.
+    pub(crate) trunk: Arc<Trunk>,
     pub(crate) lines: Vec<Line>,
     pub(crate) sides: KnownSides,
     pub(crate) addresses: Addresses,
@@ -124,10 +129,17 @@ pub(crate) struct Leg {
 }
 
 impl Leg {
-    pub(crate) fn new(session: SessionId, call: CallId, origin: Origin, addresses: Addresses) -> Self {
+    pub(crate) fn new(
+        session: SessionId,
+        call: CallId,
+        trunk: Arc<Trunk>,
+        origin: Origin,
+        addresses: Addresses,
+    ) -> Self {
         Self {
             session,
             call,
+            trunk,
             lines: Vec::new(),
             sides: KnownSides::default(),
             addresses,

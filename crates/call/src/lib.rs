@@ -25,6 +25,8 @@ mod pausing;
 mod reason;
 mod signals;
 mod timers;
+mod trunk;
 
 pub use command::{Ask, Changed, Command, CommandError, Done, Recording};
 pub use front::{Action, Front, FrontConfig, FrontStats, Intake};
+pub use trunk::{Trunk, Trunks};

@@ -10,7 +10,10 @@
 
 mod world;
 
+use call::{FrontConfig, Trunk, Trunks};
 use expect_test::{Expect, expect};
+use model::TenantId;
+use model::peer::Flowing;
 use world::World;
 
 fn check(script: &str, expected: Expect) {
@@ -879,6 +882,115 @@ fn a_segment_that_is_never_closed_does_not_keep_its_call() {
                 tell call of 2, ended
                 conclude complete-internal-error of 2
                 tell copy complete-internal-error
+        "#]],
+    );
+}
+
+/// Two trunks of two tenants; the second takes `inactive` for a pause and two calls at a time.
+fn check_trunks(script: &str, expected: Expect) -> World {
+    let trunk = |name: &str, from: &str, tenant: &str| Trunk {
+        from: vec![from.parse().unwrap()],
+        name: name.into(),
+        ..Trunk::open(tenant.parse().unwrap())
+    };
+    let pausing = Trunk {
+        inactive: Some(Flowing::Paused),
+        calls_max: Some(2),
+        tags: vec![("site".into(), "Bonn".into())],
+        ..trunk("pausing", "127.0.0.2/32", "bonn")
+    };
+    let limits = [("acme".parse().unwrap(), 1)].into();
+    let written = vec![pausing, trunk("holding", "127.0.0.1/32", "acme")];
+    let trunks = Trunks::new(written, TenantId::default());
+    let mut world = World::of(FrontConfig { trunks, tenant_calls_max: limits, ..world::config(100) });
+    for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        world.play(line);
+    }
+    expected.assert_eq(&world.out);
+    world
+}
+
+#[test]
+fn a_trunk_says_whose_calls_are_and_what_inactive_means() {
+    let world = check_trunks(
+        "from 127.0.0.1
+         invite inactive
+         session 2
+         from ::ffff:127.0.0.2
+         invite inactive
+         opened
+         failing",
+        expect![[r#"
+            > from 127.0.0.1
+            > invite inactive
+                200 s1 9/inactive
+            > session 2
+            > from ::ffff:127.0.0.2
+            > invite inactive
+                open 1/1 1:mixed:paused paused
+            > opened
+                200 s2 20000/inactive
+                bonn: tell call of 1
+            > failing
+                ALARM internal-failure: a segment ended early: storage failure: EIO; another takes over
+                open 2/2 1:mixed:paused taking over paused
+        "#]],
+    );
+    let data = &world.open[0].0.data;
+    assert_eq!((data.extra["trunk"].as_str(), data.extra["site"].as_str()), ("pausing", "Bonn"));
+}
+
+#[test]
+fn strangers_and_calls_over_the_limits_of_trunk_and_tenant_are_refused() {
+    check_trunks(
+        "from 203.0.113.9
+         invite sendonly
+         session 2
+         invite sendonly
+         wait 10s
+         session 3
+         from 127.0.0.1
+         invite sendonly
+         opened
+         session 4
+         invite sendonly
+         from 127.0.0.2
+         session 5
+         invite sendonly
+         session 6
+         invite sendonly
+         session 7
+         invite sendonly",
+        expect![[r#"
+            > from 203.0.113.9
+            > invite sendonly
+                ALARM not-recorded: calls were refused (1): no trunk takes calls from 203.0.113.9
+                403 s1
+            > session 2
+            > invite sendonly
+                403 s2
+            > wait 10s
+                ALARM not-recorded: calls were refused (1): no trunk takes calls from 203.0.113.9
+            > session 3
+            > from 127.0.0.1
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > opened
+                200 s3 20000/recvonly
+                acme: tell call of 1
+            > session 4
+            > invite sendonly
+                503 s4
+            > from 127.0.0.2
+            > session 5
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > session 6
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > session 7
+            > invite sendonly
+                503 s7
         "#]],
     );
 }

@@ -8,16 +8,17 @@
 //!
 //! Nothing here decides about calls; a failure to start is told in one line that says what to do.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use call::{Front, FrontConfig, Intake};
+use call::{Front, FrontConfig, Intake, Trunk, Trunks};
 use model::alarm::AlarmRules;
 use model::peer::Flowing;
-use model::{IdGenerator, Report};
+use model::{IdGenerator, Report, TenantId};
 use sip::{Agent, AgentConfig, Transport};
 use tokio::sync::{mpsc, watch};
 
@@ -324,18 +325,42 @@ fn front_config(config: &Config) -> FrontConfig {
     FrontConfig {
         node: config.node.number,
         tenant: config.recording.tenant.clone(),
+        trunks: trunks(config),
+        tenant_calls_max: tenant_limits(config),
         calls_max: config.recording.max_calls,
         linger: config.recording.linger,
         hold_timeout: config.media.hold_timeout,
-        inactive: match config.recording.inactive_means {
-            InactiveMeans::Hold => Flowing::Held,
-            InactiveMeans::Pause => Flowing::Paused,
-        },
+        inactive: flowing(config.recording.inactive_means),
         pause_timeout: config.recording.pause_timeout,
         orders_by_header: config.recording.orders_by_header,
         address_v4: told(m.advertised_v4.map(IpAddr::V4), m.listen_v4.map(IpAddr::V4)),
         address_v6: told(m.advertised_v6.map(IpAddr::V6), m.listen_v6.map(IpAddr::V6)),
     }
+}
+
+fn flowing(inactive: InactiveMeans) -> Flowing {
+    match inactive {
+        InactiveMeans::Hold => Flowing::Held,
+        InactiveMeans::Pause => Flowing::Paused,
+    }
+}
+
+fn trunks(config: &Config) -> Trunks {
+    let own = &config.recording.tenant;
+    let written = config.tables.trunk.iter().map(|(name, trunk)| Trunk {
+        name: name.as_str().into(),
+        from: trunk.from.iter().map(|range| range.0).collect(),
+        tenant: trunk.tenant.as_ref().unwrap_or(own).clone(),
+        calls_max: Some(trunk.max_calls).filter(|max| *max > 0),
+        inactive: trunk.inactive_means.map(flowing),
+        tags: trunk.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
+    });
+    Trunks::new(written.collect(), own.clone())
+}
+
+fn tenant_limits(config: &Config) -> BTreeMap<TenantId, usize> {
+    let limited = config.tables.tenant.iter().filter(|(_, tenant)| tenant.max_calls > 0);
+    limited.filter_map(|(name, tenant)| Some((name.parse().ok()?, tenant.max_calls))).collect()
 }
 
 fn recorder_config(config: &Config, pulses: Pulses, memory: Memory) -> RecorderConfig {

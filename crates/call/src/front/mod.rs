@@ -25,6 +25,7 @@ use crate::calls::Calls;
 use crate::describe;
 use crate::leg::{Leg, Phase};
 use crate::timers::Timers;
+use crate::trunk::Trunks;
 
 /// How long a record server may take to open a segment or change its streams before the request is refused:
 /// a fifth of the client's own patience (timer B, 32 s, is the end of it), so that it can still go elsewhere.
@@ -45,8 +46,12 @@ const RETRY_AFTER: &str = "10";
 pub struct FrontConfig {
     /// This node.
     pub node: NodeNumber,
-    /// Who owns the calls.
+    /// Who is told what concerns no single call.
     pub tenant: TenantId,
+    /// Who may send calls.
+    pub trunks: Trunks,
+    /// Calls at a time of a tenant, for those that have a limit; more are refused with 503.
+    pub tenant_calls_max: BTreeMap<TenantId, usize>,
     /// Calls at a time, holds and lingering ones included; more are refused with 503.
     pub calls_max: usize,
     /// From the end of a call until it is `complete`.
@@ -131,6 +136,8 @@ pub struct FrontStats {
     pub begun: u64,
     /// Requests refused because a limit was reached or new calls are not taken.
     pub refused: u64,
+    /// Of those, requests from addresses that no trunk has.
+    pub strangers: u64,
     /// Requests sent to another recorder.
     pub handed_over: u64,
     /// Segments that no record server opened.
@@ -164,6 +171,8 @@ pub struct Front {
     refused_since: u64,
     /// Orders to pause and resume so far: their numbers.
     gate_orders: u64,
+    /// The last address without a trunk that no alarm has told of yet.
+    stranger: Option<IpAddr>,
 }
 
 impl Front {
@@ -181,6 +190,7 @@ impl Front {
             stats: FrontStats::default(),
             refused_since: 0,
             gate_orders: 0,
+            stranger: None,
         }
     }
 
@@ -285,9 +295,11 @@ impl Front {
 
     /// One alarm for all refusals of some seconds: a flood of calls must not become a flood of rows.
     fn tell_refusals(&mut self, now: Now) {
-        let why = match self.intake {
-            Intake::Open => "the limit of calls is reached",
-            Intake::Refused | Intake::HandedOver(_) => "callspool is stopping",
+        let why = match (self.stranger.take(), &self.intake) {
+            // Without the address nobody finds the trunk that is missing.
+            (Some(ip), _) => format!("no trunk takes calls from {}", ip.to_canonical()),
+            (None, Intake::Open) => "the limit of calls is reached".to_owned(),
+            (None, Intake::Refused | Intake::HandedOver(_)) => "callspool is stopping".to_owned(),
         };
         let count = std::mem::take(&mut self.refused_since);
         self.alarm(Incident::NotRecorded, None, None, format!("calls were refused ({count}): {why}"));
@@ -360,7 +372,8 @@ impl Front {
     }
 
     fn alarm(&mut self, incident: Incident, call: Option<CallId>, segment: Option<SegmentId>, text: String) {
-        let tenant = self.config.tenant.clone();
+        let owner = call.and_then(|call| self.calls.get(call)).map(|call| &call.record.tenant);
+        let tenant = owner.unwrap_or(&self.config.tenant).clone();
         self.actions.push_back(Action::Alarm(Occurrence { tenant, incident, call, segment, text }));
     }
 

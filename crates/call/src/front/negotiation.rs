@@ -1,6 +1,7 @@
 //! From offers to segments: what a request asks for, which segment that begins, changes or ends, and the answer.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use media::sdp::{self, Origin, Sdp};
 use model::peer::{Family, Flowing};
@@ -16,27 +17,30 @@ use super::{Action, END_DEADLINE, Front, Intake, OPEN_DEADLINE, Timer};
 use crate::calls::LiveCall;
 use crate::leg::{Gate, Leg, Pending, Phase};
 use crate::lines::{self, Addresses, Reading};
+use crate::trunk::Trunk;
 use crate::{ask, describe};
 
 impl Front {
     pub(super) fn invited(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
+        // Strangers are not sent elsewhere either, nor told that there are limits.
+        let Some(trunk) = self.config.trunks.find(request.flow.remote.ip()).cloned() else {
+            self.stats.strangers += 1;
+            self.stranger = Some(request.flow.remote.ip());
+            return self.turn_away(now, session, 403, "Forbidden");
+        };
         if let Intake::HandedOver(to) = self.intake.clone() {
             return self.hand_over(session, &to);
         }
-        if self.intake == Intake::Refused || self.calls.len() >= self.config.calls_max {
-            self.stats.refused += 1;
-            self.refused_since += 1;
-            if !self.timers.is_set(Timer::RefusalsTold) {
-                self.tell_refusals(now);
-            }
-            return self.refuse(session, 503, "Service Unavailable");
+        if self.intake == Intake::Refused || self.is_full(&trunk) {
+            return self.turn_away(now, session, 503, "Service Unavailable");
         }
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
         let call = self.ids.call(now.wall);
         let mut data = CallData::default();
         let metadata = describe::absorb(&mut data, request, now);
         let family = if request.flow.remote.is_ipv6() { Family::V6 } else { Family::V4 };
-        let mut leg = self.leg(session, call, family, request);
+        note(&mut data, &trunk);
+        let mut leg = self.leg(session, call, trunk.clone(), family, request);
         leg.sides.learn(request, &data);
         leg.lines = match &offer {
             Some(sdp) => self.read_lines(&leg, sdp, now),
@@ -48,16 +52,37 @@ impl Front {
         self.stats.begun += 1;
         let record = CallRecord {
             id: call,
-            tenant: self.config.tenant.clone(),
+            tenant: trunk.tenant.clone(),
             started: now.wall,
             ended: None,
             total: 0,
             data,
         };
-        self.calls.insert(LiveCall::new(record, session));
+        self.calls.insert(LiveCall::new(record, session, trunk.name.clone()));
         self.obey_sdp(now, &mut leg);
         self.negotiate(now, &mut leg, offer, metadata);
         self.legs.insert(session, leg);
+    }
+
+    /// Whether this node, the trunk or its tenant has all the calls that it may have.
+    fn is_full(&self, trunk: &Trunk) -> bool {
+        self.calls.len() >= self.config.calls_max
+            || trunk.calls_max.is_some_and(|max| self.calls.of_trunk(&trunk.name) >= max)
+            || self
+                .config
+                .tenant_calls_max
+                .get(&trunk.tenant)
+                .is_some_and(|max| self.calls.of_tenant(&trunk.tenant) >= *max)
+    }
+
+    /// Refuses a call that is not taken, and tells of it, at a pace.
+    fn turn_away(&mut self, now: Now, session: SessionId, code: u16, reason: &'static str) {
+        self.stats.refused += 1;
+        self.refused_since += 1;
+        if !self.timers.is_set(Timer::RefusalsTold) {
+            self.tell_refusals(now);
+        }
+        self.refuse(session, code, reason);
     }
 
     pub(super) fn reoffered(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
@@ -282,9 +307,14 @@ impl Front {
     pub(super) fn read_lines(&mut self, leg: &Leg, sdp: &Sdp, now: Now) -> Vec<lines::Line> {
         // A client that said so by a header goes on to mean a pause.
         let signaled = self.calls.get(leg.call).is_some_and(|c| c.pausing.is_signaled());
-        let inactive = if signaled { Flowing::Paused } else { self.config.inactive };
+        let inactive = if signaled { Flowing::Paused } else { self.inactive_of(leg) };
         let reading = Reading { sides: &leg.sides, inactive, addresses: leg.addresses };
         lines::read(sdp, &leg.lines, &reading, &mut self.ids, now)
+    }
+
+    /// What the client of this leg means by a line on which nothing is sent.
+    pub(super) fn inactive_of(&self, leg: &Leg) -> Flowing {
+        leg.trunk.inactive.unwrap_or(self.config.inactive)
     }
 
     pub(super) fn respond(&mut self, leg: &mut Leg, pending: &Pending) {
@@ -298,7 +328,14 @@ impl Front {
         self.actions.push_back(Action::Accept { session: leg.session, sdp });
     }
 
-    pub(super) fn leg(&self, session: SessionId, call: CallId, family: Family, request: &RequestInfo) -> Leg {
+    pub(super) fn leg(
+        &self,
+        session: SessionId,
+        call: CallId,
+        trunk: Arc<Trunk>,
+        family: Family,
+        request: &RequestInfo,
+    ) -> Leg {
         let own = request.flow.local.ip();
         let addresses = Addresses {
             v4: self.config.address_v4.or(Some(own).filter(IpAddr::is_ipv4)),
@@ -314,7 +351,7 @@ impl Front {
             version: 1,
             address: address.unwrap_or(own),
         };
-        Leg::new(session, call, origin, addresses)
+        Leg::new(session, call, trunk, origin, addresses)
     }
 }
 
@@ -324,6 +361,14 @@ fn reactivate(leg: &mut Leg) {
     for stream in leg.lines.iter_mut().filter_map(|l| l.stream.as_mut()) {
         stream.flowing = Flowing::Active;
     }
+}
+
+/// What the trunk says of its calls.
+fn note(data: &mut CallData, trunk: &Trunk) {
+    for (key, value) in &trunk.tags {
+        data.extra.insert(key.clone(), value.clone());
+    }
+    data.extra.insert("trunk".to_owned(), trunk.name.to_string());
 }
 
 fn read_sdp(request: &RequestInfo) -> Result<Option<Sdp>, sdp::SdpError> {

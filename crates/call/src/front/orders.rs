@@ -88,7 +88,7 @@ impl Front {
     /// What SDP means for the pause, once its lines are read: nothing active, but something that is only paused.
     pub(super) fn obey_sdp(&mut self, now: Now, leg: &mut Leg) {
         // Lines that are paused because a header says so are that header's pause.
-        let means_pause = self.config.inactive == Flowing::Paused;
+        let means_pause = self.inactive_of(leg) == Flowing::Paused;
         let paused = means_pause && lines::all_paused(&leg.lines);
         let Some(call) = self.calls.get_mut(leg.call) else { return };
         if paused {

@@ -9,11 +9,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use call::{Action, Ask, Changed, Command, Done, Front, FrontConfig, Intake, Recording};
+use call::{Action, Ask, Changed, Command, Done, Front, FrontConfig, Intake, Recording, Trunks};
 use model::peer::Flowing;
 use model::{
     CallId, ChangeKind, EndReason, Failure, IdGenerator, Mono, NodeNumber, Now, OpenSegment, Order,
@@ -31,6 +31,8 @@ pub(crate) enum Asked {
 /// A record server that answers when the script says so.
 pub(crate) struct World {
     now: Now,
+    /// Where requests come from.
+    remote: IpAddr,
     pub(crate) front: Front,
     pub(crate) open: Vec<(OpenSegment, Option<EndReason>)>,
     pub(crate) unanswered: Vec<(SegmentId, Vec<model::OpenStream>, Asked)>,
@@ -54,22 +56,15 @@ impl World {
 
     /// A world whose clients mean this by `a=inactive`.
     pub(crate) fn meaning(calls_max: usize, inactive: Flowing) -> Self {
+        Self::of(FrontConfig { inactive, ..config(calls_max) })
+    }
+
+    pub(crate) fn of(config: FrontConfig) -> Self {
         let now = Now { mono: Mono(0), wall: WallTime::from_millis(1_795_000_000_000) };
-        let config = FrontConfig {
-            node: NodeNumber::SINGLE,
-            tenant: TenantId::default(),
-            calls_max,
-            linger: Duration::from_secs(3),
-            hold_timeout: Duration::from_secs(7_200),
-            inactive,
-            pause_timeout: Duration::ZERO,
-            orders_by_header: true,
-            address_v4: None,
-            address_v6: None,
-        };
         let front = Front::new(config, IdGenerator::new(NodeNumber::SINGLE, 0));
         Self {
             now,
+            remote: IpAddr::from([192, 0, 2, 7]),
             front,
             open: Vec::new(),
             unanswered: Vec::new(),
@@ -95,9 +90,11 @@ impl World {
         let now = self.now;
         let session = self.session;
         match word {
+            "from" => self.remote = rest.parse().unwrap(),
             "session" => self.session = SessionId(rest.parse().unwrap()),
             "invite" => {
-                let request = Box::new(request("INVITE", rest));
+                let mut request = Box::new(request("INVITE", rest));
+                request.flow.remote.set_ip(self.remote);
                 self.front.handle_event(now, Event::Invited { session, request });
             }
             "reinvite" | "update" => {
@@ -330,14 +327,34 @@ impl World {
                 format!("end by {}{who}", reason.describe())
             }
             Action::Order(Order::Conclude(c)) => format!("conclude {} of {}", c.state, c.total),
-            Action::Tell(_, ChangeKind::Call(call)) => {
+            Action::Tell(tenant, ChangeKind::Call(call)) => {
                 let ended = if call.ended.is_some() { ", ended" } else { "" };
-                format!("tell call of {}{ended}", call.total)
+                assert_eq!(tenant, call.tenant);
+                let whose = if tenant == TenantId::default() { String::new() } else { format!("{tenant}: ") };
+                format!("{whose}tell call of {}{ended}", call.total)
             }
             Action::Tell(_, ChangeKind::Copy { copy, .. }) => format!("tell copy {}", copy.state),
             Action::Alarm(alarm) => format!("ALARM {}: {}", alarm.incident.name(), alarm.text),
             Action::Tell(_, other) => format!("tell {}", other.name()),
         }
+    }
+}
+
+/// A front that takes so many calls, from everybody.
+pub(crate) fn config(calls_max: usize) -> FrontConfig {
+    FrontConfig {
+        node: NodeNumber::SINGLE,
+        tenant: TenantId::default(),
+        trunks: Trunks::new(Vec::new(), TenantId::default()),
+        tenant_calls_max: BTreeMap::new(),
+        calls_max,
+        linger: Duration::from_secs(3),
+        hold_timeout: Duration::from_secs(7_200),
+        inactive: Flowing::Held,
+        pause_timeout: Duration::ZERO,
+        orders_by_header: true,
+        address_v4: None,
+        address_v6: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use model::{CallId, RecordingState, StreamId, VolumeName};
+use model::{CallId, RecordingState, StreamId, TenantId, VolumeName};
 
 use super::values::{self, HoldSpec, Since};
 
@@ -249,6 +249,9 @@ pub(crate) struct LsArgs {
     /// Only calls in this state, by name or code (see `callspool states`)
     #[arg(long, value_name = "STATE", value_parser = state)]
     pub(crate) state: Option<RecordingState>,
+    /// The calls of this tenant; else of `recording.tenant`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<TenantId>,
     /// Only calls that began then or later: 2h (ago), 2026-11-20, 2026-11-20T09:15:00Z
     #[arg(long, value_name = "TIME", value_parser = values::since)]
     pub(crate) since: Option<Since>,

@@ -50,7 +50,7 @@ async fn list(
 ) -> Result<Vec<CallSummary>, CatalogError> {
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let mut query = CallQuery {
-        tenant: config.recording.tenant.clone(),
+        tenant: args.tenant.clone().unwrap_or_else(|| config.recording.tenant.clone()),
         from: args.since.map(|s| s.at(now)),
         state: args.state,
         live: args.live.then_some(true),

@@ -1,10 +1,9 @@
 //! What cannot work together, and values that are out of range: told at start, not in the middle of a call.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::source::{Origin, Problem, place};
+use super::source::{Origins, Problem, place};
 use super::values::duration_text;
 use super::{Config, Role, TlsClients};
 
@@ -58,10 +57,11 @@ const SIZES: &[(Place<u64>, u64)] = &[
     (("catalog", "journal_max", |c| c.catalog.journal_max.0), 1 << 20),
 ];
 
+/// A call's data has 256 keys: vendors and people want some too.
+const TAGS_MAX: usize = 32;
+
 /// More threads than this are a mistake: one reads some thousands of streams.
 const MEDIA_THREADS_MAX: usize = 64;
-
-type Origins = BTreeMap<(&'static str, &'static str), Origin>;
 
 /// All that is wrong with the settings taken together.
 pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
@@ -70,6 +70,8 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
     listeners(config, &mut findings);
     ports(config, &mut findings);
     rest(config, &mut findings);
+    tenants(config, &mut findings);
+    trunks(config, &mut findings);
     findings.problems
 }
 
@@ -86,8 +88,19 @@ impl Findings<'_> {
         why: impl Into<String>,
         todo: impl Into<String>,
     ) {
-        let origin = self.origins.get(&(section, key)).unwrap_or(&Origin::Default);
+        let origin = self.origins.get(section, key);
         self.problems.push(Problem::new(place(origin, section, key), why, todo));
+    }
+
+    fn add_to_table(
+        &mut self,
+        table: (&'static str, &str),
+        key: &'static str,
+        why: impl Into<String>,
+        todo: impl Into<String>,
+    ) {
+        let place = self.origins.place_in_table(table.0, table.1, key);
+        self.problems.push(Problem::new(place, why, todo));
     }
 }
 
@@ -271,8 +284,7 @@ fn rest(config: &Config, findings: &mut Findings<'_>) {
         findings.add("node", "roles", "a node without a role does nothing", "name recorder, api or both");
     }
     if config.recording.tenant.as_str() == spool::layout::LIVE_DIR {
-        let why = format!("'{}' is the directory of what is being recorded", spool::layout::LIVE_DIR);
-        findings.add("recording", "tenant", why, "choose another name");
+        findings.add("recording", "tenant", not_a_tenant(), "choose another name");
     }
     let volumes = &config.recording.volumes;
     for (i, volume) in volumes.iter().enumerate() {
@@ -315,5 +327,56 @@ fn rest(config: &Config, findings: &mut Findings<'_>) {
             format!("'{}' is no filter: {error}", config.log.level),
             "give error, warn, info, debug or trace",
         );
+    }
+}
+
+fn not_a_tenant() -> String {
+    format!("'{}' is the directory of what is being recorded", spool::layout::LIVE_DIR)
+}
+
+/// A misspelled owner would be a place where nobody looks for the calls.
+fn tenants(config: &Config, findings: &mut Findings<'_>) {
+    let own = config.recording.tenant.as_str();
+    let declared = &config.tables.tenant;
+    for name in declared.keys().filter(|name| *name == spool::layout::LIVE_DIR) {
+        findings.add_to_table(("tenant", name), "max_calls", not_a_tenant(), "choose another name");
+    }
+    for (name, trunk) in &config.tables.trunk {
+        let Some(tenant) = trunk.tenant.as_ref().map(model::TenantId::as_str) else { continue };
+        if tenant != own && !declared.contains_key(tenant) {
+            let names = declared.keys().cloned().chain([own.to_owned()]);
+            let todo = match super::source::nearest(tenant, names) {
+                Some(near) => format!("did you mean '{near}'? Else write [tenant.{tenant}]"),
+                None => format!("write [tenant.{tenant}]"),
+            };
+            let why = format!("there is no tenant '{tenant}'");
+            findings.add_to_table(("trunk", name), "tenant", why, todo);
+        }
+    }
+}
+
+/// A trunk that takes everybody is made on purpose, by its name; and two must be told apart.
+fn trunks(config: &Config, findings: &mut Findings<'_>) {
+    let trunks = &config.tables.trunk;
+    for (name, trunk) in trunks {
+        if trunk.from.is_empty() && name != call::Trunk::DEFAULT_NAME {
+            let todo = "name the addresses that its calls come from; everybody is [trunk.default]";
+            findings.add_to_table(("trunk", name), "from", "it says not who may send", todo);
+        }
+        let others = trunks.iter().take_while(|(other, _)| *other != name);
+        for (other, theirs) in others {
+            if let Some(range) = trunk.from.iter().find(|range| theirs.from.contains(range)) {
+                let why = format!("{} belongs to [trunk.{other}] too", range.0);
+                findings.add_to_table(("trunk", name), "from", why, "leave it in one of them");
+            }
+        }
+        if trunk.tags.len() > TAGS_MAX {
+            let why = format!("{} are more than {TAGS_MAX}", trunk.tags.len());
+            findings.add_to_table(("trunk", name), "tags", why, "leave some out");
+        }
+        if trunk.tags.iter().any(|tag| tag.key == "trunk") {
+            let why = "'trunk' is the trunk's name in the data of its calls";
+            findings.add_to_table(("trunk", name), "tags", why, "choose another key");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The configuration: one TOML file, the environment over it, a default for every key.
 //!
-//! [`sections`] declares the settings, [`source`] reads them from where they are set, [`check`] refuses what
+//! [`sections`] and [`tables`] declare the settings, [`source`] reads them from where they are set, [`check`] refuses what
 //! cannot work together, [`mod@print`] shows what is in effect and writes the reference. The result is plain
 //! data: [`Config`], with absolute paths; nothing here opens a socket or creates a file.
 
@@ -9,13 +9,13 @@ pub(crate) mod declare;
 pub(crate) mod print;
 pub(crate) mod sections;
 pub(crate) mod source;
+pub(crate) mod tables;
 pub(crate) mod values;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) use sections::{Config, LogConfig};
-pub(crate) use source::{Origin, Problem};
+pub(crate) use source::{Origin, Origins, Problem};
 pub(crate) use values::{InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients, VolumeSetting};
 
 use source::Values;
@@ -30,8 +30,8 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     /// The file that was read; none: the embedded default.
     pub(crate) file: Option<PathBuf>,
-    /// Where each key was set, by section and name.
-    pub(crate) origins: BTreeMap<(&'static str, &'static str), Origin>,
+    /// Where each key was set.
+    pub(crate) origins: Origins,
 }
 
 /// What loading reads beside the file.
@@ -100,8 +100,8 @@ fn unreadable(path: &Path, error: &std::io::Error, named: bool) -> Problem {
 
 impl Config {
     /// Fills in what follows from other settings and from the machine, and makes paths absolute.
-    fn resolve(&mut self, around: &Surroundings, origins: &BTreeMap<(&'static str, &'static str), Origin>) {
-        let is_default = |section, key| matches!(origins.get(&(section, key)), None | Some(Origin::Default));
+    fn resolve(&mut self, around: &Surroundings, origins: &Origins) {
+        let is_default = |section, key| *origins.get(section, key) == Origin::Default;
         if self.node.name.is_empty() {
             self.node.name.clone_from(&around.host_name);
         }
@@ -142,7 +142,7 @@ impl Config {
     pub(crate) fn embedded(around: &Surroundings) -> Option<Self> {
         let bare = Surroundings { variables: Vec::new(), ..around.clone() };
         let mut config = Self::read(&mut Values::default())?;
-        config.resolve(&bare, &BTreeMap::new());
+        config.resolve(&bare, &Origins::default());
         Some(config)
     }
 }

@@ -9,6 +9,8 @@ use model::NodeNumber;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use super::declare::Setting;
+use super::source::Values;
+use super::tables::{TABLES, Tables};
 use super::values::{Size, duration_text, parse_duration};
 use super::{Config, Loaded, Problem, Surroundings, load, print};
 
@@ -94,6 +96,69 @@ fn what_is_not_declared_is_refused_with_the_nearest_name() {
         CALLSPOOL_SIP__LISTEN: no setting has this variable; did you mean CALLSPOOL_API__LISTEN?
         CALLSPOOL_MEDIA_TICK: no setting has this variable; did you mean CALLSPOOL_MEDIA__TICK?
     "#]],
+    );
+}
+
+#[test]
+fn named_tables_are_read_from_file_and_environment() {
+    let file = "[tenant.acme]\nmax_calls = 5\n\n[trunk.sbc-1]\nfrom = [\"192.0.2.0/24\", \"2001:db8::1\"]\ntenant = \"acme\"\n[trunk.sbc-2]\n";
+    let loaded = load_text(
+        file,
+        &[("CALLSPOOL_TRUNK__SBC_2__FROM", "10.0.0.1, 10.1.0.0/16"), ("CALLSPOOL_TENANT__B__MAX_CALLS", "7")],
+    )
+    .unwrap();
+    let shown: Vec<String> = print::effective_toml(&loaded)
+        .replace(&loaded.file.as_ref().unwrap().display().to_string(), "c.toml")
+        .lines()
+        .skip_while(|line| *line != "[trunk.sbc-1]")
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(str::to_owned)
+        .filter(|line| ["from", "tenant =", "max_c", "["].iter().any(|s| line.starts_with(s)))
+        .collect();
+    expect![[r#"
+        [trunk.sbc-1]
+        from = ["192.0.2.0/24", "2001:db8::1"]  # c.toml:5
+        tenant = "acme"  # c.toml:6
+        max_calls = 0
+        [trunk.sbc-2]
+        from = ["10.0.0.1", "10.1.0.0/16"]  # CALLSPOOL_TRUNK__SBC_2__FROM
+        tenant = ""
+        max_calls = 0
+        [tenant.acme]
+        max_calls = 5  # c.toml:2
+        [tenant.b]
+        max_calls = 7  # CALLSPOOL_TENANT__B__MAX_CALLS"#]]
+    .assert_eq(&shown.join("\n"));
+    let json = print::effective_json(&loaded);
+    assert_eq!(json["tenant"]["b"]["max_calls"]["value"], 7);
+    assert_eq!(load_text(&print::effective_toml(&loaded), &[]).unwrap().config, loaded.config);
+}
+
+#[test]
+fn what_is_wrong_with_a_named_table_is_told_with_its_line() {
+    refused(
+        "[trunk]\nfrom = []\n[trunk.a]\nform = []\n[trunk.B_1]\n[trunk.c]\nfrom = [\"192.0.2.7/24\"]\n\n[tenant.acme]\n[trunk.d]\nfrom = \"10.0.0.1\"\ntenant = \"acne\"\n[trunks.e]\n",
+        &[("CALLSPOOL_TRUNK__F__FORM", "x"), ("CALLSPOOL_TRUNK__G!__FROM", "x")],
+        expect![[r#"
+            c.toml:5: 'B_1' cannot be the name of a trunk; give 1 to 63 of a-z, 0-9 and '-', beginning and ending with a-z or 0-9
+            c.toml:4: [trunk.a] has no key 'form'; did you mean 'from'?
+            c.toml:2: each 'trunk' has a name; write [trunk.NAME], with a name of your own, and the keys below
+            c.toml:13: there is no section 'trunks'; did you mean [trunk.NAME]?
+            CALLSPOOL_TRUNK__F__FORM: no setting has this variable; did you mean CALLSPOOL_TRUNK__F__FROM?
+            CALLSPOOL_TRUNK__G!__FROM: 'g!' cannot be the name of a trunk; give 1 to 63 of a-z, 0-9 and '-', beginning and ending with a-z or 0-9
+            c.toml:7 trunk.c.from: '192.0.2.7/24' has bits beyond its length; the range is 192.0.2.0/24; give an IP address, or a range such as "192.0.2.0/24" or "2001:db8::/32"
+            c.toml:12 trunk.d.tenant: there is no tenant 'acne'; did you mean 'acme'? Else write [tenant.acne]
+            c.toml:3 trunk.a.from: it says not who may send; name the addresses that its calls come from; everybody is [trunk.default]
+            c.toml:7 trunk.c.from: it says not who may send; name the addresses that its calls come from; everybody is [trunk.default]
+        "#]],
+    );
+    let many: String = (0..1_001).map(|n| format!("[tenant.t{n}]\n")).collect();
+    refused(
+        &many,
+        &[],
+        expect![[r#"
+            [tenant.NAME]: there are 1001 tables of this kind, and at most 1000 are taken; join or remove some
+        "#]],
     );
 }
 
@@ -259,6 +324,21 @@ fn every_default_is_valid() {
         for key in section.keys {
             let line = format!("[{}]\n{} = {}\n", section.name, key.name, (key.default)());
             assert!(load_text(&line, &[]).is_ok(), "{line}");
+            assert!(!key.doc.trim().is_empty() && !key.doc.contains('\n'), "{}", key.name);
+        }
+    }
+}
+
+#[test]
+fn every_default_of_a_table_can_be_read() {
+    for kind in TABLES {
+        assert!(kind.doc.trim().ends_with('.'), "{}", kind.doc);
+        for key in kind.keys {
+            let line = format!("[{}.some-name]\n{} = {}\n", kind.name, key.name, (key.default)());
+            let mut values = Values::default();
+            values.add_file(std::path::Path::new("c.toml"), &line);
+            let tables = Tables::read(&mut values).unwrap();
+            assert_eq!((values.finish().1, (kind.names)(&tables)), (vec![], vec!["some-name"]), "{line}");
             assert!(!key.doc.trim().is_empty() && !key.doc.contains('\n'), "{}", key.name);
         }
     }

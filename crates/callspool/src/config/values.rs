@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use model::{NodeNumber, TenantId, VolumeName};
 use toml::Value;
 
@@ -92,6 +93,19 @@ impl Setting for VolumeSetting {
         let min_free = self.min_free.map(|s| format!(";min_free={s}")).unwrap_or_default();
         quoted(&format!("{}={}{weight}{min_free}", self.name, self.path.display()))
     }
+}
+
+/// An address or a range of addresses, IPv4 or IPv6.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct AddressRange(pub(crate) IpNet);
+
+/// A key with its value, for the data of calls.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Tag {
+    /// The key: 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`.
+    pub(crate) key: String,
+    /// The value: at most 256 characters.
+    pub(crate) value: String,
 }
 
 macro_rules! choices {
@@ -349,7 +363,48 @@ macro_rules! optional {
     )+};
 }
 
+impl Setting for Tag {
+    const EXPECTED: &'static str =
+        "a key of 1 to 64 letters, digits, '-', '_' or '.', and a value, such as \"site=Bonn\"";
+    fn from_text(text: &str) -> Result<Self, String> {
+        let text = String::from_text(text)?;
+        let Some((key, value)) = text.split_once('=') else { return Err(format!("'{text}' has no '='")) };
+        let (key, value) = (key.trim(), value.trim());
+        let is_key = (1..=64).contains(&key.len())
+            && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if !is_key || value.chars().count() > 256 {
+            return Err(format!("'{text}' is no tag"));
+        }
+        Ok(Self { key: key.to_owned(), value: value.to_owned() })
+    }
+    fn to_toml(&self) -> String {
+        quoted(&format!("{}={}", self.key, self.value))
+    }
+}
+
+impl Setting for AddressRange {
+    const EXPECTED: &'static str = "an IP address, or a range such as \"192.0.2.0/24\" or \"2001:db8::/32\"";
+    fn from_text(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let range = match text.parse::<IpAddr>() {
+            Ok(ip) => IpNet::from(ip.to_canonical()),
+            Err(_) => parsed::<IpNet>(text, "IP address or range")?,
+        };
+        // `192.0.2.7/24` is as likely a mistake for /32 as for .0.
+        if range.addr() != range.network() {
+            return Err(format!("'{text}' has bits beyond its length; the range is {}", range.trunc()));
+        }
+        Ok(Self(range))
+    }
+    fn to_toml(&self) -> String {
+        let whole = self.0.prefix_len() == self.0.max_prefix_len();
+        quoted(&if whole { self.0.addr().to_string() } else { self.0.to_string() })
+    }
+}
+
 optional! {
+    InactiveMeans, "one of: hold pause, or \"\"", InactiveMeans::from_text, |m| m.to_toml().trim_matches('"').to_owned();
+    TenantId, "1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit, or \"\"", |t| parsed(t, "tenant name"), ToString::to_string;
     Ipv4Addr, "an IPv4 address such as \"192.0.2.1\", or \"\"", |t| parsed(t, "IPv4 address"), ToString::to_string;
     Ipv6Addr, "an IPv6 address such as \"2001:db8::1\", or \"\"", |t| parsed(t, "IPv6 address"), ToString::to_string;
     HostPort, "an IP address with or without a port, such as \"192.0.2.1:5060\", or \"\"", read_host_port, show_host_port;

@@ -1,6 +1,6 @@
 //! What was recorded, as an operator sees it (`ls`, `show`, `export`) and as it lies on disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::{SegmentRecord, StreamRecord};
@@ -122,17 +122,16 @@ impl Server {
         audio::wav(&file)
     }
 
-    /// Everything in the repository.
+    /// Everything in the repository, of all tenants.
     pub fn recordings(&self) -> Vec<Recorded> {
-        let mut found = Vec::new();
-        let tenant = self.state().join("repository/default");
-        for date in std::fs::read_dir(tenant).into_iter().flatten().flatten() {
-            for call in std::fs::read_dir(date.path()).into_iter().flatten().flatten() {
-                found.extend(read(call.path()));
-            }
-        }
-        found
+        let tenants = entries(&self.state().join("repository"));
+        let tenants = tenants.filter(|t| !t.ends_with(spool::layout::LIVE_DIR));
+        tenants.flat_map(|t| entries(&t)).flat_map(|date| entries(&date)).filter_map(read).collect()
     }
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 fn states(recorded: &Recorded) -> Vec<String> {

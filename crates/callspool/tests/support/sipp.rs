@@ -17,6 +17,8 @@ pub struct Scenario {
     name: String,
     transport: &'static str,
     host: &'static str,
+    /// The address that it sends from; none: the same that it sends to.
+    from: Option<&'static str>,
     keys: Vec<(String, String)>,
 }
 
@@ -24,7 +26,14 @@ impl Scenario {
     /// The scenario in `tests/sipp/<file>.xml`, over UDP and IPv4.
     pub fn new(file: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sipp").join(file).with_extension("xml");
-        Self { file: path, name: file.to_owned(), transport: "u1", host: "127.0.0.1", keys: Vec::new() }
+        Self {
+            file: path,
+            name: file.to_owned(),
+            transport: "u1",
+            host: "127.0.0.1",
+            from: None,
+            keys: Vec::new(),
+        }
     }
 
     /// Over one TCP connection.
@@ -36,6 +45,12 @@ impl Scenario {
     /// Over IPv6.
     pub fn v6(mut self) -> Self {
         self.host = "[::1]";
+        self
+    }
+
+    /// From this address of the machine.
+    pub fn from(mut self, address: &'static str) -> Self {
+        self.from = Some(address);
         self
     }
 
@@ -63,7 +78,8 @@ impl Scenario {
             (base.with_extension("trace"), base.with_extension("errors"), base.with_extension("out"));
         let mut command = Command::new("sipp");
         command.arg("-sf").arg(&self.file).args(["-m", "1", "-nostdin", "-t", self.transport]);
-        command.args(["-i", self.host.trim_matches(['[', ']'])]);
+        let own = self.from.unwrap_or_else(|| self.host.trim_matches(['[', ']']));
+        command.args(["-i", own]);
         // SIP, control, and what it opens for media although it sends none: audio and video, RTP and RTCP.
         let port = server.ports().next_of(6);
         let (control, media) = ((port + 1).to_string(), (port + 2).to_string());
@@ -80,7 +96,7 @@ impl Scenario {
         command.arg(format!("{}:{}", self.host, server.ports().sip()));
         command.current_dir(server.directory());
         let call_id = format!("{}-1@test.invalid", self.name);
-        let here = SocketAddr::new(self.host.trim_matches(['[', ']']).parse().unwrap(), port);
+        let here = SocketAddr::new(own.parse().unwrap(), port);
         Sipp { program: Program::start(command, &output), trace, errors, call_id, here, told: 0 }
     }
 }

@@ -7,46 +7,83 @@ use axum::response::Response;
 use model::{AlarmKind, CallId, EventId, SegmentId, Severity, Subject, TenantId, WallTime};
 use serde::{Deserialize, Serialize};
 use store::{AlarmQuery, AlarmRow, LIST_DEFAULT, LIST_MAX};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::calls::{answer, parsed};
+use crate::answer;
+use crate::document::CatalogRefusals;
 use crate::problem::Problem;
+use crate::query::{limit, parsed};
+use crate::schema;
 use crate::state::ApiState;
 
 /// What may stand behind the `?`. Another name is an error: a misspelled filter must not show all.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, IntoParams)]
 #[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct AlarmParameters {
+    /// `true` (when not said): only conditions that last; `false`: all.
+    #[param(value_type = Option<bool>)]
     active: Option<String>,
+    /// Only those as bad as this.
+    #[param(schema_with = schema::severity)]
     severity: Option<String>,
+    /// Only those of this kind.
+    #[param(schema_with = schema::alarm_kind)]
     kind: Option<String>,
+    /// Only those of this call.
+    #[param(schema_with = schema::id)]
     call: Option<String>,
+    /// The `next` of the page before.
+    #[param(schema_with = schema::id)]
     before: Option<String>,
+    /// Alarms on a page; 100 when not said.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, example = 100)]
     limit: Option<String>,
 }
 
-#[derive(Serialize)]
-struct ListJson {
+/// A page of alarms.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AlarmList)]
+pub(crate) struct ListJson {
+    /// Newest first.
     alarms: Vec<AlarmJson>,
-    /// What `before` is for the next page; none when this is the last.
+    /// What `before` is for the next page; null when this is the last.
+    #[schema(schema_with = schema::id_or_null)]
     next: Option<EventId>,
 }
 
 /// An alarm.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Alarm)]
 struct AlarmJson {
+    /// The event by which it was told first.
+    #[schema(schema_with = schema::id)]
     id: EventId,
+    #[schema(value_type = String)]
     tenant: TenantId,
+    /// The number of the node that told it.
     node: u16,
+    #[schema(schema_with = schema::alarm_kind)]
     kind: AlarmKind,
+    #[schema(schema_with = schema::severity)]
     severity: Severity,
+    /// What it is about: `node:0`, `call:…`, `volume:…`, …
+    #[schema(value_type = String)]
     subject: Subject,
+    #[schema(schema_with = schema::id_or_null)]
     call: Option<CallId>,
+    #[schema(schema_with = schema::id_or_null)]
     segment: Option<SegmentId>,
     /// A condition that lasts; an incident never is.
     active: bool,
+    #[schema(schema_with = schema::time)]
     raised: WallTime,
+    /// When it was cleared; null for what lasts, and for what only happened.
+    #[schema(schema_with = schema::time_or_null)]
     cleared: Option<WallTime>,
+    /// How often it was told.
     count: u64,
+    /// What happened and what to do.
     text: String,
 }
 
@@ -70,12 +107,18 @@ impl From<AlarmRow> for AlarmJson {
     }
 }
 
+/// Alarms: what is wrong now, or was, newest first.
+#[utoipa::path(get, path = "/alarms", operation_id = "list_alarms", tag = "alarms",
+    params(AlarmParameters),
+    responses((status = 200, description = "A page of alarms", body = ListJson),
+        (status = 304, description = "As the ETag in If-None-Match"), CatalogRefusals),
+    security(("token" = []), ("cookie" = [])))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     headers: HeaderMap,
     parameters: Result<Query<AlarmParameters>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(parameters) = parameters.map_err(|e| Problem::bad_request(e.body_text()))?;
+    let Query(parameters) = parameters.map_err(|e| Problem::bad_query(e.body_text()))?;
     let query = AlarmQuery {
         tenant: state.0.config.tenant.clone(),
         active: parsed("active", parameters.active)?.unwrap_or(true),
@@ -83,10 +126,10 @@ pub(crate) async fn list(
         kind: parsed("kind", parameters.kind)?,
         call: parsed("call", parameters.call)?,
         before: parsed("before", parameters.before)?,
-        limit: parsed("limit", parameters.limit)?,
+        limit: limit(parameters.limit)?,
     };
     let limit = query.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
     let rows = state.0.catalog.alarms(&query).await?;
     let next = rows.last().filter(|_| rows.len() >= limit).map(|last| last.id);
-    answer(&headers, &ListJson { alarms: rows.into_iter().map(AlarmJson::from).collect(), next })
+    answer::json(&headers, &ListJson { alarms: rows.into_iter().map(AlarmJson::from).collect(), next })
 }

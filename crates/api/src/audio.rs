@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::calls::call_id;
+use crate::path::call_id;
 use crate::port::{AudioError, AudioStream};
 use crate::problem::Problem;
 use crate::range::{Wanted, wanted};

@@ -5,29 +5,95 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Copy, Direction, EndReason, EventId, Location, MediaKind, Party, RecordingState, SegmentId, Side,
-    StreamId, StreamRecord, TenantId, WallTime,
+    CallId, Copy, Direction, EndReason, EventId, Location, MediaKind, Metadata, Party, PartyRole,
+    RecordingState, SegmentId, Side, StreamId, StreamRecord, TenantId, WallTime,
 };
 use serde::Serialize;
 use store::{CallDetail, CallSummary, Event, SegmentDetail};
+use utoipa::ToSchema;
+
+use crate::schema;
+
+/// One who takes part in a call.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Party)]
+struct PartyJson {
+    /// What it is in the call.
+    #[schema(schema_with = schema::role)]
+    role: PartyRole,
+    /// Agent or external, as far as known.
+    #[schema(schema_with = schema::side)]
+    side: Side,
+    /// As it came: `sip:1001@pbx.example`.
+    uri: Option<String>,
+    /// The user part of the URI, where that is a number.
+    number: Option<String>,
+    /// The display name.
+    name: Option<String>,
+    /// The participant id of SIPREC metadata.
+    participant: Option<String>,
+}
+
+impl From<Party> for PartyJson {
+    fn from(p: Party) -> Self {
+        let Party { role, side, uri, number, name, participant } = p;
+        Self { role, side, uri, number, name, participant }
+    }
+}
+
+/// A SIPREC metadata body as it was received.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Siprec)]
+pub(crate) struct SiprecJson {
+    /// When it came.
+    #[schema(schema_with = schema::time)]
+    at: WallTime,
+    /// The request that carried it: `INVITE`, `UPDATE`, `BYE`.
+    method: String,
+    /// Its content type.
+    content_type: String,
+    /// Its text; octets that are not UTF-8 are replaced, `base64` then holds the original.
+    text: String,
+    /// The original octets, when the text is not the same.
+    base64: Option<String>,
+    /// Why it could not be understood, when it could not.
+    problem: Option<String>,
+}
+
+impl From<Metadata> for SiprecJson {
+    fn from(m: Metadata) -> Self {
+        let Metadata { at, method, content_type, text, base64, problem } = m;
+        Self { at, method, content_type, text, base64, problem }
+    }
+}
 
 /// A call in a list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Call)]
 pub(crate) struct CallJson {
-    id: model::CallId,
+    #[schema(schema_with = schema::id)]
+    id: CallId,
+    #[schema(value_type = String)]
     tenant: TenantId,
+    #[schema(schema_with = schema::time)]
     started: WallTime,
+    #[schema(schema_with = schema::time_or_null)]
     ended: Option<WallTime>,
     /// From the first segment's begin to the end; none while it goes on.
     duration_ms: Option<i64>,
+    #[schema(schema_with = schema::state)]
     state: RecordingState,
     live: bool,
     /// Segments that it has, as far as was said.
     total: u16,
     /// Segments that are known.
     segments: u64,
+    #[schema(schema_with = schema::direction)]
     direction: Direction,
-    parties: Vec<Party>,
+    parties: Vec<PartyJson>,
+    /// In order of the alphabet.
+    tags: Vec<String>,
+    #[schema(schema_with = schema::id)]
     changed: EventId,
 }
 
@@ -44,14 +110,16 @@ impl From<CallSummary> for CallJson {
             total: c.total,
             segments: c.segments,
             direction: c.direction,
-            parties: c.parties,
+            parties: c.parties.into_iter().map(PartyJson::from).collect(),
+            tags: c.tags,
             changed: c.changed,
         }
     }
 }
 
 /// One call.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallDetail)]
 pub(crate) struct DetailJson {
     #[serde(flatten)]
     call: CallJson,
@@ -88,17 +156,22 @@ impl From<CallDetail> for DetailJson {
     }
 }
 
-#[derive(Serialize)]
-struct SegmentJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Segment)]
+pub(crate) struct SegmentJson {
+    #[schema(schema_with = schema::id)]
     id: SegmentId,
     number: u16,
     total: u16,
+    #[schema(schema_with = schema::state)]
     state: RecordingState,
     live: bool,
     respondent: bool,
     node: u16,
     directory: String,
+    #[schema(schema_with = schema::time)]
     started: WallTime,
+    #[schema(schema_with = schema::time_or_null)]
     ended: Option<WallTime>,
     duration_ms: Option<i64>,
     end: Option<EndJson>,
@@ -131,7 +204,8 @@ impl From<SegmentDetail> for SegmentJson {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SegmentEnd)]
 struct EndJson {
     /// `hold`, `transfer`, `hang-up`, `stop`, `upstream`, `internal`
     kind: &'static str,
@@ -153,12 +227,16 @@ impl From<EndReason> for EndJson {
     }
 }
 
-#[derive(Serialize)]
-struct StreamJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Stream)]
+pub(crate) struct StreamJson {
+    #[schema(schema_with = schema::id)]
     id: StreamId,
     slot: u16,
     label: Option<String>,
+    #[schema(schema_with = schema::media_kind)]
     kind: MediaKind,
+    #[schema(schema_with = schema::side)]
     side: Side,
     /// The names of the codecs seen, in order.
     codecs: Vec<String>,
@@ -204,11 +282,13 @@ impl From<StreamRecord> for StreamJson {
     }
 }
 
-#[derive(Serialize)]
-struct CopyJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Copy)]
+pub(crate) struct CopyJson {
     /// `node 0`, `archive nas`
     place: String,
     archive: bool,
+    #[schema(schema_with = schema::state)]
     state: RecordingState,
 }
 
@@ -222,19 +302,27 @@ impl From<Copy> for CopyJson {
     }
 }
 
-#[derive(Serialize)]
-struct EventJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(crate) struct EventJson {
+    #[schema(schema_with = schema::id)]
     id: EventId,
+    #[schema(schema_with = schema::time)]
     at: WallTime,
     kind: String,
+    #[schema(schema_with = schema::id_or_null)]
     segment: Option<SegmentId>,
+    /// The call that it is about.
+    #[schema(schema_with = schema::id_or_null)]
+    call: Option<CallId>,
+    #[schema(schema_with = schema::event_body)]
     body: serde_json::Value,
 }
 
 impl From<Event> for EventJson {
     fn from(event: Event) -> Self {
         let body = serde_json::from_str(&event.body).unwrap_or(serde_json::Value::String(event.body));
-        Self { id: event.id, at: event.at, kind: event.kind, segment: event.segment, body }
+        Self { id: event.id, at: event.at, kind: event.kind, segment: event.segment, call: event.call, body }
     }
 }
 

@@ -1,15 +1,7 @@
 //! The HTTP interface of callspool and its page.
 //!
-//! | path | what |
-//! | --- | --- |
-//! | `/` | the page; `/?token=…` keeps the token in a cookie |
-//! | `/api/v1/calls` | calls, newest first: `from`, `until`, `state`, `live`, `q`, `number`, `after`, `limit` |
-//! | `/api/v1/calls/{id}` | one call with segments, streams, copies, events |
-//! | `/api/v1/calls/{id}/audio.wav` | what was said, as one WAV file; byte ranges |
-//! | `POST /api/v1/calls/{id}/start`, `stop`, `pause`, `resume` | orders to a live call |
-//! | `/problems/{kind}` | what a kind of error means, and what to do |
-//! | `/api/v1/alarms` | what is wrong now, or was: `active`, `severity`, `kind`, `call`, `before`, `limit` |
-//! | `/healthz` | whether it runs, and whether the catalog answers |
+//! The routes are described beside their code, and [`document`] makes the OpenAPI document of them
+//! (`docs/openapi.json`); `docs/api.md` explains them.
 //!
 //! Ids are text in JSON. Errors are `application/problem+json` (RFC 9457). All below `/api` wants the token, as
 //! `Authorization: Bearer …` or in the cookie. Only loopback and configured host names are served, so that no
@@ -19,27 +11,36 @@
 //! It opens no file and no socket, and knows neither SIP nor media nor the repository.
 
 mod alarms;
+mod answer;
 mod audio;
 mod calls;
+mod document;
+mod event_bodies;
+mod events;
 mod guard;
+mod health;
 mod json;
+mod notes;
 mod orders;
 mod page;
-mod port;
+mod path;
+pub mod port;
 mod problem;
+mod query;
 mod range;
+mod schema;
 mod state;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub use port::{
-    Audio, AudioError, AudioStream, Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording,
-    LiveState,
-};
-pub use problem::Problem;
+pub use document::text as document;
+pub use port::{Audio, AudioError, AudioStream};
+pub use problem::{Problem, problem_kinds};
 pub use state::{ApiConfig, ApiState, Ports, Token, TokenError};
 
 /// 64 KiB: many times what any route takes. A body is held in memory, and 64 requests may be in work.
@@ -47,29 +48,69 @@ const BODY_MAX: usize = 64 << 10;
 
 /// Everything that is served.
 pub fn router(state: ApiState) -> Router {
-    let api = Router::new()
-        .route("/alarms", get(alarms::list))
-        .route("/calls", get(calls::list))
-        .route("/calls/{id}", get(calls::detail))
-        .route("/calls/{id}/audio.wav", get(audio::wav))
-        .route("/calls/{id}/start", post(orders::start))
-        .route("/calls/{id}/stop", post(orders::stop))
-        .route("/calls/{id}/pause", post(orders::pause))
-        .route("/calls/{id}/resume", post(orders::resume))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .route_layer(from_fn_with_state(state.clone(), guard::token));
-    Router::new()
-        .nest("/api/v1", api)
+    let (routes, _) = documented(&state).split_for_parts();
+    routes
         .route("/", get(page::index))
         .route("/page.css", get(page::css))
         .route("/page.js", get(page::js))
         .route("/icon.svg", get(page::icon))
-        .route("/problems/{kind}", get(problem::kind))
-        .route("/healthz", get(page::health))
         .fallback(problem::no_such_page)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(state.clone(), guard::limits))
         .layer(from_fn_with_state(state.clone(), guard::host))
         .layer(from_fn(guard::headers))
         .with_state(state)
+}
+
+/// All routes that have a description.
+fn documented(state: &ApiState) -> OpenApiRouter<ApiState> {
+    let Described { json, events, open } = described();
+    let api = OpenApiRouter::new()
+        .merge(json.layer(from_fn(answer::accepts_json)))
+        .merge(events.layer(from_fn(answer::accepts_events)))
+        .route("/calls/{id}/audio.wav", get(audio::wav))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .route_layer(from_fn_with_state(state.clone(), guard::token));
+    open.nest("/api/v1", api)
+}
+
+/// Their descriptions.
+fn whole_document() -> utoipa::openapi::OpenApi {
+    let Described { json, events, open } = described();
+    let (_, document) = open.nest("/api/v1", json.merge(events)).split_for_parts();
+    document
+}
+
+/// Routes below `/api/v1` by what they answer with, and those that need no token.
+struct Described {
+    json: OpenApiRouter<ApiState>,
+    events: OpenApiRouter<ApiState>,
+    open: OpenApiRouter<ApiState>,
+}
+
+fn described() -> Described {
+    let json = OpenApiRouter::new()
+        .routes(routes!(alarms::list))
+        .routes(routes!(calls::list))
+        .routes(routes!(calls::detail))
+        .routes(routes!(calls::segments))
+        .routes(routes!(calls::segment))
+        .routes(routes!(calls::streams))
+        .routes(routes!(calls::siprec))
+        .routes(routes!(calls::copies))
+        .routes(routes!(notes::tags))
+        .routes(routes!(notes::put_tag, notes::delete_tag))
+        .routes(routes!(notes::metadata))
+        .routes(routes!(notes::put_metadata, notes::delete_metadata))
+        .routes(routes!(orders::start))
+        .routes(routes!(orders::stop))
+        .routes(routes!(orders::pause))
+        .routes(routes!(orders::resume));
+    let events = OpenApiRouter::new().routes(routes!(events::events));
+    let open = OpenApiRouter::with_openapi(document::base())
+        .routes(routes!(document::openapi))
+        .routes(routes!(problem::kind))
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready));
+    Described { json, events, open }
 }

@@ -10,33 +10,44 @@ use axum::http::header;
 use axum::{Json, extract};
 use model::{CallId, WallTime};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::calls::call_id;
+use crate::document::OrderRefusals;
+use crate::path::CallPath;
 use crate::port::{Changed, LiveError, LiveOrder, LiveRecording, LiveState};
 use crate::problem::Problem;
-use crate::state::ApiState;
+use crate::schema;
+use crate::state::{ApiState, BY};
 
 /// A day. What is to stay unrecorded for longer is stopped, not paused.
 const PAUSE_SECONDS_MAX: u32 = 86_400;
-/// Who orders, as the call's log has it: there is one token, and whoever knows it is the same.
-const BY: &str = "api";
 
 /// How a pause is wanted. The body may be left out.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = Pause)]
 pub(crate) struct PauseBody {
     /// Seconds after which recording goes on by itself, with an alarm.
+    #[schema(minimum = 1, maximum = 86400, example = 300)]
     timeout_s: Option<u32>,
 }
 
 /// How the call stands after an order.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveState)]
 pub(crate) struct LiveJson {
+    /// The call.
+    #[schema(schema_with = schema::id)]
     call: CallId,
-    /// `on`, `paused`, `off`
+    /// What is kept of it: `on`: all that arrives; `paused`: nothing until it is resumed; `off`: nothing until it is
+    /// started.
+    #[schema(schema_with = schema::recording)]
     recording: &'static str,
+    /// Since when it is paused; null when it is not.
+    #[schema(schema_with = schema::time_or_null)]
     paused_since: Option<WallTime>,
-    /// When it is resumed by itself.
+    /// When it is resumed by itself; null when it is not.
+    #[schema(schema_with = schema::time_or_null)]
     resumes_at: Option<WallTime>,
     /// Whether the order changed anything.
     changed: bool,
@@ -53,17 +64,39 @@ impl LiveJson {
     }
 }
 
-pub(crate) async fn start(state: State<ApiState>, id: Path<String>) -> Result<Json<LiveJson>, Problem> {
+/// Records a live call from now on.
+///
+/// Giving the order twice is as giving it once. It goes to whoever holds the call; the catalog learns of it afterwards.
+#[utoipa::path(post, path = "/calls/{id}/start", operation_id = "start_call", tag = "orders",
+    params(CallPath),
+    responses((status = 200, description = "How the call stands now", body = LiveJson), OrderRefusals),
+    security(("token" = []), ("cookie" = [])))]
+pub(crate) async fn start(state: State<ApiState>, id: Path<CallPath>) -> Result<Json<LiveJson>, Problem> {
     order(state, id, LiveOrder::Start).await
 }
 
-pub(crate) async fn stop(state: State<ApiState>, id: Path<String>) -> Result<Json<LiveJson>, Problem> {
+/// Records no more of a live call, which goes on.
+///
+/// Giving the order twice is as giving it once. It goes to whoever holds the call; the catalog learns of it afterwards.
+#[utoipa::path(post, path = "/calls/{id}/stop", operation_id = "stop_call", tag = "orders",
+    params(CallPath),
+    responses((status = 200, description = "How the call stands now", body = LiveJson), OrderRefusals),
+    security(("token" = []), ("cookie" = [])))]
+pub(crate) async fn stop(state: State<ApiState>, id: Path<CallPath>) -> Result<Json<LiveJson>, Problem> {
     order(state, id, LiveOrder::Stop).await
 }
 
+/// Keeps nothing of what is said in a live call until it is resumed.
+///
+/// Giving the order twice is as giving it once. It goes to whoever holds the call; the catalog learns of it afterwards.
+#[utoipa::path(post, path = "/calls/{id}/pause", operation_id = "pause_call", tag = "orders",
+    params(CallPath),
+    request_body(content = Option<PauseBody>, description = "How long at most; may be left out"),
+    responses((status = 200, description = "How the call stands now", body = LiveJson), OrderRefusals),
+    security(("token" = []), ("cookie" = [])))]
 pub(crate) async fn pause(
     state: State<ApiState>,
-    id: Path<String>,
+    id: Path<CallPath>,
     request: Request,
 ) -> Result<Json<LiveJson>, Problem> {
     let body: PauseBody = optional_body(request).await?;
@@ -77,16 +110,23 @@ pub(crate) async fn pause(
     order(state, id, LiveOrder::Pause { timeout }).await
 }
 
-pub(crate) async fn resume(state: State<ApiState>, id: Path<String>) -> Result<Json<LiveJson>, Problem> {
+/// Records a live call again after a pause.
+///
+/// Giving the order twice is as giving it once. It goes to whoever holds the call; the catalog learns of it afterwards.
+#[utoipa::path(post, path = "/calls/{id}/resume", operation_id = "resume_call", tag = "orders",
+    params(CallPath),
+    responses((status = 200, description = "How the call stands now", body = LiveJson), OrderRefusals),
+    security(("token" = []), ("cookie" = [])))]
+pub(crate) async fn resume(state: State<ApiState>, id: Path<CallPath>) -> Result<Json<LiveJson>, Problem> {
     order(state, id, LiveOrder::Resume).await
 }
 
 async fn order(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    id: Path<CallPath>,
     order: LiveOrder,
 ) -> Result<Json<LiveJson>, Problem> {
-    let call = call_id(&id)?;
+    let call = CallPath::read(&id)?;
     let tenant = state.0.config.tenant.clone();
     let Some(live) = &state.0.live else {
         return Err(LiveError::Unreachable("no record server runs here".to_owned()).into());

@@ -2,14 +2,13 @@
 //!
 //! The page itself holds no data and needs no token; it asks the interface, and says so when the token is missing.
 
-use axum::extract::Query;
-use axum::extract::State;
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use crate::calls::tagged;
+use crate::answer::tagged;
 use crate::guard::COOKIE;
 use crate::problem::Problem;
 use crate::state::ApiState;
@@ -56,23 +55,6 @@ pub(crate) async fn js(headers: HeaderMap) -> Response {
 
 pub(crate) async fn icon(headers: HeaderMap) -> Response {
     file(&headers, "image/svg+xml", ICON)
-}
-
-/// Whether this process runs, and how the catalog does. 200 also when the catalog is away: recording goes on,
-/// and a restart would end it.
-pub(crate) async fn health(State(state): State<ApiState>) -> Response {
-    let reads = state.0.catalog.highest_id().await.is_ok();
-    let status = state.0.writer.as_ref().map(store::Handle::status);
-    let writes = status.as_ref().is_none_or(|s| s.away_for.is_none());
-    let body = serde_json::json!({
-        "status": if reads && writes { "ok" } else { "degraded" },
-        "catalog": if reads && writes { "ok" } else { "away" },
-        "waiting": status.as_ref().map(|s| s.queued),
-        "journal_bytes": status.as_ref().map(|s| s.journal_bytes),
-        "lost": status.as_ref().map(|s| s.lost),
-        "reindex_wanted": status.as_ref().map(|s| s.reindex_wanted.is_some()),
-    });
-    ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
 fn file(headers: &HeaderMap, content_type: &'static str, text: &'static str) -> Response {

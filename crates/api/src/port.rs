@@ -1,14 +1,18 @@
 //! What the interface needs from the others: somebody who knows how to make sound of a call, and somebody who
-//! takes orders to live ones ([`LiveCalls`]).
+//! takes orders to live ones ([`LiveCalls`]), keeps notes of them ([`Notes`]), and knows how the node stands ([`Node`]).
 //!
 //! The binary implements [`Audio`] over `spool`. Both of its functions may block on a disk; they are called on
 //! threads that may.
 
 mod live;
+mod node;
+mod notes;
 
 use model::{CallId, TenantId};
 
 pub use live::{Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording, LiveState};
+pub use node::{Lack, Node, Standing};
+pub use notes::{CallNotes, NoteError, NotedBy, Notes};
 
 /// Gives the audio of calls.
 pub trait Audio: Send + Sync {

@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457). Status codes are chosen here and nowhere else.
 
-mod kinds;
+pub(crate) mod kinds;
 
 use axum::extract::Path;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
@@ -8,8 +8,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use store::CatalogError;
+use utoipa::ToSchema;
 
-use crate::port::{AudioError, LiveError};
+use crate::document::PathRefusals;
+use crate::port::{AudioError, LiveError, NoteError};
 use kinds::Kind;
 
 /// Seconds until something that is away or busy is worth another try.
@@ -24,7 +26,7 @@ pub struct Problem {
 }
 
 /// Which part of the request is at fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 struct Place {
     /// `query`, `path`, `header`, `body`
     #[serde(rename = "in")]
@@ -51,6 +53,21 @@ impl Problem {
     /// A parameter behind the `?` that makes no sense.
     pub(crate) fn bad_parameter(name: &str, detail: impl std::fmt::Display) -> Self {
         Self::new(kinds::BAD_REQUEST, format!("{name}: {detail}")).at("query", name)
+    }
+
+    /// What stands behind the `?` makes no sense as a whole.
+    pub(crate) fn bad_query(detail: impl Into<String>) -> Self {
+        Self::new(kinds::BAD_REQUEST, detail).at("query", "")
+    }
+
+    /// An id of an event that is none.
+    pub(crate) fn bad_last_event_id(detail: String) -> Self {
+        Self::new(kinds::BAD_REQUEST, detail).at("header", "Last-Event-ID")
+    }
+
+    /// The client accepts no type that there is.
+    pub(crate) fn not_acceptable(served: &str) -> Self {
+        Self::new(kinds::NOT_ACCEPTABLE, format!("it is served as {served}")).at("header", "Accept")
     }
 
     /// A piece of the path that makes no sense.
@@ -84,6 +101,16 @@ impl Problem {
     /// There is no such call for whoever asks.
     pub(crate) fn no_such_call() -> Self {
         Self::new(kinds::NO_SUCH_CALL, "it does not exist or is another tenant's")
+    }
+
+    /// The call has no such segment.
+    pub(crate) fn no_such_segment() -> Self {
+        Self::new(kinds::NO_SUCH_SEGMENT, "the call is there, the segment is not")
+    }
+
+    /// No room for another stream of events.
+    pub(crate) fn too_many_streams() -> Self {
+        Self::new(kinds::TOO_MANY_STREAMS, "32 streams of events are open")
     }
 
     /// A name that this server is not meant to be called by.
@@ -150,6 +177,18 @@ impl From<LiveError> for Problem {
     }
 }
 
+impl From<NoteError> for Problem {
+    fn from(error: NoteError) -> Self {
+        let kind = match &error {
+            NoteError::NoCall => return Self::no_such_call(),
+            NoteError::TooMany(_) => kinds::LIMIT_REACHED,
+            NoteError::Away(_) => kinds::RECORDING_AWAY,
+            NoteError::Failed(_) => kinds::RECORDING_UNREADABLE,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
 /// A body that cannot be taken.
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
@@ -171,11 +210,18 @@ impl From<&BytesRejection> for Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Body {
+/// An error (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Body {
+    /// The kind: `/problems/<kind>`, which leads to what to do about it.
     r#type: String,
+    /// The kind in a few words.
     title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What happened in this case.
     detail: String,
     #[serde(flatten)]
     place: Option<Place>,
@@ -185,7 +231,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.kind.status;
         let body = Body {
-            r#type: uri(self.kind),
+            r#type: self.kind.uri(),
             title: self.kind.title,
             status: status.as_u16(),
             detail: self.detail,
@@ -198,15 +244,16 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"callspool\""));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
         response
     }
 }
 
-/// What a `type` means: the page that its URI leads to.
-#[derive(Serialize)]
+/// What a kind of error means: where its `type` leads.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProblemKind)]
 pub(crate) struct KindJson {
     r#type: String,
     title: &'static str,
@@ -215,22 +262,27 @@ pub(crate) struct KindJson {
     advice: &'static str,
 }
 
-/// `/problems/{kind}`
+/// What a kind of error means, and what to do about it.
+#[utoipa::path(get, path = "/problems/{kind}", operation_id = "get_problem_kind", tag = "node",
+    params(("kind" = String, Path, description = "The end of a `type`", pattern = "^[a-z-]{1,40}$", example = "no-such-call")),
+    responses((status = 200, description = "The kind", body = KindJson), PathRefusals))]
 pub(crate) async fn kind(Path(slug): Path<String>) -> Result<axum::Json<KindJson>, Problem> {
     let kind = kinds::KINDS
         .iter()
         .find(|k| k.slug == slug)
         .ok_or(Problem::new(kinds::NO_SUCH_PATH, "no such kind of problem"))?;
     Ok(axum::Json(KindJson {
-        r#type: uri(*kind),
+        r#type: kind.uri(),
         title: kind.title,
         status: kind.status.as_u16(),
         advice: kind.advice,
     }))
 }
 
-fn uri(kind: Kind) -> String {
-    format!("/problems/{}", kind.slug)
+/// All kinds of errors with their statuses, for the documents.
+#[must_use]
+pub fn problem_kinds() -> Vec<(&'static str, u16)> {
+    kinds::KINDS.iter().map(|k| (k.slug, k.status.as_u16())).collect()
 }
 
 pub(crate) async fn no_such_page() -> Problem {

@@ -7,12 +7,19 @@ use model::TenantId;
 use store::{Catalog, Handle};
 use tokio::sync::Semaphore;
 
-use crate::port::{Audio, LiveCalls};
+use crate::port::{Audio, LiveCalls, Node, Notes};
 
 /// Requests in work at once. The catalog has four readers; beyond a short queue for them waiting helps nobody.
 const REQUESTS_MAX: usize = 64;
 /// Listeners at once: each decodes at some hundred times real time, and only what it listens to.
 const LISTENERS_MAX: usize = 32;
+
+/// Streams of events at once: pages that are open, and a few programs. Each asks the catalog four times a second.
+const EVENT_STREAMS_MAX: usize = 32;
+/// Notes that are read or made at once: a disk that hangs keeps no more threads than these.
+const NOTE_TAKERS_MAX: usize = 8;
+/// Who acts, as a call's log has it: there is one token, and whoever knows it is the same.
+pub(crate) const BY: &str = "api";
 
 /// How the interface is set up.
 #[derive(Clone, Debug)]
@@ -35,8 +42,12 @@ pub(crate) struct Shared {
     pub(crate) writer: Option<Handle>,
     pub(crate) audio: Arc<dyn Audio>,
     pub(crate) live: Option<Arc<dyn LiveCalls>>,
+    pub(crate) notes: Arc<dyn Notes>,
+    pub(crate) node: Arc<dyn Node>,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) listeners: Arc<Semaphore>,
+    pub(crate) event_streams: Arc<Semaphore>,
+    pub(crate) note_takers: Arc<Semaphore>,
 }
 
 /// Whom the interface asks.
@@ -50,6 +61,10 @@ pub struct Ports {
     pub audio: Arc<dyn Audio>,
     /// Takes orders to live calls; none where this process reaches no record server.
     pub live: Option<Arc<dyn LiveCalls>>,
+    /// Reads and makes notes of calls.
+    pub notes: Arc<dyn Notes>,
+    /// Tells how this node stands.
+    pub node: Arc<dyn Node>,
 }
 
 impl std::fmt::Debug for Ports {
@@ -62,15 +77,19 @@ impl ApiState {
     /// What the routes share, from a configuration and those who are asked.
     #[must_use]
     pub fn new(config: ApiConfig, ports: Ports) -> Self {
-        let Ports { catalog, writer, audio, live } = ports;
+        let Ports { catalog, writer, audio, live, notes, node } = ports;
         Self(Arc::new(Shared {
             config,
             catalog,
             writer,
             audio,
             live,
+            notes,
+            node,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
+            event_streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
+            note_takers: Arc::new(Semaphore::new(NOTE_TAKERS_MAX)),
         }))
     }
 }

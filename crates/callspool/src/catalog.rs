@@ -224,8 +224,8 @@ fn settled(handle: &Handle, stop: &watch::Receiver<bool>) -> bool {
 /// manifest is read has the last word.
 pub(crate) fn tell_call(repository: &Repository, teller: &Teller, directory: &str) -> bool {
     let files = repository.list(directory).map_or(0, |names| names.len());
-    // The call and its copies, and two changes for each segment.
-    let ids = teller.draw(2 * files + COPIES_OF_A_CALL);
+    // The call, its copies and notes, and two changes for each segment.
+    let ids = teller.draw(2 * files + COPIES_OF_A_CALL + reindex::NOTES_MAX);
     match reindex::changes_of(repository, directory) {
         Ok(said) => {
             for problem in said.problems {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use api::{Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording, LiveState};
+use api::port::{Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording, LiveState};
 use call::{Ask, Command, CommandError, Done, Recording};
 use model::{CallId, Report, TenantId};
 use tokio::sync::{mpsc, oneshot};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use api::{ApiConfig, ApiState, LiveCalls, Ports, Token};
+use api::port::LiveCalls;
+use api::{ApiConfig, ApiState, Ports, Token};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -10,16 +11,28 @@ use crate::audio::Recordings;
 use crate::catalog::CatalogLink;
 use crate::cli::CliError;
 use crate::config::Config;
+use crate::http;
 use crate::live_calls::LiveLink;
-use crate::repository::Repository;
+use crate::notes::notebook;
+use crate::readiness::Readiness;
+use crate::recorder::Teller;
+use crate::volumes::Volumes;
+
+/// Who answers for the rest of this process.
+pub(crate) struct Behind<'a> {
+    pub(crate) volumes: &'a Volumes,
+    pub(crate) catalog: &'a CatalogLink,
+    pub(crate) teller: &'a Teller,
+    pub(crate) readiness: Arc<Readiness>,
+    /// The way to live calls; none where none are recorded.
+    pub(crate) live: Option<LiveLink>,
+}
 
 /// Binds the address and serves until told to stop.
 pub(crate) async fn start(
     config: &Config,
-    repository: &Repository,
-    catalog: &CatalogLink,
-    live: Option<LiveLink>,
-    mut stop: watch::Receiver<bool>,
+    behind: Behind<'_>,
+    stop: watch::Receiver<bool>,
 ) -> Result<(), CliError> {
     let address = config.api.listen;
     let listener = TcpListener::bind(address).await.map_err(|e| {
@@ -35,20 +48,15 @@ pub(crate) async fn start(
         allowed_hosts: config.api.allowed_hosts.clone(),
     };
     let ports = Ports {
-        catalog: Arc::clone(&catalog.reader),
-        writer: Some(catalog.handle.clone()),
-        audio: Arc::new(Recordings::new(repository.clone())),
-        live: live.map(|link| -> Arc<dyn LiveCalls> { Arc::new(link) }),
+        catalog: Arc::clone(&behind.catalog.reader),
+        writer: Some(behind.catalog.handle.clone()),
+        audio: Arc::new(Recordings::new(behind.volumes.repository())),
+        live: behind.live.map(|link| -> Arc<dyn LiveCalls> { Arc::new(link) }),
+        notes: notebook(behind.volumes, behind.teller),
+        node: behind.readiness,
     };
     let app = api::router(ApiState::new(settings, ports));
     tracing::info!("page http://{address}/ (its token is in {})", config.api.token_file.display());
-    tokio::spawn(async move {
-        let stopped = async move {
-            let _ = stop.wait_for(|s| *s).await;
-        };
-        if let Err(e) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
-            tracing::error!("the page is not served any more: {e}");
-        }
-    });
+    tokio::spawn(http::serve(listener, app, stop));
     Ok(())
 }

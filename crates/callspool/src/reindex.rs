@@ -1,7 +1,7 @@
 //! What the files of a call say, as the changes that the catalog is told of: with them it is made anew.
 //!
-//! Manifests say what the segments are, the log what became of them. What the catalog alone knows (key-values
-//! added by third parties, events) is not in files and does not come back.
+//! Manifests say what the segments are, the log what became of them and what people noted. What the catalog alone
+//! knows (events) is not in files and does not come back.
 
 use std::io;
 
@@ -12,6 +12,9 @@ use model::{
 use spool::log::{Entry, LogLine};
 
 use crate::repository::Repository;
+
+/// Tags and keys that a call ever had, at most: what is noted beyond is refused, so a reindex tells all of them.
+pub(crate) const NOTES_MAX: usize = 256;
 
 /// What the files of one call say.
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ fn changes(directory: &str, segments: Vec<SegmentRecord>, lines: &[LogLine]) -> 
         changes.push(ChangeKind::Copy { call: id, copy });
     }
     changes.extend(call_copies(id, lines).into_iter().map(|copy| ChangeKind::Copy { call: id, copy }));
+    let notes = spool::log::notes_of(lines).into_values().take(NOTES_MAX);
+    changes.extend(notes.map(|n| ChangeKind::Noted { call: id, note: n.note, by: n.by }));
     changes.into_iter().map(|kind| (tenant.clone(), kind)).collect()
 }
 

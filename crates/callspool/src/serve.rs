@@ -33,9 +33,10 @@ use crate::live_calls::{self, Awaited, LiveCommand};
 use crate::logging::LogLevel;
 use crate::net::{Certificates, NetConfig, NetLimits, SipDriver, SipSockets};
 use crate::operate::{FrontLink, Operator, Signals};
-use crate::page;
+use crate::page::{self, Behind};
 use crate::privilege;
 use crate::pulse::Pulses;
+use crate::readiness::{Readiness, Records};
 use crate::recorder::{PortConfig, Recorder, RecorderConfig, Teller};
 use crate::reload::Reloader;
 use crate::startup::Mender;
@@ -90,18 +91,27 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let left = mender.survey().await;
     let (stop, stopping) = watch::channel(false);
     let (live, commands) = live_calls::channel();
+    let records = if config.node.roles.contains(&Role::Recorder) { Records::Yes } else { Records::No };
+    let readiness = Arc::new(Readiness::new(volumes.clone(), records, stopping.clone()));
     if config.node.roles.contains(&Role::Api) {
-        let live = Some(live).filter(|_| config.node.roles.contains(&Role::Recorder));
-        page::start(&config, &repository, &catalog, live, stopping.clone()).await?;
+        let behind = Behind {
+            volumes: &volumes,
+            catalog: &catalog,
+            teller: &teller,
+            readiness: Arc::clone(&readiness),
+            live: Some(live).filter(|_| records == Records::Yes),
+        };
+        page::start(&config, behind, stopping.clone()).await?;
     }
     let certificates = crate::certificates::load(&config)?;
-    let (front, link) = if config.node.roles.contains(&Role::Recorder) {
+    let (front, link) = if records == Records::Yes {
         let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses };
         let (returned, back) = mpsc::unbounded_channel();
         tokio::spawn(mend_returned(back, mender.clone(), stopping.clone()));
         let recording = Recording { volumes, memory, returned };
         let (task, link) =
             front_task(&config, ids, tellers, recording, certificates.clone(), commands, stopping.clone())?;
+        readiness.bound(link.load.clone());
         (Some(task), Some(link))
     } else {
         (None, None)

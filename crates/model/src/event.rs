@@ -1,13 +1,12 @@
 //! Changes that the catalogue is told of.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::Alarm;
 use crate::call::CallRecord;
 use crate::copy::Copy;
 use crate::id::{CallId, EventId, TenantId};
+use crate::note::Note;
 use crate::segment::SegmentRecord;
 use crate::time::WallTime;
 
@@ -45,12 +44,14 @@ pub enum ChangeKind {
         /// The copy as it is now.
         copy: Copy,
     },
-    /// Key-values were added to a call.
-    Extra {
+    /// Somebody noted something of a call.
+    Noted {
         /// The call.
         call: CallId,
-        /// The key-values.
-        values: BTreeMap<String, String>,
+        /// What.
+        note: Note,
+        /// Who.
+        by: String,
     },
     /// Something happened that a person should know of, or a condition was raised or cleared.
     Alarm(Box<Alarm>),
@@ -64,7 +65,7 @@ impl ChangeKind {
             Self::Call(_) => "call",
             Self::Segment { .. } => "segment",
             Self::Copy { .. } => "copy",
-            Self::Extra { .. } => "extra",
+            Self::Noted { note, .. } => note.name(),
             Self::Alarm(_) => "alarm",
         }
     }
@@ -75,7 +76,7 @@ impl ChangeKind {
         match self {
             Self::Call(c) => Some(c.id),
             Self::Segment { record, .. } => Some(record.call),
-            Self::Copy { call, .. } | Self::Extra { call, .. } => Some(*call),
+            Self::Copy { call, .. } | Self::Noted { call, .. } => Some(*call),
             Self::Alarm(a) => a.call,
         }
     }

@@ -108,7 +108,9 @@ impl std::str::FromStr for WallTime {
     type Err = TimeParseError;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         let t: jiff::Timestamp = s.parse().map_err(|_| TimeParseError(s.to_owned()))?;
-        i64::try_from(t.as_nanosecond()).map(Self).map_err(|_| TimeParseError(s.to_owned()))
+        // Beyond what 64 bits hold (1677 to 2262) is before or after all there is.
+        let nanos = t.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
+        i64::try_from(nanos).map(Self).map_err(|_| TimeParseError(s.to_owned()))
     }
 }
 

@@ -9,7 +9,10 @@
 //! stands right behind it: the reader finds it again by its `{"crc":"`, which cannot stand inside a JSON text.
 //! What cannot be read is reported with its place, and never hides what follows.
 
-use model::{CallId, Copy, CopyOf, PauseSource, RecordingState, SegmentId, WallTime};
+use std::collections::BTreeMap;
+
+use model::note::Subject;
+use model::{CallId, Copy, CopyOf, Note, PauseSource, RecordingState, SegmentId, WallTime};
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened.
@@ -75,6 +78,13 @@ pub enum Entry {
         segment: SegmentId,
         /// Who asked.
         by: PauseSource,
+    },
+    /// Somebody noted something of the call.
+    Noted {
+        /// What.
+        note: Note,
+        /// Who.
+        by: String,
     },
     /// Something of a newer callspool; kept as it stands.
     #[serde(untagged)]
@@ -185,6 +195,27 @@ pub fn total_of(lines: &[LogLine], of: CallId) -> Option<u16> {
     })
 }
 
+/// A note, as a log has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Noted {
+    /// When it was made.
+    pub at: WallTime,
+    /// What it says.
+    pub note: Note,
+    /// Who made it.
+    pub by: String,
+}
+
+/// The newest note on each subject, also where that takes something away.
+#[must_use]
+pub fn notes_of(lines: &[LogLine]) -> BTreeMap<Subject, Noted> {
+    let noted = lines.iter().filter_map(|line| match &line.entry {
+        Entry::Noted { note, by } => Some(Noted { at: line.at, note: note.clone(), by: by.clone() }),
+        _ => None,
+    });
+    noted.map(|n| (n.note.subject(), n)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +246,7 @@ mod tests {
             Entry::Total { call: CallId::from_u64(3), total: 2, why: "hold".into() },
             Entry::Sealed { segment, manifest: "001.json".into(), sha256: "ab".repeat(32) },
             Entry::Repaired { segment, what: vec!["one".into(), "two".into()] },
+            Entry::Noted { note: Note::Tagged { tag: "vip".parse().unwrap() }, by: "api".into() },
         ]
     }
 
@@ -248,6 +280,17 @@ mod tests {
         let (lines, damage) = read(format!("{{\"crc\":\"{crc:08x}\",{covered}\n").as_bytes());
         assert_eq!(damage, []);
         assert!(matches!(&lines[..], [LogLine { entry: Entry::Other(v), .. }] if v["until"] == "2030"));
+    }
+
+    #[test]
+    fn the_newest_note_on_a_subject_counts() {
+        let tag = |t: &str| Note::Tagged { tag: t.parse().unwrap() };
+        let put = |v: &str| Note::Put { key: "ticket".parse().unwrap(), value: v.parse().unwrap() };
+        let notes = [tag("vip"), put("T-1"), Note::Untagged { tag: "vip".parse().unwrap() }, put("T-2")];
+        let bytes: Vec<u8> =
+            notes.into_iter().flat_map(|note| line(AT, &Entry::Noted { note, by: "api".into() })).collect();
+        let newest: Vec<Note> = notes_of(&read(&bytes).0).into_values().map(|n| n.note).collect();
+        assert_eq!(newest, [Note::Untagged { tag: "vip".parse().unwrap() }, put("T-2")]);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    CallId, CallRecord, Change, ChangeKind, Copy, CopyOf, EventId, Location, SegmentRecord, TenantId,
+    CallId, CallRecord, Change, ChangeKind, Copy, CopyOf, EventId, Location, Note, SegmentRecord, TenantId,
 };
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -59,9 +59,9 @@ pub(crate) async fn apply(db: &mut SqliteConnection, changes: &[Change]) -> Resu
                 segment(db, &mut touched, change.id, record, directory).await?;
             }
             ChangeKind::Copy { call, copy } => self::copy(db, &mut touched, change.id, *call, copy).await?,
-            ChangeKind::Extra { call, values } => {
+            ChangeKind::Noted { call, note, .. } => {
                 touched.add(*call, Touch::Data);
-                extra(db, change.id, *call, values).await?;
+                noted(db, change.id, *call, note).await?;
             }
             ChangeKind::Alarm(alarm) => crate::alarms::write(db, change, alarm).await?,
         }
@@ -243,26 +243,34 @@ async fn copy(
     Ok(())
 }
 
-async fn extra(
+async fn noted(
     db: &mut SqliteConnection,
     event: EventId,
     call: CallId,
-    values: &BTreeMap<String, String>,
+    note: &Note,
 ) -> Result<(), CatalogError> {
-    for (key, value) in values {
-        sqlx::query(
-            "INSERT INTO metadata (call, origin, key, position, value, started, changed) \
-             VALUES ($1, 'added', $2, 0, $3, 0, $4) \
-             ON CONFLICT (call, origin, key, position) DO UPDATE SET value = excluded.value, \
-             changed = excluded.changed WHERE metadata.changed < excluded.changed",
-        )
+    const TAG: &str = "INSERT INTO tags (call, tag, present, changed) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (call, tag) DO UPDATE SET present = excluded.present, changed = excluded.changed \
+         WHERE tags.changed < excluded.changed";
+    // What is taken away keeps its row, without a value.
+    const VALUE: &str = "INSERT INTO metadata (call, origin, key, position, value, started, changed, present) \
+         VALUES ($1, 'added', $2, 0, $5, 0, $4, $3) \
+         ON CONFLICT (call, origin, key, position) DO UPDATE SET value = excluded.value, \
+         changed = excluded.changed, present = excluded.present WHERE metadata.changed < excluded.changed";
+    let (sql, subject, value) = match note {
+        Note::Tagged { tag } | Note::Untagged { tag } => (TAG, tag.as_str(), None),
+        Note::Put { key, value } => (VALUE, key.as_str(), Some(value.as_str())),
+        Note::Removed { key } => (VALUE, key.as_str(), Some("")),
+    };
+    let query = sqlx::query(sql)
         .bind(rows::id(call.as_u64()))
-        .bind(key)
-        .bind(value)
-        .bind(rows::id(event.as_u64()))
-        .execute(&mut *db)
-        .await?;
-    }
+        .bind(subject)
+        .bind(i64::from(!note.takes_away()))
+        .bind(rows::id(event.as_u64()));
+    match value {
+        Some(value) => query.bind(value).execute(db).await?,
+        None => query.execute(db).await?,
+    };
     Ok(())
 }
 
@@ -282,7 +290,7 @@ async fn event(db: &mut SqliteConnection, change: &Change) -> Result<(), Catalog
             },
             json!({ "at": rows::place(&copy.at), "state": copy.state }),
         ),
-        ChangeKind::Extra { values, .. } => (None, json!({ "values": values })),
+        ChangeKind::Noted { note, by, .. } => (None, noted_body(note, by)),
         ChangeKind::Alarm(alarm) => (
             alarm.segment,
             json!({ "alarm": alarm.kind, "severity": alarm.severity, "subject": alarm.subject,
@@ -303,4 +311,14 @@ async fn event(db: &mut SqliteConnection, change: &Change) -> Result<(), Catalog
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// A note as its event tells it.
+fn noted_body(note: &Note, by: &str) -> serde_json::Value {
+    match note {
+        Note::Tagged { tag } => json!({ "tag": tag, "present": true, "by": by }),
+        Note::Untagged { tag } => json!({ "tag": tag, "present": false, "by": by }),
+        Note::Put { key, value } => json!({ "key": key, "value": value, "by": by }),
+        Note::Removed { key } => json!({ "key": key, "value": null, "by": by }),
+    }
 }

@@ -18,7 +18,9 @@ use crate::derive::derive;
 use crate::error::{CatalogError, OpenError};
 use crate::query::{CALL_COLUMNS, CallQuery, LIST_DEFAULT, LIST_MAX, limit, list};
 use crate::rows;
-use crate::view::{CallDetail, CallRow, CallSummary, CopyRow, Event, EventRow, SegmentDetail, SegmentRow};
+use crate::view::{
+    CallDetail, CallRow, CallSummary, CopyRow, Event, EventRow, EventSpan, SegmentDetail, SegmentRow,
+};
 
 /// The catalog. Cheap to share behind an `Arc`.
 #[derive(Debug)]
@@ -94,6 +96,19 @@ impl Catalog {
         .fetch_all(&database.readers)
         .await?;
         rows.into_iter().map(EventRow::read).collect()
+    }
+
+    /// Which events are kept.
+    pub async fn event_span(&self) -> Result<EventSpan, CatalogError> {
+        let database = self.database().await?;
+        let (oldest, newest): (Option<i64>, Option<i64>) =
+            sqlx::query_as("SELECT (SELECT MIN(id) FROM events), (SELECT MAX(id) FROM events)")
+                .fetch_one(&database.readers)
+                .await?;
+        Ok(EventSpan {
+            oldest: oldest.map(rows::event_id).transpose()?,
+            newest: newest.map(rows::event_id).transpose()?,
+        })
     }
 
     /// The highest id that the catalog holds, of whatever kind; 0 when it is empty.
@@ -223,7 +238,7 @@ async fn extra(
     call: i64,
 ) -> Result<std::collections::BTreeMap<String, String>, CatalogError> {
     let pairs: Vec<(String, String)> = sqlx::query_as(
-        "SELECT key, value FROM metadata WHERE call = $1 AND origin = 'added' ORDER BY key LIMIT $2",
+        "SELECT key, value FROM metadata WHERE call = $1 AND origin = 'added' AND present = 1 ORDER BY key LIMIT $2",
     )
     .bind(call)
     .bind(limit(Some(LIST_MAX)))
@@ -271,7 +286,9 @@ async fn events_of(db: &mut SqliteConnection, call: i64) -> Result<Vec<Event>, C
 
 async fn forget(db: &mut SqliteConnection, event: i64) -> Result<u64, CatalogError> {
     let poorer: Vec<i64> = sqlx::query_scalar(
-        "SELECT call FROM segments WHERE changed < $1 UNION SELECT call FROM copies WHERE changed < $1",
+        "SELECT call FROM segments WHERE changed < $1 UNION SELECT call FROM copies WHERE changed < $1 \
+         UNION SELECT call FROM tags WHERE changed < $1 \
+         UNION SELECT call FROM metadata WHERE origin = 'added' AND changed < $1",
     )
     .bind(event)
     .fetch_all(&mut *db)
@@ -280,6 +297,8 @@ async fn forget(db: &mut SqliteConnection, event: i64) -> Result<u64, CatalogErr
     for statement in [
         "DELETE FROM segments WHERE changed < $1",
         "DELETE FROM copies WHERE changed < $1",
+        "DELETE FROM tags WHERE changed < $1",
+        "DELETE FROM metadata WHERE origin = 'added' AND changed < $1",
         "DELETE FROM calls WHERE changed < $1 \
          AND NOT EXISTS (SELECT 1 FROM segments s WHERE s.call = calls.id) \
          AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.call = calls.id)",

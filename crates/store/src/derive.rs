@@ -71,7 +71,8 @@ pub(crate) async fn derive(
         _ => highest.max(told.told_total),
     };
     let added: i64 = sqlx::query_scalar(
-        "SELECT COALESCE(MAX(changed), 0) FROM metadata WHERE call = $1 AND origin = 'added'",
+        "SELECT COALESCE(MAX(changed), 0) FROM (SELECT changed FROM metadata WHERE call = $1 AND origin = 'added' \
+         UNION ALL SELECT changed FROM tags WHERE call = $1) AS noted",
     )
     .bind(id)
     .fetch_one(&mut *db)
@@ -205,11 +206,13 @@ async fn searchable(db: &mut SqliteConnection, call: i64, told: &Told) -> Result
         .bind(told.started)
         .execute(&mut *db)
         .await?;
-    let added: Vec<String> =
-        sqlx::query_scalar("SELECT value FROM metadata WHERE call = $1 AND origin = 'added' ORDER BY key")
-            .bind(call)
-            .fetch_all(&mut *db)
-            .await?;
+    let added: Vec<String> = sqlx::query_scalar(
+        "SELECT value FROM metadata WHERE call = $1 AND origin = 'added' AND present = 1 \
+             UNION ALL SELECT tag FROM tags WHERE call = $1 AND present = 1",
+    )
+    .bind(call)
+    .fetch_all(&mut *db)
+    .await?;
     for value in &added {
         text.add(value);
     }

@@ -28,5 +28,5 @@ pub use alarms::{AlarmQuery, AlarmRow};
 pub use catalog::Catalog;
 pub use error::{CatalogError, OpenError};
 pub use query::{CallQuery, Cursor, CursorParseError, LIST_DEFAULT, LIST_MAX};
-pub use view::{CallDetail, CallSummary, Event, SegmentDetail};
+pub use view::{CallDetail, CallSummary, Event, EventSpan, SegmentDetail};
 pub use writer::{CatalogWriter, Handle, Report, Status, Worker, WriterConfig};

@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
-use model::{CallId, RecordingState, TenantId, WallTime};
+use model::{CallId, Direction, RecordingState, TenantId, WallTime};
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::rows;
@@ -33,6 +34,16 @@ pub struct CallQuery {
     pub text: Option<String>,
     /// The beginning of a party's number.
     pub number: Option<String>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// With this value for a key, from the call's data or added later.
+    pub metadata: Option<(String, String)>,
+    /// That went this way.
+    pub direction: Option<Direction>,
+    /// That have ended and took this long or longer.
+    pub duration_min: Option<Duration>,
+    /// That have ended and took this long or shorter.
+    pub duration_max: Option<Duration>,
     /// The last call of the page before.
     pub after: Option<Cursor>,
     /// How many; [`LIST_DEFAULT`] when not said, never more than [`LIST_MAX`].
@@ -76,8 +87,8 @@ pub(crate) fn limit(asked: Option<usize>) -> i64 {
 }
 
 /// The columns of a list, in the order of `view::CallRow`.
-pub(crate) const CALL_COLUMNS: &str =
-    "c.id, c.tenant, c.data, c.started, c.ended, c.total, c.segments, c.state, c.live, c.changed";
+pub(crate) const CALL_COLUMNS: &str = "c.id, c.tenant, c.data, c.started, c.ended, c.total, c.segments, c.state, c.live, c.changed, \
+     (SELECT json_group_array(t.tag ORDER BY t.tag) FROM tags t WHERE t.call = c.id AND t.present = 1) AS tags";
 
 /// The question in SQL.
 pub(crate) fn list(query: &CallQuery) -> QueryBuilder<Sqlite> {
@@ -108,12 +119,35 @@ pub(crate) fn list(query: &CallQuery) -> QueryBuilder<Sqlite> {
         sql.push_bind(number.to_owned()).push(" AND p.number < ");
         sql.push_bind(format!("{number}\u{10FFFF}")).push(")");
     }
+    further(&mut sql, query);
     if let Some(after) = query.after {
         sql.push(" AND (c.started, c.id) < (").push_bind(after.started.0);
         sql.push(", ").push_bind(rows::id(after.call.as_u64())).push(")");
     }
     sql.push(" ORDER BY c.started DESC, c.id DESC LIMIT ").push_bind(limit(query.limit));
     sql
+}
+
+/// What people noted, which way, how long.
+fn further(sql: &mut QueryBuilder<Sqlite>, query: &CallQuery) {
+    if let Some(tag) = &query.tag {
+        sql.push(" AND EXISTS (SELECT 1 FROM tags t WHERE t.call = c.id AND t.present = 1 AND t.tag = ");
+        sql.push_bind(tag.clone()).push(")");
+    }
+    if let Some((key, value)) = &query.metadata {
+        sql.push(" AND EXISTS (SELECT 1 FROM metadata m WHERE m.call = c.id AND m.present = 1 AND m.key = ");
+        sql.push_bind(key.clone()).push(" AND m.value = ").push_bind(value.clone()).push(")");
+    }
+    if let Some(direction) = query.direction {
+        sql.push(" AND json_extract(c.data, '$.direction') = ").push_bind(rows::name(&direction));
+    }
+    let nanos = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
+    if let Some(min) = query.duration_min {
+        sql.push(" AND c.ended - c.started >= ").push_bind(nanos(min));
+    }
+    if let Some(max) = query.duration_max {
+        sql.push(" AND c.ended - c.started <= ").push_bind(nanos(max));
+    }
 }
 
 /// A pattern that finds the text anywhere, whatever `%`, `_` and `\` are in it.

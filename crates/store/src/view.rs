@@ -35,6 +35,8 @@ pub struct CallSummary {
     pub direction: Direction,
     /// Who takes part.
     pub parties: Vec<Party>,
+    /// Its tags, sorted.
+    pub tags: Vec<String>,
     /// The newest change that it was written by.
     pub changed: EventId,
 }
@@ -86,7 +88,7 @@ pub struct Event {
     pub at: WallTime,
     /// Whose.
     pub tenant: TenantId,
-    /// `call`, `segment`, `copy`, `extra`, `alarm`.
+    /// `call`, `segment`, `copy`, `tag`, `metadata`, `alarm`.
     pub kind: String,
     /// The call that it is about.
     pub call: Option<CallId>,
@@ -94,6 +96,15 @@ pub struct Event {
     pub segment: Option<SegmentId>,
     /// What happened in short, a JSON object as text.
     pub body: String,
+}
+
+/// Which events the outbox keeps; none when it has none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct EventSpan {
+    /// The oldest.
+    pub oldest: Option<EventId>,
+    /// The newest.
+    pub newest: Option<EventId>,
 }
 
 #[derive(FromRow)]
@@ -108,6 +119,7 @@ pub(crate) struct CallRow {
     state: i64,
     live: i64,
     changed: i64,
+    tags: String,
 }
 
 impl CallRow {
@@ -124,6 +136,7 @@ impl CallRow {
             segments: rows::from_id(self.segments)?,
             direction: data.direction,
             parties: std::mem::take(&mut data.parties),
+            tags: rows::from_json("tags", &self.tags)?,
             changed: rows::event_id(self.changed)?,
         };
         data.parties.clone_from(&summary.parties);

@@ -25,7 +25,9 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 async fn dump(path: &Path) -> Vec<String> {
     let mut db = SqliteConnection::connect(&format!("sqlite://{}?mode=ro", path.display())).await.unwrap();
     let mut all = Vec::new();
-    for table in ["tenants", "calls", "segments", "streams", "copies", "parties", "metadata", "events"] {
+    for table in
+        ["tenants", "calls", "segments", "streams", "copies", "parties", "tags", "metadata", "events"]
+    {
         let columns: Vec<String> =
             sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT name FROM pragma_table_info('{table}')")))
                 .fetch_all(&mut db)
@@ -104,12 +106,13 @@ fn a_call_is_shown_with_all_that_was_told() {
         let detail = catalog.call(&TenantId::default(), call_id(1)).await.unwrap().unwrap();
         assert_eq!(detail.summary, list[0]);
         assert_eq!(detail.extra["ticket"], "T-2");
+        assert_eq!(detail.summary.tags, ["complaint"]);
         let numbers: Vec<u16> = detail.segments.iter().map(|s| s.record.number).collect();
         assert_eq!(numbers, [1, 2]);
         assert_eq!((detail.segments[0].state, detail.segments[0].copies.len()), (S::Partial, 2));
         assert_eq!(detail.segments[1].record.streams[0].accounting.lost, 3);
         assert_eq!(detail.copies.len(), 1);
-        assert_eq!(detail.events.len(), 11);
+        assert_eq!(detail.events.len(), 14);
         assert!(detail.events[0].id > detail.events[1].id, "newest first");
     });
 }
@@ -212,9 +215,9 @@ fn events_are_told_in_order_and_trimmed() {
         let first = catalog.events(EventId::from_u64(0), 3).await.unwrap();
         assert_eq!(first.iter().map(|e| e.kind.as_str()).collect::<Vec<_>>(), ["call", "segment", "segment"]);
         let rest = catalog.events(first[2].id, 1_000).await.unwrap();
-        assert_eq!(rest.len(), 9);
-        assert!(rest[8].body.contains("no-media"), "{}", rest[8].body);
-        assert_eq!(catalog.trim_events(rest[8].id).await.unwrap(), 11);
+        assert_eq!(rest.len(), 12);
+        assert!(rest[11].body.contains("no-media"), "{}", rest[11].body);
+        assert_eq!(catalog.trim_events(rest[11].id).await.unwrap(), 14);
         assert_eq!(catalog.events(EventId::from_u64(0), 10).await.unwrap().len(), 1);
     });
 }

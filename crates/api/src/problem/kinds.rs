@@ -16,6 +16,13 @@ pub(crate) struct Kind {
     pub(crate) advice: &'static str,
 }
 
+impl Kind {
+    /// Its `type`, which leads to what to do about it.
+    pub(crate) fn uri(&self) -> String {
+        format!("/problems/{}", self.slug)
+    }
+}
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $slug:literal, $status:ident, $title:literal, $advice:literal;)*) => {
         $($(#[$doc])* pub(crate) const $name: Kind =
@@ -41,18 +48,27 @@ kinds! {
     /// It does not exist, or is another tenant's.
     NO_SUCH_CALL = "no-such-call", NOT_FOUND, "There is no such call",
         "look for it with `/api/v1/calls`";
+    /// The call has no such segment.
+    NO_SUCH_SEGMENT = "no-such-segment", NOT_FOUND, "The call has no such segment",
+        "look for it with `/api/v1/calls/{id}/segments`";
     /// Nothing was recorded that can be decoded.
     NOTHING_TO_PLAY = "nothing-to-play", NOT_FOUND, "There is nothing to play",
         "`detail` says why; a call that has just begun may have something in a moment";
     /// The route knows no such method.
     METHOD_NOT_ALLOWED = "method-not-allowed", METHOD_NOT_ALLOWED, "The path knows no such method",
         "the header `Allow` lists those that it knows";
+    /// The client accepts no type that the route has.
+    NOT_ACCEPTABLE = "not-acceptable", NOT_ACCEPTABLE, "The path has no type that is accepted",
+        "`detail` names the type; accept it, or leave `Accept` out";
     /// An order to a call that is over.
     NOT_LIVE = "not-live", CONFLICT, "The call is over",
         "only live calls take orders: list them with `?live=true`";
     /// The call is live and cannot do what was ordered.
     NOT_ALLOWED = "not-allowed", CONFLICT, "The call cannot do this now",
         "`detail` says why";
+    /// As many notes as a call may have.
+    LIMIT_REACHED = "limit-reached", CONFLICT, "No more can be noted of the call",
+        "`detail` names the limit; take something away first";
     /// More body than any route takes.
     TOO_LONG = "too-long", PAYLOAD_TOO_LARGE, "The body is too long",
         "send at most 64 KiB";
@@ -65,6 +81,9 @@ kinds! {
     /// JSON that does not say what the route needs.
     UNFIT = "unfit", UNPROCESSABLE_ENTITY, "The body does not fit",
         "`at` points into the body, `detail` says what belongs there";
+    /// More streams of events than a server has room for.
+    TOO_MANY_STREAMS = "too-many-streams", TOO_MANY_REQUESTS, "Too many streams of events",
+        "close streams that nobody reads; try again after `Retry-After`";
     /// Something of ours broke.
     INTERNAL = "internal", INTERNAL_SERVER_ERROR, "Something went wrong here",
         "see the log of callspool";

@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
+mod notes;
+mod openapi;
 mod orders;
+mod stream;
 
 use axum::http::{Method, StatusCode};
 use fixture::{Server, TOKEN, WAV_LEN, call_id, wav_byte};
+use model::Note;
 
 #[tokio::test]
 async fn calls_are_listed_newest_first_with_text_ids() {
@@ -25,6 +29,8 @@ async fn calls_are_listed_newest_first_with_text_ids() {
 #[tokio::test]
 async fn pages_follow_each_other_and_filters_hold() {
     let server = Server::with_calls(5).await;
+    server.tell(900, 1, Note::Tagged { tag: "vip".parse().unwrap() }).await;
+    server.tell(901, 1, Note::Put { key: "ticket".parse().unwrap(), value: "T-1".parse().unwrap() }).await;
     let first = server.get("/api/v1/calls?limit=2").await.json();
     let next = first["next"].as_str().unwrap();
     let second = server.get(&format!("/api/v1/calls?limit=2&after={next}")).await.json();
@@ -41,7 +47,17 @@ async fn pages_follow_each_other_and_filters_hold() {
         ("q=&state=", 5),
         ("from=2026-11-20T09:00:30Z", 2),
         ("until=2026-11-20T09:00:30Z", 3),
-        ("limit=100000", 5),
+        ("limit=1000", 5),
+        ("direction=unknown", 5),
+        ("direction=incoming", 0),
+        ("duration_min_s=5", 5),
+        ("duration_min_s=6", 0),
+        ("duration_max_s=4", 0),
+        ("tag=vip", 1),
+        ("tag=VIP", 0),
+        ("metadata=ticket%3DT-1", 1),
+        ("metadata=ticket=T-2", 0),
+        ("q=vip", 1),
     ] {
         let json = server.get(&format!("/api/v1/calls?{query}")).await.json();
         assert_eq!(json["calls"].as_array().unwrap().len(), found, "{query}");
@@ -134,6 +150,11 @@ async fn what_makes_no_sense_is_refused_by_name() {
         ("/api/v1/calls?from=yesterday", 400, "RFC 3339"),
         ("/api/v1/calls?after=here", 400, "is no cursor"),
         ("/api/v1/calls?limit=-1", 400, "limit:"),
+        ("/api/v1/calls?limit=1001", 400, "not between 1 and 1000"),
+        ("/api/v1/calls?direction=up", 400, "direction:"),
+        ("/api/v1/calls?metadata=x", 400, "metadata:"),
+        ("/api/v1/calls?tag=a/b", 400, "is no tag"),
+        ("/api/v1/calls?duration_min_s=99999999", 400, "duration_min_s:"),
         ("/api/v1/calls?q=%ff%fe", 200, ""),
         ("/api/v1/calls?q=a&q=b", 400, "duplicate field"),
         (&long, 400, "more than 200 characters"),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use model::stream::{Accounting, Gap, StreamRecord};
-use model::{CallId, CopyOf, PartyRole, SegmentRecord, TenantId};
+use model::{CallId, CopyOf, Note, PartyRole, SegmentRecord, TenantId};
 use serde_json::json;
 use spool::log::{Entry, LogDamage, LogLine};
 use spool::manifest::Manifest;
@@ -308,6 +308,12 @@ fn entry(entry: &Entry) -> String {
         Entry::Repaired { segment, what } => format!("segment {segment} repaired: {}", what.join(", ")),
         Entry::Paused { segment, by } => format!("segment {segment} paused by {}", by.describe()),
         Entry::Resumed { segment, by } => format!("segment {segment} resumed by {}", by.describe()),
+        Entry::Noted { note, by } => match note {
+            Note::Tagged { tag } => format!("tagged '{tag}' by {by}"),
+            Note::Untagged { tag } => format!("tag '{tag}' taken away by {by}"),
+            Note::Put { key, value } => format!("{key} = {value} by {by}"),
+            Note::Removed { key } => format!("{key} taken away by {by}"),
+        },
         Entry::Other(value) => value.to_string(),
     }
 }

@@ -46,6 +46,30 @@ pub fn get_as(host: &str, address: &str, path: &str, headers: &[(&str, &str)]) -
     read(&answer).ok_or_else(|| io::Error::other("no HTTP"))
 }
 
+/// Sends a body, or none, by another method than GET.
+pub fn send(
+    method: &str,
+    address: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Response> {
+    let mut stream = TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(2))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let length = body.len();
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n"
+    );
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    stream.write_all(format!("{request}{body}").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    read(&answer).ok_or_else(|| io::Error::other("no HTTP"))
+}
+
 fn read(answer: &[u8]) -> Option<Response> {
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n")?;
     let (head, body) = (String::from_utf8_lossy(answer.get(..end)?).into_owned(), answer.get(end + 4..)?);

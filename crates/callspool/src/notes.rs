@@ -1,0 +1,198 @@
+//! Notes of people, in the calls' logs: the side of `api` that touches the disk.
+//!
+//! The log is the truth. A note is appended to it and synchronized before anybody is told that it was made; the
+//! catalog is told afterwards. Of a call on several volumes the first that is there holds the notes.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use api::port::{CallNotes, Changed, NoteError, NotedBy, Notes};
+use model::note::Subject;
+use model::{CallId, ChangeKind, Note, TenantId, WallTime};
+use spool::log::{Entry, LogLine, Noted, notes_of};
+use spool::{FileOp, layout};
+
+use crate::clock::now;
+use crate::recorder::{Disk, Teller};
+use crate::reindex::NOTES_MAX;
+use crate::repository::Repository;
+use crate::volumes::Volumes;
+
+/// What a person can look over beside a call.
+const TAGS_MAX: usize = 32;
+/// As many as fit on a screen or two.
+const VALUES_MAX: usize = 64;
+/// Lines of a log beyond which nothing is noted in it: each note reads all of it. A tag given and taken 5,000 times
+/// comes from a program that went wrong.
+const LINES_MAX: usize = 10_000;
+
+/// The logs of the calls that are here.
+pub(crate) struct Notebook {
+    volumes: Volumes,
+    repository: Repository,
+    teller: Teller,
+    /// Who writes: what is in the log already is looked up before, and the catalog is told in the same order.
+    writing: Mutex<()>,
+}
+
+impl Notebook {
+    pub(crate) fn new(volumes: Volumes, teller: Teller) -> Self {
+        let repository = volumes.repository();
+        Self { volumes, repository, teller, writing: Mutex::new(()) }
+    }
+
+    fn find(&self, tenant: &TenantId, call: CallId) -> Result<String, NoteError> {
+        let found = self.repository.find(call).map_err(|e| NoteError::Away(e.to_string()))?;
+        let own = format!("{tenant}/");
+        let away = || self.repository.away().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match found.filter(|d| d.starts_with(&own)) {
+            Some(directory) => Ok(directory),
+            None if away().is_empty() => Err(NoteError::NoCall),
+            None => {
+                Err(NoteError::Away(format!("it is not on the volumes that are there; away: {}", away())))
+            }
+        }
+    }
+
+    fn lines(&self, directory: &str) -> Result<Vec<LogLine>, NoteError> {
+        self.repository.log(directory).map(|(lines, _)| lines).map_err(|e| NoteError::Failed(e.to_string()))
+    }
+
+    /// Appends a line and waits until it is on disk.
+    fn append(&self, directory: &str, at: WallTime, entry: &Entry) -> Result<(), NoteError> {
+        let holds = |root: &Path| root.join(directory).is_dir();
+        let Some(volume) = self.volumes.iter().find(|v| v.is_here() && holds(&v.root)) else {
+            return Err(NoteError::Away("the volume that holds it has gone".to_owned()));
+        };
+        let path = layout::log_path(directory);
+        let disk = Disk::new(&volume.root);
+        let op = FileOp::AppendLine { path: path.clone(), bytes: spool::log::line(at, entry) };
+        let written = disk.apply_all(vec![op]).and_then(|()| synchronize(&disk.path(&path)));
+        written.map_err(|e| match e.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem => NoteError::Away(e.to_string()),
+            _ => NoteError::Failed(e.to_string()),
+        })
+    }
+}
+
+impl Notes for Notebook {
+    fn read(&self, tenant: &TenantId, call: CallId) -> Result<CallNotes, NoteError> {
+        let directory = self.find(tenant, call)?;
+        Ok(present(notes_of(&self.lines(&directory)?).into_values()))
+    }
+
+    fn note(
+        &self,
+        tenant: &TenantId,
+        call: CallId,
+        note: Note,
+        by: &str,
+    ) -> Result<(CallNotes, Changed), NoteError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = self.find(tenant, call)?;
+        let lines = self.lines(&directory)?;
+        let mut noted = notes_of(&lines);
+        let subject = note.subject();
+        if says_already(noted.get(&subject), &note) {
+            return Ok((present(noted.into_values()), Changed::No));
+        }
+        if lines.len() >= LINES_MAX {
+            return Err(NoteError::TooMany(format!("its log has {LINES_MAX} lines")));
+        }
+        // Lines of several volumes are put in order by their times, also when the clock was set back.
+        let newest = lines.iter().map(|line| line.at).max();
+        let at = newest.map_or(now().wall, |newest| now().wall.max(newest + Duration::from_micros(1)));
+        let entry = Entry::Noted { note: note.clone(), by: by.to_owned() };
+        noted.insert(subject, Noted { at, note: note.clone(), by: by.to_owned() });
+        let ever = noted.len();
+        let notes = present(noted.into_values());
+        check_limits(&notes, ever, &note)?;
+        self.append(&directory, at, &entry)?;
+        self.teller.tell(tenant.clone(), ChangeKind::Noted { call, note, by: by.to_owned() });
+        Ok((notes, Changed::Yes))
+    }
+}
+
+/// Whether a note would change nothing. What was never there need not be taken away.
+fn says_already(newest: Option<&Noted>, note: &Note) -> bool {
+    newest.map_or(note.takes_away(), |newest| newest.note == *note)
+}
+
+fn check_limits(notes: &CallNotes, ever: usize, note: &Note) -> Result<(), NoteError> {
+    let over = match note.subject() {
+        _ if note.takes_away() => None,
+        Subject::Tag(_) if notes.tags.len() > TAGS_MAX => Some(format!("a call has at most {TAGS_MAX} tags")),
+        Subject::Key(_) if notes.values.len() > VALUES_MAX => {
+            Some(format!("a call has at most {VALUES_MAX} added values"))
+        }
+        _ if ever > NOTES_MAX => Some(format!("a call has had {NOTES_MAX} different tags and keys")),
+        _ => None,
+    };
+    over.map_or(Ok(()), |limit| Err(NoteError::TooMany(limit)))
+}
+
+/// What is left of the newest notes when those are out that take something away.
+fn present(newest: impl Iterator<Item = Noted>) -> CallNotes {
+    let mut notes = CallNotes::default();
+    for Noted { at, note, by } in newest {
+        let noted = NotedBy { at, by };
+        match note {
+            Note::Tagged { tag } => drop(notes.tags.insert(tag, noted)),
+            Note::Put { key, value } => drop(notes.values.insert(key, (value, noted))),
+            Note::Untagged { .. } | Note::Removed { .. } => {}
+        }
+    }
+    notes
+}
+
+/// Waits until a file is on disk.
+fn synchronize(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_data()
+}
+
+/// For the interface.
+pub(crate) fn notebook(volumes: &Volumes, teller: &Teller) -> Arc<dyn Notes> {
+    Arc::new(Notebook::new(volumes.clone(), teller.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(n: usize) -> Note {
+        Note::Tagged { tag: format!("t{n}").parse().unwrap() }
+    }
+
+    fn noted(note: Note) -> Noted {
+        Noted { at: WallTime(1), note, by: "test".to_owned() }
+    }
+
+    #[test]
+    fn a_note_that_changes_nothing_is_known() {
+        let untag = Note::Untagged { tag: "t1".parse().unwrap() };
+        for (newest, note, already) in [
+            (None, tag(1), false),
+            (None, untag.clone(), true),
+            (Some(tag(1)), tag(1), true),
+            (Some(tag(1)), untag.clone(), false),
+            (Some(untag.clone()), tag(1), false),
+            (Some(untag.clone()), untag, true),
+        ] {
+            let newest = newest.map(noted);
+            assert_eq!(says_already(newest.as_ref(), &note), already, "{newest:?} {note:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_tags_is_for_those_that_are_there() {
+        let of = |n: usize| present((0..n).map(|n| noted(tag(n))));
+        assert_eq!(check_limits(&of(TAGS_MAX), TAGS_MAX, &tag(0)), Ok(()));
+        assert!(check_limits(&of(TAGS_MAX + 1), TAGS_MAX + 1, &tag(0)).is_err());
+        assert!(check_limits(&of(1), NOTES_MAX + 1, &tag(0)).is_err());
+        let untag = Note::Untagged { tag: "t1".parse().unwrap() };
+        assert_eq!(check_limits(&of(TAGS_MAX + 1), NOTES_MAX + 1, &untag), Ok(()));
+    }
+}

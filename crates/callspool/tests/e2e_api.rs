@@ -1,0 +1,201 @@
+//! The interface over a real recording: notes that outlive the catalog, readiness, events, clients that are slow or
+//! many, and the examples of the documents word for word.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is test code")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::calls::place;
+use support::http::{self, Response};
+use support::program::run;
+use support::rtp::{Mouth, Talk};
+use support::server::Server;
+use support::sipp::Scenario;
+use support::{PATIENCE, wait_until};
+
+struct Interface {
+    server: Server,
+    token: String,
+}
+
+impl Interface {
+    /// With one call recorded; its id.
+    fn with_a_call() -> (Self, String) {
+        let interface = Self::open();
+        let packets = Talk::new(400.0, Duration::from_millis(600)).packets();
+        let outcome = place(&interface.server, Scenario::new("call"), &Mouth::open(), &packets, "complete");
+        (interface, outcome.recorded.id())
+    }
+
+    fn open() -> Self {
+        let server = Server::start();
+        let token = std::fs::read_to_string(server.state().join("token")).expect("a token").trim().to_owned();
+        Self { server, token }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> Response {
+        let bearer = format!("Bearer {}", self.token);
+        let mut headers = vec![("Authorization", bearer.as_str())];
+        if !body.is_empty() {
+            headers.push(("Content-Type", "application/json"));
+        }
+        http::send(method, &self.server.http_address(), path, &headers, body)
+            .unwrap_or_else(|e| panic!("{method} {path}: {e}"))
+    }
+
+    fn json(&self, method: &str, path: &str, body: &str) -> Value {
+        let answer = self.ask(method, path, body);
+        assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    /// Waits until so many calls are listed.
+    fn listed(&self, query: &str, count: usize) {
+        wait_until(&format!("{count} calls at {query}"), PATIENCE, || {
+            let answer = self.ask("GET", &format!("/api/v1/calls{query}"), "");
+            let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let found = json["calls"].as_array().map_or(0, Vec::len);
+            if found == count { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
+        });
+    }
+}
+
+#[test]
+fn notes_are_in_the_log_and_outlive_the_catalog() {
+    let (interface, call) = Interface::with_a_call();
+    let tagged = interface.json("PUT", &format!("/api/v1/calls/{call}/tags/complaint"), "");
+    assert_eq!((&tagged["tags"][0]["tag"], &tagged["changed"]), (&"complaint".into(), &true.into()));
+    let path = format!("/api/v1/calls/{call}/metadata/ticket");
+    interface.json("PUT", &path, r#"{"value":"T-1"}"#);
+    interface.json("PUT", &path, r#"{"value":"T-4711"}"#);
+    interface.json("PUT", &format!("/api/v1/calls/{call}/tags/wrong"), "");
+    interface.json("DELETE", &format!("/api/v1/calls/{call}/tags/wrong"), "");
+    interface.listed("?tag=complaint&metadata=ticket=T-4711", 1);
+    interface.listed("?tag=wrong", 0);
+
+    let shown = interface.server.callspool(&["show", &call]).expect_ok("show").text().to_owned();
+    for line in ["tagged 'complaint' by api", "ticket = T-4711 by api", "tag 'wrong' taken away by api"] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    interface.server.callspool(&["verify", &call]).expect_ok("verify");
+    let detail = interface.json("GET", &format!("/api/v1/calls/{call}"), "");
+    let kinds: Vec<&str> =
+        detail["events"].as_array().unwrap().iter().filter_map(|e| e["kind"].as_str()).collect();
+    assert_eq!(kinds.iter().filter(|k| **k == "tag").count(), 3, "{kinds:?}");
+
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = std::fs::remove_file(interface.server.state().join(name));
+    }
+    interface.listed("?tag=complaint&metadata=ticket=T-4711", 1);
+    interface.listed("?tag=wrong", 0);
+}
+
+#[test]
+fn a_call_that_is_over_takes_no_orders_and_one_that_never_was_neither() {
+    let (interface, call) = Interface::with_a_call();
+    for order in ["start", "stop", "pause", "resume"] {
+        let over = interface.ask("POST", &format!("/api/v1/calls/{call}/{order}"), "");
+        assert!(matches!(over.status, 409 | 503), "{order}: {}", over.text());
+        let never = interface.ask("POST", &format!("/api/v1/calls/06jv3kq4g2n00/{order}"), "");
+        assert!(matches!(never.status, 404 | 503), "{order}: {}", never.text());
+    }
+}
+
+#[test]
+fn a_node_is_ready_until_it_is_drained() {
+    let interface = Interface::open();
+    let ready = |status: u16| {
+        wait_until(&format!("/readyz to be {status}"), PATIENCE, || {
+            let answer =
+                http::get(&interface.server.http_address(), "/readyz", &[]).map_err(|e| e.to_string())?;
+            if answer.status == status { Ok(answer.text()) } else { Err(answer.text()) }
+        })
+    };
+    ready(200);
+    interface.server.callspool(&["drain"]).expect_ok("drain");
+    assert!(ready(503).contains("\"draining\""));
+    interface.server.callspool(&["drain", "--off"]).expect_ok("drain --off");
+    ready(200);
+    // The catalog is nothing that recording depends on.
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = std::fs::remove_file(interface.server.state().join(name));
+    }
+    assert_eq!(http::get(&interface.server.http_address(), "/readyz", &[]).unwrap().status, 200);
+}
+
+#[test]
+fn events_come_to_whoever_listens() {
+    let (interface, call) = Interface::with_a_call();
+    let address = interface.server.http_address();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "GET /api/v1/events?kind=tag HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\r\n",
+        interface.token
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut heard = String::new();
+    let mut piece = [0; 4_096];
+    let mut hear = |what: &str| {
+        while !heard.contains(what) {
+            let n = stream.read(&mut piece).unwrap_or_else(|e| panic!("no {what}: {e}: {heard}"));
+            assert!(n > 0, "no {what}: {heard}");
+            heard.push_str(&String::from_utf8_lossy(&piece[..n]));
+        }
+    };
+    hear("text/event-stream");
+    interface.json("PUT", &format!("/api/v1/calls/{call}/tags/heard"), "");
+    hear("\"tag\":\"heard\"");
+}
+
+#[test]
+fn many_clients_that_say_nothing_keep_nobody_out() {
+    let interface = Interface::open();
+    let address = interface.server.http_address();
+    let mut silent: Vec<TcpStream> = (0..600).map_while(|_| TcpStream::connect(&address).ok()).collect();
+    // Those beyond the limit are closed at once.
+    let closed = wait_until("some to be closed", PATIENCE, || {
+        let is_closed = |s: &mut TcpStream| {
+            let _ = s.set_nonblocking(true);
+            matches!(s.read(&mut [0; 1]), Ok(0)) || s.write(b"G").is_err()
+        };
+        let closed = silent.iter_mut().filter_map(|s| is_closed(s).then_some(())).count();
+        if closed >= 80 { Ok(closed) } else { Err(format!("{closed} of {} are closed", silent.len())) }
+    });
+    assert!(closed <= 100, "{closed}");
+    drop(silent);
+    wait_until("the page to answer again", PATIENCE, || match http::get(&address, "/healthz", &[]) {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        Ok(answer) => Err(answer.text()),
+        Err(e) => Err(e.to_string()),
+    });
+}
+
+/// The examples of `docs/api.md`, in their order, in one shell.
+#[test]
+fn the_examples_of_the_documents_work_word_for_word() {
+    let (interface, _) = Interface::with_a_call();
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md")).unwrap();
+    let examples: Vec<&str> =
+        text.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap_or_default()).collect();
+    assert!(examples.len() >= 5);
+    let script = format!("set -euo pipefail\n{}", examples.concat())
+        .replace("http://127.0.0.1:8080", &format!("http://{}", interface.server.http_address()))
+        .replace(".state/token", &interface.server.state().join("token").display().to_string());
+    let mut command = Command::new("bash");
+    command.args(["-c", &script]);
+    let said = run(command, PATIENCE).expect_ok("the examples").text().to_owned();
+    let kinds: Vec<&str> =
+        said.split("/problems/").skip(1).map(|rest| rest.split('"').next().unwrap_or_default()).collect();
+    // The call of the examples is over, so it takes no orders.
+    assert!(kinds.iter().all(|k| matches!(*k, "not-live" | "node-unreachable")), "{kinds:?}: {said}");
+    for expected in ["\"tag\":\"complaint\"", "T-4711", "event: tag"] {
+        assert!(said.contains(expected), "no {expected}: {said}");
+    }
+}

@@ -163,6 +163,17 @@ fn what_fails_while_a_segment_is_sealed_is_done_again() {
 fn what_fails_at_the_beginning_refuses_one_call() {
     let (server, orders, repository) = server();
     for (count, rule) in ["list", "make-dir", "create", "append-line"].into_iter().enumerate() {
+        // The conclusion of a call before would take the fault upon itself.
+        wait_until("the calls before to be concluded", PATIENCE, || {
+            let concluded = |d: &PathBuf| {
+                let log = std::fs::read_to_string(d.join("call.log")).unwrap_or_default();
+                log.contains("\"of\":{\"call\"")
+            };
+            match directories(&repository).iter().find(|d| !segments(d).is_empty() && !concluded(d)) {
+                None => Ok(()),
+                Some(d) => Err(d.display().to_string()),
+            }
+        });
         let running = Caller::start(&server, &format!("running-{rule}"), &["--duration", "2s"]);
         wait_until("a call to be up", PATIENCE, || match directories(&repository).len() {
             n if n > 2 * count => Ok(()),
@@ -191,13 +202,15 @@ fn a_sync_that_fails_is_told_and_costs_no_call() {
     let report = place(&server, "unsynced", &["--duration", "2500ms"]);
     wait_until("an alarm", PATIENCE, || {
         let told = catalog::alarms(&server);
-        let is_told = told.iter().any(|(kind, text)| kind == "storage" && text.contains("cannot be synced"));
+        let is_told = told.iter().any(|(kind, text)| kind == "unsynced" && text.contains("cannot be synced"));
         if is_told { Ok(()) } else { Err(format!("{told:?}")) }
     });
     orders.withdraw();
-    wait_until("it to be over", PATIENCE, || match server.log().contains("is synced again") {
-        true => Ok(()),
-        false => Err("not yet".to_owned()),
+    wait_until("it to be over", PATIENCE, || {
+        match server.log().contains("cleared: volume repository cannot be synced") {
+            true => Ok(()),
+            false => Err("not yet".to_owned()),
+        }
     });
     let all: Vec<_> = directories(&repository).iter().flat_map(|d| segments(d)).collect();
     assert_eq!(received(&all), report.calls[0].streams[0].packets);

@@ -3,12 +3,14 @@
 //! - [`sdp`]: session descriptions, offers and answers.
 //! - [`rtp`]: receiving one stream: latching, order, accounting, time, gaps, RTCP.
 //! - [`g711`], [`silence`]: the codec that everybody has, and what its silence looks like.
+//! - [`listen`]: decoders, resampling, Opus packets, for whoever plays what was recorded.
 //! - [`tone`], [`speech`], [`send`]: test callers: what they say, how they packetize it, how a test hears it.
 //!
 //! It never knows SIP, calls or files, opens no socket and reads no clock: arrival times are arguments. Nothing
 //! that comes from the network can make it panic or grow beyond stated limits.
 
 pub mod g711;
+pub mod listen;
 pub mod rtp;
 pub mod sdp;
 pub mod send;

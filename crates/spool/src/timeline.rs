@@ -1,26 +1,24 @@
-//! Where everything of a call lies on one time line, in samples of 8 kHz (ticks of 125 µs).
+//! Where the segments and parts of a call lie on one time line, in ticks of 125 µs.
 //!
-//! Segments lie at their wall-clock start, whatever happened between them: a hold is as long as it was. Parts
-//! lie at their offset in their segment. The recording begins with its first segment and ends with the last
-//! media of any; how long a live or repaired segment claims to be beyond its media is of no account.
+//! A segment begins where the wall clock of its node says: pauses between segments are as long as they were.
+//! Within a segment, positions count from its start: the offset of each part says where its own time line begins.
+//! The call begins with its first segment.
 
-use model::{SegmentRecord, StreamId, WallTime};
+use model::{SegmentRecord, WallTime};
 
 use crate::codec::TICK_US;
 
-/// A part on the time line.
+/// A part on the time line of its segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PlacedPart {
     /// Index of its segment, in the order of their starts.
     pub segment: usize,
     /// Its path, relative to the repository.
     pub path: String,
-    /// The tick at which its time line begins.
+    /// The tick at which its time line begins, from the segment's start.
     pub begin: i64,
     /// The tick behind its last block, as its record says.
     pub end: i64,
-    /// The streams that it holds.
-    pub streams: Vec<StreamId>,
 }
 
 /// All parts of a call's segments.
@@ -28,10 +26,10 @@ pub struct PlacedPart {
 pub struct Timeline {
     /// The wall clock at tick 0.
     pub origin: WallTime,
+    /// The tick at which each segment begins.
+    pub starts: Vec<i64>,
     /// In the order of their beginnings.
     pub parts: Vec<PlacedPart>,
-    /// The tick behind the last media.
-    pub end: i64,
 }
 
 impl Timeline {
@@ -39,22 +37,21 @@ impl Timeline {
     #[must_use]
     pub fn new(segments: &[(SegmentRecord, String)]) -> Self {
         let origin = segments.iter().map(|(s, _)| s.started).min().unwrap_or_default();
+        let start = |s: &SegmentRecord| (s.started.nanos_since(origin) / 1_000).max(0).div_euclid(TICK_US);
+        let starts: Vec<i64> = segments.iter().map(|(s, _)| start(s)).collect();
         let mut parts = Vec::new();
         for (segment, (record, directory)) in segments.iter().enumerate() {
-            let start_us = record.started.nanos_since(origin) / 1_000;
             for part in &record.parts {
-                let begin = start_us.saturating_add(part.offset_us).max(0).div_euclid(TICK_US);
+                let begin = part.offset_us.max(0).div_euclid(TICK_US);
                 parts.push(PlacedPart {
                     segment,
                     path: format!("{directory}/{}", part.file),
                     begin,
                     end: begin.saturating_add(part.duration_us.max(0) / TICK_US),
-                    streams: part.tracks.iter().map(|t| t.stream).collect(),
                 });
             }
         }
-        parts.sort_by_key(|p| (p.begin, p.segment));
-        let end = parts.iter().map(|p| p.end).max().unwrap_or(0);
-        Self { origin, parts, end }
+        parts.sort_by_key(|p| (starts.get(p.segment).copied().unwrap_or(0).saturating_add(p.begin), p.segment));
+        Self { origin, starts, parts }
     }
 }

@@ -16,7 +16,7 @@ use model::{
     StartTrigger, StreamId, TenantId, WallTime,
 };
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
-use spool::assemble::{Assembler, Layout, Options, Rate};
+use spool::assemble::{Assembler, Layout, NoDecoders, Options, Rate};
 use spool::memory::MemoryDisk;
 use spool::mka::Reader;
 use spool::repair::repair;
@@ -201,9 +201,9 @@ proptest! {
         prop_assert_eq!(readable(&disk).len(), arrivals.len());
 
         let options = Options { rate: Rate::Narrow, layout: Layout::Stereo };
-        let mut assembler = Assembler::new(vec![(record.clone(), writer.directory().to_owned())], options).unwrap();
+        let mut assembler = Assembler::new(vec![(record.clone(), writer.directory().to_owned())], options);
         let mut pcm = Vec::new();
-        while let Some(second) = assembler.next(&disk).unwrap() {
+        while let Some(second) = assembler.next(&disk, &NoDecoders).unwrap() {
             pcm.extend(second);
         }
         // Between any two packets of a stream there is as much time in the recording as at the sender.

@@ -23,6 +23,8 @@ mod rtcp;
 mod sequence;
 mod source;
 mod timeline;
+mod view;
 
 pub use frame::{Frame, FrameKind, FrameSink};
 pub use receiver::StreamReceiver;
+pub use view::RtpView;

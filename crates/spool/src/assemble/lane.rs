@@ -1,109 +1,289 @@
-//! A lane: the samples of one stream of one segment, a sliding window of its time line.
+//! A lane: one stream of one segment, from payloads to runs of samples.
 //!
-//! Blocks come in the order in which they were written, which is nearly, not quite, the order of time. What was
-//! received lies over what fills a gap, whichever came first; of two that were received the later lies on top.
+//! Payloads come in the order in which they were written, which is nearly, not quite, the order of time. They are
+//! put in order and decoded a *stretch* of the time line at a time, each stretch by a decoder of its own that has
+//! first heard the second before. So what a stretch sounds like depends on where it lies and on nothing else:
+//! whoever begins to read in the middle hears the same samples.
+//!
+//! ```text
+//!            lead-in │ stretch n            │ stretch n+1
+//!  payloads ─────────┼──────────────────────┼────────────
+//!             fresh decoder: heard, not kept; then kept
+//! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-/// What a sample is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub(super) enum Source {
-    /// Nothing was ever written there.
-    #[default]
-    Nothing,
-    /// A gap that was filled.
-    Fill,
-    /// Received.
-    Media,
+use media::listen::{Decoder, Foreign, InProcess};
+
+use super::Decoders;
+use super::decoders::DecodersError;
+use super::run::Run;
+use crate::codec::TICKS_PER_SECOND;
+
+/// 10 s: the second of lead-in is a tenth of the work.
+const STRETCH_TICKS: i64 = 10 * TICKS_PER_SECOND;
+/// 60 s where another program decodes: to start it costs as much as it takes to decode some seconds.
+const FOREIGN_STRETCH_TICKS: i64 = 60 * TICKS_PER_SECOND;
+/// 1 s: Opus asks for 80 ms (RFC 7845 section 4.6), and an adaptive predictor has forgotten what was before.
+const LEAD_TICKS: i64 = TICKS_PER_SECOND;
+/// 250 ms: beyond the longest packet, a fade and the reach of a resampler together.
+pub(super) const MARGIN_TICKS: i64 = TICKS_PER_SECOND / 4;
+/// 0.5 ms: clocks that do not fall on the grid are that much beside it.
+const BESIDE_TICKS: i64 = 4;
+/// 16 MiB of payloads that wait: 90 s of the fattest stream there is.
+const WAITING_OCTETS_MAX: usize = 16 << 20;
+/// What a lane may look back at from a place that was asked for.
+pub(super) const LOOK_BACK_TICKS: i64 = FOREIGN_STRETCH_TICKS + LEAD_TICKS + MARGIN_TICKS;
+/// What a lane may want to be read beyond it.
+pub(super) const LOOK_AHEAD_TICKS: i64 = FOREIGN_STRETCH_TICKS + MARGIN_TICKS;
+
+/// How a payload is decoded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Coding {
+    /// Here.
+    Here(InProcess),
+    /// By another program.
+    There(Foreign),
 }
 
-/// A window over the samples of a stream.
-#[derive(Debug, Default)]
+/// What becomes of a payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Taken {
+    Waits,
+    /// Its stretch has been decoded already, or was never asked for.
+    Passed,
+    /// More than can wait.
+    TooMuch,
+}
+
+/// Why a stretch is silent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Silent {
+    pub(super) codec: Foreign,
+    pub(super) why: DecodersError,
+}
+
+struct Waiting {
+    coding: Coding,
+    payload: Vec<u8>,
+}
+
+/// A stream on its way to samples.
 pub(super) struct Lane {
-    /// The tick of the first sample in the window.
-    begin: i64,
-    samples: VecDeque<(i16, Source)>,
+    stretch: i64,
+    /// The stretch that is decoded next.
+    next: i64,
+    waiting: BTreeMap<i64, Waiting>,
+    octets: usize,
+    pub(super) runs: VecDeque<Run>,
 }
 
 impl Lane {
-    /// Lays samples down from `tick` on. What lies before the window or beyond `limit` is cut off; how many
-    /// samples of media came too late for the window.
-    pub(super) fn put(
-        &mut self,
-        tick: i64,
-        samples: impl ExactSizeIterator<Item = i16>,
-        from: Source,
-        limit: i64,
-    ) -> usize {
-        let early = usize::try_from(self.begin.saturating_sub(tick)).unwrap_or(0).min(samples.len());
-        let at = usize::try_from(tick.saturating_sub(self.begin)).unwrap_or(0);
-        let room = usize::try_from(limit.saturating_sub(self.begin)).unwrap_or(0);
-        let samples = samples.skip(early);
-        let needed = (at + samples.len()).min(room);
-        if self.samples.len() < needed {
-            self.samples.resize(needed, (0, Source::Nothing));
+    /// A lane that is asked for samples from `tick` on.
+    pub(super) fn starting_at(tick: i64, foreign: bool) -> Self {
+        let stretch = if foreign { FOREIGN_STRETCH_TICKS } else { STRETCH_TICKS };
+        let next = tick.saturating_sub(MARGIN_TICKS).div_euclid(stretch);
+        Self { stretch, next, waiting: BTreeMap::new(), octets: 0, runs: VecDeque::new() }
+    }
+
+    /// Takes a payload; of two at the same place the later one counts.
+    pub(super) fn put(&mut self, tick: i64, coding: Coding, payload: &[u8]) -> Taken {
+        if tick < self.kept_from() {
+            return Taken::Passed;
         }
-        for (place, sample) in self.samples.iter_mut().skip(at).zip(samples) {
-            if from >= place.1 {
-                *place = (sample, from);
+        if self.octets + payload.len() > WAITING_OCTETS_MAX {
+            return Taken::TooMuch;
+        }
+        let waiting = Waiting { coding, payload: payload.to_vec() };
+        self.octets += payload.len();
+        if let Some(replaced) = self.waiting.insert(tick, waiting) {
+            self.octets -= replaced.payload.len();
+        }
+        if tick < self.next * self.stretch { Taken::Passed } else { Taken::Waits }
+    }
+
+    fn kept_from(&self) -> i64 {
+        self.next.saturating_mul(self.stretch).saturating_sub(LEAD_TICKS)
+    }
+
+    /// Decodes until everything before `until` is decoded, and what fades and resamples around it.
+    pub(super) fn prepare(&mut self, until: i64, decoders: &dyn Decoders, silent: &mut Vec<Silent>) {
+        while self.next.saturating_mul(self.stretch) < until.saturating_add(MARGIN_TICKS) {
+            // Nothing waits: no need to walk through hours.
+            if self.waiting.is_empty() {
+                self.next = (until.saturating_add(MARGIN_TICKS - 1)).div_euclid(self.stretch) + 1;
+                return;
+            }
+            self.decode_stretch(decoders, silent);
+            self.next += 1;
+            let kept = self.waiting.split_off(&self.kept_from());
+            let gone = std::mem::replace(&mut self.waiting, kept);
+            self.octets -= gone.values().map(|w| w.payload.len()).sum::<usize>();
+        }
+    }
+
+    /// Forgets what lies before `tick`.
+    pub(super) fn forget(&mut self, tick: i64) {
+        let tick = tick.saturating_sub(MARGIN_TICKS);
+        while self.runs.front().is_some_and(|r| r.end() <= tick) {
+            self.runs.pop_front();
+        }
+        if let Some(run) = self.runs.front_mut() {
+            run.forget(tick);
+        }
+    }
+
+    fn decode_stretch(&mut self, decoders: &dyn Decoders, silent: &mut Vec<Silent>) {
+        let begin = self.next.saturating_mul(self.stretch);
+        let end = begin.saturating_add(self.stretch);
+        let frames: Vec<(i64, &Waiting)> =
+            self.waiting.range(begin.saturating_sub(LEAD_TICKS)..end).map(|(t, w)| (*t, w)).collect();
+        let runs = &mut self.runs;
+        let border = runs.back().map(Run::end);
+        let mut place = |tick: i64, rate: u32, samples: &[i16]| {
+            if tick >= begin && !samples.is_empty() {
+                // Only what a reader from elsewhere would join as well is joined across stretches.
+                let beside = if runs.back().map(Run::end) == border { 0 } else { BESIDE_TICKS };
+                lay(runs, tick, rate, samples, beside);
+            }
+        };
+        for group in frames.chunk_by(|a, b| a.1.coding == b.1.coding) {
+            match group.first().map(|(_, w)| w.coding) {
+                Some(Coding::Here(codec)) => decode_here(codec, group, begin, &mut place),
+                Some(Coding::There(codec)) => {
+                    if let Err(why) = decode_there(codec, group, decoders, &mut place) {
+                        silent.push(Silent { codec, why });
+                    }
+                }
+                None => {}
             }
         }
-        if from == Source::Media { early } else { 0 }
     }
+}
 
-    /// Hands the samples before `until` to `each` and forgets them.
-    pub(super) fn take(&mut self, until: i64, mut each: impl FnMut(usize, i16, Source)) {
-        let count = usize::try_from(until.saturating_sub(self.begin)).unwrap_or(0);
-        let present = count.min(self.samples.len());
-        for (i, (sample, source)) in self.samples.drain(..present).enumerate() {
-            each(i, sample, source);
+fn decode_here(codec: InProcess, frames: &[(i64, &Waiting)], begin: i64, place: &mut impl FnMut(i64, u32, &[i16])) {
+    // It fails only where memory does: then there is silence, as for a packet that cannot be read.
+    let Ok(mut decoder) = Decoder::new(codec) else { return };
+    let remembers = matches!(codec, InProcess::G722 | InProcess::Opus);
+    let mut samples = Vec::new();
+    for (tick, waiting) in frames.iter().filter(|(tick, _)| remembers || *tick >= begin) {
+        samples.clear();
+        if decoder.decode(&waiting.payload, &mut samples).is_ok() {
+            place(*tick, codec.rate(), &samples);
         }
-        self.begin = self.begin.max(until);
     }
+}
 
-    /// Moves the window of a lane that begins now.
-    pub(super) fn starting_at(begin: i64) -> Self {
-        Self { begin, samples: VecDeque::new() }
+fn decode_there(
+    codec: Foreign,
+    frames: &[(i64, &Waiting)],
+    decoders: &dyn Decoders,
+    place: &mut impl FnMut(i64, u32, &[i16]),
+) -> Result<(), DecodersError> {
+    let file = codec.repack(frames.iter().map(|(_, w)| w.payload.as_slice()));
+    if file.samples.iter().all(|n| *n == 0) && codec.decoder().is_some() {
+        return Ok(());
     }
+    let mut rest = &decoders.decode(codec, &file.octets)?[..];
+    for ((tick, _), count) in frames.iter().zip(file.samples) {
+        let (samples, behind) = rest.split_at(count.min(rest.len()));
+        place(*tick, codec.rate(), samples);
+        rest = behind;
+    }
+    Ok(())
+}
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+/// Lays samples over the runs, which end at `tick` or before, or are cut off there.
+fn lay(runs: &mut VecDeque<Run>, tick: i64, rate: u32, samples: &[i16], beside: i64) {
+    while runs.back().is_some_and(|r| r.first >= tick && r.rate != rate) {
+        runs.pop_back();
+    }
+    let joined = runs.back_mut().filter(|r| r.rate == rate && tick <= r.end().saturating_add(beside));
+    match joined {
+        Some(run) => {
+            let end = run.end();
+            let at = if (tick - end).abs() <= beside { end } else { tick.max(run.first) };
+            run.overlay(at, samples);
+        }
+        None => {
+            if let Some(run) = runs.back_mut() {
+                run.cut(tick);
+            }
+            runs.push_back(Run::new(tick, rate, samples.to_vec()));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::decoders::NoDecoders;
     use super::*;
+    use media::g711;
 
-    fn check(puts: &[(i64, i16, usize, Source)], expected: &[i16]) {
-        let mut lane = Lane::starting_at(10);
-        for (tick, value, count, from) in puts {
-            lane.put(*tick, vec![*value; *count].into_iter(), *from, 18);
+    const ULAW: Coding = Coding::Here(InProcess::Ulaw);
+
+    /// Payloads of `count` octets at ticks, as runs of (tick, samples).
+    fn check(puts: &[(i64, u8, usize)], expected: &[(i64, &[i16])]) {
+        let mut lane = Lane::starting_at(0, false);
+        for (tick, octet, count) in puts {
+            assert_eq!(lane.put(*tick, ULAW, &vec![*octet; *count]), Taken::Waits);
         }
-        let mut out = vec![-1; 8];
-        lane.take(18, |i, sample, source| {
-            if source != Source::Nothing {
-                out[i] = sample;
+        lane.prepare(100, &NoDecoders, &mut Vec::new());
+        let runs: Vec<_> = lane.runs.iter().map(|r| (r.first, r.samples.as_slice())).collect();
+        assert_eq!(runs, expected, "{puts:?}");
+    }
+
+    #[test]
+    fn what_follows_is_joined_and_the_later_lies_on_top() {
+        let [a, b] = [0x90, 0xA0].map(g711::decode_ulaw);
+        check(&[(10, 0x90, 3), (13, 0xA0, 2)], &[(10, &[a, a, a, b, b])]);
+        check(&[(13, 0xA0, 2), (10, 0x90, 3)], &[(10, &[a, a, a, b, b])]);
+        check(&[(10, 0x90, 2), (40, 0xA0, 2)], &[(10, &[a, a]), (40, &[b, b])]);
+        check(&[(10, 0x90, 9), (12, 0xA0, 2)], &[(10, &[a, a, b, b, a, a, a, a, a])]);
+        check(&[(10, 0x90, 4), (10, 0xA0, 2)], &[(10, &[b, b])]);
+        // Beside the grid by less than half a millisecond.
+        check(&[(10, 0x90, 2), (14, 0xA0, 2)], &[(10, &[a, a, b, b])]);
+    }
+
+    #[test]
+    fn what_has_passed_is_told() {
+        let mut lane = Lane::starting_at(0, false);
+        assert_eq!(lane.put(0, ULAW, &[0; 160]), Taken::Waits);
+        lane.prepare(3 * STRETCH_TICKS, &NoDecoders, &mut Vec::new());
+        assert_eq!(lane.put(160, ULAW, &[0; 160]), Taken::Passed);
+        assert_eq!(lane.put(9 * STRETCH_TICKS, ULAW, &vec![0; WAITING_OCTETS_MAX + 1]), Taken::TooMuch);
+    }
+
+    #[test]
+    fn a_lane_that_begins_in_the_middle_decodes_the_same() {
+        let mut g722 = ezk(&[0; 0]);
+        let frames: Vec<(i64, Vec<u8>)> = (0..1_500).map(|n| (n * 160, g722(n))).collect();
+        let decode = |from: i64| {
+            let mut lane = Lane::starting_at(from, false);
+            for (tick, payload) in &frames {
+                lane.put(*tick, Coding::Here(InProcess::G722), payload);
             }
-        });
-        assert_eq!(out, expected, "{puts:?}");
+            lane.prepare(29 * TICKS_PER_SECOND, &NoDecoders, &mut Vec::new());
+            lane.forget(from);
+            lane.runs.pop_front().map(|r| (r.first, r.samples)).unwrap()
+        };
+        let whole = decode(0).1;
+        for second in [1, 9, 10, 11, 20, 25] {
+            let (first, part) = decode(second * TICKS_PER_SECOND);
+            assert_eq!(part, whole[usize::try_from(first * 2).unwrap()..], "from second {second}");
+        }
     }
 
-    #[test]
-    fn media_lie_over_fill_whichever_comes_first() {
-        use Source::{Fill, Media};
-        check(&[(10, 5, 4, Media), (12, 0, 4, Fill)], &[5, 5, 5, 5, 0, 0, -1, -1]);
-        check(&[(10, 0, 8, Fill), (12, 5, 2, Media)], &[0, 0, 5, 5, 0, 0, 0, 0]);
-        check(&[(10, 5, 4, Media), (12, 6, 4, Media)], &[5, 5, 6, 6, 6, 6, -1, -1]);
-        check(&[(8, 5, 4, Media), (16, 6, 4, Media)], &[5, 5, -1, -1, -1, -1, 6, 6]);
-        check(&[(2, 5, 4, Media), (30, 6, 4, Media)], &[-1; 8]);
-    }
-
-    #[test]
-    fn what_comes_too_late_for_the_window_is_counted() {
-        let mut lane = Lane::starting_at(10);
-        assert_eq!(lane.put(6, vec![1; 3].into_iter(), Source::Media, 99), 3);
-        assert_eq!(lane.put(6, vec![1; 6].into_iter(), Source::Media, 99), 4);
-        assert_eq!(lane.put(6, vec![1; 6].into_iter(), Source::Fill, 99), 0);
+    /// Octets of some sound, 20 ms at a time.
+    fn ezk(_: &[u8]) -> impl FnMut(i64) -> Vec<u8> {
+        let mut state = 1_u32;
+        move |_| {
+            (0..160)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 24) as u8
+                })
+                .collect()
+        }
     }
 }

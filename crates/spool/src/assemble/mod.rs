@@ -1,38 +1,56 @@
 //! The recording that a person hears: all segments of a call on one time line, as PCM, a second at a time.
 //!
 //! ```text
-//!  parts ──► Source (blocks) ──► Lane per segment and stream ──► side: agent, external, both ──► channels
+//!  parts ───► Source ──┐ payloads   ┌─ Lane ─┐ runs of samples      ┌─ Mixer ─┐
+//!  sidecar ─► Source ──┴───────────►│ decode ├──── Clock, Resampler ►│  sides  ├─► channels
+//!                                   └────────┘ drift, rate          └─────────┘
 //! ```
 //!
-//! - Pauses between segments, and gaps within them, are true silence: every second is where it was.
+//! - Pauses between segments, and gaps within them, are true silence: every second is where it was. Media fade in
+//!   and out over 2 ms, so that nothing clicks.
 //! - Agent left, external right; what is of both or of nobody known goes to both.
 //! - Streams of one side of one segment are mixed. Where two segments overlap in time (a server that failed
 //!   and the one that took over), the one that began later speaks for its side wherever it received media.
-//! - G.711 is decoded; other codecs are silence and a [`Note`]. So is what cannot be read.
+//! - Streams may be in any codec and change it; each is decoded here or, through [`Decoders`], by a program. What
+//!   cannot be decoded or read is silence and a [`Note`].
+//! - A sender's clock that is fast or slow is held against the wall clock, so that both sides stay together.
 //!
-//! It holds a window of some seconds, never the call.
+//! Each second depends on the files and on nothing that was read before, so a recording that is read from the
+//! middle is, bit for bit, the rest of the one that is read from its beginning. It holds a window of the call,
+//! never the call.
 
+mod clock;
+mod decoders;
 mod lane;
+mod mix;
+mod run;
+mod sidecar;
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use media::g711;
-use model::{SegmentRecord, Side, StreamId};
+use media::listen::{Foreign, Resampler};
+use model::{SegmentRecord, StreamId};
 
-use crate::codec::{TICKS_PER_SECOND, TrackCodec};
-use crate::mka::{Block, Track};
+pub use decoders::{Decoders, DecodersError, NoDecoders};
+
+use crate::codec::TICKS_PER_SECOND;
 use crate::op::Files;
 use crate::timeline::Timeline;
-use crate::wav::SAMPLES_MAX_BYTES;
-use lane::{Lane, Source as From};
-use source::Source;
+use clock::Clock;
+use lane::{Coding, LOOK_AHEAD_TICKS, LOOK_BACK_TICKS, Lane, MARGIN_TICKS, Silent, Taken};
+use mix::{Mixer, Place};
+use run::{Grid, Heard};
+use sidecar::SidecarSource;
+use source::{Found, Source, coding_of};
 
 /// 30 s: how much later than in its place a block may stand in its file. Late packets are some hundred
 /// milliseconds late; a source that RFC 3550 still takes for the same one, at most 3,000 packets.
 const WINDOW_TICKS: i64 = 30 * TICKS_PER_SECOND;
 /// 100 notes: enough to see what is wrong; the rest is counted.
 const NOTES_MAX: usize = 100;
+/// 10 s: more than a clock is off in a day.
+const DRIFT_MAX_TICKS: i64 = 10 * TICKS_PER_SECOND;
 
 /// Who is heard where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,13 +63,54 @@ pub enum Layout {
     One(StreamId),
 }
 
+impl Layout {
+    /// Channels of the output.
+    #[must_use]
+    pub const fn channels(self) -> u8 {
+        match self {
+            Self::Stereo => 2,
+            Self::Mono | Self::One(_) => 1,
+        }
+    }
+}
+
 /// Samples a second.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Rate {
     /// 8,000: as G.711 came.
     Narrow,
-    /// 16,000: interpolated.
+    /// 16,000: as G.722 and AMR-WB came.
     Wide,
+    /// 48,000: as Opus came.
+    Full,
+}
+
+impl Rate {
+    /// Samples a second.
+    #[must_use]
+    pub const fn hz(self) -> u32 {
+        match self {
+            Self::Narrow => 8_000,
+            Self::Wide => 16_000,
+            Self::Full => 48_000,
+        }
+    }
+
+    /// The highest rate of what was received: nothing is lost then.
+    #[must_use]
+    pub fn of<'a>(segments: impl IntoIterator<Item = &'a SegmentRecord>) -> Self {
+        let uses = segments.into_iter().flat_map(|s| &s.streams).flat_map(|s| &s.codecs);
+        let codings = uses.filter_map(|u| coding_of(u.codec.as_ref()?));
+        let hz = codings.map(|coding| match coding {
+            Coding::Here(codec) => codec.rate(),
+            Coding::There(codec) => codec.rate(),
+        });
+        match hz.max() {
+            Some(16_001..) => Self::Full,
+            Some(8_001..) => Self::Wide,
+            _ => Self::Narrow,
+        }
+    }
 }
 
 /// How to assemble.
@@ -73,12 +132,14 @@ pub enum Note {
         /// Why.
         why: String,
     },
-    /// A stream is in a codec that is not decoded here.
+    /// Some or all of a stream is in a codec that could not be decoded.
     NotDecoded {
         /// The stream.
         stream: StreamId,
-        /// Its codec id.
+        /// The codec's name.
         codec: String,
+        /// Why, and what to do.
+        why: String,
     },
     /// Media that stand more than 30 s behind their place in their file.
     TooLate {
@@ -90,76 +151,138 @@ pub enum Note {
 /// Why a call cannot be assembled.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
-    /// It would not fit a WAV file of 4 GiB.
-    #[error(
-        "the recording would be {0} seconds long, more than a WAV file holds; export its segments one by one"
-    )]
-    TooLong(u64),
     /// Not one of the files can be read: silence would be a lie.
     #[error("none of the recording's files can be read; the first one: {0}")]
     NothingReadable(String),
 }
 
+/// What of a call will not be heard, because nobody here decodes it.
+#[must_use]
+pub fn not_decoded<'a>(
+    segments: impl IntoIterator<Item = &'a SegmentRecord>,
+    decoders: &dyn Decoders,
+) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for stream in segments.into_iter().flat_map(|s| &s.streams) {
+        for codec in stream.codecs.iter().filter_map(|u| u.codec.as_ref()) {
+            let (name, why) = match coding_of(codec) {
+                Some(Coding::Here(_)) => continue,
+                Some(Coding::There(foreign)) => match decoders.can(foreign) {
+                    Ok(()) => continue,
+                    Err(e) => (foreign.name().to_owned(), e.to_string()),
+                },
+                // No media: events, comfort noise.
+                None if codec.is("TELEPHONE-EVENT") || codec.is("CN") => continue,
+                None => (codec.name.clone(), format!("{} is not known here", codec.name)),
+            };
+            let note = Note::NotDecoded { stream: stream.id, codec: name, why };
+            if notes.len() < NOTES_MAX && !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    notes
+}
+
+/// A segment on the time line.
+struct Placed {
+    record: SegmentRecord,
+    /// The tick at which it begins.
+    start: i64,
+    clocks: BTreeMap<StreamId, Clock>,
+    /// Whether other programs decode some of it.
+    foreign: bool,
+}
+
+impl Placed {
+    fn new(record: SegmentRecord, start: i64) -> Self {
+        let clocks = record.streams.iter().map(|s| (s.id, Clock::of(s, record.started))).collect();
+        let codecs = record.streams.iter().flat_map(|s| &s.codecs).filter_map(|u| u.codec.as_ref());
+        let parts = record.parts.iter().flat_map(|p| &p.tracks).map(|t| &t.codec);
+        let foreign = codecs.chain(parts).any(|c| matches!(coding_of(c), Some(Coding::There(_))));
+        Self { record, start, clocks, foreign }
+    }
+
+    /// How far, in its own ticks, it must be read before all that lies before `until` is there.
+    fn read_until(&self, until: i64) -> i64 {
+        let wall = to_f64(until.saturating_sub(self.start));
+        let positions = self.clocks.values().map(|c| to_i64(c.position(wall)));
+        let position = positions.max().unwrap_or(0).max(until.saturating_sub(self.start));
+        position.saturating_add(LOOK_AHEAD_TICKS + WINDOW_TICKS)
+    }
+
+    /// The tick behind its last media.
+    fn end(&self) -> i64 {
+        let mut end = 0;
+        for part in &self.record.parts {
+            let position = to_f64(part.offset_us.max(0).saturating_add(part.duration_us.max(0)) / crate::codec::TICK_US);
+            let clocks = part.tracks.iter().filter_map(|t| self.clocks.get(&t.stream));
+            let walls = clocks.map(|c| to_i64(c.wall(position).ceil()));
+            end = end.max(walls.max().unwrap_or_else(|| to_i64(position)));
+        }
+        // How long a sidecar is it does not say; the segment does.
+        if self.record.sidecar.is_some() && self.record.streams.iter().any(sidecar::has_heard) {
+            let last = self.record.streams.iter().flat_map(|s| &s.anchors).map(|a| a.at).max();
+            let ended = self.record.ended.or(last).unwrap_or(self.record.started);
+            end = end.max(ended.nanos_since(self.record.started) / 1_000 / crate::codec::TICK_US);
+        }
+        self.start.saturating_add(end)
+    }
+}
+
 /// Assembles a call.
 pub struct Assembler {
     options: Options,
+    segments: Vec<Placed>,
     sources: Vec<Source>,
-    sides: BTreeMap<(usize, StreamId), Side>,
+    sidecars: Vec<SidecarSource>,
     lanes: BTreeMap<(usize, StreamId), Lane>,
+    resamplers: BTreeMap<u32, Resampler>,
+    /// The tick of the next second.
     cursor: i64,
     /// Where it was asked to begin.
     from: i64,
     end: i64,
     opened: bool,
     notes: Vec<Note>,
-    /// The last sample of each channel, to interpolate from.
-    last: [i16; 2],
+    missing: BTreeSet<Foreign>,
 }
 
 impl Assembler {
     /// An assembler of segments, each with its directory, in any order.
-    pub fn new(mut segments: Vec<(SegmentRecord, String)>, options: Options) -> Result<Self, AssembleError> {
+    #[must_use]
+    pub fn new(mut segments: Vec<(SegmentRecord, String)>, options: Options) -> Self {
         segments.sort_by_key(|(s, _)| (s.started, s.number, s.id));
         let timeline = Timeline::new(&segments);
-        let sides = segments.iter().enumerate().flat_map(|(i, (segment, _))| {
-            segment.streams.iter().map(move |stream| ((i, stream.id), stream.side))
-        });
-        let assembler = Self {
+        let sidecars = segments.iter().enumerate().filter_map(|(n, (s, d))| SidecarSource::of(n, s, d)).collect();
+        let placed = segments.into_iter().zip(timeline.starts).map(|((s, _), start)| Placed::new(s, start));
+        let segments: Vec<Placed> = placed.collect();
+        Self {
             options,
-            sides: sides.collect(),
+            end: segments.iter().map(Placed::end).max().unwrap_or(0),
+            segments,
             sources: timeline.parts.into_iter().map(Source::new).collect(),
+            sidecars,
             lanes: BTreeMap::new(),
+            resamplers: BTreeMap::new(),
             cursor: 0,
             from: 0,
             opened: false,
-            end: timeline.end,
             notes: Vec::new(),
-            last: [0; 2],
-        };
-        let bytes = assembler.total_samples().saturating_mul(2 * u64::from(assembler.channels()));
-        if bytes > SAMPLES_MAX_BYTES {
-            let seconds = assembler.end.unsigned_abs() / TICKS_PER_SECOND.unsigned_abs();
-            return Err(AssembleError::TooLong(seconds));
+            missing: BTreeSet::new(),
         }
-        Ok(assembler)
     }
 
     /// Channels of the output.
     #[must_use]
     pub const fn channels(&self) -> u16 {
-        match self.options.layout {
-            Layout::Stereo => 2,
-            Layout::Mono | Layout::One(_) => 1,
-        }
+        self.options.layout.channels() as u16
     }
 
     /// Samples a second of the output.
     #[must_use]
     pub const fn sample_rate(&self) -> u32 {
-        match self.options.rate {
-            Rate::Narrow => 8_000,
-            Rate::Wide => 16_000,
-        }
+        self.options.rate.hz()
     }
 
     /// Samples of each channel, from beginning to end.
@@ -175,153 +298,201 @@ impl Assembler {
     }
 
     /// Goes to a sample (of each channel) before anything was read. It is rounded down to a whole second, which
-    /// is returned; parts that ended before it are not opened.
+    /// is returned; parts that ended long before it are not opened.
     pub fn seek(&mut self, sample: u64) -> u64 {
         let per_second = u64::from(self.sample_rate());
         let second = i64::try_from(sample / per_second).unwrap_or(i64::MAX);
         self.cursor = second.saturating_mul(TICKS_PER_SECOND).min(self.end);
         self.from = self.cursor;
-        let cursor = self.cursor;
+        let (cursor, segments) = (self.cursor, &self.segments);
         // A block may be later in its file than in time, never in another file than its own.
-        self.sources.retain(|s| s.part.end > cursor);
+        self.sources.retain(|s| {
+            let start = segments.get(s.part.segment).map_or(0, |s| s.start);
+            start.saturating_add(s.part.end).saturating_add(LOOK_BACK_TICKS + DRIFT_MAX_TICKS) > cursor
+        });
         sample / per_second * per_second
     }
 
     /// The next second, or less at the end: channels interleaved. None when all has been returned.
-    pub fn next(&mut self, files: &dyn Files) -> Result<Option<Vec<i16>>, AssembleError> {
+    pub fn next(&mut self, files: &dyn Files, decoders: &dyn Decoders) -> Result<Option<Vec<i16>>, AssembleError> {
         if self.cursor >= self.end {
             return Ok(None);
         }
         let until = (self.cursor + TICKS_PER_SECOND).min(self.end);
-        self.read(until + WINDOW_TICKS, files);
+        self.read(until, files);
         if let Some(Note::Unreadable { path, why }) = self.notes.first().filter(|_| self.is_lost()) {
             return Err(AssembleError::NothingReadable(format!("{path}: {why}")));
         }
-        let frames = usize::try_from(until - self.cursor).unwrap_or(0);
-        let out = self.mix(until, frames);
+        self.decode(until, decoders);
+        let out = self.mix(until);
         self.cursor = until;
-        Ok(Some(match self.options.rate {
-            Rate::Narrow => out,
-            Rate::Wide => self.widen(&out),
-        }))
+        Ok(Some(out))
     }
 
     fn is_lost(&self) -> bool {
-        !self.opened && self.sources.is_empty()
+        !self.opened && self.sources.is_empty() && self.sidecars.is_empty()
     }
 
     fn read(&mut self, until: i64, files: &dyn Files) {
-        let (lanes, cursor, end, layout) = (&mut self.lanes, self.cursor, self.end, self.options.layout);
-        let from = self.from;
         let mut notes = Vec::new();
-        let mut said = Vec::new();
-        for source in &mut self.sources {
-            let segment = source.part.segment;
-            source.read(until, files, &mut notes, |tick, stream, track, block| {
-                if matches!(layout, Layout::One(only) if only != stream) {
-                    return;
+        let (lanes, segments, cursor, from) = (&mut self.lanes, &self.segments, self.cursor, self.from);
+        let layout = self.options.layout;
+        let mut take = |notes: &mut Vec<Note>, index: usize, found: Found<'_>| {
+            let Some(segment) = segments.get(index) else { return };
+            if matches!(layout, Layout::One(only) if only != found.stream) {
+                return;
+            }
+            let coding = match found.coding {
+                Ok(coding) => coding,
+                Err(codec) => {
+                    let why = format!("{codec} is not known here");
+                    return note(notes, Note::NotDecoded { stream: found.stream, codec, why });
                 }
-                let lane = lanes.entry((segment, stream)).or_insert_with(|| Lane::starting_at(cursor));
-                match lay(lane, tick, track, block, end) {
-                    Laid::Whole => {}
-                    Laid::Late if tick >= from => said.push(Note::TooLate { stream }),
-                    Laid::Late => {}
-                    Laid::NotDecoded => {
-                        said.push(Note::NotDecoded { stream, codec: track.codec_id.clone() });
-                    }
-                }
+            };
+            let clock = segment.clocks.get(&found.stream);
+            let lane = lanes.entry((index, found.stream)).or_insert_with(|| {
+                let wall = to_f64(cursor - segment.start);
+                Lane::starting_at(to_i64(clock.map_or(wall, |c| c.position(wall))), segment.foreign)
             });
+            match lane.put(found.tick, coding, found.payload) {
+                Taken::Waits => {}
+                Taken::Passed if segment.start.saturating_add(found.tick) < from + MARGIN_TICKS => {}
+                Taken::Passed | Taken::TooMuch => note(notes, Note::TooLate { stream: found.stream }),
+            }
+        };
+        for source in &mut self.sources {
+            let index = source.part.segment;
+            let Some(segment) = segments.get(index) else { continue };
+            let mut found = Vec::new();
+            source.read(segment.read_until(until), files, &mut found, |f| take(&mut notes, index, f));
+            notes.append(&mut found);
+        }
+        for sidecar in &mut self.sidecars {
+            let index = sidecar.segment;
+            let Some(segment) = segments.get(index).filter(|s| s.start < until + WINDOW_TICKS) else { continue };
+            let mut found = Vec::new();
+            let read_until = segment.read_until(until);
+            sidecar.read(read_until, &segment.record, files, &mut found, |f| take(&mut notes, index, f));
+            notes.append(&mut found);
+            self.opened |= sidecar.has_opened();
         }
         self.opened |= self.sources.iter().any(|s| s.opened);
         self.sources.retain(|s| !s.is_done());
-        for note in notes.into_iter().chain(said) {
-            if self.notes.len() < NOTES_MAX && !self.notes.contains(&note) {
-                self.notes.push(note);
+        self.sidecars.retain(|s| !s.is_done());
+        notes.into_iter().for_each(|n| note(&mut self.notes, n));
+    }
+
+    /// Decodes what is heard before `until`.
+    fn decode(&mut self, until: i64, decoders: &dyn Decoders) {
+        let known = Known { decoders, missing: &self.missing };
+        let mut missing = Vec::new();
+        for ((index, stream), lane) in &mut self.lanes {
+            let Some(segment) = self.segments.get(*index) else { continue };
+            let wall = to_f64(until - segment.start);
+            let position = to_i64(segment.clocks.get(stream).map_or(wall, |c| c.position(wall)));
+            let mut silent = Vec::new();
+            lane.prepare(position, &known, &mut silent);
+            for Silent { codec, why } in silent {
+                if matches!(why, DecodersError::Missing(_)) {
+                    missing.push(codec);
+                }
+                let (codec, why) = (codec.name().to_owned(), why.to_string());
+                note(&mut self.notes, Note::NotDecoded { stream: *stream, codec, why });
             }
         }
+        self.missing.extend(missing);
     }
 
     /// Mixes the lanes up to `until` into channels.
-    fn mix(&mut self, until: i64, frames: usize) -> Vec<i16> {
-        let channels = usize::from(self.channels());
-        let mut sums = vec![[Voice::default(); 3]; frames];
-        for ((segment, stream), lane) in &mut self.lanes {
-            let side = self.sides.get(&(*segment, *stream)).copied().unwrap_or_default();
-            let group = match side {
-                Side::Agent => 0,
-                Side::External => 1,
-                Side::Mixed | Side::Unknown => 2,
-            };
-            lane.take(until, |i, sample, from| {
-                if let Some(voices) = sums.get_mut(i).filter(|_| from == From::Media) {
-                    voices[group].add(*segment, sample);
-                }
-            });
+    fn mix(&mut self, until: i64) -> Vec<i16> {
+        let rate = self.options.rate.hz();
+        let per_tick = i64::from(rate) / TICKS_PER_SECOND;
+        let frames = usize::try_from((until - self.cursor) * per_tick).unwrap_or(0);
+        let mut mixer = Mixer::new(frames);
+        for ((index, stream), lane) in &mut self.lanes {
+            let Some(segment) = self.segments.get(*index) else { continue };
+            let identity = Clock::default();
+            let clock = segment.clocks.get(stream).unwrap_or(&identity);
+            let begin = to_f64(self.cursor - segment.start);
+            let cells = lane.runs.iter().map(|r| r.rate).collect::<BTreeSet<_>>();
+            for of in cells {
+                let step = f64::from(of) / f64::from(rate);
+                self.resamplers.entry(of).or_insert_with(|| Resampler::new(step));
+            }
+            if !lane.runs.is_empty() {
+                let side = segment.record.streams.iter().find(|s| s.id == *stream).map(|s| s.side);
+                mixer.add(Place::from(side.unwrap_or_default()), *index, |heard| {
+                    render(lane, clock, begin, f64::from(rate), frames, &self.resamplers, heard);
+                });
+            }
+            let end = to_i64(clock.position(to_f64(until - segment.start)));
+            lane.forget(end);
         }
-        self.lanes.retain(|_, lane| !lane.is_empty());
-        let mut out = Vec::with_capacity(frames * channels);
-        for [agent, external, both] in sums {
-            if channels == 2 {
-                out.extend([clip(agent.sum + both.sum), clip(external.sum + both.sum)]);
-            } else {
-                out.push(clip(agent.sum + external.sum + both.sum));
+        if self.options.layout == Layout::Stereo { mixer.stereo() } else { mixer.mono() }
+    }
+}
+
+/// Adds a lane, piece by piece of its clock. `begin` is the tick of the first output sample in its segment.
+fn render(
+    lane: &Lane,
+    clock: &Clock,
+    begin: f64,
+    rate: f64,
+    frames: usize,
+    resamplers: &BTreeMap<u32, Resampler>,
+    heard: &mut Heard<'_>,
+) {
+    let tick = f64::from(Rate::Narrow.hz()) / rate;
+    let walls = Grid { origin: begin, step: tick };
+    for (piece, from, until, limit) in clock.pieces() {
+        let origin = piece.position + (begin - piece.wall) * piece.ratio;
+        let grid = Grid { origin, step: tick * piece.ratio };
+        let from = walls.index(from);
+        let until = walls.index(until).min(grid.index(limit)).min(frames);
+        if from >= until {
+            continue;
+        }
+        for run in &lane.runs {
+            if let Some(resampler) = resamplers.get(&run.rate) {
+                run.render(grid, from, until, resampler, heard);
             }
         }
-        out
+    }
+}
+
+/// Decoders that were missing once are not asked again for the same recording.
+struct Known<'a> {
+    decoders: &'a dyn Decoders,
+    missing: &'a BTreeSet<Foreign>,
+}
+
+impl Decoders for Known<'_> {
+    fn can(&self, codec: Foreign) -> Result<(), DecodersError> {
+        self.decoders.can(codec)
     }
 
-    /// Twice the rate, by the mean of neighbors.
-    fn widen(&mut self, narrow: &[i16]) -> Vec<i16> {
-        let channels = usize::from(self.channels());
-        let mut out = Vec::with_capacity(narrow.len() * 2);
-        for frame in narrow.chunks_exact(channels) {
-            for (last, sample) in self.last.iter().zip(frame) {
-                out.push(clip((i32::from(*last) + i32::from(*sample)) / 2));
-            }
-            out.extend_from_slice(frame);
-            self.last[..channels].copy_from_slice(frame);
+    fn decode(&self, codec: Foreign, file: &[u8]) -> Result<Vec<i16>, DecodersError> {
+        if self.missing.contains(&codec) {
+            self.decoders.can(codec)?;
         }
-        out
+        self.decoders.decode(codec, file)
     }
 }
 
-/// The voices of one side at one instant.
-#[derive(Clone, Copy, Default)]
-struct Voice {
-    segment: usize,
-    sum: i32,
-}
-
-impl Voice {
-    /// Streams of one segment mix; a later segment speaks instead of an earlier one. Lanes come in the order
-    /// of their segments.
-    fn add(&mut self, segment: usize, sample: i16) {
-        if segment != self.segment {
-            *self = Self { segment, sum: 0 };
-        }
-        self.sum += i32::from(sample);
+fn note(notes: &mut Vec<Note>, note: Note) {
+    if notes.len() < NOTES_MAX && !notes.contains(&note) {
+        notes.push(note);
     }
 }
 
-enum Laid {
-    Whole,
-    Late,
-    NotDecoded,
+#[allow(clippy::cast_precision_loss, reason = "ticks of a month are below 2^53")]
+const fn to_f64(ticks: i64) -> f64 {
+    ticks as f64
 }
 
-fn lay(lane: &mut Lane, tick: i64, track: &Track, block: &Block, end: i64) -> Laid {
-    let from = if block.discardable { From::Fill } else { From::Media };
-    let payload = block.payload.iter();
-    let late = match track.codec {
-        Some(TrackCodec::Ulaw) => lane.put(tick, payload.map(|o| g711::decode_ulaw(*o)), from, end),
-        Some(TrackCodec::Alaw) => lane.put(tick, payload.map(|o| g711::decode_alaw(*o)), from, end),
-        _ => return Laid::NotDecoded,
-    };
-    if late > 0 { Laid::Late } else { Laid::Whole }
-}
-
-fn clip(sample: i32) -> i16 {
-    i16::try_from(sample).unwrap_or(if sample < 0 { i16::MIN } else { i16::MAX })
+#[allow(clippy::cast_possible_truncation, reason = "saturating")]
+const fn to_i64(ticks: f64) -> i64 {
+    ticks as i64
 }
 
 #[cfg(test)]

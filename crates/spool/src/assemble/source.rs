@@ -2,9 +2,12 @@
 
 use std::io::BufReader;
 
-use model::StreamId;
+use media::listen::{Foreign, InProcess};
+use model::{Codec, StreamId};
 
 use super::Note;
+use super::lane::Coding;
+use crate::codec::TrackCodec;
 use crate::mka::{Block, Reader};
 use crate::op::{Files, ReadSeek};
 use crate::timeline::PlacedPart;
@@ -25,6 +28,15 @@ pub(super) struct Source {
     state: State,
 }
 
+/// A payload that was received, and where it lies in its segment.
+pub(super) struct Found<'a> {
+    pub(super) tick: i64,
+    pub(super) stream: StreamId,
+    /// How it is decoded, or the name of what nobody decodes.
+    pub(super) coding: Result<Coding, String>,
+    pub(super) payload: &'a [u8],
+}
+
 impl Source {
     pub(super) fn new(part: PlacedPart) -> Self {
         Self { part, opened: false, state: State::Closed }
@@ -34,14 +46,14 @@ impl Source {
         matches!(self.state, State::Done)
     }
 
-    /// Reads on to the tick `until` of the recording, handing each block with its tick, stream and codec to
-    /// `each`. What cannot be read ends the part with a note: the rest of the call is worth hearing.
+    /// Reads on to the tick `until` of the segment, handing each received payload to `each`. What cannot be read
+    /// ends the part with a note: the rest of the call is worth hearing.
     pub(super) fn read(
         &mut self,
         until: i64,
         files: &dyn Files,
         notes: &mut Vec<Note>,
-        mut each: impl FnMut(i64, StreamId, &crate::mka::Track, &Block),
+        mut each: impl FnMut(Found<'_>),
     ) {
         if matches!(self.state, State::Closed) && self.part.begin < until {
             match files.open(&self.part.path).and_then(|f| Reader::new(BufReader::new(f))) {
@@ -70,8 +82,9 @@ impl Source {
                 },
             };
             let tick = self.part.begin.saturating_add(block.position);
-            // Beyond what the record says of the part: of a live one, or damaged; it must not stop the rest.
-            if tick >= self.part.end {
+            // Beyond what the record says of the part: of a live one, or damaged; it must not stop the rest. What
+            // fills a gap is no media: a gap is true silence.
+            if tick >= self.part.end || block.discardable {
                 continue;
             }
             if tick >= until {
@@ -79,7 +92,8 @@ impl Source {
                 return;
             }
             if let Some(track) = reader.head().track(block.track) {
-                each(tick, track.stream, track, &block);
+                let coding = track.codec.map(coding_of_track).ok_or_else(|| track.codec_id.clone());
+                each(Found { tick, stream: track.stream, coding, payload: &block.payload });
             }
         }
     }
@@ -87,5 +101,20 @@ impl Source {
     fn give_up(&mut self, notes: &mut Vec<Note>, why: String) {
         self.state = State::Done;
         notes.push(Note::Unreadable { path: self.part.path.clone(), why });
+    }
+}
+
+/// How a codec of SDP is decoded, if it can be.
+pub(super) fn coding_of(codec: &Codec) -> Option<Coding> {
+    InProcess::of(codec).map(Coding::Here).or_else(|| Foreign::of(codec).map(Coding::There))
+}
+
+const fn coding_of_track(codec: TrackCodec) -> Coding {
+    match codec {
+        TrackCodec::Ulaw => Coding::Here(InProcess::Ulaw),
+        TrackCodec::Alaw => Coding::Here(InProcess::Alaw),
+        TrackCodec::G722 => Coding::Here(InProcess::G722),
+        TrackCodec::Opus { .. } => Coding::Here(InProcess::Opus),
+        TrackCodec::G729 => Coding::There(Foreign::G729),
     }
 }

@@ -1,0 +1,20 @@
+//! What a listener needs: payloads to samples, samples to another rate, samples to Opus.
+//!
+//! - [`Decoder`]: G.711, G.722, Opus and linear PCM, decoded here.
+//! - [`Foreign`]: codecs that another program decodes: what that program must be given, and how long it lasts.
+//! - [`Resampler`]: samples at any place between samples, without state, so that every reader of the same place
+//!   gets the same sample.
+//! - [`OpusEncoder`]: packets of one length.
+//!
+//! It starts no program: whoever plays a call does ([`Foreign`] only says what to ask it).
+
+mod amr;
+mod decoder;
+mod foreign;
+mod opus_encoder;
+mod resample;
+
+pub use decoder::{DecodeError, Decoder, InProcess};
+pub use foreign::{Foreign, Repacked};
+pub use opus_encoder::{Lean, OpusEncoder, OpusEncoderError};
+pub use resample::Resampler;

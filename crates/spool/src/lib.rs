@@ -11,7 +11,7 @@
 //! - [`layout`]: where files lie and what they are called; [`manifest`], [`log`], [`mka`], [`pcap`]: what is in
 //!   them. `docs/segment-format.md` draws the bytes.
 //! - [`repair`]: closes what a process that died left open. [`verify`]: digests, structure, log.
-//! - [`timeline`], [`assemble`], [`wav`]: a call as one recording with true pauses.
+//! - [`timeline`], [`assemble`]: a call as one recording with true pauses; [`export`], [`wav`]: that as a file.
 //! - [`placement`]: on which volume a segment is recorded.
 //! - [`gather`]: whether a call is whole, and what it comes to.
 //!
@@ -22,6 +22,7 @@
 pub mod assemble;
 pub mod codec;
 pub mod digest;
+pub mod export;
 #[cfg(test)]
 mod fixture;
 pub mod gather;

@@ -1,0 +1,180 @@
+//! Ogg Opus (RFC 7845, RFC 3533): packets of one length, 50 on a page, so that where each second lies can be
+//! computed before anything is encoded.
+//!
+//! A *piece* is ten pages. Each is made by an encoder of its own that has heard the quarter second before, and its
+//! first packet leans on nothing, so a file is its pieces, whoever asks for which of them in which order.
+//!
+//! ```text
+//!  page 0 OpusHead │ page 1 OpusTags │ page 2: 1 s │ page 3: 1 s │ …
+//!
+//!  page  0 "OggS"  4 version 0  5 flags: 2 first, 4 last  6 granule u64  14 serial u32  18 sequence u32
+//!        22 CRC u32  26 segments u8  27 lacing values … packets
+//! ```
+
+use media::listen::{Lean, OpusEncoder};
+
+use super::pcm::Pcm;
+use super::tags::Tags;
+use super::{ExportError, Tools};
+use crate::assemble::{Options, Rate};
+
+/// 50 packets of 20 ms.
+const PACKETS_A_PAGE: u64 = 50;
+/// 10 s: a tenth of a second of work.
+const PAGES_A_PIECE: u64 = 10;
+/// 240 ms: three times what RFC 7845 section 4.6 asks a decoder to hear before.
+const LEAD_IN: u64 = 12;
+/// Granules count at 48 kHz, whatever the rate.
+const GRANULE_RATE: u64 = 48_000;
+/// Granules of a packet.
+const PACKET_GRANULES: u64 = GRANULE_RATE / 50;
+/// kbit/s that are offered: even, so that packets have whole octets.
+pub(super) const BITRATES: std::ops::RangeInclusive<u16> = 8..=256;
+
+/// An Ogg Opus file.
+pub(super) struct Opus {
+    options: Options,
+    packet_octets: usize,
+    packets: u64,
+    serial: u32,
+    /// Granules at the end.
+    last_granule: u64,
+    pub(super) head: Vec<u8>,
+}
+
+/// Good speech at each rate.
+pub(super) const fn default_bitrate(options: Options) -> u16 {
+    match (options.rate, options.layout.channels()) {
+        (Rate::Narrow, 2) => 24,
+        (Rate::Narrow, _) => 16,
+        (Rate::Wide, 2) => 40,
+        (Rate::Wide, _) => 24,
+        (Rate::Full, 2) => 64,
+        (Rate::Full, _) => 32,
+    }
+}
+
+impl Opus {
+    pub(super) fn new(options: Options, bitrate: u16, tags: &Tags, samples: u64) -> Result<Self, ExportError> {
+        let packet_octets = usize::from(bitrate) * 1_000 / 8 / 50;
+        let mut opus = Self { options, packet_octets, packets: 0, serial: 0, last_granule: 0, head: Vec::new() };
+        let scale = GRANULE_RATE / u64::from(options.rate.hz());
+        let skip = u64::from(opus.encoder()?.lookahead()?) * scale;
+        opus.last_granule = skip + samples * scale;
+        opus.packets = opus.last_granule.div_ceil(PACKET_GRANULES);
+        // A serial is only to differ from that of another file that may be joined to this one.
+        opus.serial = u32::try_from(tags.call.as_u64() & 0xFFFF_FFFF).unwrap_or(0);
+        let first = opus_head(options, u16::try_from(skip).unwrap_or(u16::MAX));
+        let tags = [b"OpusTags".to_vec(), tags.vorbis()].concat();
+        opus.head = opus.page(0x02, 0, 0, &[first]);
+        opus.head.extend(opus.page(0, 0, 1, &[tags]));
+        Ok(opus)
+    }
+
+    fn encoder(&self) -> Result<OpusEncoder, ExportError> {
+        Ok(OpusEncoder::new(self.options.rate.hz(), self.options.layout.channels(), self.packet_octets)?)
+    }
+
+    pub(super) const fn pieces(&self) -> u64 {
+        self.packets.div_ceil(PACKETS_A_PAGE * PAGES_A_PIECE)
+    }
+
+    /// The octets of every piece but the last.
+    pub(super) fn piece_octets(&self) -> u64 {
+        PAGES_A_PIECE * self.page_octets(PACKETS_A_PAGE)
+    }
+
+    pub(super) fn octets(&self) -> u64 {
+        let (whole, rest) = (self.packets / PACKETS_A_PAGE, self.packets % PACKETS_A_PAGE);
+        let last = if rest > 0 { self.page_octets(rest) } else { 0 };
+        self.head.len() as u64 + whole * self.page_octets(PACKETS_A_PAGE) + last
+    }
+
+    fn page_octets(&self, packets: u64) -> u64 {
+        27 + packets * (self.packet_octets / 255 + 1 + self.packet_octets) as u64
+    }
+
+    pub(super) fn make(&self, piece: u64, pcm: &mut Pcm, tools: &Tools<'_>) -> Result<Vec<u8>, ExportError> {
+        let first = piece * PACKETS_A_PAGE * PAGES_A_PIECE;
+        let count = (PACKETS_A_PAGE * PAGES_A_PIECE).min(self.packets.saturating_sub(first));
+        let samples = u64::from(self.options.rate.hz()) / 50;
+        let from = i64::try_from(first * samples).unwrap_or(i64::MAX);
+        let from = from.saturating_sub(i64::try_from(LEAD_IN * samples).unwrap_or(0));
+        let wanted = usize::try_from((LEAD_IN + count) * samples).unwrap_or(0);
+        let pcm = pcm.read(from, wanted, tools)?;
+        let frame = usize::try_from(samples).unwrap_or(1) * usize::from(self.options.layout.channels());
+        let mut encoder = self.encoder()?;
+        let mut packets = Vec::new();
+        for (n, samples) in (0_u64..).zip(pcm.chunks(frame.max(1))) {
+            encoder.lean_on_past(if n == LEAD_IN { Lean::Never } else { Lean::Freely })?;
+            let packet = encoder.encode(samples)?;
+            if n >= LEAD_IN {
+                packets.push(packet);
+            }
+        }
+        let mut out = Vec::new();
+        for (page, packets) in (piece * PAGES_A_PIECE..).zip(packets.chunks(50)) {
+            let behind = page * PACKETS_A_PAGE + packets.len() as u64;
+            let is_last = behind >= self.packets;
+            let granule = if is_last { self.last_granule } else { behind * PACKET_GRANULES };
+            out.extend(self.page(if is_last { 0x04 } else { 0 }, granule, page + 2, packets));
+        }
+        Ok(out)
+    }
+
+    fn page(&self, flags: u8, granule: u64, sequence: u64, packets: &[Vec<u8>]) -> Vec<u8> {
+        let mut lacing = Vec::new();
+        for packet in packets {
+            lacing.resize(lacing.len() + packet.len() / 255, 255);
+            lacing.push(u8::try_from(packet.len() % 255).unwrap_or(0));
+        }
+        let mut out = b"OggS\0".to_vec();
+        out.push(flags);
+        out.extend_from_slice(&granule.to_le_bytes());
+        out.extend_from_slice(&self.serial.to_le_bytes());
+        out.extend_from_slice(&u32::try_from(sequence).unwrap_or(u32::MAX).to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.push(u8::try_from(lacing.len()).unwrap_or(u8::MAX));
+        out.append(&mut lacing);
+        out.extend(packets.iter().flatten());
+        let crc = crc(&out).to_le_bytes();
+        if let Some(place) = out.get_mut(22..26) {
+            place.copy_from_slice(&crc);
+        }
+        out
+    }
+}
+
+fn opus_head(options: Options, skip: u16) -> Vec<u8> {
+    let mut out = b"OpusHead".to_vec();
+    out.extend_from_slice(&[1, options.layout.channels()]);
+    out.extend_from_slice(&skip.to_le_bytes());
+    out.extend_from_slice(&options.rate.hz().to_le_bytes());
+    out.extend_from_slice(&[0, 0, 0]);
+    out
+}
+
+/// Ogg's own: polynomial 04c11db7, not reflected, from 0 (RFC 3533 section 6).
+fn crc(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = table();
+    bytes.iter().fold(0, |crc: u32, octet| {
+        let index = usize::from((crc >> 24).to_le_bytes()[0] ^ octet);
+        crc << 8 ^ TABLE.get(index).copied().unwrap_or(0)
+    })
+}
+
+const fn table() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut n = 0_u32;
+    while n < 256 {
+        let mut crc = n << 24;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000_0000 != 0 { crc << 1 ^ 0x04C1_1DB7 } else { crc << 1 };
+            bit += 1;
+        }
+        table[n as usize] = crc;
+        n += 1;
+    }
+    table
+}

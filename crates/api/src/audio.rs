@@ -1,4 +1,4 @@
-//! The recording of a call as one WAV file, whole or in part.
+//! The recording of a call as a file, whole or in part.
 //!
 //! It is made while it is sent: a blocking reader fills pieces, a channel of few pieces holds it back when the
 //! listener is slow, and a listener who takes nothing for a while is dropped. No thread waits for a network.
@@ -8,16 +8,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use model::{CallId, TenantId};
+use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::path::call_id;
-use crate::port::{AudioError, AudioStream};
+use crate::path::CallPath;
+use crate::port::{AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream};
 use crate::problem::Problem;
+use crate::query::parsed;
 use crate::range::{Wanted, wanted};
 use crate::state::ApiState;
 
@@ -29,25 +33,60 @@ const PIECES: usize = 4;
 /// again where it stopped.
 const STALLED: Duration = Duration::from_secs(60);
 
-pub(crate) async fn wav(
-    State(state): State<ApiState>,
-    Path(id): Path<String>,
-    method: Method,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let call = call_id(&id)?;
+/// What may stand behind the `?`. Another name is an error: a misspelled wish must not play something else.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AudioParameters {
+    layout: Option<String>,
+    stream: Option<String>,
+    rate: Option<String>,
+    bitrate: Option<String>,
+}
+
+/// Where and what a request for a file is.
+type Asked = (State<ApiState>, Path<CallPath>, Result<Query<AudioParameters>, QueryRejection>, Method, HeaderMap);
+
+/// `audio.wav`
+pub(crate) async fn wav(state: State<ApiState>, path: Path<CallPath>, parameters: Result<Query<AudioParameters>, QueryRejection>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+    file(AudioFormat::Wav, (state, path, parameters, method, headers)).await
+}
+
+/// `audio.mp3`
+pub(crate) async fn mp3(state: State<ApiState>, path: Path<CallPath>, parameters: Result<Query<AudioParameters>, QueryRejection>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+    file(AudioFormat::Mp3, (state, path, parameters, method, headers)).await
+}
+
+/// `audio.opus`
+pub(crate) async fn opus(state: State<ApiState>, path: Path<CallPath>, parameters: Result<Query<AudioParameters>, QueryRejection>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+    file(AudioFormat::Opus, (state, path, parameters, method, headers)).await
+}
+
+/// `audio.flac`
+pub(crate) async fn flac(state: State<ApiState>, path: Path<CallPath>, parameters: Result<Query<AudioParameters>, QueryRejection>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+    file(AudioFormat::Flac, (state, path, parameters, method, headers)).await
+}
+
+async fn file(format: AudioFormat, asked: Asked) -> Result<Response, Problem> {
+    let (State(state), path, parameters, method, headers) = asked;
+    let Query(parameters) = parameters.map_err(|e| Problem::bad_query(e.body_text()))?;
+    let request = parameters.read(state.0.config.tenant.clone(), CallPath::read(&path)?, format)?;
     let Ok(permit) = state.0.listeners.clone().try_acquire_owned() else {
         return Err(Problem::busy("32 recordings are being listened to"));
     };
     let shared = state.0.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        let stream = shared.audio.open(&shared.config.tenant, call)?;
-        Ok::<_, AudioError>((stream.len_bytes(), stream))
-    });
-    let (len, stream) = opened.await.map_err(|e| Problem::internal(e.to_string()))??;
-    // Nothing here names a version of the file, so a conditional range cannot be met (RFC 9110 section 13.1.5).
+    let opened = tokio::task::spawn_blocking(move || shared.audio.open(&request));
+    let stream = opened.await.map_err(|e| Problem::internal(e.to_string()))??;
+    let mut about = about(stream.as_ref(), format);
+    let Some(len) = stream.len_bytes() else {
+        about.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+        let body = match method {
+            Method::HEAD => Body::empty(),
+            _ => Body::new(send(stream, 0, None, permit)),
+        };
+        return Ok((about, body).into_response());
+    };
     let asked = headers.get(header::RANGE).and_then(|r| r.to_str().ok());
-    let wanted = wanted(asked.filter(|_| !headers.contains_key(header::IF_RANGE)), len);
+    let wanted = wanted(asked.filter(|_| is_same(&headers, &about)), len);
     let (status, range) = match wanted {
         Wanted::Whole => (StatusCode::OK, 0..len),
         Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
@@ -58,28 +97,71 @@ pub(crate) async fn wav(
         StatusCode::RANGE_NOT_SATISFIABLE => Some(format!("bytes */{len}")),
         _ => None,
     };
+    about.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    about.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+    if let Some(Ok(value)) = content_range.map(HeaderValue::try_from) {
+        about.insert(header::CONTENT_RANGE, value);
+    }
     let length = range.end - range.start;
     let body = if method == Method::HEAD || length == 0 {
         Body::empty()
     } else {
-        Body::new(send(stream, range.start, length, permit))
+        Body::new(send(stream, range.start, Some(length), permit))
     };
-    let mut response = (status, body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    if let Ok(name) = HeaderValue::from_str(&format!("inline; filename=\"{call}.wav\"")) {
-        headers.insert(header::CONTENT_DISPOSITION, name);
+    Ok((status, about, body).into_response())
+}
+
+impl AudioParameters {
+    fn read(self, tenant: TenantId, call: CallId, format: AudioFormat) -> Result<AudioRequest, Problem> {
+        let stream = parsed("stream", self.stream)?;
+        let layout = match (self.layout.as_deref().filter(|l| !l.is_empty()), stream) {
+            (None | Some("stream"), Some(stream)) => AudioLayout::Stream(stream),
+            (None | Some("stereo"), None) => AudioLayout::Stereo,
+            (Some("mix"), None) => AudioLayout::Mix,
+            (Some("stream"), None) => return Err(Problem::bad_parameter("stream", "name one with layout=stream")),
+            (Some("stereo" | "mix"), Some(_)) => {
+                return Err(Problem::bad_parameter("layout", "a stream is heard alone: leave one of the two out"));
+            }
+            (Some(_), _) => return Err(Problem::bad_parameter("layout", "one of stereo, mix, stream")),
+        };
+        let (rate, bitrate) = (parsed("rate", self.rate)?, parsed("bitrate", self.bitrate)?);
+        Ok(AudioRequest { tenant, call, format, layout, rate, bitrate })
     }
-    if let Some(Ok(value)) = content_range.map(HeaderValue::try_from) {
-        headers.insert(header::CONTENT_RANGE, value);
+}
+
+/// The headers that tell of a file.
+fn about(stream: &dyn AudioStream, format: AudioFormat) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    let name = format!("inline; filename=\"{}.{}\"", stream.name(), format.extension());
+    let tag = stream.version().map(|v| format!("\"{v}\""));
+    // Codecs' names and what to install: ours, but for what a program said, which is made plain.
+    let not_heard = stream.not_heard().join("; ").replace(|c: char| !(' '..='~').contains(&c), " ");
+    let silent = (!not_heard.is_empty()).then_some(not_heard);
+    let all = [
+        (header::CONTENT_DISPOSITION, Some(name)),
+        (header::ETAG, tag),
+        (HeaderName::from_static("callspool-not-heard"), silent),
+    ];
+    for (header, value) in all {
+        if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
+            headers.insert(header, value);
+        }
     }
-    Ok(response)
+    headers
+}
+
+/// Whether a range may be taken of this file: nobody asks for a version, or for the one that this is (RFC 9110
+/// section 13.1.5). A call that goes on has none that could be asked for.
+fn is_same(asked: &HeaderMap, about: &HeaderMap) -> bool {
+    match asked.get(header::IF_RANGE) {
+        None => true,
+        Some(version) => about.get(header::ETAG) == Some(version),
+    }
 }
 
 /// Starts to read; what is read comes out of the body.
-fn send(stream: Box<dyn AudioStream>, offset: u64, length: u64, permit: OwnedSemaphorePermit) -> Pieces {
+fn send(stream: Box<dyn AudioStream>, offset: u64, length: Option<u64>, permit: OwnedSemaphorePermit) -> Pieces {
     let (to, from) = mpsc::channel(PIECES);
     tokio::spawn(read(stream, offset, length, to, permit));
     Pieces { from, left: length }
@@ -88,14 +170,14 @@ fn send(stream: Box<dyn AudioStream>, offset: u64, length: u64, permit: OwnedSem
 async fn read(
     mut stream: Box<dyn AudioStream>,
     mut offset: u64,
-    mut left: u64,
+    mut left: Option<u64>,
     to: mpsc::Sender<Result<Bytes, AudioError>>,
     _permit: OwnedSemaphorePermit,
 ) {
-    while left > 0 {
+    while left.is_none_or(|l| l > 0) {
         // Room first: nothing is decoded for a listener who has gone.
         let Ok(Ok(room)) = tokio::time::timeout(STALLED, to.reserve()).await else { return };
-        let want = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
+        let want = left.map_or(PIECE, |l| usize::try_from(l).unwrap_or(usize::MAX)).min(PIECE);
         let reading = tokio::task::spawn_blocking(move || {
             let piece = stream.read_range(offset, want);
             (stream, piece)
@@ -113,8 +195,13 @@ async fn read(
         match piece {
             Ok(piece) if !piece.is_empty() && piece.len() <= want => {
                 offset += piece.len() as u64;
-                left -= piece.len() as u64;
+                left = left.map(|l| l - piece.len() as u64);
                 room.send(Ok(piece.into()));
+            }
+            // The end of a file whose length nobody knew: said, so that it is not taken for a break.
+            Ok(piece) if piece.is_empty() && left.is_none() => {
+                room.send(Ok(Bytes::new()));
+                return;
             }
             Ok(_) => {
                 room.send(Err(AudioError::Failed("it ended before its length".to_owned())));
@@ -129,10 +216,10 @@ async fn read(
     }
 }
 
-/// The body: pieces, of a length that is known.
+/// The body: pieces, of a length that is known or up to an empty one.
 struct Pieces {
     from: mpsc::Receiver<Result<Bytes, AudioError>>,
-    left: u64,
+    left: Option<u64>,
 }
 
 impl http_body::Body for Pieces {
@@ -143,12 +230,16 @@ impl http_body::Body for Pieces {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AudioError>>> {
-        if self.left == 0 {
+        if self.left == Some(0) {
             return Poll::Ready(None);
         }
         self.from.poll_recv(context).map(|piece| match piece {
+            Some(Ok(piece)) if piece.is_empty() => {
+                self.left = Some(0);
+                None
+            }
             Some(Ok(piece)) => {
-                self.left = self.left.saturating_sub(piece.len() as u64);
+                self.left = self.left.map(|l| l.saturating_sub(piece.len() as u64));
                 Some(Ok(Frame::data(piece)))
             }
             Some(Err(e)) => Some(Err(e)),
@@ -158,10 +249,10 @@ impl http_body::Body for Pieces {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.left == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

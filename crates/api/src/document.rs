@@ -121,6 +121,8 @@ refusals! {
     SegmentRefusals: NO_SUCH_CALL NO_SUCH_SEGMENT CATALOG_AWAY;
     /// Of routes that read a call's log.
     LogRefusals: NO_SUCH_CALL RECORDING_AWAY RECORDING_UNREADABLE;
+    /// Of pictures.
+    PeaksRefusals: NO_SUCH_CALL NOTHING_TO_PLAY RECORDING_AWAY RECORDING_UNREADABLE;
     /// Of routes that write to a call's log.
     NoteRefusals: FOREIGN_ORIGIN NO_SUCH_CALL LIMIT_REACHED TOO_LONG UNSUPPORTED_TYPE UNFIT RECORDING_AWAY RECORDING_UNREADABLE;
     /// Of orders.

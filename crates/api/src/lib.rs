@@ -24,6 +24,7 @@ mod notes;
 mod orders;
 mod page;
 mod path;
+mod peaks;
 pub mod port;
 mod problem;
 mod query;
@@ -39,7 +40,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use document::text as document;
-pub use port::{Audio, AudioError, AudioStream};
+pub use port::{
+    Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest,
+};
 pub use problem::{Problem, problem_kinds};
 pub use state::{ApiConfig, ApiState, Ports, Token, TokenError};
 
@@ -69,6 +72,9 @@ fn documented(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(json.layer(from_fn(answer::accepts_json)))
         .merge(events.layer(from_fn(answer::accepts_events)))
         .route("/calls/{id}/audio.wav", get(audio::wav))
+        .route("/calls/{id}/audio.mp3", get(audio::mp3))
+        .route("/calls/{id}/audio.opus", get(audio::opus))
+        .route("/calls/{id}/audio.flac", get(audio::flac))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .route_layer(from_fn_with_state(state.clone(), guard::token));
     open.nest("/api/v1", api)
@@ -102,6 +108,7 @@ fn described() -> Described {
         .routes(routes!(notes::put_tag, notes::delete_tag))
         .routes(routes!(notes::metadata))
         .routes(routes!(notes::put_metadata, notes::delete_metadata))
+        .routes(routes!(peaks::peaks))
         .routes(routes!(orders::start))
         .routes(routes!(orders::stop))
         .routes(routes!(orders::pause))

@@ -156,6 +156,8 @@ impl From<AudioError> for Problem {
     fn from(error: AudioError) -> Self {
         let kind = match &error {
             AudioError::NoCall => return Self::no_such_call(),
+            AudioError::Unfit { name, why } => return Self::bad_parameter(name, why),
+            AudioError::Missing(_) => kinds::FORMAT_MISSING,
             AudioError::Nothing(_) => kinds::NOTHING_TO_PLAY,
             AudioError::Away(_) => kinds::RECORDING_AWAY,
             AudioError::Failed(_) => kinds::RECORDING_UNREADABLE,

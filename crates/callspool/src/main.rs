@@ -21,6 +21,7 @@ mod notes;
 mod operate;
 mod page;
 mod priority;
+mod programs;
 mod privilege;
 mod pulse;
 mod readiness;

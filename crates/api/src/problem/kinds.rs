@@ -90,6 +90,9 @@ kinds! {
     /// The files of a recording cannot be read.
     RECORDING_UNREADABLE = "recording-unreadable", INTERNAL_SERVER_ERROR, "The recording cannot be read",
         "`callspool verify <call>` says what is wrong with its files";
+    /// A program is not installed.
+    FORMAT_MISSING = "format-missing", NOT_IMPLEMENTED, "Such files cannot be made here",
+        "install what `detail` names on the server, or take another format";
     /// More at once than there is room for.
     BUSY = "busy", SERVICE_UNAVAILABLE, "Too much at once",
         "try again after `Retry-After`";

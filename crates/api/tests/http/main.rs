@@ -264,6 +264,59 @@ async fn audio_is_served_whole_and_in_parts() {
 }
 
 #[tokio::test]
+async fn audio_comes_as_what_was_asked_for() {
+    let server = Server::with_calls(1).await;
+    let audio = |rest: &str| format!("/api/v1/calls/{}/audio.{rest}", call_id(0));
+    for (rest, status, told) in [
+        ("mp3?layout=mix&rate=16000&bitrate=64", 200, "audio/mpeg"),
+        ("opus?stream=06bqx3m8r0402", 200, "audio/ogg; codecs=opus"),
+        ("flac", 200, "audio/flac"),
+        ("aac", 404, "no such page"),
+        ("wav?layout=left", 400, "one of stereo, mix, stream"),
+        ("wav?layout=mix&stream=06bqx3m8r0402", 400, "heard alone"),
+        ("wav?layout=stream", 400, "name one"),
+        ("wav?stream=nonsense", 400, "stream"),
+        ("wav?rate=11025", 400, "one of 8000, 16000, 48000"),
+        ("mp3?bitrate=999", 501, "apt-get install lame"),
+        ("wav?volume=11", 400, "volume"),
+    ] {
+        let answer = server.get(&audio(rest)).await;
+        assert_eq!(answer.status.as_u16(), status, "{rest}: {}", answer.text().len());
+        match status {
+            200 => assert_eq!(answer.header("content-type"), told, "{rest}"),
+            _ => assert!(answer.text().contains(told), "{rest}: {}", answer.text()),
+        }
+    }
+    let flac = server.get(&audio("flac")).await;
+    assert_eq!((flac.header("accept-ranges"), flac.header("content-length")), ("none", ""));
+    assert!(flac.body == (0..WAV_LEN).map(wav_byte).collect::<Vec<_>>(), "all of it comes");
+    let alone = server.get(&audio("mp3?stream=06bqx3m8r0402")).await;
+    assert_eq!(alone.header("callspool-not-heard"), "G.729   not here");
+    assert_eq!(alone.header("content-disposition"), "inline; filename=\"call-1.mp3\"");
+    // A range of the version that there is; of another the whole.
+    let bearer = format!("Bearer {TOKEN}");
+    for (version, status) in [("\"0a1b\"", 206), ("\"ffff\"", 200)] {
+        let headers = [("authorization", bearer.as_str()), ("range", "bytes=0-9"), ("if-range", version)];
+        let answer = server.ask(Method::GET, &audio("wav?layout=mix"), &headers).await;
+        assert_eq!((answer.status.as_u16(), answer.header("etag")), (status, "\"0a1b\""));
+    }
+}
+
+#[tokio::test]
+async fn peaks_are_pairs_for_two_channels() {
+    let server = Server::with_calls(1).await;
+    let peaks = |rest: &str| format!("/api/v1/calls/{}/peaks{rest}", call_id(0));
+    let answer = server.get(&peaks("?width=3&from=1000&until=4000")).await.json();
+    assert_eq!(
+        (&answer["agent"], &answer["from_ms"], &answer["until_ms"]),
+        (&serde_json::json!([-128, 127, -128, 127, -128, 127]), &1_000.into(), &4_000.into())
+    );
+    for wrong in ["?width=0", "?width=8001", "?from=5&until=5", "?with=3"] {
+        assert_eq!(server.get(&peaks(wrong)).await.status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn audio_that_cannot_be_had_is_told_plainly() {
     let server = Server::with_calls(1).await;
     for (call, status, told) in [

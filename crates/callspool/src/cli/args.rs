@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Alarms(AlarmsArgs),
     /// Show all that is known of one call
     Show(ShowArgs),
-    /// Write a call as a WAV file: agent left, external right, gaps as silence
+    /// Write a call as a WAV, MP3, Opus or FLAC file: agent left, external right, gaps as silence
     Export(ExportArgs),
     /// Check recordings against their digests, manifests and logs
     Verify(VerifyArgs),
@@ -298,26 +298,46 @@ pub(crate) struct ShowArgs {
     pub(crate) json: bool,
 }
 
+/// A kind of file that a call is exported as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// PCM of 16 bits
+    Wav,
+    /// MP3 of a constant bit rate, made by the program lame
+    Mp3,
+    /// Opus in Ogg, of a constant bit rate
+    Opus,
+    /// FLAC, without loss
+    Flac,
+}
+
 /// `callspool export`
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
-  callspool export 06jv3kq4g2n00 -o call.wav
-  callspool export 06jv3kq4g2n00 --mono -o - | aplay
-  callspool export 06jv3kq4g2n00 --segment 2 --rate 16000 -o second.wav")]
+  callspool export 06jv3kq4g2n00 -o call.mp3
+  callspool export 06jv3kq4g2n00 --mix -o - | aplay
+  callspool export 06jv3kq4g2n00 --format opus --bitrate 24 -o - > call.opus
+  callspool export 06jv3kq4g2n00 --segment 2 --rate 16000 -o second.flac")]
 pub(crate) struct ExportArgs {
     /// The call's id, as `callspool ls` prints it
     #[arg(value_name = "CALL")]
     pub(crate) call: CallId,
-    /// The file; `-` is standard output; else `<CALL>.wav` here
+    /// The file; `-` is standard output; else `<CALL>.<FORMAT>` here
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Samples per second
-    #[arg(long, value_name = "HZ", default_value = "8000", value_parser = ["8000", "16000"])]
-    pub(crate) rate: String,
+    /// The kind of file; else what the file's name ends with, else WAV
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<ExportFormat>,
+    /// Samples per second [default: the highest of what was received]
+    #[arg(long, value_name = "HZ", value_parser = ["8000", "16000", "48000"])]
+    pub(crate) rate: Option<String>,
+    /// kbit/s of MP3 and Opus [default: as much as good speech takes]
+    #[arg(long, value_name = "KBIT/S")]
+    pub(crate) bitrate: Option<u16>,
     /// Both sides in one channel
-    #[arg(long, conflicts_with_all = ["stereo", "stream"])]
-    pub(crate) mono: bool,
+    #[arg(long, visible_alias = "mono", conflicts_with_all = ["stereo", "stream"])]
+    pub(crate) mix: bool,
     /// Agent left, external right (the default)
     #[arg(long, conflicts_with = "stream")]
     pub(crate) stereo: bool,
@@ -327,17 +347,12 @@ pub(crate) struct ExportArgs {
     /// Only the segment with this number
     #[arg(long, value_name = "N")]
     pub(crate) segment: Option<u16>,
+    /// Write who took part into the file's tags, beside the call's id and its beginning
+    #[arg(long)]
+    pub(crate) parties: bool,
     /// Write over a file that exists
     #[arg(long)]
     pub(crate) force: bool,
-}
-
-impl ExportArgs {
-    /// Samples per second.
-    #[must_use]
-    pub(crate) fn rate_hz(&self) -> u32 {
-        self.rate.parse().unwrap_or(8_000)
-    }
 }
 
 /// `callspool verify`

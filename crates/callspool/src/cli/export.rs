@@ -1,4 +1,4 @@
-//! `callspool export`: a call as a WAV file, read from the recordings themselves.
+//! `callspool export`: a call as a file to play, made from the recordings themselves.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -6,13 +6,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use model::{SegmentRecord, StreamId};
-use spool::assemble::{Assembler, Layout, Note, Options, Rate};
+use spool::assemble::{Layout, Note, Options, Rate};
+use spool::export::{Export, ExportError, Format, Mp3Encoder, Request, Tags, Tools};
 
-use super::args::ExportArgs;
+use super::args::{ExportArgs, ExportFormat};
 use super::show::CallFiles;
-use super::{CliError, Outcome, file_error, progress};
+use super::{CliError, Outcome, file_error, progress, text};
 use crate::config::Config;
+use crate::programs::{Programs, programs};
 use crate::repository::Repository;
+
+/// 256 KiB at a time: some seconds of sound.
+const PIECE: usize = 256 << 10;
 
 /// Exports it.
 pub(super) fn run(config: &Config, args: &ExportArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
@@ -22,18 +27,35 @@ pub(super) fn run(config: &Config, args: &ExportArgs, out: &mut dyn Write) -> Re
     let segments = chosen(&call, args, &what)?;
     let layout = match args.stream {
         Some(stream) => Layout::One(known(stream, &segments, &what)?),
-        None if args.mono => Layout::Mono,
+        None if args.mix => Layout::Mono,
         None => Layout::Stereo,
     };
-    let rate = if args.rate_hz() == 16_000 { Rate::Wide } else { Rate::Narrow };
+    let rate = match args.rate.as_deref() {
+        Some("8000") => Rate::Narrow,
+        Some("16000") => Rate::Wide,
+        Some(_) => Rate::Full,
+        None => Rate::of(&segments),
+    };
+    let format = format(args, &what)?;
     if segments.iter().any(SegmentRecord::is_live) {
         eprintln!("callspool: note: the call is being recorded; this is what there is of it so far");
     }
+    let programs = programs();
+    if format == Format::Mp3 {
+        Mp3Encoder::can(&programs)
+            .map_err(|e| CliError::failed(&what, e, "install it, or take another format with --format"))?;
+    }
+    let request = Request {
+        format,
+        options: Options { rate, layout },
+        bitrate: args.bitrate,
+        tags: tags(args, &segments),
+    };
     let placed = segments.into_iter().map(|s| (s, call.directory.clone())).collect();
-    let assembler = Assembler::new(placed, Options { rate, layout })
-        .map_err(|e| CliError::failed(&what, e, "export its segments one by one with --segment"))?;
-
-    let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.wav", args.call)));
+    let export = Export::new(placed, &request).map_err(|e| refused(&what, &e))?;
+    let work = Work { export, repository: &repository, programs: &programs, what: &what };
+    let name = || PathBuf::from(format!("{}.{}", args.call, format.extension()));
+    let path = args.output.clone().unwrap_or_else(name);
     let notes = if path.as_os_str() == "-" {
         if io::stdout().is_terminal() {
             return Err(CliError::usage(
@@ -42,9 +64,9 @@ pub(super) fn run(config: &Config, args: &ExportArgs, out: &mut dyn Write) -> Re
                 "name a file with -o, or pipe it to a player",
             ));
         }
-        write_wav(assembler, &repository, out, &what)?
+        work.write(out)?
     } else {
-        to_file(assembler, &repository, &path, args.force, &what)?
+        to_file(work, &path, args.force)?
     };
     let mut outcome = Outcome::Ok;
     for note in &notes {
@@ -76,13 +98,8 @@ fn known(stream: StreamId, segments: &[SegmentRecord], what: &str) -> Result<Str
 }
 
 /// A file that exists stays as it is until the new one is whole.
-fn to_file(
-    assembler: Assembler,
-    repository: &Repository,
-    path: &Path,
-    force: bool,
-    what: &str,
-) -> Result<Vec<Note>, CliError> {
+fn to_file(work: Work<'_>, path: &Path, force: bool) -> Result<Vec<Note>, CliError> {
+    let what = work.what;
     if path.exists() && !force {
         let why = format!("{} exists already", path.display());
         return Err(CliError::usage(what, why, "choose another name, or write over it with --force"));
@@ -95,7 +112,7 @@ fn to_file(
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside);
     let written = file.map_err(|e| file_error(place(), &e)).and_then(|file: File| {
         let mut out = BufWriter::new(file);
-        let notes = write_wav(assembler, repository, &mut out, what)?;
+        let notes = work.write(&mut out)?;
         out.flush().map_err(|e| file_error(place(), &e))?;
         std::fs::rename(&beside, path)
             .map_err(|e| file_error(format!("cannot write {}", path.display()), &e))?;
@@ -107,28 +124,65 @@ fn to_file(
     written
 }
 
-fn write_wav(
-    mut assembler: Assembler,
-    repository: &Repository,
-    out: &mut dyn Write,
-    what: &str,
-) -> Result<Vec<Note>, CliError> {
-    let samples = assembler.total_samples();
-    let head = spool::wav::wav_header(assembler.channels(), assembler.sample_rate(), samples);
-    out.write_all(&head).map_err(CliError::output)?;
-    let bar = progress::bar(samples, "exporting");
-    let channels = u64::from(assembler.channels().max(1));
-    loop {
-        let step = assembler.next(repository);
-        let step =
-            step.map_err(|e| CliError::failed(what, e, "check the recording with `callspool verify`"))?;
-        let Some(step) = step else { break };
-        let bytes: Vec<u8> = step.iter().flat_map(|s| s.to_le_bytes()).collect();
-        out.write_all(&bytes).map_err(CliError::output)?;
-        bar.inc(step.len() as u64 / channels);
+/// An export that is about to be written.
+struct Work<'a> {
+    export: Export,
+    repository: &'a Repository,
+    programs: &'a Programs,
+    what: &'a str,
+}
+
+impl Work<'_> {
+    fn write(mut self, out: &mut dyn Write) -> Result<Vec<Note>, CliError> {
+        let tools = Tools { files: self.repository, decoders: self.programs, mp3: self.programs };
+        // Of a FLAC file nobody knows how long it will be: its bar only counts.
+        let bar = progress::bar(self.export.octets().unwrap_or(0), "exporting");
+        let mut at = 0;
+        loop {
+            let piece = self.export.read(at, PIECE, &tools).map_err(|e| refused(self.what, &e))?;
+            if piece.is_empty() {
+                break;
+            }
+            out.write_all(&piece).map_err(CliError::output)?;
+            at += piece.len() as u64;
+            bar.set_position(at);
+        }
+        bar.finish_and_clear();
+        Ok(self.export.notes().to_vec())
     }
-    bar.finish_and_clear();
-    Ok(assembler.notes().to_vec())
+}
+
+fn format(args: &ExportArgs, what: &str) -> Result<Format, CliError> {
+    let extension = args.output.as_ref().and_then(|p| p.extension()).map(|e| e.to_string_lossy().into_owned());
+    Ok(match (args.format, extension) {
+        (Some(ExportFormat::Wav), _) | (None, None) => Format::Wav,
+        (Some(ExportFormat::Mp3), _) => Format::Mp3,
+        (Some(ExportFormat::Opus), _) => Format::Opus,
+        (Some(ExportFormat::Flac), _) => Format::Flac,
+        (None, Some(extension)) => Format::of_extension(&extension).ok_or_else(|| {
+            let why = format!("there is no format .{}", text::clean(&extension));
+            CliError::usage(what, why, "choose .wav, .mp3, .opus or .flac, or say --format")
+        })?,
+    })
+}
+
+fn tags(args: &ExportArgs, segments: &[SegmentRecord]) -> Tags {
+    let started = segments.iter().map(|s| s.started).min().unwrap_or_default();
+    let parties = || segments.iter().map(|s| &s.data.parties).find(|p| !p.is_empty());
+    let parties = args.parties.then(parties).flatten().map(|p| text::parties_in_short(p));
+    Tags { call: args.call, started, parties }
+}
+
+fn refused(what: &str, error: &ExportError) -> CliError {
+    match error {
+        ExportError::Bitrate { .. } => CliError::usage(what, error, "choose one of them with --bitrate"),
+        ExportError::TooLong(_) => {
+            CliError::failed(what, error, "choose another format, or export its segments one by one with --segment")
+        }
+        ExportError::Missing(_) => CliError::failed(what, error, "install it, or take another format with --format"),
+        ExportError::Encoder(_) => CliError::failed(what, error, "take another format with --format"),
+        ExportError::Assemble(_) => CliError::failed(what, error, "check the recording with `callspool verify`"),
+    }
 }
 
 fn in_words(note: &Note) -> String {
@@ -136,8 +190,8 @@ fn in_words(note: &Note) -> String {
         Note::Unreadable { path, why } => {
             format!("{path} cannot be read ({why}); there is silence in its place")
         }
-        Note::NotDecoded { stream, codec } => {
-            format!("stream {stream} is in {codec}, which is not decoded; there is silence in its place")
+        Note::NotDecoded { stream, codec, why } => {
+            format!("stream {stream} is in {codec}, and there is silence in its place: {why}")
         }
         Note::TooLate { stream } => {
             format!("stream {stream} has packets far from their place in the file; they are left out")

@@ -118,9 +118,14 @@ impl AudioParameters {
             (None | Some("stream"), Some(stream)) => AudioLayout::Stream(stream),
             (None | Some("stereo"), None) => AudioLayout::Stereo,
             (Some("mix"), None) => AudioLayout::Mix,
-            (Some("stream"), None) => return Err(Problem::bad_parameter("stream", "name one with layout=stream")),
+            (Some("stream"), None) => {
+                return Err(Problem::bad_parameter("stream", "name one with layout=stream"));
+            }
             (Some("stereo" | "mix"), Some(_)) => {
-                return Err(Problem::bad_parameter("layout", "a stream is heard alone: leave one of the two out"));
+                return Err(Problem::bad_parameter(
+                    "layout",
+                    "a stream is heard alone: leave one of the two out",
+                ));
             }
             (Some(_), _) => return Err(Problem::bad_parameter("layout", "one of stereo, mix, stream")),
         };
@@ -161,7 +166,12 @@ fn is_same(asked: &HeaderMap, about: &HeaderMap) -> bool {
 }
 
 /// Starts to read; what is read comes out of the body.
-fn send(stream: Box<dyn AudioStream>, offset: u64, length: Option<u64>, permit: OwnedSemaphorePermit) -> Pieces {
+fn send(
+    stream: Box<dyn AudioStream>,
+    offset: u64,
+    length: Option<u64>,
+    permit: OwnedSemaphorePermit,
+) -> Pieces {
     let (to, from) = mpsc::channel(PIECES);
     tokio::spawn(read(stream, offset, length, to, permit));
     Pieces { from, left: length }

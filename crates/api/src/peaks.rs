@@ -75,7 +75,8 @@ pub(crate) async fn peaks(
     if !(1..=WIDTH_MAX).contains(&width) {
         return Err(Problem::bad_parameter("width", format!("1 to {WIDTH_MAX}")));
     }
-    let (from_ms, until_ms) = (parsed("from", parameters.from)?.unwrap_or(0), parsed("until", parameters.until)?);
+    let (from_ms, until_ms) =
+        (parsed("from", parameters.from)?.unwrap_or(0), parsed("until", parameters.until)?);
     if until_ms.is_some_and(|until| until <= from_ms) {
         return Err(Problem::bad_parameter("until", "milliseconds behind from"));
     }

@@ -5,12 +5,10 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use api::{
-    Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest,
-};
+use api::{Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest};
 use model::{CallId, SegmentRecord, TenantId};
-use spool::digest;
 use spool::assemble::{Assembler, Layout, Note, Options, Rate, not_decoded};
+use spool::digest;
 use spool::export::{Export, ExportError, Format, Mp3Encoder, Request, Tags, Tools};
 
 use crate::programs::{Programs, programs};
@@ -93,7 +91,10 @@ impl Audio for Recordings {
                 Layout::One(stream)
             }
             AudioLayout::Stream(stream) => {
-                return Err(AudioError::Unfit { name: "stream", why: format!("the call has no stream {stream}") });
+                return Err(AudioError::Unfit {
+                    name: "stream",
+                    why: format!("the call has no stream {stream}"),
+                });
             }
         };
         let rate = match wanted.rate {
@@ -125,7 +126,8 @@ impl Audio for Recordings {
         if export.total_samples() == 0 {
             return Err(AudioError::Nothing("no media have come yet".to_owned()));
         }
-        let begun: String = started.to_string().chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
+        let begun: String =
+            started.to_string().chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
         let name = format!("{begun}-{}", wanted.call);
         let (repository, programs) = (self.repository.clone(), self.programs.clone());
         Ok(Box::new(File { repository, programs, export, name, version, not_heard }))
@@ -206,7 +208,8 @@ impl Buckets {
     }
 
     fn end_of(&self, bucket: u64) -> u64 {
-        u64::try_from(u128::from(bucket + 1) * u128::from(self.total) / u128::from(self.width)).unwrap_or(u64::MAX)
+        u64::try_from(u128::from(bucket + 1) * u128::from(self.total) / u128::from(self.width))
+            .unwrap_or(u64::MAX)
     }
 
     fn add(&mut self, frame: [i16; 2]) {
@@ -291,7 +294,11 @@ mod tests {
                 buckets.add([sample, -sample]);
             }
             let [agent, external] = buckets.finish();
-            assert_eq!((agent.len(), external.len()), (width as usize * 2, width as usize * 2), "{width} of {total}");
+            assert_eq!(
+                (agent.len(), external.len()),
+                (width as usize * 2, width as usize * 2),
+                "{width} of {total}"
+            );
             let loudest = (i16::try_from(total).unwrap() * 1_000 / 256) as i8;
             assert_eq!(agent.iter().max(), Some(&loudest));
         }

@@ -146,7 +146,9 @@ impl Decoders for Programs {
     fn can(&self, codec: Foreign) -> Result<(), DecodersError> {
         let name = codec.name();
         let Some(decoder) = codec.decoder() else {
-            return Err(DecodersError::Missing(format!("{name} is decoded by no program that callspool knows")));
+            return Err(DecodersError::Missing(format!(
+                "{name} is decoded by no program that callspool knows"
+            )));
         };
         let mut ask = Command::new("ffmpeg");
         ask.args(["-hide_banner", "-v", "error", "-decoders"]);
@@ -154,7 +156,9 @@ impl Decoders for Programs {
         match self.known(&self.0.decoders, ask) {
             Err(why) => Err(DecodersError::Missing(format!("{todo} ({why})"))),
             Ok(list) if list.lines().any(|l| l.split_whitespace().nth(1) == Some(decoder)) => Ok(()),
-            Ok(_) => Err(DecodersError::Missing(format!("{todo} (the one that is installed has no {decoder})"))),
+            Ok(_) => {
+                Err(DecodersError::Missing(format!("{todo} (the one that is installed has no {decoder})")))
+            }
         }
     }
 
@@ -162,10 +166,14 @@ impl Decoders for Programs {
         Decoders::can(self, codec)?;
         let mut command = Command::new("ffmpeg");
         command.args(["-nostdin", "-hide_banner", "-v", "error", "-threads", "1"]);
-        command.args(["-c:a", codec.decoder().unwrap_or_default()]).args(codec.input()).args(["-i", "pipe:0"]);
+        command
+            .args(["-c:a", codec.decoder().unwrap_or_default()])
+            .args(codec.input())
+            .args(["-i", "pipe:0"]);
         command.args(["-f", "s16le", "-ac", "1", "-ar", &codec.rate().to_string(), "pipe:1"]);
         let out = self.run(&mut command, file.to_vec());
-        let out = out.map_err(|why| DecodersError::Failed(format!("{} was not decoded: {why}", codec.name())))?;
+        let out =
+            out.map_err(|why| DecodersError::Failed(format!("{} was not decoded: {why}", codec.name())))?;
         Ok(out.as_chunks::<2>().0.iter().map(|s| i16::from_le_bytes(*s)).collect())
     }
 }

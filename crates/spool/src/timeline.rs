@@ -51,7 +51,9 @@ impl Timeline {
                 });
             }
         }
-        parts.sort_by_key(|p| (starts.get(p.segment).copied().unwrap_or(0).saturating_add(p.begin), p.segment));
+        parts.sort_by_key(|p| {
+            (starts.get(p.segment).copied().unwrap_or(0).saturating_add(p.begin), p.segment)
+        });
         Self { origin, starts, parts }
     }
 }

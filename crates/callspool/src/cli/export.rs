@@ -153,7 +153,8 @@ impl Work<'_> {
 }
 
 fn format(args: &ExportArgs, what: &str) -> Result<Format, CliError> {
-    let extension = args.output.as_ref().and_then(|p| p.extension()).map(|e| e.to_string_lossy().into_owned());
+    let extension =
+        args.output.as_ref().and_then(|p| p.extension()).map(|e| e.to_string_lossy().into_owned());
     Ok(match (args.format, extension) {
         (Some(ExportFormat::Wav), _) | (None, None) => Format::Wav,
         (Some(ExportFormat::Mp3), _) => Format::Mp3,
@@ -176,12 +177,18 @@ fn tags(args: &ExportArgs, segments: &[SegmentRecord]) -> Tags {
 fn refused(what: &str, error: &ExportError) -> CliError {
     match error {
         ExportError::Bitrate { .. } => CliError::usage(what, error, "choose one of them with --bitrate"),
-        ExportError::TooLong(_) => {
-            CliError::failed(what, error, "choose another format, or export its segments one by one with --segment")
+        ExportError::TooLong(_) => CliError::failed(
+            what,
+            error,
+            "choose another format, or export its segments one by one with --segment",
+        ),
+        ExportError::Missing(_) => {
+            CliError::failed(what, error, "install it, or take another format with --format")
         }
-        ExportError::Missing(_) => CliError::failed(what, error, "install it, or take another format with --format"),
         ExportError::Encoder(_) => CliError::failed(what, error, "take another format with --format"),
-        ExportError::Assemble(_) => CliError::failed(what, error, "check the recording with `callspool verify`"),
+        ExportError::Assemble(_) => {
+            CliError::failed(what, error, "check the recording with `callspool verify`")
+        }
     }
 }
 

@@ -36,7 +36,10 @@ impl InProcess {
             () if codec.is("PCMA") && narrow => Some(Self::Alaw),
             () if codec.is("G722") && narrow => Some(Self::G722),
             () if codec.is("OPUS") && codec.clock_rate == 48_000 => Some(Self::Opus),
-            () if codec.is("L16") && codec.channels == 1 && matches!(codec.clock_rate, 8_000 | 16_000 | 48_000) => {
+            () if codec.is("L16")
+                && codec.channels == 1
+                && matches!(codec.clock_rate, 8_000 | 16_000 | 48_000) =>
+            {
                 Some(Self::Linear(codec.clock_rate))
             }
             () => None,
@@ -117,11 +120,7 @@ impl Decoder {
     }
 }
 
-fn decode_opus(
-    decoder: &mut opus::Decoder,
-    payload: &[u8],
-    out: &mut Vec<i16>,
-) -> Result<(), DecodeError> {
+fn decode_opus(decoder: &mut opus::Decoder, payload: &[u8], out: &mut Vec<i16>) -> Result<(), DecodeError> {
     // An empty payload would be taken for a lost packet.
     if payload.is_empty() {
         return Ok(());
@@ -174,13 +173,9 @@ mod tests {
 
     #[test]
     fn a_tone_keeps_its_level_and_its_length_in_each_codec() {
-        for codec in [
-            InProcess::Ulaw,
-            InProcess::Alaw,
-            InProcess::G722,
-            InProcess::Opus,
-            InProcess::Linear(16_000),
-        ] {
+        for codec in
+            [InProcess::Ulaw, InProcess::Alaw, InProcess::G722, InProcess::Opus, InProcess::Linear(16_000)]
+        {
             let heard = decode(codec, &coded(codec, &tone(codec.rate(), 440.0, -12.0)));
             assert_eq!(heard.len(), codec.rate() as usize, "{codec:?}");
             let settled = &heard[heard.len() / 4..heard.len() * 3 / 4];

@@ -152,7 +152,11 @@ impl Foreign {
         let mut octets = self.file_head().to_vec();
         let samples = payloads
             .map(|payload| {
-                if octets.len() + payload.len() > FILE_OCTETS_MAX { 0 } else { self.put(payload, &mut octets) }
+                if octets.len() + payload.len() > FILE_OCTETS_MAX {
+                    0
+                } else {
+                    self.put(payload, &mut octets)
+                }
             })
             .collect();
         Repacked { octets, samples }
@@ -251,7 +255,10 @@ mod tests {
         assert_eq!(repack(Foreign::Gsm, &[&[1; 66]]), (66, vec![320]));
         assert_eq!(repack(Foreign::G726Low, &[&[1; 80]]), (80, vec![160]));
         assert_eq!(repack(Foreign::Ilbc30, &[&[1; 50]]), (59, vec![240]));
-        assert_eq!(repack(Foreign::G723, &[&[0; 24], &[1; 20], &[2; 4], &[3; 9]]), (48, vec![240, 240, 240, 0]));
+        assert_eq!(
+            repack(Foreign::G723, &[&[0; 24], &[1; 20], &[2; 4], &[3; 9]]),
+            (48, vec![240, 240, 240, 0])
+        );
         let amr = [&[0xF0, 7 << 3 | 4][..], &[9; 31]].concat();
         assert_eq!(repack(Foreign::AmrOctets, &[&amr, &[]]), (6 + 32, vec![160, 0]));
         assert_eq!(repack(Foreign::Evs, &[&[1; 20]]), (0, vec![0]));

@@ -74,7 +74,11 @@ impl Resampler {
         let phase = (place - whole) * self.phases as f64;
         #[allow(clippy::cast_possible_truncation, reason = "saturating, and checked below")]
         let first = whole as i64 - (self.half as i64 - 1);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the number of phases")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to the number of phases"
+        )]
         let (row, blend) = (phase as usize, (phase - phase.floor()) as f32);
         let taps = self.half * 2;
         let low = self.rows.get(row * taps..(row + 1) * taps).unwrap_or_default();

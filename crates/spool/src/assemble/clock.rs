@@ -80,7 +80,11 @@ impl Clock {
         // Where its first packet arrived before its place, the place was taken: it follows what was there.
         let arrived = points.first().map_or(0.0, |p| p.1);
         let before = self.pieces.last().map_or(0.0, |p| wall_of(p, origin) - origin);
-        let offset = if arrived < -ROUNDED_TICKS { arrived.max(before.min(0.0)) } else { before.min(0.0).max(arrived.min(0.0)) };
+        let offset = if arrived < -ROUNDED_TICKS {
+            arrived.max(before.min(0.0))
+        } else {
+            before.min(0.0).max(arrived.min(0.0))
+        };
         let knots = knots(&points);
         let base = knots.first().map_or(0.0, |k| k.1);
         let walls: Vec<(f64, f64)> = knots.iter().map(|(p, d)| (*p, p + d - base + offset)).collect();
@@ -99,7 +103,12 @@ impl Clock {
         self.pieces.iter().enumerate().map(|(n, piece)| {
             let next = self.pieces.get(n + 1);
             let begin = if n == 0 { f64::NEG_INFINITY } else { piece.wall };
-            (*piece, begin, next.map_or(f64::INFINITY, |p| p.wall), next.map_or(f64::INFINITY, |p| p.position))
+            (
+                *piece,
+                begin,
+                next.map_or(f64::INFINITY, |p| p.wall),
+                next.map_or(f64::INFINITY, |p| p.position),
+            )
         })
     }
 
@@ -167,7 +176,11 @@ fn knots(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     if line.slope.abs() > SLOPE_MAX || drift < DRIFT_MIN_TICKS || drift < certain {
         return none;
     }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a month has 1,440 half hours")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a month has 1,440 half hours"
+    )]
     let count = (length / KNOT_TICKS) as u32 + 1;
     (0..=count)
         .map(|n| {
@@ -192,7 +205,8 @@ impl Line {
         let every = points.len().div_ceil(POINTS_MAX).max(1);
         let some: Vec<(f64, f64)> = points.chunks(every).filter_map(middle).collect();
         let pairs = some.iter().enumerate().flat_map(|(n, a)| some.iter().skip(n + 1).map(move |b| (a, b)));
-        let slope = median(pairs.filter(|(a, b)| b.0 > a.0).map(|(a, b)| (b.1 - a.1) / (b.0 - a.0)).collect())?;
+        let slope =
+            median(pairs.filter(|(a, b)| b.0 > a.0).map(|(a, b)| (b.1 - a.1) / (b.0 - a.0)).collect())?;
         let height = median(points.iter().map(|p| p.1 - slope * p.0).collect())?;
         let deviation = median(points.iter().map(|p| (p.1 - slope * p.0 - height).abs()).collect())?;
         Some(Self { slope, height, deviation })
@@ -238,7 +252,8 @@ mod tests {
             .enumerate()
             .map(|(minute, late)| {
                 let wall_us = minute as u64 * 60_000_000;
-                let position_us = (wall_us + wall_us * ppm.unsigned_abs() / 1_000_000 * u64::from(ppm > 0)) as i64
+                let position_us = (wall_us + wall_us * ppm.unsigned_abs() / 1_000_000 * u64::from(ppm > 0))
+                    as i64
                     - (wall_us * ppm.unsigned_abs() / 1_000_000 * u64::from(ppm < 0)) as i64;
                 let at = START + Duration::from_micros(wall_us + late - late_us[0]);
                 Anchor { ssrc: 7, rtp: (position_us / 125) as u32, at, position_us: position_us / 125 * 125 }

@@ -161,7 +161,12 @@ impl Lane {
     }
 }
 
-fn decode_here(codec: InProcess, frames: &[(i64, &Waiting)], begin: i64, place: &mut impl FnMut(i64, u32, &[i16])) {
+fn decode_here(
+    codec: InProcess,
+    frames: &[(i64, &Waiting)],
+    begin: i64,
+    place: &mut impl FnMut(i64, u32, &[i16]),
+) {
     // It fails only where memory does: then there is silence, as for a packet that cannot be read.
     let Ok(mut decoder) = Decoder::new(codec) else { return };
     let remembers = matches!(codec, InProcess::G722 | InProcess::Opus);

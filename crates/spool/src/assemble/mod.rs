@@ -215,7 +215,8 @@ impl Placed {
     fn end(&self) -> i64 {
         let mut end = 0;
         for part in &self.record.parts {
-            let position = to_f64(part.offset_us.max(0).saturating_add(part.duration_us.max(0)) / crate::codec::TICK_US);
+            let position =
+                to_f64(part.offset_us.max(0).saturating_add(part.duration_us.max(0)) / crate::codec::TICK_US);
             let clocks = part.tracks.iter().filter_map(|t| self.clocks.get(&t.stream));
             let walls = clocks.map(|c| to_i64(c.wall(position).ceil()));
             end = end.max(walls.max().unwrap_or_else(|| to_i64(position)));
@@ -254,7 +255,8 @@ impl Assembler {
     pub fn new(mut segments: Vec<(SegmentRecord, String)>, options: Options) -> Self {
         segments.sort_by_key(|(s, _)| (s.started, s.number, s.id));
         let timeline = Timeline::new(&segments);
-        let sidecars = segments.iter().enumerate().filter_map(|(n, (s, d))| SidecarSource::of(n, s, d)).collect();
+        let sidecars =
+            segments.iter().enumerate().filter_map(|(n, (s, d))| SidecarSource::of(n, s, d)).collect();
         let placed = segments.into_iter().zip(timeline.starts).map(|((s, _), start)| Placed::new(s, start));
         let segments: Vec<Placed> = placed.collect();
         Self {
@@ -314,7 +316,11 @@ impl Assembler {
     }
 
     /// The next second, or less at the end: channels interleaved. None when all has been returned.
-    pub fn next(&mut self, files: &dyn Files, decoders: &dyn Decoders) -> Result<Option<Vec<i16>>, AssembleError> {
+    pub fn next(
+        &mut self,
+        files: &dyn Files,
+        decoders: &dyn Decoders,
+    ) -> Result<Option<Vec<i16>>, AssembleError> {
         if self.cursor >= self.end {
             return Ok(None);
         }
@@ -369,7 +375,9 @@ impl Assembler {
         }
         for sidecar in &mut self.sidecars {
             let index = sidecar.segment;
-            let Some(segment) = segments.get(index).filter(|s| s.start < until + WINDOW_TICKS) else { continue };
+            let Some(segment) = segments.get(index).filter(|s| s.start < until + WINDOW_TICKS) else {
+                continue;
+            };
             let mut found = Vec::new();
             let read_until = segment.read_until(until);
             sidecar.read(read_until, &segment.record, files, &mut found, |f| take(&mut notes, index, f));

@@ -83,7 +83,14 @@ impl Run {
     }
 
     /// Adds what is heard of it between the output samples `from` and `until` of the grid.
-    pub(super) fn render(&self, grid: Grid, from: usize, until: usize, resampler: &Resampler, out: &mut Heard<'_>) {
+    pub(super) fn render(
+        &self,
+        grid: Grid,
+        from: usize,
+        until: usize,
+        resampler: &Resampler,
+        out: &mut Heard<'_>,
+    ) {
         #[allow(clippy::cast_precision_loss, reason = "ticks of a month are below 2^53")]
         let (begin, first, end, per_tick) =
             (self.begin as f64, self.first as f64, self.end() as f64, self.per_tick() as f64);

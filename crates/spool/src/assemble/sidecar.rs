@@ -8,9 +8,9 @@ use std::io::BufReader;
 use media::rtp::RtpView;
 use model::{Anchor, SegmentRecord, StreamRecord, WallTime};
 
+use super::Note;
 use super::lane::Coding;
 use super::source::{Found, coding_of};
-use super::Note;
 use crate::codec::{TICK_US, TrackCodec};
 use crate::op::{Files, ReadSeek};
 use crate::pcap::{SidecarPacket, SidecarReader};
@@ -20,7 +20,10 @@ const OFF_MAX_US: i64 = 20_000_000;
 
 enum State {
     Closed,
-    Open { reader: Box<SidecarReader<BufReader<Box<dyn ReadSeek>>>>, ahead: Option<(i64, usize, SidecarPacket)> },
+    Open {
+        reader: Box<SidecarReader<BufReader<Box<dyn ReadSeek>>>>,
+        ahead: Option<(i64, usize, SidecarPacket)>,
+    },
     Done,
 }
 
@@ -37,7 +40,11 @@ impl SidecarSource {
     pub(super) fn of(segment: usize, record: &SegmentRecord, directory: &str) -> Option<Self> {
         let sidecar = record.sidecar.as_ref()?;
         let is_heard = record.streams.iter().any(has_heard);
-        is_heard.then(|| Self { segment, path: format!("{directory}/{}", sidecar.file), state: State::Closed })
+        is_heard.then(|| Self {
+            segment,
+            path: format!("{directory}/{}", sidecar.file),
+            state: State::Closed,
+        })
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -121,7 +128,8 @@ fn coding(stream: &StreamRecord, payload_type: u8, at: WallTime) -> Option<Codin
 
 fn tick(stream: &StreamRecord, rtp: &RtpView<'_>, at: WallTime, started: WallTime) -> i64 {
     let arrived_us = at.nanos_since(started) / 1_000;
-    let clock = stream.codecs.iter().find(|u| u.payload_type == rtp.payload_type).and_then(|u| u.codec.as_ref());
+    let clock =
+        stream.codecs.iter().find(|u| u.payload_type == rtp.payload_type).and_then(|u| u.codec.as_ref());
     let clock = i64::from(clock.map_or(8_000, |c| c.clock_rate.max(1)));
     let by = |anchor: &Anchor| {
         let ticks = i64::from(rtp.timestamp.wrapping_sub(anchor.rtp).cast_signed());

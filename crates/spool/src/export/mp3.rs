@@ -95,7 +95,8 @@ pub(super) fn bitrates(options: Options) -> Vec<u16> {
     all.into_iter()
         .filter(|kbps| *kbps > 0 && *kbps <= most)
         .filter(|kbps| {
-            let setup = Mp3Setup { rate: options.rate.hz(), channels: options.layout.channels(), bitrate: *kbps };
+            let setup =
+                Mp3Setup { rate: options.rate.hz(), channels: options.layout.channels(), bitrate: *kbps };
             setup.octets() >= 4 + setup.side_octets() + INFO_OCTETS
         })
         .collect()
@@ -185,14 +186,17 @@ impl Mp3 {
         let frames = LEAD_IN + count + LEAD_OUT;
         let pcm = pcm.read(from, usize::try_from(frames * samples).unwrap_or(0), tools)?;
         let encoded = tools.mp3.encode(self.setup, &pcm)?;
-        let octet = |frame: u64| usize::try_from(frame).unwrap_or(usize::MAX).saturating_mul(self.setup.octets());
+        let octet =
+            |frame: u64| usize::try_from(frame).unwrap_or(usize::MAX).saturating_mul(self.setup.octets());
         let kept = encoded.get(octet(LEAD_IN)..octet(LEAD_IN + count)).unwrap_or_default();
         let head = self.setup.head();
         let is_whole = kept.len() == octet(count)
             && kept.chunks(self.setup.octets().max(1)).all(|frame| frame.starts_with(&head[..3]));
         if !is_whole {
             let got = encoded.len();
-            let why = format!("MP3: the encoder gave {got} octets that are not the {frames} frames that were asked for");
+            let why = format!(
+                "MP3: the encoder gave {got} octets that are not the {frames} frames that were asked for"
+            );
             return Err(ExportError::Encoder(why));
         }
         Ok(kept.to_vec())

@@ -55,9 +55,15 @@ pub(super) const fn default_bitrate(options: Options) -> u16 {
 }
 
 impl Opus {
-    pub(super) fn new(options: Options, bitrate: u16, tags: &Tags, samples: u64) -> Result<Self, ExportError> {
+    pub(super) fn new(
+        options: Options,
+        bitrate: u16,
+        tags: &Tags,
+        samples: u64,
+    ) -> Result<Self, ExportError> {
         let packet_octets = usize::from(bitrate) * 1_000 / 8 / 50;
-        let mut opus = Self { options, packet_octets, packets: 0, serial: 0, last_granule: 0, head: Vec::new() };
+        let mut opus =
+            Self { options, packet_octets, packets: 0, serial: 0, last_granule: 0, head: Vec::new() };
         let scale = GRANULE_RATE / u64::from(options.rate.hz());
         let skip = u64::from(opus.encoder()?.lookahead()?) * scale;
         opus.last_granule = skip + samples * scale;

@@ -44,7 +44,12 @@ impl Pcm {
 
     /// So many samples of each channel from a place on, interleaved; before the beginning and behind the end
     /// there is silence.
-    pub(super) fn read(&mut self, from: i64, count: usize, tools: &Tools<'_>) -> Result<Vec<i16>, ExportError> {
+    pub(super) fn read(
+        &mut self,
+        from: i64,
+        count: usize,
+        tools: &Tools<'_>,
+    ) -> Result<Vec<i16>, ExportError> {
         let channels = usize::from(self.options.layout.channels());
         let before = usize::try_from(from.saturating_neg()).unwrap_or(0).min(count);
         let mut out = vec![0; before * channels];

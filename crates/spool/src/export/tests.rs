@@ -19,7 +19,9 @@ impl Mp3Encoder for Telling {
     fn encode(&self, setup: Mp3Setup, samples: &[i16]) -> Result<Vec<u8>, Mp3EncoderError> {
         let head = if setup.rate == 8_000 { [0xFF, 0xE3, 0x48, 0x04] } else { [0xFF, 0xF3, 0x88, 0x04] };
         let frame = |samples: &[i16]| {
-            let sum = samples.iter().fold(7_u32, |h, s| h.wrapping_mul(31).wrapping_add(u32::from(s.cast_unsigned())));
+            let sum = samples
+                .iter()
+                .fold(7_u32, |h, s| h.wrapping_mul(31).wrapping_add(u32::from(s.cast_unsigned())));
             [&head[..], &sum.to_be_bytes(), &[0; 280]].concat()
         };
         Ok(samples.chunks(576 * 2).flat_map(frame).collect())

@@ -44,25 +44,50 @@ pub(crate) struct AudioParameters {
 }
 
 /// Where and what a request for a file is.
-type Asked = (State<ApiState>, Path<CallPath>, Result<Query<AudioParameters>, QueryRejection>, Method, HeaderMap);
+type Asked =
+    (State<ApiState>, Path<CallPath>, Result<Query<AudioParameters>, QueryRejection>, Method, HeaderMap);
 
 /// `audio.wav`
-pub(crate) async fn wav(state: State<ApiState>, path: Path<CallPath>, parameters: Result<Query<AudioParameters>, QueryRejection>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+pub(crate) async fn wav(
+    state: State<ApiState>,
+    path: Path<CallPath>,
+    parameters: Result<Query<AudioParameters>, QueryRejection>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     file(AudioFormat::Wav, (state, path, parameters, method, headers)).await
 }
 
 /// `audio.mp3`
-pub(crate) async fn mp3(state: State<ApiState>, path: Path<CallPath>, parameters: Result<Query<AudioParameters>, QueryRejection>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+pub(crate) async fn mp3(
+    state: State<ApiState>,
+    path: Path<CallPath>,
+    parameters: Result<Query<AudioParameters>, QueryRejection>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     file(AudioFormat::Mp3, (state, path, parameters, method, headers)).await
 }
 
 /// `audio.opus`
-pub(crate) async fn opus(state: State<ApiState>, path: Path<CallPath>, parameters: Result<Query<AudioParameters>, QueryRejection>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+pub(crate) async fn opus(
+    state: State<ApiState>,
+    path: Path<CallPath>,
+    parameters: Result<Query<AudioParameters>, QueryRejection>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     file(AudioFormat::Opus, (state, path, parameters, method, headers)).await
 }
 
 /// `audio.flac`
-pub(crate) async fn flac(state: State<ApiState>, path: Path<CallPath>, parameters: Result<Query<AudioParameters>, QueryRejection>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+pub(crate) async fn flac(
+    state: State<ApiState>,
+    path: Path<CallPath>,
+    parameters: Result<Query<AudioParameters>, QueryRejection>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     file(AudioFormat::Flac, (state, path, parameters, method, headers)).await
 }
 

@@ -40,9 +40,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use document::text as document;
-pub use port::{
-    Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest,
-};
+pub use port::{Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest};
 pub use problem::{Problem, problem_kinds};
 pub use state::{ApiConfig, ApiState, Ports, Token, TokenError};
 

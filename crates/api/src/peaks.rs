@@ -80,8 +80,13 @@ pub(crate) async fn peaks(
     if until_ms.is_some_and(|until| until <= from_ms) {
         return Err(Problem::bad_parameter("until", "milliseconds behind from"));
     }
-    let wanted =
-        PeaksRequest { tenant: state.0.config.tenant.clone(), call: CallPath::read(&path)?, width, from_ms, until_ms };
+    let wanted = PeaksRequest {
+        tenant: state.0.config.tenant.clone(),
+        call: CallPath::read(&path)?,
+        width,
+        from_ms,
+        until_ms,
+    };
     let Ok(_permit) = state.0.listeners.clone().try_acquire_owned() else {
         return Err(Problem::busy("32 recordings are being listened to"));
     };

@@ -195,7 +195,7 @@ impl Mp3Encoder for Programs {
         // Frames of one length, each by itself; no Info frame; nothing filtered; quality 7 is speech at 600 times
         // real time.
         command.args(["--cbr", "-b", &setup.bitrate.to_string(), "--nores", "-t", "--noreplaygain"]);
-        command.args(["--lowpass", "-1", "--highpass", "-1", "-q", "7", "-", "-"]);
+        command.args(["--lowpass", "-1", "--highpass", "-1", "--scale", "1", "-q", "7", "-", "-"]);
         let input = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
         self.run(&mut command, input).map_err(|why| match Mp3Encoder::can(self) {
             Err(missing) => missing,
@@ -220,6 +220,43 @@ mod tests {
         let why = programs.run(&mut Command::new("callspool-nonexistent"), Vec::new()).unwrap_err();
         assert!(why.contains("cannot start callspool-nonexistent"), "{why}");
         assert_eq!(*programs.0.running.lock().unwrap(), 0);
+    }
+
+    #[test]
+    fn each_codec_of_ffmpeg_gives_as_many_samples_as_its_frames_last() {
+        let programs = Programs::default();
+        // Any bits are a frame; heads of frames say how long they are.
+        let bits = |n: usize, octets: usize| (0..octets).map(|i| (n * 31 + i * 7) as u8).collect::<Vec<u8>>();
+        let amr = |n: usize, kind: u8, octets: usize| [vec![0xF0, kind << 3 | 4], bits(n, octets)].concat();
+        for (codec, payload, samples) in [
+            (Foreign::G729, Box::new(|n| bits(n, 20)) as Box<dyn Fn(usize) -> Vec<u8>>, 160),
+            (Foreign::G726Low, Box::new(move |n| bits(n, 80)), 160),
+            (Foreign::Gsm, Box::new(move |n| [vec![0xD0], bits(n, 32)].concat()), 160),
+            (Foreign::Ilbc30, Box::new(move |n| bits(n, 50)), 240),
+            (Foreign::AmrOctets, Box::new(move |n| amr(n, 7, 31)), 160),
+            (Foreign::AmrWbOctets, Box::new(move |n| amr(n, 8, 60)), 320),
+        ] {
+            Decoders::can(&programs, codec).unwrap_or_else(|e| panic!("{codec:?}: {e}"));
+            let payloads: Vec<_> = (0..100).map(payload).collect();
+            let file = codec.repack(payloads.iter().map(Vec::as_slice));
+            assert_eq!(file.samples, vec![samples; 100], "{codec:?}");
+            let heard = programs.decode(codec, &file.octets).unwrap_or_else(|e| panic!("{codec:?}: {e}"));
+            assert_eq!(heard.len(), samples * 100, "{codec:?}");
+            assert!(heard.iter().any(|s| *s != 0), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn lame_makes_frames_of_one_length() {
+        let programs = Programs::default();
+        for (rate, channels, bitrate, frame) in
+            [(8_000, 2, 32, 288), (8_000, 1, 24, 216), (16_000, 2, 64, 288), (48_000, 2, 128, 384)]
+        {
+            let setup = Mp3Setup { rate, channels, bitrate };
+            let out = programs.encode(setup, &vec![1_000; 1_152 * 40]).unwrap();
+            assert_eq!(out.len() % frame, 0, "{setup:?}");
+            assert!(out.chunks(frame).all(|f| f[0] == 0xFF && f[1] & 0xE6 == 0xE2), "{setup:?}");
+        }
     }
 
     #[test]

@@ -25,11 +25,6 @@ pub enum AudioFormat {
 }
 
 impl AudioFormat {
-    /// By the end of a path.
-    pub(crate) fn of_extension(extension: &str) -> Option<Self> {
-        [Self::Wav, Self::Mp3, Self::Opus, Self::Flac].into_iter().find(|f| f.extension() == extension)
-    }
-
     /// The end of a file's name.
     #[must_use]
     pub const fn extension(self) -> &'static str {

@@ -271,7 +271,7 @@ async fn audio_comes_as_what_was_asked_for() {
         ("mp3?layout=mix&rate=16000&bitrate=64", 200, "audio/mpeg"),
         ("opus?stream=06bqx3m8r0402", 200, "audio/ogg; codecs=opus"),
         ("flac", 200, "audio/flac"),
-        ("aac", 404, "no such page"),
+        ("aac", 404, "no such p"),
         ("wav?layout=left", 400, "one of stereo, mix, stream"),
         ("wav?layout=mix&stream=06bqx3m8r0402", 400, "heard alone"),
         ("wav?layout=stream", 400, "name one"),

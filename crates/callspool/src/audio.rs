@@ -299,7 +299,7 @@ mod tests {
                 (width as usize * 2, width as usize * 2),
                 "{width} of {total}"
             );
-            let loudest = (i16::try_from(total).unwrap() * 1_000 / 256) as i8;
+            let loudest = i8::try_from(total * 1_000 / 256).unwrap();
             assert_eq!(agent.iter().max(), Some(&loudest));
         }
     }

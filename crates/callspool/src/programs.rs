@@ -6,7 +6,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -136,10 +136,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>, most: u64) -> Receiver<Vec<
 
 /// What came, if it came in time.
 fn wait(from: &Receiver<Vec<u8>>, end: Instant) -> Option<Vec<u8>> {
-    match from.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        Ok(out) => Some(out),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    from.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
 }
 
 impl Decoders for Programs {
@@ -246,7 +243,9 @@ mod tests {
     fn each_codec_of_ffmpeg_gives_as_many_samples_as_its_frames_last() {
         let programs = Programs::default();
         // Any bits are a frame; heads of frames say how long they are.
-        let bits = |n: usize, octets: usize| (0..octets).map(|i| (n * 31 + i * 7) as u8).collect::<Vec<u8>>();
+        let bits = |n: usize, octets: usize| {
+            (0..octets).map(|i| u8::try_from((n * 31 + i * 7) % 256).unwrap()).collect::<Vec<u8>>()
+        };
         let amr = |n: usize, kind: u8, octets: usize| [vec![0xF0, kind << 3 | 4], bits(n, octets)].concat();
         for (codec, payload, samples) in [
             (Foreign::G729, Box::new(|n| bits(n, 20)) as Box<dyn Fn(usize) -> Vec<u8>>, 160),

@@ -139,6 +139,7 @@ fn bessel(x: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "samples of a test are small")]
 mod tests {
     use super::*;
     use crate::tone::{Tone, level};

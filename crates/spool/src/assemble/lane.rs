@@ -220,6 +220,7 @@ fn lay(runs: &mut VecDeque<Run>, tick: i64, rate: u32, samples: &[i16], beside: 
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "samples of a test are small")]
 mod tests {
     use super::super::decoders::NoDecoders;
     use super::*;

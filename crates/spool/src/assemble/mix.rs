@@ -116,6 +116,7 @@ fn level(sum: f32, voices: usize) -> i16 {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "samples of a test are small")]
 mod tests {
     use super::*;
 

@@ -133,6 +133,7 @@ impl Grid {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "samples of a test are small")]
 mod tests {
     use super::*;
 

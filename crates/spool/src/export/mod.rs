@@ -341,4 +341,5 @@ impl Wav {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "samples of a test are small")]
 mod tests;

@@ -138,7 +138,8 @@ fn locked_by_another_process_it_goes_on_in_the_journal_and_returns() {
         other.close().await.unwrap();
     });
     writer.until_written(33);
-    writer.until_reported("back", |r| matches!(r, Report::Back { replayed: 22 }));
+    // More than 22 where a batch was slow and went both ways: telling twice changes nothing.
+    writer.until_reported("back", |r| matches!(r, Report::Back { replayed } if *replayed >= 22));
     assert_eq!(writer.calls(), [call_id(3), call_id(2), call_id(1)]);
 }
 

@@ -5,6 +5,7 @@ use model::{Anchor, GapReason, StreamId, WallTime};
 
 use super::gaps::GapLog;
 use super::packet::Packet;
+use super::pauses::Pauses;
 use super::payload::PayloadTypes;
 use super::timeline::{Place, Tick, Timeline};
 use super::{Frame, FrameKind, FrameSink};
@@ -29,8 +30,7 @@ pub(super) struct Delivery {
     pub(super) codec_changes: u32,
     /// Packets of the last pause that came after it.
     pub(super) discarded: u64,
-    /// The last pause, in microseconds of arrival: from, and until when it is over.
-    pause: Option<(i64, i64)>,
+    pauses: Pauses,
     last_type: Option<u8>,
     last_media_type: Option<u8>,
     clock: u32,
@@ -50,7 +50,7 @@ impl Delivery {
             codecs: Vec::with_capacity(4),
             codec_changes: 0,
             discarded: 0,
-            pause: None,
+            pauses: Pauses::default(),
             last_type: None,
             last_media_type: None,
             last_anchor: WallTime(i64::MIN),
@@ -82,8 +82,9 @@ impl Delivery {
         if missing > 0 {
             self.gaps.missing(missing);
         }
-        if self.was_paused(timeline.said_us(position)) {
+        if self.was_paused(timeline.said_us(position), tick, kind, duration, packet) {
             self.discarded += 1;
+            self.gaps.paused_until(position + duration.map_or(0, i64::from));
             return true;
         }
         if kind == FrameKind::Media {
@@ -110,8 +111,9 @@ impl Delivery {
             FrameKind::Media => meaning.format.duration_us(packet.payload, clock),
             _ => None,
         };
-        let position = timeline.locate(self.tick(packet, number, clock)).max(0);
-        if self.was_paused(timeline.said_us(position)) {
+        let tick = self.tick(packet, number, clock);
+        let position = timeline.locate(tick).max(0);
+        if self.was_paused(timeline.said_us(position), tick, kind, duration, packet) {
             self.discarded += 1;
             return false;
         }
@@ -138,11 +140,9 @@ impl Delivery {
     /// Nothing is kept from now on, or everything again.
     pub(super) fn hold(&mut self, now: WallTime, reason: Option<GapReason>) {
         let now_us = self.position_of(now);
-        if let Some((_, until)) = self.pause.as_mut().filter(|(_, until)| *until == i64::MAX) {
-            *until = now_us;
-        }
+        self.pauses.end(now_us);
         if reason == Some(GapReason::Pause) {
-            self.pause = Some((now_us, i64::MAX));
+            self.pauses.begin(now_us);
         }
         self.gaps.end_hold(now_us);
         if let Some(reason) = reason {
@@ -150,11 +150,43 @@ impl Delivery {
         }
     }
 
-    /// Whether what was said then was said in the last pause, which is over: it must not be kept, although it
-    /// comes now. While the pause goes on nothing comes here but what waited when it began.
+    /// Whether a packet arrived in a pause that is over, or carries anything that was said in one: it must not be
+    /// kept, although it comes now. While a pause goes on nothing comes here but what waited when it began.
     #[inline]
-    fn was_paused(&self, said_us: i64) -> bool {
-        self.pause.is_some_and(|(from, until)| until != i64::MAX && (from..until).contains(&said_us))
+    fn was_paused(
+        &self,
+        said_us: i64,
+        tick: Tick,
+        kind: FrameKind,
+        duration: Option<u32>,
+        packet: &Packet<'_>,
+    ) -> bool {
+        let arrived_us = tick.arrival_us;
+        if self.pauses.hold(arrived_us, arrived_us) {
+            return true;
+        }
+        let began_us = match kind {
+            // Its packets keep the time of its beginning, and tell how long it is.
+            FrameKind::TelephoneEvent => said_us.min(arrived_us - event_us(packet.payload, tick.clock)),
+            _ => said_us - duration.map_or(0, i64::from),
+        };
+        self.pauses.hold(began_us, said_us.max(began_us))
+    }
+
+    /// A packet passes in a pause: nothing of it is kept but how its source's time goes on, so that what comes
+    /// after the pause is known for what it is.
+    pub(super) fn watch(&self, timeline: &mut Timeline, packet: &Packet<'_>, number: u64) {
+        let meaning = self.types.meaning(packet.payload_type);
+        if meaning.kind != FrameKind::Media {
+            return;
+        }
+        let duration = meaning.format.duration_us(packet.payload, meaning.clock);
+        let tick = self.tick(packet, number, meaning.clock);
+        match timeline.place(tick) {
+            Place::At(_) => {}
+            Place::Jump => _ = timeline.anchor(tick, tick.arrival_us, duration),
+            Place::Undecided => timeline.must_jump(),
+        }
     }
 
     #[inline]
@@ -252,4 +284,10 @@ impl Delivery {
             late,
         });
     }
+}
+
+/// How long a telephone event has lasted when its packet is sent: octets 2 and 3 (RFC 4733 section 2.3).
+fn event_us(payload: &[u8], clock: u32) -> i64 {
+    let [_, _, high, low, ..] = payload else { return 0 };
+    i64::from(u16::from_be_bytes([*high, *low])) * 1_000_000 / i64::from(clock.max(1))
 }

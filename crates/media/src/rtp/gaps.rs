@@ -137,6 +137,19 @@ impl GapLog {
         }
     }
 
+    /// A packet after a pause was dropped because it belongs to it: what it would have played is the pause's too.
+    pub(super) fn paused_until(&mut self, until_us: i64) {
+        if let Some(gap) = self.gaps.last_mut()
+            && gap.reason == GapReason::Pause
+            && gap.until_us == self.end_us
+            && until_us > gap.until_us
+        {
+            gap.until_us = until_us;
+            self.end_us = until_us;
+            self.lost = 0;
+        }
+    }
+
     /// The stream ends: what is open is closed, and silence until now is a gap.
     pub(super) fn finish(&mut self, now_us: i64) {
         self.end_hold(now_us);

@@ -16,6 +16,7 @@ mod frame;
 mod gaps;
 mod latch;
 mod packet;
+mod pauses;
 mod payload;
 mod receiver;
 mod reorder;

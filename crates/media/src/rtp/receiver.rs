@@ -68,8 +68,10 @@ impl StreamReceiver {
         }
         self.latch.expect(stream.remote);
         if stream.flowing != self.open.flowing {
+            // A sender does not know of a pause by order, and goes on: its time is followed all along.
+            let pauses = [self.open.flowing, stream.flowing].contains(&Flowing::Paused);
             self.delivery.hold(now, reason(stream.flowing));
-            if let Some(source) = self.sources.current() {
+            if let Some(source) = self.sources.current().filter(|_| !pauses) {
                 source.timeline.expect_jump();
             }
         }
@@ -289,7 +291,7 @@ impl StreamReceiver {
     #[inline]
     fn numbered<S: FrameSink>(&mut self, packet: &Packet<'_>, number: u64, sink: &mut S) {
         if self.open.flowing != Flowing::Active {
-            self.discard(number, sink);
+            self.discard(packet, number, sink);
             return;
         }
         let Some(source) = self.sources.current() else { return };
@@ -333,10 +335,13 @@ impl StreamReceiver {
     }
 
     /// Held or paused: the packet is counted and not kept, and its number is not missed later.
-    fn discard<S: FrameSink>(&mut self, number: u64, sink: &mut S) {
+    fn discard<S: FrameSink>(&mut self, packet: &Packet<'_>, number: u64, sink: &mut S) {
         self.release_all(sink);
         self.counted.discarded += 1;
         let Some(source) = self.sources.current() else { return };
+        if self.open.flowing == Flowing::Paused && number >= source.next {
+            self.delivery.watch(&mut source.timeline, packet, number);
+        }
         let from = match source.discarded {
             Some((from, before)) if before == source.next => from.min(number),
             _ => source.next.min(number),

@@ -42,9 +42,10 @@ impl Pausing {
         self.api.is_some() || self.signal.is_some()
     }
 
-    /// Whether a header of the client ordered it.
+    /// Whether a header beside an offer ordered it: then the client means a pause by `a=inactive`. A key of a
+    /// phone says nothing of that.
     pub(crate) fn is_signaled(&self) -> bool {
-        self.signal.is_some()
+        self.signal.as_ref().is_some_and(|p| matches!(p.by, PauseSource::Sip(_)))
     }
 
     /// Somebody asks for a pause; false when the same one asked before.

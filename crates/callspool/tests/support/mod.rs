@@ -21,6 +21,7 @@ pub mod recording;
 pub mod rtp;
 pub mod server;
 pub mod sipp;
+pub mod uac;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,93 @@
+//! A client in the test's own hands: one dialog over UDP, message by message, for what no scenario can time.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use super::messages::{Media, SipMessage, Way};
+use super::server::Server;
+
+/// One dialog. It sends requests in order and waits for the final response of each.
+pub struct Dialog {
+    socket: UdpSocket,
+    server: String,
+    id: String,
+    to: String,
+    cseq: u32,
+    media_port: u16,
+}
+
+impl Dialog {
+    /// An INVITE that offers PCMU and telephone-event from this port; the dialog, and where its media go.
+    pub fn begin(server: &Server, name: &str, media_port: u16) -> (Self, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let to = format!("<sip:rec@{}>", server.sip_address());
+        let server = server.sip_address();
+        let id = format!("{name}-{}", std::process::id());
+        let mut dialog = Self { socket, server, id, to, cseq: 0, media_port };
+        let media = dialog.offer("sendonly");
+        (dialog, media[0].rtp())
+    }
+
+    /// The Call-ID.
+    pub fn call_id(&self) -> &str {
+        &self.id
+    }
+
+    /// INVITE or re-INVITE with this direction; the m-lines of the answer.
+    pub fn offer(&mut self, direction: &str) -> Vec<Media> {
+        let port = self.media_port;
+        let sdp = format!(
+            "v=0\r\no=- 1 {} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n",
+            self.cseq + 1
+        );
+        let response = self.request("INVITE", "Content-Type: application/sdp\r\n", &sdp);
+        let ack = self.text("ACK", self.cseq, "", "");
+        self.socket.send_to(ack.as_bytes(), &self.server).expect("a datagram");
+        response.media()
+    }
+
+    /// INFO with these header lines (each ended by CRLF) and this body.
+    pub fn info(&mut self, headers: &str, body: &str) {
+        self.request("INFO", headers, body);
+    }
+
+    /// BYE.
+    pub fn bye(&mut self) {
+        self.request("BYE", "", "");
+    }
+
+    /// Sends a request until it is answered, which must be by 200.
+    fn request(&mut self, method: &str, headers: &str, body: &str) -> SipMessage {
+        self.cseq += 1;
+        let request = self.text(method, self.cseq, headers, body);
+        let end = Instant::now() + Duration::from_secs(20);
+        let mut buffer = [0; 8_192];
+        while Instant::now() < end {
+            self.socket.send_to(request.as_bytes(), &self.server).expect("a datagram");
+            while let Ok(length) = self.socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                let message = SipMessage { way: Way::Received, text };
+                let ours = message.answers(&format!("{} {method}", self.cseq));
+                if ours && message.status().is_some_and(|s| s >= 200) {
+                    assert_eq!(message.status(), Some(200), "{method}: {}", message.text);
+                    self.to = message.header("To").expect("To in a response").to_owned();
+                    return message;
+                }
+            }
+        }
+        panic!("no final response to {method} within 20 s");
+    }
+
+    fn text(&self, method: &str, cseq: u32, headers: &str, body: &str) -> String {
+        let (server, id, to) = (&self.server, &self.id, &self.to);
+        let here = self.socket.local_addr().unwrap();
+        format!(
+            "{method} sip:rec@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{id}{method}{cseq};rport\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:test@{here}>;tag={id}\r\nTo: {to}\r\nCall-ID: {id}\r\n\
+             CSeq: {cseq} {method}\r\nContact: <sip:test@{here}>\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+}

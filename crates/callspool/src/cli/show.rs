@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use model::stream::{Accounting, Gap, StreamRecord};
-use model::{CallId, CopyOf, Note, PartyRole, SegmentRecord, TenantId};
+use model::{CallId, CopyOf, Note, PartyRole, Pause, SegmentRecord, TenantId};
 use serde_json::json;
 use spool::log::{Entry, LogDamage, LogLine};
 use spool::manifest::Manifest;
@@ -16,6 +16,8 @@ use crate::repository::Repository;
 
 /// Gaps of a stream that are listed; the rest is counted. `--json` has all.
 const GAPS_SHOWN: usize = 12;
+/// Pauses of a segment that are shown; `--json` has all.
+const PAUSES_SHOWN: usize = 32;
 
 /// What the files of a call say.
 pub(super) struct CallFiles {
@@ -188,6 +190,14 @@ fn segment(out: &mut dyn Write, name: &str, manifest: &Manifest, lines: &[LogLin
     let volume = if s.volume.is_default() { String::new() } else { format!("volume {}, ", s.volume) };
     let sealed = if manifest.sealed { ", sealed" } else { "" };
     writeln!(out, "  node {}, {volume}{name}{sealed}", s.node.get())?;
+    if let Some(by) = &s.stopped_by {
+        writeln!(out, "  stopped by {}", text::clean(by))?;
+    }
+    s.pauses.iter().take(PAUSES_SHOWN).try_for_each(|p| pause(out, p))?;
+    let more = s.pauses.len().saturating_sub(PAUSES_SHOWN) as u64 + s.pauses_unlisted;
+    if more > 0 {
+        writeln!(out, "  and {more} more pauses")?;
+    }
     for part in &s.parts {
         let tracks: Vec<String> = part.tracks.iter().map(|t| text::clean(&t.codec.name)).collect();
         let size = text::octets(part.bytes);
@@ -218,6 +228,17 @@ fn segment(out: &mut dyn Write, name: &str, manifest: &Manifest, lines: &[LogLin
         )?;
     }
     s.streams.iter().try_for_each(|st| stream(out, st))
+}
+
+fn pause(out: &mut dyn Write, p: &Pause) -> io::Result<()> {
+    let until = match (p.until_us, &p.resumed_by) {
+        (Some(us), Some(by)) => {
+            format!(" to {}, resumed by {}", text::seconds(us), text::clean(&by.describe()))
+        }
+        _ => " to the end of the segment".to_owned(),
+    };
+    let by = text::clean(&p.by.describe());
+    writeln!(out, "  paused {}{until}, by {by}", text::seconds(p.from_us))
 }
 
 fn stream(out: &mut dyn Write, s: &StreamRecord) -> io::Result<()> {

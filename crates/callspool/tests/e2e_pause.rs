@@ -101,8 +101,8 @@ fn order(server: &Server, call: &str, what: &str) -> Value {
     let token = std::fs::read_to_string(server.state().join("token")).unwrap();
     let bearer = format!("Bearer {}", token.trim());
     let path = format!("/api/v1/calls/{call}/{what}");
-    let response =
-        http::post(&server.http_address(), &path, &[("Authorization", &bearer), ("Content-Length", "0")]);
+    let headers = [("Authorization", bearer.as_str())];
+    let response = http::send("POST", &server.http_address(), &path, &headers, "");
     let response = response.unwrap_or_else(|e| panic!("{what}: {e}"));
     assert_eq!(response.status, 200, "{what}: {}", response.text());
     serde_json::from_slice(&response.body).unwrap()

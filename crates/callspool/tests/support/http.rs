@@ -1,4 +1,4 @@
-//! HTTP/1.1 as far as the tests need it: one request per connection.
+//! HTTP/1.1 as far as the tests need it: one GET per connection.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -33,24 +33,9 @@ pub fn get(address: &str, path: &str, headers: &[(&str, &str)]) -> io::Result<Re
 
 /// The same, asking for another host by name.
 pub fn get_as(host: &str, address: &str, path: &str, headers: &[(&str, &str)]) -> io::Result<Response> {
-    send("GET", host, address, path, headers)
-}
-
-/// Asks for something to be done, without a body.
-pub fn post(address: &str, path: &str, headers: &[(&str, &str)]) -> io::Result<Response> {
-    send("POST", address, address, path, headers)
-}
-
-fn send(
-    method: &str,
-    host: &str,
-    address: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(2))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }

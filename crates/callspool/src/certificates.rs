@@ -15,7 +15,7 @@ use crate::net::{Certificates, ClientAuth, TlsFiles, TlsVersion};
 /// How often the files are looked at: an ACME client that renewed a certificate need tell nobody.
 const LOOK: Duration = Duration::from_secs(60);
 /// ACME clients renew 30 days before the end; what is not renewed two weeks before will not renew itself.
-const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
+pub(crate) const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 /// How often it is told that a certificate expires.
 const REMIND: Duration = Duration::from_secs(86_400);
 

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use call::{Action, Front, FrontConfig, Intake};
+use call::{Action, Front, FrontConfig, FrontStats, Intake};
 use model::Report;
 use tokio::sync::{mpsc, watch};
 
@@ -58,8 +58,25 @@ pub(crate) struct Tuning {
 pub(crate) struct Load {
     /// Whether new calls are taken.
     pub(crate) taking: bool,
-    /// Calls in progress.
+    /// Dialogs in progress.
     pub(crate) dialogs: usize,
+    /// Calls in progress, lingering ones included, and how many may be.
+    pub(crate) calls: usize,
+    pub(crate) calls_max: usize,
+    /// Calls since the start that were refused at a limit, or that no record server opened.
+    pub(crate) refused: u64,
+}
+
+impl Load {
+    pub(crate) const fn of(stats: &FrontStats, taking: bool) -> Self {
+        Self {
+            taking,
+            dialogs: stats.dialogs,
+            calls: stats.calls,
+            calls_max: stats.calls_max,
+            refused: stats.refused + stats.not_recorded,
+        }
+    }
 }
 
 pub(crate) struct FrontTask {
@@ -186,7 +203,7 @@ impl FrontTask {
         self.round = Instant::now() + ROUND;
         let stats = self.front.stats();
         let taking = *self.front.intake() == Intake::Open;
-        self.load.send_replace(Load { taking, dialogs: stats.dialogs });
+        self.load.send_replace(Load::of(&stats, taking));
         let what = if taking { "recording" } else { "taking no new calls" };
         self.supervisor.status(format!("{what}: {} calls, {}", stats.dialogs, self.recorder.summary()));
     }

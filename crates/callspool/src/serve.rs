@@ -22,7 +22,7 @@ use model::{IdGenerator, Report, TenantId};
 use sip::{Agent, AgentConfig, Transport};
 use tokio::sync::{mpsc, watch};
 
-use crate::alarms::AlarmClock;
+use crate::alarms::{AlarmClock, NodeWatch, OurSockets, RecorderWatch};
 use crate::catalog::CatalogLink;
 use crate::cli::{CliError, file_error};
 use crate::config::{Config, InactiveMeans, Loaded, Role, Surroundings};
@@ -116,7 +116,13 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     } else {
         (None, None)
     };
-    let alarms = AlarmClock::start(&config, &catalog, &teller)?;
+    let recording = front.as_ref().zip(link.as_ref()).map(|(task, link)| RecorderWatch {
+        figures: task.recorder.figures(),
+        load: link.load.clone(),
+        sockets: OurSockets::of(&config),
+    });
+    let watch = NodeWatch::new(&config, &catalog.handle, certificates.clone(), recording);
+    let alarms = AlarmClock::start(&config, &catalog, &teller, watch)?;
     // Nothing that asks the catalog runs before here: it would outlive a start that fails.
     catalog.watch(mender.clone(), stopping.clone());
     let front = front.map(|task| tokio::spawn(task.run()));
@@ -242,16 +248,17 @@ fn front_task(
             CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
         })?;
     let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
-    let (load, load_out) = watch::channel(Load { taking: true, dialogs: 0 });
+    let Tuning { front, grace, closed } = tuning(config);
+    let front = Front::new(front, ids);
+    let (load, load_out) = watch::channel(Load::of(&front.stats(), true));
     let link = FrontLink {
         orders: orders_in,
         load: load_out,
         tuning: |config| FrontOrder::Tune(Box::new(tuning(config))),
     };
-    let Tuning { front, grace, closed } = tuning(config);
     let task = FrontTask {
         driver: SipDriver::new(agent, sockets),
-        front: Front::new(front, ids),
+        front,
         recorder,
         reports,
         commands,

@@ -211,12 +211,12 @@ fn events_are_told_in_order_and_trimmed() {
     let directory = tempfile::tempdir().unwrap();
     block_on(async {
         let catalog = filled(&directory, &story(1)).await;
-        catalog.apply(&[change(9_000, alarm(Condition::NoMedia, 1, None))]).await.unwrap();
+        catalog.apply(&[change(9_000, alarm(Condition::ReceiveDrops, 1, None))]).await.unwrap();
         let first = catalog.events(EventId::from_u64(0), 3).await.unwrap();
         assert_eq!(first.iter().map(|e| e.kind.as_str()).collect::<Vec<_>>(), ["call", "segment", "segment"]);
         let rest = catalog.events(first[2].id, 1_000).await.unwrap();
         assert_eq!(rest.len(), 12);
-        assert!(rest[11].body.contains("no-media"), "{}", rest[11].body);
+        assert!(rest[11].body.contains("receive-drops"), "{}", rest[11].body);
         assert_eq!(catalog.trim_events(rest[11].id).await.unwrap(), 14);
         assert_eq!(catalog.events(EventId::from_u64(0), 10).await.unwrap().len(), 1);
     });
@@ -232,7 +232,7 @@ fn alarm(condition: Condition, raised: i64, cleared: Option<i64>) -> ChangeKind 
         raised: WallTime(raised),
         cleared: cleared.map(WallTime),
         count: 1,
-        text: "no RTP".to_owned(),
+        text: "datagrams dropped".to_owned(),
     }))
 }
 
@@ -242,10 +242,10 @@ fn alarms_are_active_until_they_are_cleared_in_any_order_and_stay_as_history() {
     block_on(async {
         let catalog = filled(&directory, &story(1)).await;
         let changes = [
-            change(9_000, alarm(Condition::NoMedia, 1, None)),
+            change(9_000, alarm(Condition::ReceiveDrops, 1, None)),
             change(9_001, alarm(Condition::DiskSpace, 2, None)),
-            change(9_002, alarm(Condition::NoMedia, 1, Some(5))),
-            change(9_003, alarm(Condition::NoMedia, 7, None)),
+            change(9_002, alarm(Condition::ReceiveDrops, 1, Some(5))),
+            change(9_003, alarm(Condition::ReceiveDrops, 7, None)),
         ];
         // As told, told again, and with the end before the beginning.
         for order in [[0, 1, 2, 3], [2, 0, 3, 1]] {
@@ -259,7 +259,7 @@ fn alarms_are_active_until_they_are_cleared_in_any_order_and_stay_as_history() {
                 .iter()
                 .map(|r| (r.alarm.kind.name(), r.alarm.raised.0))
                 .collect();
-            assert_eq!(kinds, [("no-media", 7), ("disk-space", 2)]);
+            assert_eq!(kinds, [("receive-drops", 7), ("disk-space", 2)]);
         }
         let critical = AlarmQuery { severity: Some(Severity::Critical), ..AlarmQuery::default() };
         assert_eq!(catalog.alarms(&critical).await.unwrap().len(), 1);

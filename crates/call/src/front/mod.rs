@@ -132,6 +132,8 @@ pub struct FrontStats {
     pub dialogs: usize,
     /// Calls in progress, lingering ones included.
     pub calls: usize,
+    /// Calls that may be in progress.
+    pub calls_max: usize,
     /// Calls that began.
     pub begun: u64,
     /// Requests refused because a limit was reached or new calls are not taken.
@@ -208,7 +210,12 @@ impl Front {
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> FrontStats {
-        FrontStats { dialogs: self.legs.len(), calls: self.calls.len(), ..self.stats }
+        FrontStats {
+            dialogs: self.legs.len(),
+            calls: self.calls.len(),
+            calls_max: self.config.calls_max,
+            ..self.stats
+        }
     }
 
     /// Something happened in a SIP session.

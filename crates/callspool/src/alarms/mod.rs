@@ -1,7 +1,12 @@
-//! The alarms of this process: a thread that lets time pass for them, and clears what an earlier process raised.
+//! The alarms of this process: a thread that lets time pass for them, watches the node, and clears what an earlier
+//! process raised.
 //!
 //! Alarms are decided by [`model::alarm::Alarms`], inside the [`Teller`], where they are told. Nothing here is
 //! waited for by anybody.
+
+mod judge;
+mod sockets;
+mod watch;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,6 +21,8 @@ use crate::cli::CliError;
 use crate::clock::{mono, wall};
 use crate::config::Config;
 use crate::recorder::Teller;
+pub(crate) use sockets::OurSockets;
+pub(crate) use watch::{NodeWatch, RecorderWatch};
 
 /// How often it is looked at least: alarms are told to people, who do not notice a second.
 const LOOK: Duration = Duration::from_secs(1);
@@ -28,11 +35,16 @@ pub(crate) struct AlarmClock {
 
 impl AlarmClock {
     /// Starts the thread, and has alarms of an earlier process cleared as soon as the catalog answers.
-    pub(crate) fn start(config: &Config, catalog: &CatalogLink, teller: &Teller) -> Result<Self, CliError> {
+    pub(crate) fn start(
+        config: &Config,
+        catalog: &CatalogLink,
+        teller: &Teller,
+        watch: NodeWatch,
+    ) -> Result<Self, CliError> {
         let (stop, stopped) = bounded(1);
         let to_tick = teller.clone();
         let thread = std::thread::Builder::new().name("alarms".to_owned());
-        let thread = thread.spawn(move || run(&to_tick, &stopped)).map_err(|e| {
+        let thread = thread.spawn(move || run(&to_tick, watch, &stopped)).map_err(|e| {
             CliError::failed("cannot watch for alarms", e, "check the limit of threads (ulimit -u)")
         })?;
         let (reader, teller) = (Arc::clone(&catalog.reader), teller.clone());
@@ -54,9 +66,15 @@ impl AlarmClock {
     }
 }
 
-fn run(teller: &Teller, stopped: &Receiver<()>) {
+fn run(teller: &Teller, mut watch: NodeWatch, stopped: &Receiver<()>) {
     crate::priority::step_back();
+    let mut looked = mono();
     loop {
+        // A timer of an alarm may be due between two looks.
+        if mono() >= looked + LOOK {
+            looked = mono();
+            watch.look(teller);
+        }
         let wait = teller.tick().map_or(LOOK, |at| at.since(mono()).min(LOOK));
         match stopped.recv_timeout(wait) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -87,4 +105,30 @@ async fn clear_former(
     }
     // A page at a time; the next one when these are written.
     !(is_full && cleared > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use model::AlarmKind;
+
+    /// Rows of the tables of kinds: name and severity.
+    fn documented() -> Vec<(String, String)> {
+        let rows = include_str!("../../../../docs/alarms.md").lines().filter(|l| l.starts_with("| `"));
+        let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+        cells
+            .filter(|cells| !cells[1].contains(' '))
+            .map(|cells| (cells[1].trim_matches('`').to_owned(), cells[2].to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_documentation_lists_each_kind_once_with_its_severity_and_no_other() {
+        let listed = documented();
+        let kinds: BTreeSet<(String, String)> =
+            AlarmKind::all().map(|k| (k.name().to_owned(), k.severity().name().to_owned())).collect();
+        assert_eq!(listed.iter().cloned().collect::<BTreeSet<_>>(), kinds);
+        assert_eq!(listed.len(), kinds.len(), "a kind is listed twice");
+    }
 }

@@ -12,6 +12,7 @@
 //! the threads of its volume.
 
 mod disk;
+mod figures;
 mod ingest;
 mod live;
 mod media_thread;
@@ -37,6 +38,7 @@ use model::{Failure, Incident, NodeNumber, Order, Report, SegmentId, TenantId};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
 pub(crate) use disk::Disk;
+pub(crate) use figures::Figures;
 pub(crate) use ports::PortConfig;
 pub(crate) use tell::Teller;
 
@@ -162,6 +164,7 @@ pub(crate) struct Recorder {
     teller: Teller,
     tenant: TenantId,
     volumes: Volumes,
+    descriptors_max: u64,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -278,8 +281,9 @@ impl Recorder {
             pulse: config.pulses.take("placer"),
         };
         threads.push(spawn("placer".to_owned(), move || placing.run())?);
-        let tenant = config.tenant.clone();
-        Ok(Self { placer, media, shared, reports, teller, tenant, volumes: volumes.clone(), threads })
+        let (tenant, descriptors_max) = (config.tenant.clone(), config.descriptors_max);
+        let volumes = volumes.clone();
+        Ok(Self { placer, media, shared, reports, teller, tenant, volumes, descriptors_max, threads })
     }
 
     /// Carries out an order. Never waits: when a queue is full, an order to open or change is refused.
@@ -338,6 +342,11 @@ impl Recorder {
             // The front's own deadline refuses the request then.
             tracing::warn!(%segment, "a refusal could not be reported");
         }
+    }
+
+    /// How full it is, for whoever watches.
+    pub(crate) fn figures(&self) -> Figures {
+        Figures::new(Arc::clone(&self.shared), self.descriptors_max, self.volumes.clone())
     }
 
     /// What it does now, in a line.

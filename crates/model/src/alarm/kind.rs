@@ -131,26 +131,14 @@ kinds! {
         CatalogLoss = "catalog-loss", Warning;
         /// An order was lost at a limit.
         Limit = "limit", Critical;
-        /// A transition that the state table does not know was asked for.
-        ImpossibleTransition = "impossible-transition", Critical;
         /// Something was repaired at start.
         Repaired = "repaired", Notice;
         /// A pause lasted as long as it may, and recording goes on.
         PauseTimedOut = "pause-timed-out", Warning;
-        /// The wall clock was set while callspool ran.
-        ClockStep = "clock-step", Warning;
     }
     /// Something that lasts. It is raised when it was bad for long enough and cleared when it was good for long
     /// enough.
     Condition {
-        /// A stream brings packets, but only silence or comfort noise.
-        Silence = "silence", Warning, 0, 2;
-        /// One side of a call is heard and the other never was.
-        OneWayAudio = "one-way-audio", Warning, 0, 2;
-        /// A stream on which media are expected brings none.
-        NoMedia = "no-media", Warning, 0, 2;
-        /// More packets of a stream are lost than the threshold allows.
-        Loss = "loss", Warning, 0, 0;
         /// A volume has too little room: new segments are not begun there.
         DiskSpace = "disk-space", Critical, 0, 5;
         /// At the rate at which a volume fills it will be full within days.
@@ -161,21 +149,21 @@ kinds! {
         Unsynced = "unsynced", Critical, 0, 5;
         /// A volume is not in its place: its disk is unmounted, or another one is there.
         VolumeAway = "volume-away", Critical, 0, 0;
-        /// Descriptors run out.
+        /// The descriptors that segments may take run out.
         Descriptors = "descriptors", Critical, 0, 30;
         /// Media ports run out.
         Ports = "ports", Critical, 0, 30;
         /// Calls are refused, or could not be recorded, more often than the threshold allows.
         Refusals = "refusals", Critical, 0, 60;
-        /// As many calls go on as are allowed, or nearly.
+        /// As many calls go on as are allowed.
         CallLimit = "call-limit", Critical, 5, 5;
         /// The catalog does not answer; recording goes on.
         CatalogAway = "catalog-away", Warning, 0, 5;
-        /// The journal before the catalog grows.
+        /// The journal that takes changes while the catalog cannot fills.
         JournalGrowing = "journal-growing", Warning, 0, 30;
         /// Media wait for the disk.
         MediaBacklog = "media-backlog", Critical, 2, 30;
-        /// A certificate expires soon.
+        /// The TLS certificate expires soon, or has expired.
         Certificate = "certificate", Warning, 0, 0;
         /// The kernel dropped datagrams because a receive buffer was full.
         ReceiveDrops = "receive-drops", Warning, 0, 60;
@@ -237,7 +225,7 @@ impl fmt::Display for AlarmKind {
 
 /// Text that is no kind of alarm.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no kind of alarm, such as no-media or disk-space")]
+#[error("'{0}' is no kind of alarm, such as not-recorded or disk-space")]
 pub struct AlarmKindParseError(String);
 
 impl FromStr for AlarmKind {

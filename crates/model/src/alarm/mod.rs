@@ -29,7 +29,7 @@ pub use trend::Trend;
 /// Characters of a text or of a name in a subject, at most: a line of a log.
 const TEXT_MAX: usize = 500;
 
-/// What an alarm is about. Its text form names kind and thing: `volume:main`, `segment:06jv3kq4g2n00`.
+/// What an alarm is about. Its text form names kind and thing: `volume:repository`, `segment:06jv3kq4g2n00`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum Subject {
     /// A node as a whole.
@@ -61,7 +61,7 @@ impl fmt::Display for Subject {
 
 /// Text that names no subject.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' names no subject of an alarm, such as node:0, volume:main or call:06jv3kq4g2n00")]
+#[error("'{0}' names no subject of an alarm, such as node:0, volume:repository or call:06jv3kq4g2n00")]
 pub struct SubjectParseError(String);
 
 impl FromStr for Subject {

@@ -151,11 +151,11 @@ fn the_end_of_a_segment_clears_what_was_raised_about_it_and_forgets_the_rest() {
     let segment = SegmentId::from_u64(9);
     let about = About { segment: Some(segment), ..About::default() };
     let subject = Subject::Segment(segment);
-    w.alarms.observe(w.now, Condition::OneWayAudio, &subject, &about, Seen::Bad("one way".to_owned()));
+    w.alarms.observe(w.now, Condition::Unwritable, &subject, &about, Seen::Bad("no file".to_owned()));
     w.alarms.observe(w.now, Condition::CallLimit, &subject, &about, Seen::Bad("suspected".to_owned()));
-    assert_eq!(w.told(), [format!("one-way-audio raised {subject} 1")]);
+    assert_eq!(w.told(), [format!("unwritable raised {subject} 1")]);
     w.alarms.segment_ended(w.now, segment);
-    assert_eq!(w.told(), [format!("one-way-audio cleared {subject} 1")]);
+    assert_eq!(w.told(), [format!("unwritable cleared {subject} 1")]);
     assert_eq!((w.after(10_000), w.alarms.next_timeout()), (Vec::new(), None));
 }
 
@@ -170,8 +170,8 @@ fn at_the_limit_incidents_are_merged_and_conditions_are_counted() {
     for segment in 0..100 {
         let id = SegmentId::from_u64(segment);
         let about = About { segment: Some(id), ..About::default() };
-        let seen = Seen::Bad("nothing comes".to_owned());
-        w.alarms.observe(w.now, Condition::NoMedia, &Subject::Segment(id), &about, seen);
+        let seen = Seen::Bad("no file".to_owned());
+        w.alarms.observe(w.now, Condition::Unwritable, &Subject::Segment(id), &about, seen);
     }
     let told = w.told();
     assert_eq!((told.len(), told.last().map(String::as_str)), (4, Some("limit happened node:0 1")));

@@ -7,7 +7,7 @@
 //! `Authorization: Bearer …` or in the cookie. Only loopback and configured host names are served, so that no
 //! foreign page reaches it by rebinding a name of its own (`guard`).
 //!
-//! It reads the catalog, asks for audio and orders by ports ([`Audio`], [`LiveCalls`]) that the binary implements.
+//! It reads the catalog, asks for audio and orders by ports ([`Audio`], [`port::LiveCalls`]) that the binary implements.
 //! It opens no file and no socket, and knows neither SIP nor media nor the repository.
 
 mod alarms;

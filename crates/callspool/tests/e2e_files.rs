@@ -60,8 +60,12 @@ fn a_live_call_can_be_played_and_so_can_what_a_kill_leaves() {
     server.kill();
     expect_heard("after the kill", part, 2.0, HEAD_BEHIND);
     server.restart();
+    // Calls are taken before repairs are done.
+    wait_until("the repair", PATIENCE, || match server.recorded(sipp.call_id()) {
+        Some(repaired) if repaired.sealed => Ok(()),
+        _ => Err("not sealed".to_owned()),
+    });
     let repaired = server.recorded(sipp.call_id()).expect("a manifest");
-    assert!(repaired.sealed);
     let segment = repaired.segment();
     assert_eq!(segment.state, RecordingState::PartialInternalError);
     assert_eq!(segment.end, Some(EndReason::Internal(Failure::Process)));

@@ -32,7 +32,7 @@ fn payload(seed: u64) -> Vec<u8> {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            (state >> 32) as u8
+            u8::try_from((state >> 32) & 0xff).unwrap()
         })
         .collect()
 }

@@ -30,6 +30,12 @@ const DRIFT_MIN_TICKS: f64 = 24.0;
 const CERTAINTY: f64 = 15.0;
 /// 30 minutes: a clock's own drift changes slowly with temperature.
 const KNOT_TICKS: f64 = 1_800.0 * 8_000.0;
+/// 1 hour to each side: what one knot is made of.
+const WINDOW_TICKS: f64 = 2.0 * KNOT_TICKS;
+/// 2 hours: shorter runs are one straight line.
+const LONG_TICKS: f64 = 4.0 * KNOT_TICKS;
+/// Of an hour's anchors, so many: fewer know less than the line through all.
+const NEAR_MIN: usize = 30;
 /// 64 points make 2,016 pairs, whose median is enough.
 const POINTS_MAX: usize = 64;
 /// 400 ms: more than that between two minutes, beyond drift, and our own clock was set.
@@ -181,12 +187,13 @@ fn knots(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         clippy::cast_sign_loss,
         reason = "a month has 1,440 half hours"
     )]
-    let count = (length / KNOT_TICKS) as u32 + 1;
+    let count = if length < LONG_TICKS { 1 } else { (length / KNOT_TICKS) as u32 + 1 };
     (0..=count)
         .map(|n| {
             let at = first.0 + length * f64::from(n) / f64::from(count);
-            let near: Vec<_> = points.iter().filter(|p| (p.0 - at).abs() <= KNOT_TICKS).copied().collect();
-            let local = Line::through(&near).filter(|l| near.len() >= 8 && l.slope.abs() <= SLOPE_MAX);
+            let near: Vec<_> = points.iter().filter(|p| (p.0 - at).abs() <= WINDOW_TICKS).copied().collect();
+            let local = Line::through(&near)
+                .filter(|l| near.len() >= NEAR_MIN && count > 1 && l.slope.abs() <= SLOPE_MAX);
             (at, local.as_ref().unwrap_or(&line).at(at))
         })
         .collect()
@@ -316,7 +323,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
+        #![proptest_config(ProptestConfig::with_cases(100))]
         /// 20 ms over 8 hours, whatever the network does to each packet.
         #[test]
         fn eight_hours_of_drift_are_within_20_ms(
@@ -325,8 +332,8 @@ mod tests {
         ) {
             let clock = Clock::of(&stream(ppm, &late), START);
             let worst = worst_ms(&clock, ppm, late.len());
-            // In few minutes, what drifts is not told from what the network does; it is as little as that.
-            let allowed = if late.len() < 60 { 30.0 } else { 20.0 };
+            // Within two hours a little drift is not told from a network that scatters by 30 ms; it is as little as that.
+            let allowed = if late.len() < 120 { 45.0 } else { 20.0 };
             prop_assert!(worst <= allowed, "{ppm} ppm, {} minutes: off by {worst:.1} ms", late.len());
         }
     }

@@ -217,7 +217,8 @@ proptest! {
             for a in of_stream() {
                 let ms = first.position_us / 1_000 + i64::try_from(a.sent_ms).unwrap() - i64::try_from(anchored.sent_ms).unwrap();
                 let Ok(ms) = usize::try_from(ms) else { continue };
-                let sample = pcm.get((ms * 8 + 4) * 2 + channel).copied();
+                // Its middle: at their edges media fade.
+                let sample = pcm.get((ms * 8 + 80) * 2 + channel).copied();
                 prop_assert_eq!(sample, Some(g711::decode_ulaw(a.payload[0])), "at {} ms", ms);
             }
         }

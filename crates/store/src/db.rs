@@ -96,6 +96,7 @@ impl Database {
                 .execute(&readers)
                 .await
                 .map_err(|e| sql_error(path, e))?;
+            expect_whole(path, &readers).await?;
         }
         Ok(Self { writer, readers, identity: Identity::of(path) })
     }
@@ -104,6 +105,19 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// A catalog that is being made has its first tables before its last: until it has all of them it is not there.
+async fn expect_whole(path: &Path, readers: &SqlitePool) -> Result<(), OpenError> {
+    let newest = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0);
+    let made = sqlx::query("SELECT 1 FROM _sqlx_migrations WHERE version >= $1 AND success LIMIT 1")
+        .bind(newest)
+        .fetch_optional(readers)
+        .await
+        .map_err(|e| sql_error(path, e))?;
+    let older =
+        || sqlx::Error::Protocol("its tables are older than this callspool; start `callspool serve`".into());
+    made.map(drop).ok_or_else(|| OpenError::Away { path: path.to_owned(), source: older() })
 }
 
 fn migration_error(path: &Path, error: MigrateError) -> OpenError {

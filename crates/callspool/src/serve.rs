@@ -93,6 +93,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let (live, commands) = live_calls::channel();
     let records = if config.node.roles.contains(&Role::Recorder) { Records::Yes } else { Records::No };
     let readiness = Arc::new(Readiness::new(volumes.clone(), records, stopping.clone()));
+    // Before anything answers: whoever sees this process up may order it about; it acts when it is ready.
+    let asked = control::start(&config.node.data_dir);
     if config.node.roles.contains(&Role::Api) {
         let behind = Behind {
             volumes: &volumes,
@@ -134,7 +136,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     supervisor.tell(Phase::Ready);
     let operator = Operator {
         signals: Signals::new(),
-        asked: control::start(&config.node.data_dir),
+        asked,
         reloader,
         log,
         certificates,

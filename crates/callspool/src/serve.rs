@@ -94,6 +94,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let records = if config.node.roles.contains(&Role::Recorder) { Records::Yes } else { Records::No };
     let readiness = Arc::new(Readiness::new(volumes.clone(), records, stopping.clone()));
     // Before anything answers: whoever sees this process up may order it about; it acts when it is ready.
+    let signals = Signals::new();
     let asked = control::start(&config.node.data_dir);
     if config.node.roles.contains(&Role::Api) {
         let behind = Behind {
@@ -135,7 +136,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     tracing::info!("callspool {} is ready", env!("CARGO_PKG_VERSION"));
     supervisor.tell(Phase::Ready);
     let operator = Operator {
-        signals: Signals::new(),
+        signals,
         asked,
         reloader,
         log,

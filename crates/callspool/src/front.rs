@@ -232,8 +232,13 @@ impl FrontTask {
             } else if let Some(action) = self.front.poll_action() {
                 self.act(action);
             } else {
-                return;
+                break;
             }
+        }
+        self.driver.set_full(self.front.is_full());
+        match self.driver.take_shed() {
+            0 => {}
+            shed => self.front.count_refused(now(), shed),
         }
     }
 

@@ -31,7 +31,7 @@ use crate::descriptors::{BESIDE_SEGMENTS, raise_limit};
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
 use crate::live_calls::{self, Awaited, LiveCommand};
 use crate::logging::LogLevel;
-use crate::net::{Certificates, NetConfig, NetLimits, SipDriver, SipSockets};
+use crate::net::{Certificates, NetConfig, NetLimits, Rates, Resolver, SipDriver, SipSockets};
 use crate::operate::{FrontLink, Operator, Signals};
 use crate::page::{self, Behind};
 use crate::privilege;
@@ -260,7 +260,9 @@ fn front_task(
         tuning: |config| FrontOrder::Tune(Box::new(tuning(config))),
     };
     let task = FrontTask {
-        driver: SipDriver::new(agent, sockets),
+        driver: SipDriver::new(agent, sockets)
+            .resolving(Resolver::start(&config.sip.name_servers))
+            .limited(Rates::new(config.sip.max_requests_per_source, Instant::now()), tag()?),
         front,
         recorder,
         reports,
@@ -420,6 +422,11 @@ fn recorder_config(config: &Config, pulses: Pulses, memory: Memory) -> RecorderC
 
 fn alarm_rules(config: &Config) -> AlarmRules {
     AlarmRules { pause: config.alarms.repeat, subjects_max: config.alarms.max_subjects }
+}
+
+/// A tag that nobody can guess (RFC 3261 section 19.3).
+fn tag() -> Result<String, CliError> {
+    Ok(seed()?.iter().take(8).map(|octet| format!("{octet:02x}")).collect())
 }
 
 /// 32 octets from the system, for tags and branches that nobody can guess.

@@ -17,6 +17,7 @@ use crate::dialog::Dialog;
 use crate::endpoint::{Failed, Incoming};
 use crate::event::{AgentConfig, AgentStats, Body, EndCause, Event, NoSuchSession, Outgoing, SessionId};
 use crate::flow::{Destination, Flow, FlowId, Transmit, Transport};
+use crate::head::Head;
 use crate::message;
 use crate::multipart;
 use crate::names::Query;
@@ -95,6 +96,21 @@ impl Agent {
     /// A connection was opened whose peer has proved who it is: every request on it tells so.
     pub fn flow_authenticated(&mut self, flow: Flow, peer_names: Arc<[String]>) {
         self.core.endpoint.open_named_flow(&flow, peer_names);
+    }
+
+    /// Whether a request belongs to a call that goes on or is being answered, as far as its lines tell: limits are
+    /// for the others.
+    #[must_use]
+    pub fn knows(&self, head: &Head<'_>) -> bool {
+        let tag = head.tag_of_to().and_then(|tag| std::str::from_utf8(tag).ok());
+        tag.map_or_else(|| self.core.endpoint.has_invite(head), |tag| self.by_tag.contains_key(tag))
+    }
+
+    /// Whether a new call would be refused for want of room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.sessions.len() >= self.core.config.sessions_max
+            || self.core.endpoint.len() >= self.core.config.transactions_max
     }
 
     /// The next name that a dialog needs to have looked up.
@@ -302,9 +318,7 @@ impl Agent {
     fn prepare(&mut self, invite: Outgoing) -> Option<(Call, Vec<(String, String)>)> {
         let to = Uri::parse(Bytes::from(invite.to_uri)).ok()?;
         let from = Uri::parse(Bytes::from(invite.from_uri)).ok()?;
-        let is_full = self.sessions.len() >= self.core.config.sessions_max
-            || self.core.endpoint.len() >= self.core.config.transactions_max;
-        if is_full {
+        if self.is_full() {
             self.core.counts.refused_at_limit += 1;
             return None;
         }

@@ -19,7 +19,8 @@ use sipx_sip::{
 
 use crate::event::SessionId;
 use crate::flow::{Destination, Flow, FlowId, Transmit, Transport};
-use crate::key::{Key, merge_key};
+use crate::head::Head;
+use crate::key::{Key, invite_key, merge_key};
 use crate::message;
 use crate::timers::{Deadline, TimerTable, TxId};
 
@@ -209,6 +210,11 @@ impl Endpoint {
     /// Whether this request came before by another way (RFC 3261 section 8.2.2.2).
     pub(crate) fn is_merged(&self, request: &Request) -> bool {
         merge_key(request).is_some_and(|key| self.merges.contains_key(&key))
+    }
+
+    /// Whether this is an INVITE that is being answered, its repetition or its CANCEL.
+    pub(crate) fn has_invite(&self, head: &Head<'_>) -> bool {
+        invite_key(head).is_some_and(|key| self.merges.contains_key(&key))
     }
 
     /// Begins a client transaction: sends the request. It must carry our Via.

@@ -2,6 +2,7 @@
 
 use sipx_sip::{HeaderName, Request, TransactionKey};
 
+use crate::head::Head;
 use crate::message;
 use crate::timers::TxId;
 
@@ -38,6 +39,12 @@ impl Key {
         }
         Self(key.into())
     }
+}
+
+/// As `merge_key` of the INVITE that this is, repeats or cancels, from its lines.
+pub(crate) fn invite_key(head: &Head<'_>) -> Option<Key> {
+    let cseq = head.sequence()?.to_be_bytes();
+    Some(Key::join(b'm', &[head.tag_of_from()?, head.call_id, &cseq, b"INVITE"]))
 }
 
 /// Call-ID, From-tag and CSeq of a request outside any dialog.

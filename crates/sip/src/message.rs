@@ -155,7 +155,7 @@ pub(crate) fn slim(request: &Request, flow: &Flow) -> Request {
     slim
 }
 
-fn with_received(value: &[u8], source: SocketAddr) -> Vec<u8> {
+pub(crate) fn with_received(value: &[u8], source: SocketAddr) -> Vec<u8> {
     let end = first_hop_end(value).min(value.len());
     let (hop, rest) = value.split_at(end);
     let Ok(via) = Via::parse_one(hop) else { return value.to_vec() };

@@ -271,6 +271,25 @@ impl Front {
         }
     }
 
+    /// Whether every new call would be refused with 503: whoever sees that before may do it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self.intake {
+            Intake::Open => self.calls.len() >= self.config.calls_max,
+            Intake::Refused => true,
+            Intake::HandedOver(_) => false,
+        }
+    }
+
+    /// So many calls were refused because it is full, before they came here.
+    pub fn count_refused(&mut self, now: Now, calls: u64) {
+        self.stats.refused += calls;
+        self.refused_since += calls;
+        if !self.timers.is_set(Timer::RefusalsTold) {
+            self.tell_refusals(now);
+        }
+    }
+
     /// What becomes of new calls from now on; those in progress go on.
     pub fn set_intake(&mut self, intake: Intake) {
         self.intake = intake;

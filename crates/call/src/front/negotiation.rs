@@ -22,7 +22,7 @@ use crate::{ask, describe};
 
 impl Front {
     pub(super) fn invited(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
-        // Strangers are not sent elsewhere either, nor told that there are limits.
+        // Strangers are not sent elsewhere either. While nobody gets a call, they hear what everybody does.
         let Some(trunk) = self.config.trunks.find(request.flow.remote.ip()).cloned() else {
             self.stats.strangers += 1;
             self.stranger = Some(request.flow.remote.ip());
@@ -31,7 +31,7 @@ impl Front {
         if let Intake::HandedOver(to) = self.intake.clone() {
             return self.hand_over(session, &to);
         }
-        if self.intake == Intake::Refused || self.is_full(&trunk) {
+        if self.is_full() || self.has_its_calls(&trunk) {
             return self.turn_away(now, session, 503, "Service Unavailable");
         }
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
@@ -64,10 +64,9 @@ impl Front {
         self.legs.insert(session, leg);
     }
 
-    /// Whether this node, the trunk or its tenant has all the calls that it may have.
-    fn is_full(&self, trunk: &Trunk) -> bool {
-        self.calls.len() >= self.config.calls_max
-            || trunk.calls_max.is_some_and(|max| self.calls.of_trunk(&trunk.name) >= max)
+    /// Whether the trunk or its tenant has all the calls that it may have.
+    fn has_its_calls(&self, trunk: &Trunk) -> bool {
+        trunk.calls_max.is_some_and(|max| self.calls.of_trunk(&trunk.name) >= max)
             || self
                 .config
                 .tenant_calls_max
@@ -77,11 +76,7 @@ impl Front {
 
     /// Refuses a call that is not taken, and tells of it, at a pace.
     fn turn_away(&mut self, now: Now, session: SessionId, code: u16, reason: &'static str) {
-        self.stats.refused += 1;
-        self.refused_since += 1;
-        if !self.timers.is_set(Timer::RefusalsTold) {
-            self.tell_refusals(now);
-        }
+        self.count_refused(now, 1);
         self.refuse(session, code, reason);
     }
 

@@ -65,6 +65,10 @@ sections! {
         tcp_max_connections: usize = "4096", "connections";
         /// Such connections at once from one source: an IPv4 address, or an IPv6 network of 64 bits.
         tcp_max_connections_per_source: usize = "256", "connections";
+        /// Requests a second from one source over UDP (bursts of twice as many pass), apart from those of calls that go on; beyond it they are refused with 503 and Retry-After at little cost. 0: no limit.
+        max_requests_per_source: usize = "1000", "requests per second";
+        /// Name servers for names of SIP peers (RFC 3263); empty: those of the system.
+        name_servers: Vec<SocketAddr> = "", "list of IP:port";
         /// Receive buffer of each UDP socket; the kernel allows net.core.rmem_max.
         recv_buffer: Size = "4MiB", "size";
     }

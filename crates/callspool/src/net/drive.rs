@@ -11,11 +11,13 @@
 //! `select` only chooses and may be dropped at any time; `apply` and `with` only change, and after each of
 //! them everything that the agent wants sent has been sent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::Now;
-use sip::{Agent, Destination, Event};
+use sip::{Agent, Destination, Event, Flow, Head};
 
+use super::rates::Rates;
+use super::resolver::{Answer, Resolver};
 use super::sockets::{NetEvent, SipSockets};
 use crate::clock;
 
@@ -24,20 +26,64 @@ use crate::clock;
 pub(crate) enum DriverInput {
     /// Something came.
     Net(NetEvent),
+    /// A name was looked up.
+    Resolved(Answer),
     /// One of its timers is due.
     Timeout,
+}
+
+/// When to come again after a refusal at a limit: long enough for calls to end, short enough for a client that has
+/// no other recorder.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// What may be refused before it is read.
+struct Gate {
+    rates: Rates,
+    /// Whether nobody has room for another call.
+    is_full: bool,
+    /// The To-tag of those refusals, the same for all: their ACKs are known by it.
+    tag: String,
+    /// Calls refused because nobody has room, since somebody asked.
+    shed: u64,
+    /// Requests refused because their source sent too many.
+    too_many: u64,
 }
 
 /// The agent and its sockets.
 pub(crate) struct SipDriver {
     agent: Agent,
     sockets: SipSockets,
+    resolver: Option<Resolver>,
+    gate: Option<Gate>,
 }
 
 impl SipDriver {
     /// Joins the two.
     pub(crate) fn new(agent: Agent, sockets: SipSockets) -> Self {
-        Self { agent, sockets }
+        Self { agent, sockets, resolver: None, gate: None }
+    }
+
+    /// Has names looked up.
+    pub(crate) fn resolving(self, resolver: Resolver) -> Self {
+        Self { resolver: Some(resolver), ..self }
+    }
+
+    /// Refuses what is over the rate, and calls that nobody has room for, before it is read. The tag must be one
+    /// that nobody can guess.
+    pub(crate) fn limited(self, rates: Rates, tag: String) -> Self {
+        Self { gate: Some(Gate { rates, is_full: false, tag, shed: 0, too_many: 0 }), ..self }
+    }
+
+    /// Whether there is room for another call, beside that of the agent.
+    pub(crate) fn set_full(&mut self, is_full: bool) {
+        if let Some(gate) = &mut self.gate {
+            gate.is_full = is_full;
+        }
+    }
+
+    /// How many calls were refused unread for want of room since the last time.
+    pub(crate) fn take_shed(&mut self) -> u64 {
+        self.gate.as_mut().map_or(0, |gate| std::mem::take(&mut gate.shed))
     }
 
     /// Waits for the next input. Timers that are due go before what has come, so that a flood delays none.
@@ -52,13 +98,24 @@ impl SipDriver {
         tokio::select! {
             biased;
             () = timeout => DriverInput::Timeout,
+            answer = next_answer(&mut self.resolver) => DriverInput::Resolved(answer),
             event = self.sockets.select() => DriverInput::Net(event),
         }
     }
 
     /// Gives the agent an input and sends what follows.
     pub(crate) fn apply(&mut self, input: DriverInput) {
+        if let DriverInput::Net(NetEvent::Datagram { flow, bytes }) = &input
+            && self.is_shed(flow, bytes)
+        {
+            return;
+        }
+        let targets = match &input {
+            DriverInput::Resolved(answer) => self.named(answer),
+            _ => Vec::new(),
+        };
         self.with(|agent, now| match input {
+            DriverInput::Resolved(answer) => agent.resolved(now, &answer.query, targets),
             DriverInput::Timeout => agent.handle_timeout(now),
             DriverInput::Net(NetEvent::Datagram { flow, bytes }) => agent.receive_datagram(now, flow, bytes),
             DriverInput::Net(NetEvent::Message { flow, message }) => {
@@ -83,7 +140,55 @@ impl SipDriver {
         while let Some(transmit) = self.agent.poll_transmit() {
             self.sockets.send(transmit);
         }
+        while let Some(query) = self.agent.poll_query() {
+            let is_asked = self.resolver.as_ref().is_some_and(|resolver| resolver.ask(query.clone()));
+            if !is_asked {
+                self.agent.resolved(clock::now(), &query, Vec::new());
+            }
+        }
         result
+    }
+
+    /// Addresses of a name, each of a server that must prove to have it.
+    fn named(&mut self, answer: &Answer) -> Vec<Destination> {
+        let host = self.sockets.host(&answer.query.host);
+        let named = |(transport, remote)| Destination::Named { transport, remote, host };
+        answer.found.iter().copied().map(named).collect()
+    }
+
+    /// Refuses a datagram by its lines alone, when it is one too many. What belongs to a call that goes on passes.
+    fn is_shed(&mut self, flow: &Flow, bytes: &[u8]) -> bool {
+        let Some(gate) = &mut self.gate else { return false };
+        if bytes.starts_with(b"SIP/2.0 ") {
+            return false;
+        }
+        let head = Head::scan(bytes);
+        let head = head.as_ref();
+        if head.is_some_and(|head| head.acknowledges(&gate.tag)) {
+            return true;
+        }
+        if head.is_some_and(|head| self.agent.knows(head)) {
+            return false;
+        }
+        let is_within = gate.rates.take(flow.remote.ip(), Instant::now());
+        let has_room = !(gate.is_full || self.agent.is_full());
+        if is_within && (has_room || !head.is_some_and(Head::is_new_call)) {
+            return false;
+        }
+        if is_within {
+            gate.shed += 1;
+        } else {
+            gate.too_many += 1;
+            // At 1, 2, 4, 8 …: a flood must not flood the log too.
+            if gate.too_many.is_power_of_two() {
+                let (count, source) = (gate.too_many, flow.remote.ip());
+                tracing::warn!(%source, "{count} requests were refused because their source sends too many");
+            }
+        }
+        if let Some(answer) = head.and_then(|head| head.refuse(flow, &gate.tag, RETRY_AFTER)) {
+            self.sockets.send(answer);
+        }
+        true
     }
 
     /// What the agent tells, oldest first.
@@ -99,5 +204,12 @@ impl SipDriver {
     /// Lets what is queued go out, for at most `limit`, then closes the sockets.
     pub(crate) async fn close(self, limit: Duration) {
         self.sockets.close(limit).await;
+    }
+}
+
+async fn next_answer(resolver: &mut Option<Resolver>) -> Answer {
+    match resolver {
+        Some(resolver) => resolver.next().await,
+        None => std::future::pending().await,
     }
 }

@@ -26,6 +26,8 @@ mod drive;
 mod flows;
 mod hosts;
 mod listener;
+mod rates;
+mod resolver;
 mod sockets;
 mod source;
 mod stream;
@@ -36,6 +38,8 @@ mod websocket;
 
 pub(crate) use config::{NetConfig, NetLimits};
 pub(crate) use drive::{DriverInput, SipDriver};
+pub(crate) use rates::Rates;
+pub(crate) use resolver::Resolver;
 #[cfg(test)]
 #[allow(unused_imports, reason = "named by the tests beside src, which take this module in")]
 pub(crate) use sockets::NetEvent;

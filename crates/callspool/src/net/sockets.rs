@@ -232,7 +232,7 @@ impl SipSockets {
             | Destination::Named { transport: Transport::Udp, remote, .. } => {
                 match self.udp.iter().position(|port| port.reaches(remote)) {
                     Some(port) => self.send_datagram(port, remote, bytes),
-                    None => self.stats.unreachable += 1,
+                    None => self.unreachable(transmit.to),
                 }
             }
             Destination::Address { transport, remote } => {

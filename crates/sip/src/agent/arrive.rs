@@ -87,11 +87,10 @@ impl Agent {
         if !self.understands(flow, request) {
             return;
         }
-        let config = &self.core.config;
-        if self.sessions.len() >= config.sessions_max || self.core.endpoint.len() >= config.transactions_max {
+        if self.is_full() {
             return self.over_limit(flow, request);
         }
-        let terms = match negotiate(config, &request.headers) {
+        let terms = match negotiate(&self.core.config, &request.headers) {
             Ok(terms) => terms,
             Err(least) => {
                 let least = (HeaderName::MinSe, least.as_secs().to_string());

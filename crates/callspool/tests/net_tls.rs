@@ -1,0 +1,300 @@
+//! TLS, WebSocket and the gate before the agent over loopback: bad clients cost themselves their connection, and a
+//! flood costs little.
+//!
+//! The modules are compiled in from the binary's sources, because a binary has no library to link.
+
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "only a part of the binary is here")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is test code")]
+
+#[path = "../src/clock.rs"]
+mod clock;
+#[path = "../src/net/mod.rs"]
+mod net;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use net::{Certificates, NetConfig, NetEvent, NetLimits, Rates, SipDriver, SipSockets, TlsFiles};
+use sip::{Agent, AgentConfig, Destination, Event, Flow, FlowId, Transmit, Transport};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+/// Nothing on loopback takes this long; a test that waits for it has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const OPTIONS: &str = "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/WS h.invalid;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+    To: <sip:a@b>\r\nFrom: <sip:c@d>;tag=1\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\nbody";
+
+fn ws(limits: NetLimits) -> SipSockets {
+    let ws = vec!["127.0.0.1:0".parse().unwrap()];
+    SipSockets::bind(&NetConfig { ws, limits, ..NetConfig::default() }).unwrap()
+}
+
+async fn next(sockets: &mut SipSockets) -> NetEvent {
+    tokio::time::timeout(PATIENCE, sockets.select()).await.expect("an event")
+}
+
+/// Connects as a client while the sockets are driven.
+async fn open(
+    sockets: &mut SipSockets,
+    protocol: Option<&'static str>,
+) -> Result<tokio_tungstenite::WebSocketStream<TcpStream>, Error> {
+    let address = sockets.addresses(Transport::Ws)[0];
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut request = format!("ws://{address}/").into_client_request().unwrap();
+    if let Some(protocol) = protocol {
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol.parse().unwrap());
+    }
+    let mut opening = Box::pin(tokio_tungstenite::client_async(request, stream));
+    loop {
+        tokio::select! {
+            opened = &mut opening => return opened.map(|(socket, _)| socket),
+            event = sockets.select() => assert!(matches!(event, NetEvent::FlowClosed { .. }), "{event:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_carries_one_message_in_each_and_keep_alives_are_answered() {
+    let mut sockets = ws(NetLimits::default());
+    let mut client = open(&mut sockets, Some("xmpp, sip")).await.unwrap();
+    for message in [Message::text(OPTIONS), Message::binary(OPTIONS.as_bytes().to_vec())] {
+        client.send(message).await.unwrap();
+        let NetEvent::Message { flow, message } = next(&mut sockets).await else { panic!("no message") };
+        assert_eq!((flow.transport, message.body().as_ref()), (Transport::Ws, &b"body"[..]));
+        sockets.send(Transmit {
+            to: Destination::Flow(flow.id),
+            bytes: Bytes::from_static(b"SIP/2.0 200 OK\r\n\r\n"),
+        });
+        let answer = tokio::select! {
+            answer = client.next() => answer.unwrap().unwrap(),
+            event = sockets.select() => panic!("unexpected {event:?}"),
+        };
+        assert_eq!(answer, Message::text("SIP/2.0 200 OK\r\n\r\n"));
+    }
+    client.send(Message::text("\r\n\r\n")).await.unwrap();
+    let pong = tokio::select! {
+        pong = client.next() => pong.unwrap().unwrap(),
+        event = sockets.select() => panic!("unexpected {event:?}"),
+    };
+    assert_eq!(pong, Message::text("\r\n"));
+}
+
+#[tokio::test]
+async fn without_the_subprotocol_there_is_no_websocket() {
+    for protocol in [None, Some("xmpp")] {
+        let mut sockets = ws(NetLimits::default());
+        match open(&mut sockets, protocol).await {
+            Err(Error::Http(response)) => assert_eq!(response.status(), 400),
+            other => panic!("{other:?}"),
+        }
+        if sockets.stats().handshake_failures == 0 {
+            next(&mut sockets).await;
+        }
+        assert_eq!(sockets.stats().handshake_failures, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_or_no_sip_closes_the_websocket_and_no_other() {
+    let mut sockets = ws(NetLimits::default());
+    let mut good = open(&mut sockets, Some("sip")).await.unwrap();
+    let two = OPTIONS.replace("CSeq", "Content-Length: 4\r\nCSeq").repeat(2);
+    for bad in ["a".repeat(300 << 10), "hello".to_owned(), two] {
+        let mut client = open(&mut sockets, Some("sip")).await.unwrap();
+        // It may be cut off before all is sent.
+        let sent = tokio::spawn(async move { client.send(Message::text(bad)).await });
+        let NetEvent::FlowClosed { dialed: None, .. } = next(&mut sockets).await else {
+            panic!("not closed")
+        };
+        let _ = sent.await;
+    }
+    assert_eq!(sockets.stats().closed_bad, 3);
+    good.send(Message::text(OPTIONS)).await.unwrap();
+    assert!(matches!(next(&mut sockets).await, NetEvent::Message { .. }));
+}
+
+#[tokio::test]
+async fn who_does_not_answer_pings_is_closed_and_who_does_is_not() {
+    let short = Duration::from_millis(150);
+    let mut sockets = ws(NetLimits { ping: short, pong: short, ..NetLimits::default() });
+    let _silent = open(&mut sockets, Some("sip")).await.unwrap();
+    let mut alive = open(&mut sockets, Some("sip")).await.unwrap();
+    let task = tokio::spawn(async move { while let Some(Ok(_)) = alive.next().await {} });
+    assert!(matches!(next(&mut sockets).await, NetEvent::FlowClosed { .. }));
+    assert!(tokio::time::timeout(4 * short, sockets.select()).await.is_err(), "the other stays");
+    assert_eq!((sockets.stats().closed_idle, sockets.open_flows().0), (1, 1));
+    task.abort();
+}
+
+#[tokio::test]
+async fn handshakes_that_do_not_end_are_counted_and_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate =
+        rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
+    let path = |name: &str, text: String| {
+        use std::os::unix::fs::PermissionsExt;
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        Some(path)
+    };
+    let files = TlsFiles {
+        certificate: path("certificate", certificate.pem()),
+        key: path("key", key.serialize_pem()),
+        ..TlsFiles::default()
+    };
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let any = || vec!["127.0.0.1:0".parse().unwrap()];
+    let limits = NetLimits {
+        handshake: Duration::from_millis(500),
+        connections_per_source_max: 3,
+        ..NetLimits::default()
+    };
+    let certificates = Some(Arc::new(Certificates::load(files).unwrap()));
+    let config =
+        NetConfig { tls: any(), wss: any(), ws: any(), certificates, limits, ..NetConfig::default() };
+    let mut sockets = SipSockets::bind(&config).unwrap();
+    let mut slow = Vec::new();
+    for transport in [Transport::Tls, Transport::Wss, Transport::Ws, Transport::Tls] {
+        let mut stream = TcpStream::connect(sockets.addresses(transport)[0]).await.unwrap();
+        // A byte at a time is no progress: the deadline is for the whole.
+        let _ = stream.write_all(if transport == Transport::Ws { b"G" } else { b"\x16" }).await;
+        slow.push(stream);
+        let _ = tokio::time::timeout(Duration::from_millis(20), sockets.select()).await;
+    }
+    for _ in 0..3 {
+        assert!(matches!(next(&mut sockets).await, NetEvent::FlowClosed { .. }));
+    }
+    let stats = sockets.stats();
+    assert_eq!((stats.handshake_failures, stats.refused_source, stats.accepted), (3, 1, 3), "{stats:?}");
+}
+
+/// A driver on UDP with a gate, and a peer that reads what it says.
+struct Gated {
+    driver: SipDriver,
+    peer: UdpSocket,
+    flow: Flow,
+}
+
+async fn gated(rate: usize) -> Gated {
+    let udp = vec!["127.0.0.1:0".parse().unwrap()];
+    let mut sockets = SipSockets::bind(&NetConfig { udp, ..NetConfig::default() }).unwrap();
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.send_to(b"x", sockets.udp_addresses()[0]).unwrap();
+    let NetEvent::Datagram { flow, .. } = next(&mut sockets).await else { panic!("no datagram") };
+    peer.set_nonblocking(true).unwrap();
+    let config = AgentConfig { sessions_max: 100_000, ..AgentConfig::default() };
+    let driver = SipDriver::new(Agent::new(config, [5; 32]), sockets)
+        .limited(Rates::new(rate, Instant::now()), "gate".into());
+    Gated { driver, peer, flow }
+}
+
+impl Gated {
+    fn receive(&mut self, text: String) {
+        let bytes = Bytes::from(text);
+        self.driver.apply(net::DriverInput::Net(NetEvent::Datagram { flow: self.flow, bytes }));
+    }
+
+    /// A request of the usual size.
+    fn request(&self, n: usize, method: &str, tag: &str) -> String {
+        let (ip, port) = (self.flow.remote.ip(), self.flow.remote.port());
+        let cseq = if method == "BYE" { 2 } else { 1 };
+        let body =
+            if method == "INVITE" { "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\n".repeat(8) } else { String::new() };
+        format!(
+            "{method} sip:rec@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {ip}:{port};branch=z9hG4bK{method}{n}\r\n\
+             Max-Forwards: 70\r\nFrom: \"A\" <sip:a@192.0.2.2>;tag=f{n}\r\nTo: <sip:rec@192.0.2.1>{tag}\r\n\
+             Call-ID: call-{n}@192.0.2.2\r\nCSeq: {cseq} {method}\r\nContact: <sip:a@{ip}:{port}>\r\n\
+             Allow: INVITE, ACK, BYE, CANCEL, UPDATE, INFO\r\nSupported: timer\r\nContent-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    /// A whole call, as far as signalling goes.
+    fn call(&mut self, n: usize) {
+        self.receive(self.request(n, "INVITE", ""));
+        let Some(Event::Invited { session, .. }) = self.driver.poll_event() else { panic!("no call") };
+        self.driver
+            .with(|agent, now| agent.accept(now, session, Bytes::from_static(b"v=0\r\n"), &[]))
+            .unwrap();
+        let tag = self.answers().into_iter().find_map(|answer| to_tag(&answer)).expect("a tag");
+        self.receive(self.request(n, "ACK", &tag));
+        self.receive(self.request(n, "BYE", &tag));
+        while self.driver.poll_event().is_some() {}
+        self.answers();
+    }
+
+    fn answers(&self) -> Vec<String> {
+        let mut buffer = [0; 4_096];
+        let mut answers = Vec::new();
+        while let Ok(length) = self.peer.recv(&mut buffer) {
+            answers.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+        answers
+    }
+}
+
+fn to_tag(answer: &str) -> Option<String> {
+    let to = answer.lines().find(|line| line.starts_with("To:"))?;
+    to.split_once(";tag=").map(|(_, tag)| format!(";tag={tag}"))
+}
+
+#[tokio::test]
+async fn beyond_its_rate_a_source_gets_503_and_its_calls_go_on() {
+    let mut gated = gated(5).await;
+    gated.receive(gated.request(0, "INVITE", ""));
+    let Some(Event::Invited { session, .. }) = gated.driver.poll_event() else { panic!("no call") };
+    (1..40).for_each(|n| gated.receive(gated.request(n, "INVITE", "")));
+    let answers = gated.answers();
+    let refused: Vec<_> = answers.iter().filter(|a| a.starts_with("SIP/2.0 503")).collect();
+    assert!((25..=30).contains(&refused.len()), "{} of 40 refused", refused.len());
+    assert!(refused.iter().all(|a| a.contains("Retry-After: 10\r\n")));
+    let stats = gated.driver.agent().stats();
+    assert_eq!(stats.transactions, 40 - refused.len(), "a refusal leaves nothing");
+    // The ACK of a refusal is absorbed; the first INVITE again, its ACK and BYE pass.
+    gated.receive(gated.request(39, "ACK", &to_tag(refused[refused.len() - 1]).unwrap()));
+    assert_eq!(gated.driver.agent().stats().stray, 0);
+    gated.receive(gated.request(0, "INVITE", ""));
+    assert_eq!(gated.driver.agent().stats().absorbed, 1);
+    gated.driver.with(|agent, now| agent.accept(now, session, Bytes::from_static(b"v=0\r\n"), &[])).unwrap();
+    let tag = gated.answers().iter().rev().find_map(|answer| to_tag(answer)).unwrap();
+    gated.receive(gated.request(0, "ACK", &tag));
+    gated.receive(gated.request(0, "BYE", &tag));
+    assert!(gated.answers().iter().any(|answer| answer.starts_with("SIP/2.0 200") && answer.contains("BYE")));
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_has_room_for_costs_less_than_a_call() {
+    const CALLS: usize = 2_000;
+    let time = async |is_full: bool| {
+        let mut gated = gated(0).await;
+        let start = Instant::now();
+        for n in 0..CALLS {
+            gated.driver.set_full(is_full);
+            if is_full {
+                gated.receive(gated.request(n, "INVITE", ""));
+                let answers = gated.answers();
+                assert!(answers[0].starts_with("SIP/2.0 503"), "{answers:?}");
+                gated.receive(gated.request(n, "ACK", &to_tag(&answers[0]).unwrap()));
+            } else {
+                gated.call(n);
+            }
+        }
+        assert_eq!(gated.driver.take_shed(), if is_full { CALLS as u64 } else { 0 });
+        assert_eq!(gated.driver.agent().stats().sessions, 0);
+        start.elapsed() / u32::try_from(CALLS).unwrap()
+    };
+    let (call, refusal) = (time(false).await, time(true).await);
+    let ratio = call.as_secs_f64() / refusal.as_secs_f64();
+    eprintln!(
+        "a call {call:?}, a refusal with its ACK {refusal:?}: {ratio:.1} times less, the test's own work included"
+    );
+}

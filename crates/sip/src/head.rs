@@ -1,0 +1,202 @@
+//! The least that must be read of a datagram to refuse it: a limit that costs as much as a call is no limit.
+//!
+//! The head is cut into lines and nothing is parsed; what is refused gets its own Via, From, To, Call-ID and CSeq
+//! back with 503 and `Retry-After` (RFC 3261 sections 8.2.7 and 21.5.4), without a transaction, and its ACK is known
+//! by the tag of that answer.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use sipx_sip::Via;
+use sipx_sip::headers::via::first_hop_end;
+
+use crate::flow::{Destination, Flow, Transmit, Transport};
+use crate::message;
+
+/// Via lines: each proxy adds one, and 70 of them end a request (Max-Forwards). Who sends more is not answered.
+const VIAS_MAX: usize = 70;
+
+/// The lines of a request that an answer repeats.
+#[derive(Debug)]
+pub struct Head<'a> {
+    method: &'a [u8],
+    vias: Vec<&'a [u8]>,
+    pub(crate) from: &'a [u8],
+    pub(crate) to: &'a [u8],
+    pub(crate) call_id: &'a [u8],
+    cseq: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    /// None when this is no request, or one that cannot be answered without reading it well.
+    #[must_use]
+    pub fn scan(datagram: &'a [u8]) -> Option<Self> {
+        let mut lines = datagram.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let start = lines.find(|line| !line.is_empty())?;
+        let method = start.strip_suffix(b" SIP/2.0")?.split(|b| *b == b' ').next()?;
+        let mut head = Self { method, vias: Vec::new(), from: b"", to: b"", call_id: b"", cseq: b"" };
+        for line in lines.take_while(|line| !line.is_empty()) {
+            // A folded line belongs to the one before.
+            if line.starts_with(b" ") || line.starts_with(b"\t") {
+                return None;
+            }
+            let colon = line.iter().position(|b| *b == b':')?;
+            let (name, value) = line.split_at(colon);
+            let (name, value) = (name.trim_ascii_end(), value.get(1..)?.trim_ascii());
+            let is = |long: &str, short: &str| {
+                name.eq_ignore_ascii_case(long.as_bytes()) || name.eq_ignore_ascii_case(short.as_bytes())
+            };
+            if is("Via", "v") {
+                head.vias.push(value);
+            } else if is("From", "f") {
+                head.from = value;
+            } else if is("To", "t") {
+                head.to = value;
+            } else if is("Call-ID", "i") {
+                head.call_id = value;
+            } else if name.eq_ignore_ascii_case(b"CSeq") {
+                head.cseq = value;
+            }
+        }
+        let is_whole = ![head.from, head.to, head.call_id, head.cseq].iter().any(|value| value.is_empty());
+        (is_whole && (1..=VIAS_MAX).contains(&head.vias.len())).then_some(head)
+    }
+
+    /// Whether it begins a call, as far as can be seen: an INVITE without To-tag.
+    #[must_use]
+    pub fn is_new_call(&self) -> bool {
+        self.method == b"INVITE" && self.tag_of_to().is_none()
+    }
+
+    /// Whether it acknowledges an answer that carried this tag.
+    #[must_use]
+    pub fn acknowledges(&self, tag: &str) -> bool {
+        self.method == b"ACK" && self.tag_of_to() == Some(tag.as_bytes())
+    }
+
+    /// The tag of To.
+    pub(crate) fn tag_of_to(&self) -> Option<&'a [u8]> {
+        tag(self.to)
+    }
+
+    /// The tag of From.
+    pub(crate) fn tag_of_from(&self) -> Option<&'a [u8]> {
+        tag(self.from)
+    }
+
+    /// The number of CSeq.
+    pub(crate) fn sequence(&self) -> Option<u32> {
+        let number = self.cseq.split(|b| b.is_ascii_whitespace()).next()?;
+        std::str::from_utf8(number).ok()?.parse().ok()
+    }
+
+    /// 503 with this To-tag; none for an ACK, which nothing answers, and where Via cannot be read.
+    #[must_use]
+    pub fn refuse(&self, flow: &Flow, tag: &str, retry_after: Duration) -> Option<Transmit> {
+        if self.method == b"ACK" {
+            return None;
+        }
+        let (top, others) = self.vias.split_first()?;
+        let via = Via::parse_one(top.get(..first_hop_end(top).min(top.len()))?).ok()?;
+        let mut answer = BytesMut::with_capacity(512);
+        answer.put_slice(b"SIP/2.0 503 Service Unavailable\r\n");
+        let mut line = |name: &str, value: &[u8], more: &str| {
+            answer.put_slice(name.as_bytes());
+            answer.put_slice(value);
+            answer.put_slice(more.as_bytes());
+            answer.put_slice(b"\r\n");
+        };
+        line("Via: ", &message::with_received(top, flow.remote), "");
+        others.iter().for_each(|via| line("Via: ", via, ""));
+        line("From: ", self.from, "");
+        let own_tag = if self.tag_of_to().is_none() { format!(";tag={tag}") } else { String::new() };
+        line("To: ", self.to, &own_tag);
+        line("Call-ID: ", self.call_id, "");
+        line("CSeq: ", self.cseq, "");
+        line("Retry-After: ", retry_after.as_secs().max(1).to_string().as_bytes(), "");
+        line("Content-Length: ", b"0", "");
+        answer.put_slice(b"\r\n");
+        let port = via.port.unwrap_or(Transport::Udp.default_port());
+        let to = match via.rport().is_some() || port == flow.remote.port() {
+            true => Destination::Flow(flow.id),
+            false => Destination::Address {
+                transport: flow.transport,
+                remote: SocketAddr::new(flow.remote.ip(), port),
+            },
+        };
+        Some(Transmit { to, bytes: Bytes::from(answer) })
+    }
+}
+
+/// What stands behind `;tag=` after the URI.
+fn tag(value: &[u8]) -> Option<&[u8]> {
+    let params = match value.iter().rposition(|b| *b == b'>') {
+        Some(end) => value.get(end + 1..)?,
+        None => value,
+    };
+    params.split(|b| *b == b';').skip(1).find_map(|param| {
+        let param = param.trim_ascii();
+        let (name, value) = param.split_at(param.iter().position(|b| *b == b'=')?);
+        name.trim_ascii_end()
+            .eq_ignore_ascii_case(b"tag")
+            .then(|| value.get(1..).unwrap_or_default().trim_ascii())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::FlowId;
+
+    const INVITE: &str = "INVITE sip:rec@192.0.2.1 SIP/2.0\r\nv: SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bKa;rport, \
+        SIP/2.0/UDP h;branch=z9hG4bKc\r\nVia: SIP/2.0/UDP i;branch=z9hG4bKb\r\nFrom: \"A;tag=0\" <sip:a@b;tag=1>;tag=2\r\n\
+        To: <sip:rec@192.0.2.1>\r\nCall-ID: x@y\r\nCSeq: 7 INVITE\r\nContent-Length: 3\r\n\r\nv=0";
+
+    fn flow() -> Flow {
+        let (local, remote) = (([192, 0, 2, 1], 5060).into(), ([192, 0, 2, 7], 4000).into());
+        Flow { id: FlowId(3), transport: Transport::Udp, local, remote }
+    }
+
+    #[test]
+    fn a_call_is_refused_with_what_it_said_and_its_ack_is_known() {
+        let head = Head::scan(INVITE.as_bytes()).unwrap();
+        assert!(head.is_new_call());
+        assert_eq!((head.tag_of_from(), head.tag_of_to(), head.sequence()), (Some(&b"2"[..]), None, Some(7)));
+        let Transmit { to, bytes } = head.refuse(&flow(), "t503", Duration::from_secs(10)).unwrap();
+        assert_eq!(to, Destination::Flow(FlowId(3)));
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let parsed = sipx_sip::parse_datagram(bytes, &sipx_sip::Limits::datagram()).unwrap();
+        assert_eq!(parsed.as_response().unwrap().status.code(), 503);
+        for line in [
+            ";received=192.0.2.7;rport=4000, SIP/2.0/UDP h;branch=z9hG4bKc\r\n",
+            "Via: SIP/2.0/UDP i;branch=z9hG4bKb\r\n",
+            "To: <sip:rec@192.0.2.1>;tag=t503\r\n",
+            "CSeq: 7 INVITE\r\n",
+            "Retry-After: 10\r\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        let ack = INVITE
+            .replace("INVITE", "ACK")
+            .replace("To: <sip:rec@192.0.2.1>", "To: <sip:rec@192.0.2.1>;tag=t503");
+        let ack = Head::scan(ack.as_bytes()).unwrap();
+        assert!(ack.acknowledges("t503") && !ack.acknowledges("other"));
+        assert_eq!(ack.refuse(&flow(), "t503", Duration::ZERO), None);
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_none() {
+        for bad in [
+            String::new(),
+            "SIP/2.0 200 OK\r\nVia: x\r\n\r\n".into(),
+            INVITE.replace("Call-ID: x@y\r\n", ""),
+            INVITE.replace("\r\nCSeq", "\r\n folded\r\nCSeq"),
+            INVITE.replace("SIP/2.0\r\n", "SIP/3.0\r\n"),
+        ] {
+            assert!(Head::scan(bad.as_bytes()).is_none(), "{bad}");
+        }
+        let vias = "Via: SIP/2.0/UDP h\r\n".repeat(VIAS_MAX);
+        assert!(Head::scan(INVITE.replace("To:", &format!("{vias}To:")).as_bytes()).is_none());
+    }
+}

@@ -177,7 +177,8 @@ pub struct StreamRecord {
     pub codecs: Vec<CodecUse>,
     /// Counts.
     pub accounting: Accounting,
-    /// RTP time to wall clock: the first packet of each source, after each jump, and each minute.
+    /// RTP time to wall clock: the first packet of each source, after each jump, and of each minute
+    /// the packet that the network held up least.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub anchors: Vec<Anchor>,
     /// Where nothing was received; at most 4,096 are listed, `gaps_unlisted` counts the rest.

@@ -35,6 +35,9 @@ pub(super) struct Delivery {
     last_media_type: Option<u8>,
     clock: u32,
     last_anchor: WallTime,
+    /// Of the packets since the last anchor the one that was least late, and how late (microseconds): the network
+    /// held it up least, so it tells the source's clock best.
+    soonest: Option<(i64, Anchor)>,
 }
 
 impl Delivery {
@@ -54,6 +57,7 @@ impl Delivery {
             last_type: None,
             last_media_type: None,
             last_anchor: WallTime(i64::MIN),
+            soonest: None,
         }
     }
 
@@ -225,16 +229,27 @@ impl Delivery {
 
     #[inline]
     fn minute_anchor(&mut self, packet: &Packet<'_>, position: i64) {
-        if packet.arrival.nanos_since(self.last_anchor) >= ANCHOR_EVERY_NS {
-            self.anchor(packet, position);
+        let late = self.position_of(packet.arrival) - position;
+        if self.soonest.as_ref().is_none_or(|(least, _)| late < *least) {
+            self.soonest = Some((late, anchor_of(packet, position)));
+        }
+        if packet.arrival.nanos_since(self.last_anchor) >= ANCHOR_EVERY_NS
+            && let Some((_, soonest)) = self.soonest
+        {
+            self.list(packet, soonest);
         }
     }
 
     fn anchor(&mut self, packet: &Packet<'_>, position_us: i64) {
-        self.last_anchor = packet.arrival;
+        self.list(packet, anchor_of(packet, position_us));
+    }
+
+    fn list(&mut self, newest: &Packet<'_>, anchor: Anchor) {
+        self.last_anchor = newest.arrival;
+        // What came before says nothing of what comes after a jump.
+        self.soonest = None;
         if self.anchors.len() < ANCHORS_LISTED {
-            let (ssrc, rtp, at) = (packet.ssrc, packet.timestamp, packet.arrival);
-            self.anchors.push(Anchor { ssrc, rtp, at, position_us });
+            self.anchors.push(anchor);
         }
     }
 
@@ -284,6 +299,10 @@ impl Delivery {
             late,
         });
     }
+}
+
+fn anchor_of(packet: &Packet<'_>, position_us: i64) -> Anchor {
+    Anchor { ssrc: packet.ssrc, rtp: packet.timestamp, at: packet.arrival, position_us }
 }
 
 /// How long a telephone event has lasted when its packet is sent: octets 2 and 3 (RFC 4733 section 2.3).

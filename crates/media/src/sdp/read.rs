@@ -188,9 +188,12 @@ fn attribute(value: &str) -> (String, Option<String>) {
     }
 }
 
-/// Without control characters: what is echoed in an answer must not break its lines.
+/// Without control characters: what is echoed in an answer must not break its lines. A space that stood before one
+/// at the end goes too: whoever reads the answer takes it for nobody's intention.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    let mut text: String = text.chars().filter(|c| !c.is_control()).collect();
+    text.truncate(text.trim_end().len());
+    text
 }
 
 fn direction_of(attributes: &[(String, Option<String>)]) -> Option<Direction> {

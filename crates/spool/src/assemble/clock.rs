@@ -2,7 +2,7 @@
 //! lies what was said at a time.
 //!
 //! Positions follow RTP timestamps from an anchor on, so they drift as the sender's clock does: 200 ppm are 5.8 s
-//! in 8 hours. Each minute an anchor says when a packet arrived. Their differences grow with the drift, and
+//! in 8 hours. Each minute an anchor says when the packet arrived that was least late. Their differences grow with the drift, and
 //! scatter with the network; a line that most of them agree on is the drift.
 //!
 //! ```text

@@ -5,7 +5,7 @@
 //! beside the recording, so that no call waits for it. It stops between two segments when the process stops, and
 //! may be done again at any time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -44,6 +44,7 @@ pub(crate) struct Left {
 #[derive(Clone)]
 pub(crate) struct Mender {
     pub(crate) repository: Repository,
+    disks: BTreeMap<VolumeName, Disk>,
     pub(crate) teller: Teller,
     reader: Arc<Catalog>,
     pub(crate) tenant: TenantId,
@@ -61,8 +62,10 @@ impl Mender {
         catalog: &CatalogLink,
         teller: &Teller,
     ) -> Self {
+        let disk = |(name, volume): (VolumeName, Repository)| Some((name, Disk::new(volume.root()?)));
         Self {
             repository: repository.clone(),
+            disks: repository.each().filter_map(disk).collect(),
             teller: teller.clone(),
             reader: Arc::clone(&catalog.reader),
             tenant: config.recording.tenant.clone(),
@@ -127,6 +130,7 @@ impl Mender {
             tracing::info!("{open} segments were left open, {} calls are not concluded", calls.len());
         }
         let mut unrepaired = BTreeSet::new();
+        let volumes: Vec<VolumeName> = markers.iter().map(|(volume, _)| volume.clone()).collect();
         let one_by_one =
             markers.into_iter().flat_map(|(v, all)| all.into_iter().map(move |m| (v.clone(), m)));
         for (done, (volume, (segment, at))) in one_by_one.enumerate() {
@@ -147,6 +151,7 @@ impl Mender {
                 Err(e) => self.remove_torn_marker(&volume, segment, &e),
             }
         }
+        self.settle(&volumes);
         let count = calls.len();
         for directory in calls {
             if *stop.borrow() {
@@ -173,6 +178,15 @@ impl Mender {
         }
     }
 
+    /// Makes repairs durable; the markers go then.
+    fn settle(&self, volumes: &[VolumeName]) {
+        for volume in volumes {
+            if let Some(Err(e)) = self.disks.get(volume).map(Disk::settle) {
+                tracing::error!("repairs on volume {volume} are not synced: {e}; the next start looks again");
+            }
+        }
+    }
+
     /// Whether the segment is closed now.
     fn repair(&self, volume: &VolumeName, segment: SegmentId, at: &ManifestPath) -> bool {
         let Some((disk, repository)) = self.on(volume) else { return false };
@@ -192,6 +206,11 @@ impl Mender {
         }
         let Some(mut record) = repaired.record else { return true };
         record.volume = volume.clone();
+        // It was sealed as it is: only the sync behind it was missing.
+        if repaired.what.is_empty() {
+            self.teller.segment_with_copy(&record, &repaired.directory);
+            return true;
+        }
         let text = format!("a segment that was left open was closed: {}", repaired.what.join(", "));
         self.teller.segment_with_copy(&record, &repaired.directory);
         self.teller.alarm(&record.tenant, Incident::Repaired, Some(record.call), Some(segment), text);
@@ -225,7 +244,7 @@ impl Mender {
     /// A volume to write to, and to read from alone.
     fn on(&self, volume: &VolumeName) -> Option<(Disk, Repository)> {
         let (_, repository) = self.repository.each().find(|(name, _)| name == volume)?;
-        Some((Disk::new(repository.root()?), repository))
+        Some((self.disks.get(volume)?.clone(), repository))
     }
 
     fn remove_torn_marker(&self, volume: &VolumeName, segment: SegmentId, why: &str) {
@@ -365,6 +384,7 @@ mod tests {
         let mender = Mender {
             teller: Teller::new(IdGenerator::new(NodeNumber::SINGLE, 0), Default::default(), handle.clone()),
             repository,
+            disks: BTreeMap::new(),
             reader: Arc::new(Catalog::reader(&path)),
             tenant: TenantId::default(),
             node: NodeNumber::SINGLE,

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fault_support::caller::{Caller, Report, place};
-use fault_support::listing::{Segment, all_calls, directories, segments};
+use fault_support::listing::{Segment, all_calls, directories, segments, wait_for_repair};
 use fault_support::volume::Volume;
 use fault_support::{catalog, sip};
 use model::{EndReason, Failure, RecordingState};
@@ -153,8 +153,7 @@ fn a_full_disk_ends_calls_aloud_and_room_brings_them_back() {
         cut += usize::from(record.end == Some(EndReason::Internal(Failure::DiskFull)));
     }
     assert!(cut > 0, "the reason is named in none of them");
-    let live: Vec<_> = std::fs::read_dir(repository.join("live")).unwrap().flatten().collect();
-    assert!(live.is_empty(), "{live:?}");
+    wait_for_repair(&repository);
     let done = server.callspool(&["verify", "--all"]);
     assert_eq!(done.code, Some(0), "{}{}", done.text(), done.err);
 }

@@ -68,7 +68,7 @@ impl MemoryDisk {
             FileOp::Truncate { path, bytes } => {
                 self.file(path)?.truncate(usize::try_from(*bytes).unwrap_or(usize::MAX));
             }
-            FileOp::Remove { path } => {
+            FileOp::Remove { path } | FileOp::Unmark { path } => {
                 self.files.remove(path);
             }
         }

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek};
 use crate::digest::Digest;
 
 /// One operation on the repository. Operations of one call are carried out in the order in which they were
-/// returned; none of them is synced by itself (one `syncfs` a second covers all).
+/// returned; none of them is synced by itself (one `syncfs` a second covers all). Only [`Unmark`](Self::Unmark) waits for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FileOp {
     /// Make the directory and those above it; that it exists is no failure.
@@ -66,6 +66,12 @@ pub enum FileOp {
         /// The file.
         path: String,
     },
+    /// Remove a live marker, but not before all that was asked for before is durable: a machine that loses its
+    /// power in between finds the segment by it, and looks whether it is whole. That it is gone already is no failure.
+    Unmark {
+        /// The marker.
+        path: String,
+    },
 }
 
 impl FileOp {
@@ -80,7 +86,8 @@ impl FileOp {
             | Self::Replace { path, .. }
             | Self::AppendLine { path, .. }
             | Self::Truncate { path, .. }
-            | Self::Remove { path } => path,
+            | Self::Remove { path }
+            | Self::Unmark { path } => path,
         }
     }
 }

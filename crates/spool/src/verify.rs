@@ -130,7 +130,8 @@ fn check_sealed(found: &mut Verified, name: &str, manifest: &Manifest, bytes: &[
         return;
     }
     let sha256 = digest::of_bytes(bytes).sha256;
-    let noted = lines.iter().find_map(|l| match &l.entry {
+    // A segment that was not whole when it was looked after is sealed once more.
+    let noted = lines.iter().rev().find_map(|l| match &l.entry {
         Entry::Sealed { segment, sha256, .. } if *segment == id => Some(sha256),
         _ => None,
     });

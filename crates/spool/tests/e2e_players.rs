@@ -91,7 +91,7 @@ fn part(codecs: &[(Codec, Vec<u8>)]) -> Vec<u8> {
     let end = now + Duration::from_secs(5);
     writer.end(end, end.wall, EndReason::HangUp, Vec::new(), &mut ops);
     let mut disk = MemoryDisk::new();
-    disk.apply_all(ops.iter().filter(|op| !matches!(op, FileOp::Remove { .. }))).unwrap();
+    disk.apply_all(ops.iter().filter(|op| !matches!(op, FileOp::Unmark { .. }))).unwrap();
     disk.bytes(&writer.files()[0]).unwrap().to_vec()
 }
 

@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::Failure;
 use nix::errno::Errno;
@@ -18,7 +19,13 @@ use crate::faults::{self, Share, before};
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     root: PathBuf,
+    /// Markers that go with the next sync. Shared by those who work on the volume.
+    unmarked: Arc<Mutex<Vec<String>>>,
 }
+
+/// Markers that may wait for a sync. What is beyond stays until the next start, which looks whether the segment is
+/// whole: a disk that takes writes but no sync for so long is an alarm of its own.
+const UNMARKED_MAX: usize = 16_384;
 
 /// A file that is being appended to, and how long it is.
 #[derive(Debug)]
@@ -40,7 +47,45 @@ const OPEN_MAX: usize = 2;
 
 impl Disk {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), unmarked: Arc::default() }
+    }
+
+    /// Makes durable all that was written to the volume, then removes the markers of what was sealed before.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        let sealed = std::mem::take(&mut *self.unmarked());
+        // Opened anew each time, so that it is the volume that files are made on now.
+        let synced = File::open(&self.root).and_then(|volume| {
+            before("sync", &self.root)?;
+            Ok(nix::unistd::syncfs(&volume)?)
+        });
+        if let Err(e) = synced {
+            self.unmark(sealed);
+            return Err(e);
+        }
+        for path in sealed {
+            if let Err(e) = self.remove(&path) {
+                tracing::warn!("the marker {path} cannot be removed: {e}; the next start does it");
+            }
+        }
+        Ok(())
+    }
+
+    fn unmarked(&self) -> MutexGuard<'_, Vec<String>> {
+        self.unmarked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unmark(&self, paths: impl IntoIterator<Item = String>) {
+        let mut unmarked = self.unmarked();
+        let room = UNMARKED_MAX.saturating_sub(unmarked.len());
+        unmarked.extend(paths.into_iter().take(room));
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        before("remove", &self.path(path))?;
+        match std::fs::remove_file(self.path(path)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
@@ -92,13 +137,8 @@ impl Disk {
                 open.files.retain(|(name, _)| *name != path);
                 private().write(true).open(self.path(&path))?.set_len(bytes)?;
             }
-            FileOp::Remove { path } => {
-                before("remove", &self.path(&path))?;
-                match std::fs::remove_file(self.path(&path)) {
-                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                    _ => {}
-                }
-            }
+            FileOp::Remove { path } => self.remove(&path)?,
+            FileOp::Unmark { path } => self.unmark([path]),
         }
         Ok(None)
     }

@@ -84,6 +84,10 @@ struct Steady {
 /// before the clock was set.
 const WAITED_MAX: Duration = Duration::from_secs(5);
 
+/// 10 ms: both clocks are not read at one moment. What differs by less was not set, and a segment's times are those
+/// that everybody else has of the same event.
+const NOT_SET_NS: i64 = 10_000_000;
+
 impl Steady {
     /// A time of the system's wall clock, not long ago, as one of the segment.
     fn at(self, system: WallTime) -> WallTime {
@@ -292,7 +296,10 @@ impl LiveSegment {
     /// The time of the segment.
     fn steady(&self, now: Now) -> Steady {
         let wall = self.anchor.wall + now.mono.since(self.anchor.mono);
-        Steady { now: Now { mono: now.mono, wall }, skew_ns: wall.nanos_since(now.wall) }
+        match wall.nanos_since(now.wall) {
+            noise if noise.abs() < NOT_SET_NS => Steady { now, skew_ns: 0 },
+            skew_ns => Steady { now: Now { mono: now.mono, wall }, skew_ns },
+        }
     }
 
     /// A time of the system's wall clock, not long ago, as one of the segment: it is as long as it was, whatever

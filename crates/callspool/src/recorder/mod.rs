@@ -243,7 +243,7 @@ impl Recorder {
             let sealing = Sealer {
                 node: config.node,
                 volume: Arc::clone(volume),
-                disk,
+                disk: disk.clone(),
                 repository: Repository::of(vec![Place::new(volume.name.clone(), &volume.root)]),
                 media: media.clone(),
                 jobs: seal_jobs,
@@ -261,6 +261,7 @@ impl Recorder {
                 tenant: config.tenant.clone(),
                 teller: teller.clone(),
                 shared: Arc::clone(&shared),
+                disk,
                 returned: returned.clone(),
             };
             threads.push(spawn(format!("sync-{index}"), move || watch.run())?);

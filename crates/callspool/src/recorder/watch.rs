@@ -1,10 +1,11 @@
 //! The sync threads, one for each volume: make durable what was written, and watch the volume.
 //!
-//! One `syncfs` per interval covers media, manifests and logs together. A volume that is not in its place (its disk
+//! One `syncfs` per interval covers media, manifests and logs together; the markers of what was sealed before it go
+//! after it. A volume that is not in its place (its disk
 //! is unmounted, another is there), that has too little room or takes no file, and a sync that fails are conditions,
 //! raised and cleared; nothing is begun on such a volume. One that comes back is used again.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use model::alarm::{About, Seen, Trend};
 use model::{Condition, Subject, TenantId};
 
+use super::disk::Disk;
 use super::media_thread::Shared;
 use super::tell::Teller;
 use crate::clock::mono;
@@ -38,6 +40,7 @@ pub(super) struct Watch {
     pub(super) tenant: TenantId,
     pub(super) teller: Teller,
     pub(super) shared: Arc<Shared>,
+    pub(super) disk: Disk,
     /// Told when a volume that was away is there.
     pub(super) returned: tokio::sync::mpsc::UnboundedSender<Arc<Volume>>,
 }
@@ -134,12 +137,9 @@ impl Watch {
         written
     }
 
-    /// Opened anew each time, so that it is the volume that files are made on now.
     fn sync(&self) -> io::Result<Room> {
-        let volume = File::open(&self.volume.root)?;
-        before("sync", &self.volume.root)?;
-        nix::unistd::syncfs(&volume)?;
-        let v = nix::sys::statvfs::fstatvfs(&volume)?;
+        self.disk.settle()?;
+        let v = nix::sys::statvfs::statvfs(&self.volume.root)?;
         let unit = v.fragment_size();
         Ok(Room { free: v.blocks_available().saturating_mul(unit) })
     }

@@ -4,11 +4,12 @@
 //! block, its Duration corrected, the manifest sealed, state and seal noted in the log, the marker removed.
 //!
 //! ```text
-//!  Truncate, Patch (each part, sidecar) ─► log: repaired ─► manifest sealed ─► log: state, sealed ─► marker gone
+//!  Truncate, Patch (each part, sidecar) ─► log: repaired ─► manifest sealed ─► log: state, sealed ─► unmarked
 //! ```
 //!
 //! Each step is left out when it is done already, so a repair that dies anywhere is simply run again, and run
-//! on what is whole it returns nothing. A manifest that is lost or damaged is rebuilt from the parts (see
+//! on what is whole it returns nothing. A sealed segment that still has its marker was perhaps never synced: one
+//! whose files are not those that were sealed is closed once more, as what it is now. A manifest that is lost or damaged is rebuilt from the parts (see
 //! `rebuild`). Bytes are only ever cut off where a killed process can have left them: what lies
 //! behind damage in the middle of a part stays, and is told of.
 
@@ -90,7 +91,7 @@ pub fn repair_after(
     let record = match bytes.as_deref().map(manifest::read) {
         // The name was taken by another segment before this one had written anything.
         Some(Ok(m)) if m.record.id != segment => None,
-        Some(Ok(m)) if m.sealed => {
+        Some(Ok(m)) if m.sealed && work.is_whole(&m.record)? => {
             work.seal(&m.record, &bytes.unwrap_or_default());
             Some(m.record)
         }
@@ -137,13 +138,35 @@ impl Work<'_> {
         self.close(live, failure)
     }
 
+    /// Whether the files of a sealed segment are those that were sealed.
+    fn is_whole(&mut self, record: &SegmentRecord) -> io::Result<bool> {
+        let parts = record.parts.iter().map(|p| (&p.file, p.sha256.as_ref()));
+        let sidecar = record.sidecar.iter().map(|s| (&s.file, s.sha256.as_ref()));
+        let mut whole = true;
+        for (file, sealed) in parts.chain(sidecar) {
+            let found = match crate::digest_of(self.files, &format!("{}/{file}", self.at.directory)) {
+                Ok(digest) => Some(digest.sha256),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                Err(e) => return Err(e),
+            };
+            if sealed.is_some() && found.as_ref() != sealed {
+                self.what.push(format!("{file} is not what was sealed"));
+                whole = false;
+            }
+        }
+        Ok(whole)
+    }
+
     /// Closes what is open, and seals it.
     fn close(&mut self, live: Manifest, failure: Failure) -> Result<SegmentRecord, RepairError> {
         let mut record = live.record;
         let claimed_us = media_us(&record);
         self.parts(&mut record)?;
         self.sidecar(&mut record)?;
-        settle(&mut record, failure, claimed_us, live.written, self.now.wall);
+        // It had ended, and all that the manifest speaks of is there: the process died before the seal only.
+        if live.sealed || record.end.is_none() || media_us(&record) < claimed_us {
+            settle(&mut record, failure, live.written, self.now.wall);
+        }
         let why = record.end.as_ref().map(EndReason::describe).unwrap_or_default();
         self.what.push(format!("closed as '{}': {why}", record.state));
         let told =
@@ -169,7 +192,7 @@ impl Work<'_> {
     fn remove_marker(&mut self, segment: SegmentId) {
         let path = layout::marker_path(segment);
         if self.files.len(&path).is_ok() {
-            self.ops.push(FileOp::Remove { path });
+            self.ops.push(FileOp::Unmark { path });
         }
     }
 
@@ -299,11 +322,7 @@ fn media_us(record: &SegmentRecord) -> i64 {
 }
 
 /// State, end and total of a segment that was found open.
-fn settle(record: &mut SegmentRecord, failure: Failure, claimed_us: i64, written: WallTime, now: WallTime) {
-    // It had ended, and all that the manifest speaks of is there: the process died before the seal only.
-    if record.end.is_some() && media_us(record) >= claimed_us {
-        return;
-    }
+fn settle(record: &mut SegmentRecord, failure: Failure, written: WallTime, now: WallTime) {
     let reason = EndReason::Internal(failure);
     let begun = RecordingState::begin(record.respondent);
     record.state = begun.apply(reason.transition()).unwrap_or(RecordingState::PartialInternalError);

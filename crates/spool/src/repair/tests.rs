@@ -238,6 +238,42 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn a_sealed_segment_that_was_never_synced_is_closed_as_what_is_left_of_it(
+        life in life().prop_filter("it ended", |life| life.end.is_some()),
+        lost in any::<prop::sample::Index>(),
+        octets in any::<prop::sample::Index>(),
+        all in any::<bool>(),
+    ) {
+        let Trace { ops, segment, path, .. } = live(&life);
+        let (unmark, before) = ops.split_last().unwrap();
+        let is_unmarked = matches!(unmark.1, FileOp::Unmark { .. });
+        prop_assert!(is_unmarked);
+        let mut disk = MemoryDisk::new();
+        disk.apply_all(before.iter().map(|(_, op)| op)).unwrap();
+        let media = |p: &str| p.ends_with(".mka") || p.ends_with(".pcap");
+        let files: Vec<String> = disk.paths().filter(|p| media(p)).map(ToOwned::to_owned).collect();
+        let file = &files[lost.index(files.len())];
+        let whole = disk.bytes(file).unwrap().to_vec();
+        let kept = octets.index(whole.len());
+        match all {
+            true => disk.apply(&FileOp::Remove { path: file.clone() }).unwrap(),
+            false => disk.put(file, whole[..kept].to_vec()),
+        }
+        let closed = find_and_repair(&disk, segment, 9_000).unwrap();
+        disk.apply_all(&closed.ops).unwrap();
+        let record = closed.record.unwrap();
+        prop_assert_eq!(record.state, RecordingState::PartialInternalError);
+        let lines = log::read(disk.bytes(&layout::log_path(&path.directory)).unwrap()).0;
+        prop_assert_eq!(log::state_of(&lines, CopyOf::Segment(segment)), Some(record.state));
+        let verified = verify::call(&disk, &path.directory).unwrap();
+        prop_assert!(verified.is_sound(), "{:?}", verified.findings);
+        prop_assert_eq!(repair(now(99_000), segment, &path, NodeNumber::SINGLE, &disk).unwrap().ops, vec![]);
+    }
+}
+
 /// A spool that dies at `ms`, with its segment's path.
 fn dies(mut spool: Spool, ms: u64) -> (MemoryDisk, SegmentId, ManifestPath) {
     for n in 0..ms / 20 {

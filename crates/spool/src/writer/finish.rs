@@ -172,7 +172,7 @@ impl SegmentWriter {
             let sha256 = digest::of_bytes(&sealed).sha256;
             ops.push(FileOp::Replace { path: self.manifest_path(), bytes: sealed });
             ops.extend(seal_log_ops(now, &self.record, &self.directory, &self.stem, sha256, &[]));
-            ops.push(FileOp::Remove { path: layout::marker_path(self.record.id) });
+            ops.push(FileOp::Unmark { path: layout::marker_path(self.record.id) });
         }
         self.record.clone()
     }
@@ -198,15 +198,17 @@ pub(crate) fn seal_log_ops(
     lines: &[log::LogLine],
 ) -> Vec<FileOp> {
     let of = CopyOf::Segment(record.id);
+    let logged = log::state_of(lines, of);
     let state = Entry::State {
         copy: Copy { of, at: Location::Node(record.node), state: record.state },
+        // Also of a segment that is closed once more: its end is decided anew, the first one did not hold.
         from: Some(RecordingState::begin(record.respondent)),
         why: record.end.as_ref().map(EndReason::describe).unwrap_or_default(),
     };
     let manifest = layout::manifest_name(stem);
     let sealed = Entry::Sealed { segment: record.id, manifest, sha256: manifest_sha256 };
     let mut due = Vec::new();
-    if log::state_of(lines, of).is_none() {
+    if logged != Some(record.state) {
         due.push(state);
     }
     if !lines.iter().any(|l| l.entry == sealed) {

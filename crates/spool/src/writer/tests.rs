@@ -55,7 +55,7 @@ fn the_marker_comes_first_and_goes_last() {
     let mut ops = Vec::new();
     writer.end(now(10), now(10).wall, EndReason::HangUp, Vec::new(), &mut ops);
     writer.seal(now(10), &[], &mut ops);
-    assert!(matches!(ops.last(), Some(FileOp::Remove { path }) if path.starts_with("live/")));
+    assert!(matches!(ops.last(), Some(FileOp::Unmark { path }) if path.starts_with("live/")));
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub(crate) use take::take;
 
 use crate::config::Config;
 use crate::config::sections::SECTIONS;
+use crate::config::tables::TABLES;
 
 /// The version of the format. A newer one is refused, older ones are read for ever.
 const FORMAT: u32 = 1;
@@ -68,16 +69,27 @@ pub(crate) struct Entry {
     pub(crate) sha256: String,
 }
 
-/// Each file that a setting names, by the setting: paths that are directories are not among them.
+/// Each file that a setting names, by the setting; some are directories.
 fn named_files(config: &Config) -> Vec<(String, PathBuf)> {
     let mut files = Vec::new();
+    let mut name = |setting: String, toml: String| {
+        let value: Option<toml::Value> = toml.parse().ok();
+        if let Some(path) = value.as_ref().and_then(toml::Value::as_str).filter(|p| !p.is_empty()) {
+            files.push((setting, PathBuf::from(path)));
+        }
+    };
     for section in SECTIONS {
         for key in section.keys.iter().filter(|k| k.unit.contains("path")) {
-            let value: Option<toml::Value> = (key.effective)(config).parse().ok();
-            let Some(path) = value.as_ref().and_then(toml::Value::as_str).filter(|p| !p.is_empty()) else {
-                continue;
-            };
-            files.push((format!("{}.{}", section.name, key.name), PathBuf::from(path)));
+            name(format!("{}.{}", section.name, key.name), (key.effective)(config));
+        }
+    }
+    for kind in TABLES {
+        for key in kind.keys.iter().filter(|k| k.unit.contains("path")) {
+            for table in (kind.names)(&config.tables) {
+                if let Some(toml) = (key.effective)(&config.tables, table) {
+                    name(format!("{}.{table}.{}", kind.name, key.name), toml);
+                }
+            }
         }
     }
     files

@@ -98,9 +98,9 @@ sections! {
         /// IPv6 address in SDP; empty: the listen address, or when that is :: the one that the request came to.
         advertised_v6: Option<Ipv6Addr> = "", "IPv6 address";
         /// First port of the range for RTP and RTCP.
-        port_min: u16 = "20000", "even port";
+        port_min: u16 = "16384", "even port";
         /// Last port of the range; each stream takes an even port for RTP and the next one for RTCP.
-        port_max: u16 = "39999", "odd port";
+        port_max: u16 = "32767", "odd port";
         /// Threads that receive media; 0: one less than there are cores, but at least one.
         threads: usize = "1", "threads";
         /// How often a media thread reads its sockets; longer costs less CPU, arrival times come from the kernel either way.

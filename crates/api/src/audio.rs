@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use model::{CallId, TenantId};
+use model::{CallId, StreamId, TenantId};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -138,24 +138,23 @@ async fn file(format: AudioFormat, asked: Asked) -> Result<Response, Problem> {
 
 impl AudioParameters {
     fn read(self, tenant: TenantId, call: CallId, format: AudioFormat) -> Result<AudioRequest, Problem> {
-        let stream = parsed("stream", self.stream)?;
-        let layout = match (self.layout.as_deref().filter(|l| !l.is_empty()), stream) {
-            (None | Some("stream"), Some(stream)) => AudioLayout::Stream(stream),
-            (None | Some("stereo"), None) => AudioLayout::Stereo,
-            (Some("mix"), None) => AudioLayout::Mix,
-            (Some("stream"), None) => {
-                return Err(Problem::bad_parameter("stream", "name one with layout=stream"));
-            }
-            (Some("stereo" | "mix"), Some(_)) => {
-                return Err(Problem::bad_parameter(
-                    "layout",
-                    "a stream is heard alone: leave one of the two out",
-                ));
-            }
-            (Some(_), _) => return Err(Problem::bad_parameter("layout", "one of stereo, mix, stream")),
-        };
+        let layout = layout(self.layout.as_deref(), parsed("stream", self.stream)?)?;
         let (rate, bitrate) = (parsed("rate", self.rate)?, parsed("bitrate", self.bitrate)?);
         Ok(AudioRequest { tenant, call, format, layout, rate, bitrate })
+    }
+}
+
+/// Who is heard where, as the query says it.
+pub(crate) fn layout(named: Option<&str>, stream: Option<StreamId>) -> Result<AudioLayout, Problem> {
+    match (named.filter(|l| !l.is_empty()), stream) {
+        (None | Some("stream"), Some(stream)) => Ok(AudioLayout::Stream(stream)),
+        (None | Some("stereo"), None) => Ok(AudioLayout::Stereo),
+        (Some("mix"), None) => Ok(AudioLayout::Mix),
+        (Some("stream"), None) => Err(Problem::bad_parameter("stream", "name one with layout=stream")),
+        (Some("stereo" | "mix"), Some(_)) => {
+            Err(Problem::bad_parameter("layout", "a stream is heard alone: leave one of the two out"))
+        }
+        (Some(_), _) => Err(Problem::bad_parameter("layout", "one of stereo, mix, stream")),
     }
 }
 

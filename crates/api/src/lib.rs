@@ -20,6 +20,7 @@ mod events;
 mod guard;
 mod health;
 mod json;
+mod listen;
 mod notes;
 mod orders;
 mod page;
@@ -73,6 +74,7 @@ fn documented(state: &ApiState) -> OpenApiRouter<ApiState> {
         .route("/calls/{id}/audio.mp3", get(audio::mp3))
         .route("/calls/{id}/audio.opus", get(audio::opus))
         .route("/calls/{id}/audio.flac", get(audio::flac))
+        .route("/calls/{id}/live.wav", get(listen::wav))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .route_layer(from_fn_with_state(state.clone(), guard::token));
     open.nest("/api/v1", api)

@@ -1,9 +1,10 @@
 //! What the interface needs from the others: somebody who knows how to make sound of a call, and somebody who
-//! takes orders to live ones ([`LiveCalls`]), keeps notes of them ([`Notes`]), and knows how the node stands ([`Node`]).
+//! takes orders to live ones and lets them be heard ([`LiveCalls`]), keeps notes of them ([`Notes`]), and knows how the node stands ([`Node`]).
 //!
 //! The binary implements them, [`Audio`] over `spool`.
 
 mod audio;
+mod listen;
 mod live;
 mod node;
 mod notes;
@@ -11,6 +12,7 @@ mod notes;
 pub use audio::{
     Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest,
 };
+pub use listen::{ListenAnswer, ListenError, ListenRequest, LiveSound};
 pub use live::{Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording, LiveState};
 pub use node::{Lack, Node, Standing};
 pub use notes::{CallNotes, NoteError, NotedBy, Notes};

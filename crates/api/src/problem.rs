@@ -11,7 +11,7 @@ use store::CatalogError;
 use utoipa::ToSchema;
 
 use crate::document::PathRefusals;
-use crate::port::{AudioError, LiveError, NoteError};
+use crate::port::{AudioError, ListenError, LiveError, NoteError};
 use kinds::Kind;
 
 /// Seconds until something that is away or busy is worth another try.
@@ -174,6 +174,18 @@ impl From<LiveError> for Problem {
             LiveError::NotAllowed(_) => kinds::NOT_ALLOWED,
             LiveError::Unreachable(_) => kinds::NODE_UNREACHABLE,
             LiveError::TimedOut => kinds::ORDER_TIMED_OUT,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<ListenError> for Problem {
+    fn from(error: ListenError) -> Self {
+        let kind = match &error {
+            ListenError::NoSuchCall => return Self::no_such_call(),
+            ListenError::NotLive => kinds::NOT_LIVE,
+            ListenError::TooMany(_) => kinds::TOO_MANY_LISTENERS,
+            ListenError::Unreachable(_) => kinds::NODE_UNREACHABLE,
         };
         Self::new(kind, error.to_string())
     }

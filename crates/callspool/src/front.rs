@@ -10,7 +10,7 @@ use model::Report;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::now;
-use crate::live_calls::{Awaited, LiveCommand};
+use crate::live_calls::{Awaited, LiveCommand, NoEar};
 use crate::net::{DriverInput, SipDriver};
 use crate::pulse::Pulse;
 use crate::recorder::{Recorder, Teller};
@@ -187,9 +187,17 @@ impl FrontTask {
                 self.awaited.take_note(&report);
                 self.front.handle_report(now(), report);
             }
-            Input::Command(LiveCommand { command, answer }) => {
+            Input::Command(LiveCommand::Order { command, answer }) => {
                 let outcome = self.front.handle_command(now(), command);
                 self.awaited.answer(outcome, answer);
+            }
+            Input::Command(LiveCommand::Listen { call, tenant, answer }) => {
+                let ear = match self.front.is_in_progress(call, &tenant) {
+                    Ok(()) => self.recorder.listening().begin(call).map_err(NoEar::Crowded),
+                    Err(e) => Err(NoEar::Call(e)),
+                };
+                // Nobody may wait any more; the ear is dropped then.
+                let _ = answer.send(ear);
             }
             Input::Timeout => self.front.handle_timeout(now()),
             Input::Round => self.go_round(),
@@ -204,6 +212,10 @@ impl FrontTask {
         let stats = self.front.stats();
         let taking = *self.front.intake() == Intake::Open;
         self.load.send_replace(Load::of(&stats, taking));
+        let listening = self.recorder.listening();
+        for call in listening.calls().into_iter().filter(|c| !self.front.is_known(*c)) {
+            listening.end(call);
+        }
         let what = if taking { "recording" } else { "taking no new calls" };
         self.supervisor.status(format!("{what}: {} calls, {}", stats.dialogs, self.recorder.summary()));
     }

@@ -1,14 +1,21 @@
-//! Orders of people to live calls, on their way from the interface to the signalling task and back.
+//! What people want of live calls, orders and to listen, on its way from the interface to the signalling task and back.
 //!
 //! An order is answered when it is true: a pause when the media thread keeps nothing any more, not when somebody
 //! took note of it. Whoever asked learns of every failure, a full queue and a lost answer included.
 
 use std::time::Duration;
 
-use api::port::{Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording, LiveState};
+use api::port::{
+    Changed, ListenAnswer, ListenError, ListenRequest, LiveAnswer, LiveCalls, LiveError, LiveOrder,
+    LiveRecording, LiveState,
+};
 use call::{Ask, Command, CommandError, Done, Recording};
 use model::{CallId, Report, TenantId};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::mono;
+use crate::listen::{self, Listener};
+use crate::recorder::{Crowded, Ear, LISTENERS_MAX, LISTENERS_PER_CALL_MAX};
 
 /// Orders that wait for the signalling task: it takes them in microseconds, so more mean that it stands still.
 const WAITING_MAX: usize = 256;
@@ -20,10 +27,25 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Where the outcome of an order goes.
 type Answer = oneshot::Sender<Result<Done, CommandError>>;
 
-/// An order and who waits for its outcome.
-pub(crate) struct LiveCommand {
-    pub(crate) command: Command,
-    pub(crate) answer: Answer,
+/// What is wanted and who waits for its outcome.
+pub(crate) enum LiveCommand {
+    Order {
+        command: Command,
+        answer: Answer,
+    },
+    /// To listen to a call.
+    Listen {
+        call: CallId,
+        tenant: TenantId,
+        answer: oneshot::Sender<Result<Ear, NoEar>>,
+    },
+}
+
+/// Why somebody cannot listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoEar {
+    Call(CommandError),
+    Crowded(Crowded),
 }
 
 /// The end of the way that asks.
@@ -45,14 +67,10 @@ impl LiveCalls for LiveLink {
         };
         let (answer, answered) = oneshot::channel();
         let command = Command { call, tenant, ask, by };
-        let sent = self.0.try_send(LiveCommand { command, answer });
+        let sent = self.0.try_send(LiveCommand::Order { command, answer });
         Box::pin(async move {
             if let Err(e) = sent {
-                let why = match e {
-                    mpsc::error::TrySendError::Full(_) => "too many orders wait",
-                    mpsc::error::TrySendError::Closed(_) => "it is stopping",
-                };
-                return Err(LiveError::Unreachable(why.to_owned()));
+                return Err(LiveError::Unreachable(not_taken(&e).to_owned()));
             }
             match tokio::time::timeout(ANSWER_WITHIN, answered).await {
                 Ok(Ok(Ok(done))) => Ok(state(&done)),
@@ -61,6 +79,44 @@ impl LiveCalls for LiveLink {
                 Err(_) => Err(LiveError::TimedOut),
             }
         })
+    }
+
+    fn listen(&self, wanted: ListenRequest) -> ListenAnswer {
+        let (answer, answered) = oneshot::channel();
+        let (call, tenant) = (wanted.call, wanted.tenant.clone());
+        let sent = self.0.try_send(LiveCommand::Listen { call, tenant, answer });
+        Box::pin(async move {
+            if let Err(e) = sent {
+                return Err(ListenError::Unreachable(not_taken(&e).to_owned()));
+            }
+            let ear = match tokio::time::timeout(ANSWER_WITHIN, answered).await {
+                Ok(Ok(Ok(ear))) => ear,
+                Ok(Ok(Err(e))) => return Err(cannot_listen(e)),
+                Ok(Err(_)) => return Err(ListenError::Unreachable("it is stopping".to_owned())),
+                Err(_) => return Err(ListenError::Unreachable("it did not answer in time".to_owned())),
+            };
+            Ok(listen::sound(Listener::new(ear, &wanted, mono())))
+        })
+    }
+}
+
+fn not_taken<T>(error: &mpsc::error::TrySendError<T>) -> &'static str {
+    match error {
+        mpsc::error::TrySendError::Full(_) => "too many orders wait",
+        mpsc::error::TrySendError::Closed(_) => "it is stopping",
+    }
+}
+
+fn cannot_listen(e: NoEar) -> ListenError {
+    match e {
+        NoEar::Call(CommandError::NotLive) => ListenError::NotLive,
+        NoEar::Call(_) => ListenError::NoSuchCall,
+        NoEar::Crowded(Crowded::Node) => {
+            ListenError::TooMany(format!("{LISTENERS_MAX} listen to calls on this node"))
+        }
+        NoEar::Crowded(Crowded::Call) => {
+            ListenError::TooMany(format!("{LISTENERS_PER_CALL_MAX} listen to this call"))
+        }
     }
 }
 
@@ -138,7 +194,9 @@ mod tests {
         let (link, mut commands) = channel();
         let mut awaited = Awaited::default();
         let answer = order(&link);
-        let LiveCommand { command, answer: to } = commands.recv().await.unwrap();
+        let Some(LiveCommand::Order { command, answer: to }) = commands.recv().await else {
+            panic!("an order")
+        };
         assert_eq!((command.by.as_str(), command.call), ("alice", CallId::from_u64(1)));
         let mut answer = tokio::spawn(answer);
         awaited.answer(Ok(done(Some(7))), to);

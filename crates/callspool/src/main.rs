@@ -14,6 +14,7 @@ mod descriptors;
 mod faults;
 mod front;
 mod http;
+mod listen;
 mod live_calls;
 mod logging;
 mod net;

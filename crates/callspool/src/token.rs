@@ -28,6 +28,11 @@ pub(crate) fn load_or_create(path: &Path) -> Result<String, CliError> {
     }
 }
 
+/// The token in the file, for a command that talks to the server whose it is.
+pub(crate) fn read(path: &Path) -> Result<String, CliError> {
+    load(path).map_err(|p| p.tell(path))
+}
+
 enum Problem {
     Missing,
     Unreadable(io::Error),

@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use model::{CallId, TenantId, WallTime};
 
+use super::listen::{ListenAnswer, ListenRequest};
+
 /// Gives orders to live calls.
 pub trait LiveCalls: Send + Sync {
     /// Orders something of a call, on behalf of `by`, who stands in the call's log. Giving an order twice is as
     /// giving it once. What comes out ends within some seconds: [`LiveError::TimedOut`] otherwise.
     fn order(&self, tenant: TenantId, call: CallId, order: LiveOrder, by: String) -> LiveAnswer;
+    /// Lets somebody hear what is said from now on, without touching what is recorded.
+    fn listen(&self, wanted: ListenRequest) -> ListenAnswer;
 }
 
 /// How the call stands after an order, when it is known.

@@ -60,9 +60,9 @@ kinds! {
     /// The client accepts no type that the route has.
     NOT_ACCEPTABLE = "not-acceptable", NOT_ACCEPTABLE, "The path has no type that is accepted",
         "`detail` names the type; accept it, or leave `Accept` out";
-    /// An order to a call that is over.
+    /// An order to a call that is over, or somebody who wants to listen to it.
     NOT_LIVE = "not-live", CONFLICT, "The call is over",
-        "only live calls take orders: list them with `?live=true`";
+        "only live calls take orders and can be listened to: list them with `?live=true`";
     /// The call is live and cannot do what was ordered.
     NOT_ALLOWED = "not-allowed", CONFLICT, "The call cannot do this now",
         "`detail` says why";
@@ -84,6 +84,9 @@ kinds! {
     /// More streams of events than a server has room for.
     TOO_MANY_STREAMS = "too-many-streams", TOO_MANY_REQUESTS, "Too many streams of events",
         "close streams that nobody reads; try again after `Retry-After`";
+    /// As many listen to live calls as may.
+    TOO_MANY_LISTENERS = "too-many-listeners", TOO_MANY_REQUESTS, "No more can listen",
+        "wait until somebody stops to listen; `detail` says how many may";
     /// Something of ours broke.
     INTERNAL = "internal", INTERNAL_SERVER_ERROR, "Something went wrong here",
         "see the log of callspool";

@@ -46,6 +46,20 @@ impl Front {
         done
     }
 
+    /// Whether a call of the tenant is in progress here.
+    ///
+    /// # Errors
+    /// When the tenant has no such call here, or when it is over.
+    pub fn is_in_progress(&self, call: CallId, tenant: &TenantId) -> Result<(), CommandError> {
+        self.session_of(call, tenant).map(|_| ())
+    }
+
+    /// Whether a call may still go on: it is in progress, or a continuation of it is waited for.
+    #[must_use]
+    pub fn is_known(&self, call: CallId) -> bool {
+        self.calls.get(call).is_some()
+    }
+
     fn session_of(&self, call: CallId, tenant: &TenantId) -> Result<SessionId, CommandError> {
         let live = self.calls.get(call).filter(|c| c.record.tenant == *tenant);
         let live = live.ok_or(CommandError::NoSuchCall)?;

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Write a call as a WAV, MP3, Opus or FLAC file: agent left, external right, gaps as silence
     Export(ExportArgs),
+    /// Hear what is said in a call that goes on: as a WAV file that ends with it, or played
+    Listen(ListenArgs),
     /// Check recordings against their digests, manifests and logs
     Verify(VerifyArgs),
     /// Rebuild the catalog from the recordings on disk
@@ -350,6 +352,42 @@ pub(crate) struct ExportArgs {
     /// Write who took part into the file's tags, beside the call's id and its beginning
     #[arg(long)]
     pub(crate) parties: bool,
+    /// Write over a file that exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `callspool listen`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+It asks the running callspool (api.listen, api.token_file). Holds and pauses are silence. Ctrl-C ends it.
+
+Examples:
+  callspool listen 06jv3kq4g2n00 --play
+  callspool listen 06jv3kq4g2n00 --mix | aplay
+  callspool listen 06jv3kq4g2n00 -o live.wav")]
+pub(crate) struct ListenArgs {
+    /// The call's id, as `callspool ls --live` prints it
+    #[arg(value_name = "CALL")]
+    pub(crate) call: CallId,
+    /// The file; else standard output
+    #[arg(short, long, value_name = "FILE", conflicts_with = "play")]
+    pub(crate) output: Option<PathBuf>,
+    /// Play it, by ffplay or aplay, whichever is there
+    #[arg(long)]
+    pub(crate) play: bool,
+    /// Both sides in one channel
+    #[arg(long, visible_alias = "mono", conflicts_with_all = ["stereo", "stream"])]
+    pub(crate) mix: bool,
+    /// Agent left, external right (the default)
+    #[arg(long, conflicts_with = "stream")]
+    pub(crate) stereo: bool,
+    /// Only this stream (see `callspool show`)
+    #[arg(long, value_name = "STREAM")]
+    pub(crate) stream: Option<StreamId>,
+    /// Samples per second
+    #[arg(long, value_name = "HZ", default_value = "16000", value_parser = ["8000", "16000", "48000"])]
+    pub(crate) rate: String,
     /// Write over a file that exists
     #[arg(long)]
     pub(crate) force: bool,

@@ -11,6 +11,7 @@ mod doctor;
 mod error;
 mod export;
 mod generate;
+mod listen;
 mod ls;
 mod operate;
 mod progress;
@@ -85,6 +86,10 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         Command::Alarms(args) => alarms::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Show(args) => show::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Export(args) => export::run(&load(&cli.config)?.config, &args, &mut out),
+        Command::Listen(args) => {
+            drop(out);
+            return listen::run(&load(&cli.config)?.config, &args);
+        }
         Command::Verify(args) => verify::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Reindex(args) => reindex::run(&load(&cli.config)?.config, &args, &mut out),
     };

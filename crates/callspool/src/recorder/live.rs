@@ -15,6 +15,7 @@ use model::{
 use spool::SegmentWriter;
 
 use super::ingest::{Batch, Left};
+use super::listening::Taps;
 use super::ports::{Ports, Sockets};
 
 /// Batches that one socket may bring per tick: with 5 ms, over 12,000 packets a second. What floods faster waits
@@ -121,15 +122,34 @@ pub(crate) struct LiveSegment {
     /// Its storage failed: what arrives waits in the kernel for the segment that takes over.
     is_suspended: bool,
     gate: Gate,
+    /// Who listens to the call.
+    pub(crate) taps: Taps,
 }
 
 /// Where frames go that the receivers hand on. The pause is behind: a receiver whose stream is paused hands
-/// nothing on, so whatever listens here hears no more than what is written.
-struct IntoSegment<'a>(&'a mut SegmentWriter);
+/// nothing on, so whoever listens here hears no more than what is written.
+struct IntoSegment<'a> {
+    writer: &'a mut SegmentWriter,
+    taps: &'a Taps,
+    now: Mono,
+}
 
 impl FrameSink for IntoSegment<'_> {
     fn frame(&mut self, frame: &Frame<'_>) {
-        self.0.push(frame);
+        self.writer.push(frame);
+        if !self.taps.is_empty() {
+            self.overheard(frame);
+        }
+    }
+}
+
+impl IntoSegment<'_> {
+    /// Somebody listens.
+    #[cold]
+    fn overheard(&self, frame: &Frame<'_>) {
+        let record = self.writer.record();
+        let side = record.streams.iter().find(|s| s.id == frame.stream).map(|s| s.side).unwrap_or_default();
+        self.taps.overhear(self.now, record.id, side, frame);
     }
 }
 
@@ -197,18 +217,18 @@ impl LiveStream {
     }
 
     /// The stream is gone from the segment: takes in the last that came, and closes its ports.
-    fn close(&mut self, steady: Steady, batch: &mut Batch, writer: &mut SegmentWriter) {
-        self.read_all(batch, steady, writer);
+    fn close(&mut self, steady: Steady, batch: &mut Batch, into: &mut IntoSegment<'_>) {
+        self.read_all(batch, steady, into);
         let mut gone = self.open.clone();
         gone.flowing = Flowing::Held;
         self.update(steady.now, &gone, Gate::Open);
         self.sockets = None;
     }
 
-    fn read_all(&mut self, batch: &mut Batch, steady: Steady, writer: &mut SegmentWriter) {
-        self.read(Which::Rtp, batch, steady, writer);
+    fn read_all(&mut self, batch: &mut Batch, steady: Steady, into: &mut IntoSegment<'_>) {
+        self.read(Which::Rtp, batch, steady, into);
         if self.sockets.as_ref().is_some_and(|s| s.rtcp.is_some()) {
-            self.read(Which::Rtcp, batch, steady, writer);
+            self.read(Which::Rtcp, batch, steady, into);
         }
     }
 
@@ -218,7 +238,7 @@ impl LiveStream {
         which: Which,
         batch: &mut Batch,
         steady: Steady,
-        writer: &mut SegmentWriter,
+        into: &mut IntoSegment<'_>,
     ) -> (u64, Left) {
         let Self { sockets: Some(sockets), receiver, open, .. } = self else { return (0, Left::Nothing) };
         let ipv6 = sockets.told_rtp.is_ipv6();
@@ -232,7 +252,7 @@ impl LiveStream {
             if rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes)) {
                 receiver.rtcp(at, d.from, d.bytes);
             } else {
-                receiver.packet(at, d.from, d.bytes, &mut IntoSegment(writer));
+                receiver.packet(at, d.from, d.bytes, into);
             }
         })
     }
@@ -290,7 +310,13 @@ impl LiveSegment {
             has_dropped: false,
             is_suspended: false,
             gate,
+            taps: Taps::default(),
         }
+    }
+
+    /// The streams, and where their frames go.
+    fn parts(&mut self, now: Mono) -> (&mut [LiveStream], IntoSegment<'_>) {
+        (&mut self.streams, IntoSegment { writer: &mut self.writer, taps: &self.taps, now })
     }
 
     /// The time of the segment.
@@ -350,8 +376,9 @@ impl LiveSegment {
         let steady = self.steady(now);
         let now = steady.now;
         if self.gate == Gate::Closed {
-            for stream in self.streams.iter_mut().filter(|s| s.sockets.is_some()) {
-                stream.read_all(batch, steady, &mut self.writer);
+            let (streams, mut into) = self.parts(now.mono);
+            for stream in streams.iter_mut().filter(|s| s.sockets.is_some()) {
+                stream.read_all(batch, steady, &mut into);
             }
             self.gate = Gate::Open;
             for stream in self.streams.iter_mut().filter(|s| s.sockets.is_some()) {
@@ -379,11 +406,14 @@ impl LiveSegment {
     }
 
     pub(crate) fn read(&mut self, stream: usize, which: Which, batch: &mut Batch, now: Now) -> (u64, Left) {
-        let steady = self.steady(now);
-        match self.streams.get_mut(stream) {
+        if self.is_suspended {
             // Taking over tells of its sockets again.
-            _ if self.is_suspended => (0, Left::Nothing),
-            Some(s) => s.read(which, batch, steady, &mut self.writer),
+            return (0, Left::Nothing);
+        }
+        let steady = self.steady(now);
+        let (streams, mut into) = self.parts(now.mono);
+        match streams.get_mut(stream) {
+            Some(s) => s.read(which, batch, steady, &mut into),
             None => (0, Left::Nothing),
         }
     }
@@ -413,10 +443,12 @@ impl LiveSegment {
         }
         let steady = self.steady(now);
         let now = steady.now;
-        for stream in &mut self.streams {
+        let gate = self.gate;
+        let (streams, mut into) = self.parts(now.mono);
+        for stream in streams {
             match wanted.iter().find(|w| w.stream == stream.open.stream) {
-                Some(open) => stream.update(now, open, self.gate),
-                None => stream.close(steady, batch, &mut self.writer),
+                Some(open) => stream.update(now, open, gate),
+                None => stream.close(steady, batch, &mut into),
             }
         }
         let mut watch: Vec<usize> = (self.streams.len()..self.streams.len() + fresh.len()).collect();
@@ -440,17 +472,19 @@ impl LiveSegment {
     /// Releases what waited for reordering.
     pub(crate) fn tick(&mut self, now: Now) {
         let now = self.steady(now).now;
-        for stream in &mut self.streams {
-            stream.receiver.tick(now.wall, &mut IntoSegment(&mut self.writer));
+        let (streams, mut into) = self.parts(now.mono);
+        for stream in streams {
+            stream.receiver.tick(now.wall, &mut into);
         }
     }
 
     /// Takes in the last that came.
     pub(crate) fn finish(&mut self, now: Now, batch: &mut Batch) {
         let steady = self.steady(now);
-        for stream in &mut self.streams {
-            stream.read_all(batch, steady, &mut self.writer);
-            stream.receiver.finish(steady.now.wall, &mut IntoSegment(&mut self.writer));
+        let (streams, mut into) = self.parts(now.mono);
+        for stream in streams {
+            stream.read_all(batch, steady, &mut into);
+            stream.receiver.finish(steady.now.wall, &mut into);
         }
     }
 

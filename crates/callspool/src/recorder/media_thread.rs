@@ -24,6 +24,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use spool::FileOp;
 
 use super::ingest::{Batch, Left};
+use super::listening::Listening;
 use super::live::{LiveSegment, Which};
 use super::ports::Ports;
 use super::tell::Teller;
@@ -134,6 +135,7 @@ pub(crate) struct MediaThread {
     pub(crate) ports: Arc<Ports>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) teller: Teller,
+    pub(crate) listening: Listening,
     pub(crate) pulse: Pulse,
 }
 
@@ -160,6 +162,8 @@ struct State {
     jobs: Vec<Vec<Job>>,
     batch: Batch,
     rtcp: Vec<u8>,
+    /// Who listens, as far as the segments here know of it; none: that is to be asked.
+    listeners: Option<u64>,
 }
 
 impl MediaThread {
@@ -176,6 +180,7 @@ impl MediaThread {
             jobs: self.writers.iter().map(|_| Vec::new()).collect(),
             batch: Batch::new(),
             rtcp: Vec::with_capacity(512),
+            listeners: Some(self.listening.changes()),
         };
         let mut events = vec![EpollEvent::empty(); EVENTS];
         let buckets = bucket_count(&self.config);
@@ -186,6 +191,7 @@ impl MediaThread {
             if !self.take_orders(&mut state) {
                 return self.send_jobs(&mut state);
             }
+            self.look_for_listeners(&mut state);
             self.receive(&mut state, &mut events, began);
             for (bucket, at) in due.iter_mut().enumerate() {
                 if *at <= began.mono {
@@ -214,6 +220,19 @@ impl MediaThread {
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
+    }
+
+    /// Listeners came or went: tells the segments. Who looks there at this moment is not waited for.
+    fn look_for_listeners(&self, state: &mut State) {
+        let changes = self.listening.changes();
+        if state.listeners == Some(changes) {
+            return;
+        }
+        let Some(of) = self.listening.look() else { return };
+        for live in state.slots.iter_mut().flatten() {
+            live.taps = of(live.writer.record().call);
+        }
+        state.listeners = Some(changes);
     }
 
     fn carry_out(&self, state: &mut State, order: MediaOrder) {
@@ -271,6 +290,10 @@ impl MediaThread {
         let id = live.id;
         if let Some(failed) = live.takes_over.take() {
             self.take_over(state, &mut live, failed);
+        }
+        match self.listening.look() {
+            Some(of) => live.taps = of(live.writer.record().call),
+            None => state.listeners = None,
         }
         // Told here, so that no end of it can be told before.
         state.unsent.push_back(Report::Opened { segment: id, ports: live.ports() });

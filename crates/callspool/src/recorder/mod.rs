@@ -14,6 +14,7 @@
 mod disk;
 mod figures;
 mod ingest;
+mod listening;
 mod live;
 mod media_thread;
 mod opener;
@@ -39,6 +40,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
 pub(crate) use disk::Disk;
 pub(crate) use figures::Figures;
+pub(crate) use listening::{
+    Coding, Crowded, Ear, LISTENERS_MAX, LISTENERS_PER_CALL_MAX, Listening, Overheard,
+};
 pub(crate) use ports::PortConfig;
 pub(crate) use tell::Teller;
 
@@ -165,6 +169,7 @@ pub(crate) struct Recorder {
     tenant: TenantId,
     volumes: Volumes,
     descriptors_max: u64,
+    listening: Listening,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -185,6 +190,7 @@ impl Recorder {
         let (ways, orders): (Vec<_>, Vec<_>) =
             (0..config.threads.max(1)).map(|_| bounded(ORDERS_MAX)).unzip();
         let media = Threads { ways: ways.into(), strays: Arc::default() };
+        let listening = Listening::default();
         let mut threads = Vec::new();
         for (n, orders) in orders.into_iter().enumerate() {
             let thread = MediaThread {
@@ -204,6 +210,7 @@ impl Recorder {
                 ports: Arc::clone(&ports),
                 shared: Arc::clone(&shared),
                 teller: teller.clone(),
+                listening: listening.clone(),
             };
             threads.push(spawn(format!("media-{n}"), move || thread.run())?);
         }
@@ -284,7 +291,18 @@ impl Recorder {
         threads.push(spawn("placer".to_owned(), move || placing.run())?);
         let (tenant, descriptors_max) = (config.tenant.clone(), config.descriptors_max);
         let volumes = volumes.clone();
-        Ok(Self { placer, media, shared, reports, teller, tenant, volumes, descriptors_max, threads })
+        Ok(Self {
+            placer,
+            media,
+            shared,
+            reports,
+            teller,
+            tenant,
+            volumes,
+            descriptors_max,
+            listening,
+            threads,
+        })
     }
 
     /// Carries out an order. Never waits: when a queue is full, an order to open or change is refused.
@@ -343,6 +361,11 @@ impl Recorder {
             // The front's own deadline refuses the request then.
             tracing::warn!(%segment, "a refusal could not be reported");
         }
+    }
+
+    /// Those who listen to calls of it.
+    pub(crate) fn listening(&self) -> &Listening {
+        &self.listening
     }
 
     /// How full it is, for whoever watches.

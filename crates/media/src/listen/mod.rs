@@ -4,6 +4,7 @@
 //! - [`Foreign`]: codecs that another program decodes: what that program must be given, and how long it lasts.
 //! - [`Resampler`]: samples at any place between samples, without state, so that every reader of the same place
 //!   gets the same sample.
+//! - [`LiveMix`]: what is said in a call that goes on, put together as it arrives.
 //! - [`OpusEncoder`]: packets of one length.
 //!
 //! It starts no program: whoever plays a call does ([`Foreign`] only says what to ask it).
@@ -11,10 +12,14 @@
 mod amr;
 mod decoder;
 mod foreign;
+mod level;
+mod live;
 mod opus_encoder;
 mod resample;
 
 pub use decoder::{DecodeError, Decoder, InProcess};
 pub use foreign::{Foreign, Repacked};
+pub use level::level;
+pub use live::{LiveLayout, LiveMix, Piece};
 pub use opus_encoder::{Lean, OpusEncoder, OpusEncoderError};
 pub use resample::Resampler;

@@ -1,0 +1,103 @@
+//! Listening to a call in progress: a WAV file without an end, sent as it is said.
+//!
+//! It comes from whoever holds the call, by a port, and never from a file or the catalog. Nothing is made for a
+//! client that takes nothing: what it misses is gone, and the sound goes on in the present.
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::stream::{self, StreamExt};
+use serde::Deserialize;
+use std::convert::Infallible;
+
+use crate::audio::layout;
+use crate::path::CallPath;
+use crate::port::{AudioLayout, ListenError, ListenRequest};
+use crate::problem::Problem;
+use crate::query::parsed;
+use crate::state::{ApiState, BY};
+
+/// 16,000 samples a second: as wide as speech is coded on phones. What is wider is heard with `rate=48000`.
+const RATE: u32 = 16_000;
+const RATES: [u32; 3] = [8_000, 16_000, 48_000];
+/// The length of what ends when it ends; players know it as such.
+const UNKNOWN: u32 = u32::MAX;
+
+/// What may stand behind the `?`.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ListenParameters {
+    layout: Option<String>,
+    stream: Option<String>,
+    rate: Option<String>,
+}
+
+/// `live.wav`
+pub(crate) async fn wav(
+    State(state): State<ApiState>,
+    path: Path<CallPath>,
+    parameters: Result<Query<ListenParameters>, QueryRejection>,
+    method: Method,
+) -> Result<Response, Problem> {
+    let Query(parameters) = parameters.map_err(|e| Problem::bad_query(e.body_text()))?;
+    let (call, tenant) = (CallPath::read(&path)?, state.0.config.tenant.clone());
+    let layout = layout(parameters.layout.as_deref(), parsed("stream", parameters.stream)?)?;
+    let rate = parsed("rate", parameters.rate)?.unwrap_or(RATE);
+    if !RATES.contains(&rate) {
+        return Err(Problem::bad_parameter("rate", "one of 8000, 16000, 48000"));
+    }
+    let Some(live) = &state.0.live else {
+        return Err(ListenError::Unreachable("no record server runs here".to_owned()).into());
+    };
+    let wanted = ListenRequest { tenant: tenant.clone(), call, layout, rate, by: BY.to_owned() };
+    let sound = match live.listen(wanted).await {
+        Ok(sound) => sound,
+        // Whoever holds live calls does not know those that are over; the catalog does, when it is there.
+        Err(ListenError::NoSuchCall) => match state.0.catalog.call(&tenant, call).await {
+            Ok(Some(_)) => return Err(ListenError::NotLive.into()),
+            _ => return Err(ListenError::NoSuchCall.into()),
+        },
+        Err(e) => return Err(e.into()),
+    };
+    let channels = match layout {
+        AudioLayout::Stereo => 2,
+        AudioLayout::Mix | AudioLayout::Stream(_) => 1,
+    };
+    let body = match method {
+        Method::HEAD => Body::empty(),
+        _ => {
+            let pieces = stream::iter([head(channels, rate)]).chain(sound);
+            Body::from_stream(pieces.map(Ok::<Bytes, Infallible>))
+        }
+    };
+    let name = format!("inline; filename=\"{call}-live.wav\"");
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+    if let Ok(name) = HeaderValue::try_from(name) {
+        headers.insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
+
+/// The head of a WAV file of unknown length: `RIFF` and `data` as long as can be.
+fn head(channels: u16, rate: u32) -> Bytes {
+    let mut head = BytesMut::with_capacity(44);
+    head.put_slice(b"RIFF");
+    head.put_u32_le(UNKNOWN);
+    head.put_slice(b"WAVEfmt ");
+    head.put_u32_le(16);
+    head.put_u16_le(1);
+    head.put_u16_le(channels);
+    head.put_u32_le(rate);
+    head.put_u32_le(rate * u32::from(channels) * 2);
+    head.put_u16_le(channels * 2);
+    head.put_u16_le(16);
+    head.put_slice(b"data");
+    head.put_u32_le(UNKNOWN);
+    head.freeze()
+}

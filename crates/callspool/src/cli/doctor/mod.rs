@@ -9,6 +9,7 @@ mod machine;
 mod owner;
 mod places;
 mod storage;
+mod tls;
 
 use std::io::{self, Write};
 
@@ -65,6 +66,7 @@ pub(super) fn run(loaded: &Loaded, args: &DoctorArgs, out: &mut dyn Write) -> Re
     checks.extend(host::checks(config));
     checks.extend(kernel::checks(config));
     checks.extend(places::checks(config));
+    checks.extend(tls::checks(config));
     checks.iter().try_for_each(|check| tell(out, check, args.json)).map_err(CliError::output)?;
     let failed = checks.iter().any(|c| c.verdict == Verdict::Failure);
     Ok(if failed { Outcome::Failed } else { Outcome::Ok })

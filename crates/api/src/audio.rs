@@ -3,6 +3,7 @@
 //! It is made while it is sent: a blocking reader fills pieces, a channel of few pieces holds it back when the
 //! listener is slow, and a listener who takes nothing for a while is dropped. No thread waits for a network.
 
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,12 +18,15 @@ use http_body::{Frame, SizeHint};
 use model::{CallId, StreamId, TenantId};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use utoipa::IntoParams;
 
+use crate::document::AudioRefusals;
 use crate::path::CallPath;
 use crate::port::{AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream};
 use crate::problem::Problem;
 use crate::query::parsed;
 use crate::range::{Wanted, wanted};
+use crate::schema;
 use crate::state::ApiState;
 
 /// 64 KiB: two seconds of 16-bit stereo at 8 kHz, large enough that a piece costs nothing to hand over.
@@ -32,14 +36,26 @@ const PIECES: usize = 4;
 /// A listener who takes no piece for this long is gone: browsers keep a paused player's connection open and ask
 /// again where it stopped.
 const STALLED: Duration = Duration::from_secs(60);
+/// What MP3 and Opus know, in kbit/s; each of them takes a part of it.
+const BITRATES: RangeInclusive<u16> = 8..=320;
 
 /// What may stand behind the `?`. Another name is an error: a misspelled wish must not play something else.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, IntoParams)]
 #[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct AudioParameters {
+    /// `stereo` (when not said): agent left, external right; `mix`: both in one channel; `stream`: the one that
+    /// `stream` names, alone.
+    #[param(schema_with = schema::layout)]
     layout: Option<String>,
+    /// The stream that is heard alone; not with `stereo` or `mix`.
+    #[param(schema_with = schema::id)]
     stream: Option<String>,
+    /// Samples a second; the highest of what was received when not said.
+    #[param(schema_with = schema::sample_rate)]
     rate: Option<String>,
+    /// kbit/s of MP3 and Opus; as much as good speech takes when not said.
+    #[param(value_type = Option<u16>, minimum = 8, maximum = 320, example = 32)]
     bitrate: Option<String>,
 }
 
@@ -47,7 +63,14 @@ pub(crate) struct AudioParameters {
 type Asked =
     (State<ApiState>, Path<CallPath>, Result<Query<AudioParameters>, QueryRejection>, Method, HeaderMap);
 
-/// `audio.wav`
+/// What was said in a call as WAV: PCM of 16 bits.
+#[utoipa::path(get, path = "/calls/{id}/audio.wav", operation_id = "get_audio_wav", tag = "audio",
+    params(CallPath, AudioParameters),
+    responses((status = 200, description = "The file, made while it is sent", body = Vec<u8>, content_type = "audio/wav"),
+        (status = 206, description = "The part that Range names", body = Vec<u8>, content_type = "audio/wav"),
+        (status = 416, description = "The file is shorter than Range says"),
+        AudioRefusals),
+    security(("token" = []), ("cookie" = [])))]
 pub(crate) async fn wav(
     state: State<ApiState>,
     path: Path<CallPath>,
@@ -58,7 +81,14 @@ pub(crate) async fn wav(
     file(AudioFormat::Wav, (state, path, parameters, method, headers)).await
 }
 
-/// `audio.mp3`
+/// What was said in a call as MP3 of a constant bit rate.
+#[utoipa::path(get, path = "/calls/{id}/audio.mp3", operation_id = "get_audio_mp3", tag = "audio",
+    params(CallPath, AudioParameters),
+    responses((status = 200, description = "The file, made while it is sent", body = Vec<u8>, content_type = "audio/mpeg"),
+        (status = 206, description = "The part that Range names", body = Vec<u8>, content_type = "audio/mpeg"),
+        (status = 416, description = "The file is shorter than Range says"),
+        AudioRefusals),
+    security(("token" = []), ("cookie" = [])))]
 pub(crate) async fn mp3(
     state: State<ApiState>,
     path: Path<CallPath>,
@@ -69,7 +99,14 @@ pub(crate) async fn mp3(
     file(AudioFormat::Mp3, (state, path, parameters, method, headers)).await
 }
 
-/// `audio.opus`
+/// What was said in a call as Opus in Ogg.
+#[utoipa::path(get, path = "/calls/{id}/audio.opus", operation_id = "get_audio_opus", tag = "audio",
+    params(CallPath, AudioParameters),
+    responses((status = 200, description = "The file, made while it is sent", body = Vec<u8>, content_type = "audio/ogg; codecs=opus"),
+        (status = 206, description = "The part that Range names", body = Vec<u8>, content_type = "audio/ogg; codecs=opus"),
+        (status = 416, description = "The file is shorter than Range says"),
+        AudioRefusals),
+    security(("token" = []), ("cookie" = [])))]
 pub(crate) async fn opus(
     state: State<ApiState>,
     path: Path<CallPath>,
@@ -80,7 +117,12 @@ pub(crate) async fn opus(
     file(AudioFormat::Opus, (state, path, parameters, method, headers)).await
 }
 
-/// `audio.flac`
+/// What was said in a call as FLAC; it has neither a length nor ranges.
+#[utoipa::path(get, path = "/calls/{id}/audio.flac", operation_id = "get_audio_flac", tag = "audio",
+    params(CallPath, AudioParameters),
+    responses((status = 200, description = "The file, made while it is sent", body = Vec<u8>, content_type = "audio/flac"),
+        AudioRefusals),
+    security(("token" = []), ("cookie" = [])))]
 pub(crate) async fn flac(
     state: State<ApiState>,
     path: Path<CallPath>,
@@ -139,7 +181,14 @@ async fn file(format: AudioFormat, asked: Asked) -> Result<Response, Problem> {
 impl AudioParameters {
     fn read(self, tenant: TenantId, call: CallId, format: AudioFormat) -> Result<AudioRequest, Problem> {
         let layout = layout(self.layout.as_deref(), parsed("stream", self.stream)?)?;
-        let (rate, bitrate) = (parsed("rate", self.rate)?, parsed("bitrate", self.bitrate)?);
+        let rate = parsed("rate", self.rate)?;
+        let bitrate: Option<u16> = parsed("bitrate", self.bitrate)?;
+        let has_one = matches!(format, AudioFormat::Mp3 | AudioFormat::Opus);
+        if bitrate.is_some_and(|bitrate| !has_one || !BITRATES.contains(&bitrate)) {
+            let (least, most) = (BITRATES.start(), BITRATES.end());
+            let detail = format!("{least} to {most} kbit/s, for MP3 and Opus");
+            return Err(Problem::bad_parameter("bitrate", detail));
+        }
         Ok(AudioRequest { tenant, call, format, layout, rate, bitrate })
     }
 }

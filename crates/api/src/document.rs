@@ -54,6 +54,7 @@ pub(crate) fn base() -> OpenApi {
     );
     let tags = [
         ("calls", "Calls, their segments, streams and copies"),
+        ("audio", "What was said"),
         ("notes", "Tags and key-values that people give to calls; they are kept in the call's log"),
         ("orders", "Orders to live calls; they go to whoever holds the call, never through the catalog"),
         ("events", "What happens, as it happens"),
@@ -121,6 +122,8 @@ refusals! {
     SegmentRefusals: NO_SUCH_CALL NO_SUCH_SEGMENT CATALOG_AWAY;
     /// Of routes that read a call's log.
     LogRefusals: NO_SUCH_CALL RECORDING_AWAY RECORDING_UNREADABLE;
+    /// Of files of sound.
+    AudioRefusals: NO_SUCH_CALL NOTHING_TO_PLAY RECORDING_AWAY RECORDING_UNREADABLE FORMAT_MISSING;
     /// Of pictures.
     PeaksRefusals: NO_SUCH_CALL NOTHING_TO_PLAY RECORDING_AWAY RECORDING_UNREADABLE;
     /// Of routes that write to a call's log.
@@ -129,6 +132,8 @@ refusals! {
     OrderRefusals: FOREIGN_ORIGIN NO_SUCH_CALL NOT_LIVE NOT_ALLOWED TOO_LONG UNSUPPORTED_TYPE UNFIT NODE_UNREACHABLE ORDER_TIMED_OUT;
     /// Of the stream of events.
     EventRefusals: TOO_MANY_STREAMS CATALOG_AWAY;
+    /// Of the metrics.
+    MetricsRefusals: ;
     /// Of pages that may not be there.
     PathRefusals: NO_SUCH_PATH;
     /// Of routes that tell nothing of calls.

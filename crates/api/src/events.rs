@@ -113,7 +113,7 @@ struct Wanted {
 
 impl Wanted {
     fn read(parameters: &EventParameters) -> Result<Self, Problem> {
-        let kinds = parameters.kind.as_deref().filter(|k| !k.is_empty());
+        let kinds = parameters.kind.as_deref();
         let kinds: Option<BTreeSet<String>> = kinds.map(|k| k.split(',').map(str::to_owned).collect());
         if let Some(other) = kinds.iter().flatten().find(|k| !KINDS.contains(&k.as_str())) {
             let other: String = other.chars().take(40).collect();

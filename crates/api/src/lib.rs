@@ -21,6 +21,7 @@ mod guard;
 mod health;
 mod json;
 mod listen;
+mod metrics;
 mod notes;
 mod orders;
 mod page;
@@ -43,7 +44,7 @@ use utoipa_axum::routes;
 pub use document::text as document;
 pub use port::{Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest};
 pub use problem::{Problem, problem_kinds};
-pub use state::{ApiConfig, ApiState, Ports, Token, TokenError};
+pub use state::{ApiConfig, ApiState, MetricsAccess, Ports, Token, TokenError};
 
 /// 64 KiB: many times what any route takes. A body is held in memory, and 64 requests may be in work.
 const BODY_MAX: usize = 64 << 10;
@@ -59,6 +60,7 @@ pub fn router(state: ApiState) -> Router {
         .fallback(problem::no_such_page)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(state.clone(), guard::limits))
+        .layer(from_fn_with_state(state.clone(), metrics::measure))
         .layer(from_fn_with_state(state.clone(), guard::host))
         .layer(from_fn(guard::headers))
         .with_state(state)
@@ -66,24 +68,27 @@ pub fn router(state: ApiState) -> Router {
 
 /// All routes that have a description.
 fn documented(state: &ApiState) -> OpenApiRouter<ApiState> {
-    let Described { json, events, open } = described();
+    let Described { json, events, files, open, metrics } = described();
     let api = OpenApiRouter::new()
         .merge(json.layer(from_fn(answer::accepts_json)))
         .merge(events.layer(from_fn(answer::accepts_events)))
-        .route("/calls/{id}/audio.wav", get(audio::wav))
-        .route("/calls/{id}/audio.mp3", get(audio::mp3))
-        .route("/calls/{id}/audio.opus", get(audio::opus))
-        .route("/calls/{id}/audio.flac", get(audio::flac))
+        .merge(files)
         .route("/calls/{id}/live.wav", get(listen::wav))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .route_layer(from_fn_with_state(state.clone(), guard::token));
-    open.nest("/api/v1", api)
+    let token = from_fn_with_state(state.clone(), guard::token);
+    let metrics = match state.0.config.metrics {
+        MetricsAccess::Open => metrics,
+        MetricsAccess::Token => metrics.route_layer(token),
+    };
+    open.nest("/api/v1", api).merge(metrics)
 }
 
 /// Their descriptions.
 fn whole_document() -> utoipa::openapi::OpenApi {
-    let Described { json, events, open } = described();
-    let (_, document) = open.nest("/api/v1", json.merge(events)).split_for_parts();
+    let Described { json, events, files, open, metrics } = described();
+    let (_, document) =
+        open.nest("/api/v1", json.merge(events).merge(files)).merge(metrics).split_for_parts();
     document
 }
 
@@ -91,7 +96,11 @@ fn whole_document() -> utoipa::openapi::OpenApi {
 struct Described {
     json: OpenApiRouter<ApiState>,
     events: OpenApiRouter<ApiState>,
+    /// Whatever is accepted: players send all sorts of `Accept`.
+    files: OpenApiRouter<ApiState>,
     open: OpenApiRouter<ApiState>,
+    /// Open or not, as configured.
+    metrics: OpenApiRouter<ApiState>,
 }
 
 fn described() -> Described {
@@ -114,10 +123,16 @@ fn described() -> Described {
         .routes(routes!(orders::pause))
         .routes(routes!(orders::resume));
     let events = OpenApiRouter::new().routes(routes!(events::events));
+    let files = OpenApiRouter::new()
+        .routes(routes!(audio::wav))
+        .routes(routes!(audio::mp3))
+        .routes(routes!(audio::opus))
+        .routes(routes!(audio::flac));
     let open = OpenApiRouter::with_openapi(document::base())
         .routes(routes!(document::openapi))
         .routes(routes!(problem::kind))
         .routes(routes!(health::health))
         .routes(routes!(health::ready));
-    Described { json, events, open }
+    let metrics = OpenApiRouter::new().routes(routes!(metrics::metrics));
+    Described { json, events, files, open, metrics }
 }

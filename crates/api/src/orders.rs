@@ -20,7 +20,7 @@ use crate::schema;
 use crate::state::{ApiState, BY};
 
 /// A day. What is to stay unrecorded for longer is stopped, not paused.
-const PAUSE_SECONDS_MAX: u32 = 86_400;
+const PAUSE_SECONDS_MAX: f64 = 86_400.0;
 
 /// How a pause is wanted. The body may be left out.
 #[derive(Deserialize, Default, ToSchema)]
@@ -28,8 +28,8 @@ const PAUSE_SECONDS_MAX: u32 = 86_400;
 #[schema(as = Pause)]
 pub(crate) struct PauseBody {
     /// Seconds after which recording goes on by itself, with an alarm.
-    #[schema(minimum = 1, maximum = 86400, example = 300)]
-    timeout_s: Option<u32>,
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 86400, example = 300)]
+    timeout_s: Option<f64>,
 }
 
 /// How the call stands after an order.
@@ -101,11 +101,12 @@ pub(crate) async fn pause(
 ) -> Result<Json<LiveJson>, Problem> {
     let body: PauseBody = optional_body(request).await?;
     let timeout = match body.timeout_s {
-        Some(seconds) if !(1..=PAUSE_SECONDS_MAX).contains(&seconds) => {
-            let detail = format!("timeout_s: {seconds} is not between 1 and {PAUSE_SECONDS_MAX} seconds");
+        // `300.0` is an integer too, as JSON Schema has it (2020-12, section 6.1.1).
+        Some(seconds) if !(1.0..=PAUSE_SECONDS_MAX).contains(&seconds) || seconds.fract() != 0.0 => {
+            let detail = format!("timeout_s: {seconds} is no integer between 1 and {PAUSE_SECONDS_MAX}");
             return Err(Problem::unfit("/timeout_s", detail));
         }
-        seconds => seconds.map(|s| Duration::from_secs(s.into())),
+        seconds => seconds.map(Duration::from_secs_f64),
     };
     order(state, id, LiveOrder::Pause { timeout }).await
 }
@@ -146,8 +147,8 @@ async fn order(
 async fn optional_body<T: serde::de::DeserializeOwned + Default>(request: Request) -> Result<T, Problem> {
     let typed = request.headers().contains_key(header::CONTENT_TYPE);
     if typed {
-        let Json(body) = extract::Json::<T>::from_request(request, &()).await?;
-        return Ok(body);
+        let Json(body) = extract::Json::<Option<T>>::from_request(request, &()).await?;
+        return Ok(body.unwrap_or_default());
     }
     let bytes = Bytes::from_request(request, &()).await.map_err(|e: BytesRejection| Problem::from(&e))?;
     if bytes.is_empty() { Ok(T::default()) } else { Err(Problem::no_type()) }

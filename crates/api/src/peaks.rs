@@ -75,8 +75,8 @@ pub(crate) async fn peaks(
     if !(1..=WIDTH_MAX).contains(&width) {
         return Err(Problem::bad_parameter("width", format!("1 to {WIDTH_MAX}")));
     }
-    let (from_ms, until_ms) =
-        (parsed("from", parameters.from)?.unwrap_or(0), parsed("until", parameters.until)?);
+    let from_ms = millis("from", parameters.from)?.unwrap_or(0);
+    let until_ms = millis("until", parameters.until)?;
     if until_ms.is_some_and(|until| until <= from_ms) {
         return Err(Problem::bad_parameter("until", "milliseconds behind from"));
     }
@@ -96,4 +96,13 @@ pub(crate) async fn peaks(
         made.await.map_err(|e| Problem::internal(e.to_string()))??;
     let body = PeaksJson { from_ms, until_ms, duration_ms, bits: 8, agent, external };
     answer::json(&headers, &body)
+}
+
+/// Milliseconds as described: an integer of 64 bits that is not negative.
+fn millis(name: &str, text: Option<String>) -> Result<Option<u64>, Problem> {
+    let Some(millis) = parsed::<i64>(name, text)? else { return Ok(None) };
+    match u64::try_from(millis) {
+        Ok(millis) => Ok(Some(millis)),
+        Err(_) => Err(Problem::bad_parameter(name, "milliseconds from the call's beginning, 0 or more")),
+    }
 }

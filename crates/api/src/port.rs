@@ -6,6 +6,7 @@
 mod audio;
 mod listen;
 mod live;
+mod metrics;
 mod node;
 mod notes;
 
@@ -14,5 +15,6 @@ pub use audio::{
 };
 pub use listen::{ListenAnswer, ListenError, ListenRequest, LiveSound};
 pub use live::{Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording, LiveState};
+pub use metrics::{Family, FamilyKind, Metrics, Sample, count};
 pub use node::{Lack, Node, Standing};
 pub use notes::{CallNotes, NoteError, NotedBy, Notes};

@@ -26,10 +26,9 @@ pub struct Problem {
 }
 
 /// Which part of the request is at fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     /// `query`, `path`, `header`, `body`
-    #[serde(rename = "in")]
     part: &'static str,
     /// The name of a parameter or header, or a JSON pointer (RFC 6901) into the body.
     at: String,
@@ -237,19 +236,25 @@ pub(crate) struct Body {
     status: u16,
     /// What happened in this case.
     detail: String,
-    #[serde(flatten)]
-    place: Option<Place>,
+    /// Which part of the request is wrong, where it is one: `query`, `path`, `header`, `body`.
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    part: Option<&'static str>,
+    /// The name of the parameter or header, or a JSON pointer (RFC 6901) into the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.kind.status;
+        let (part, at) = self.place.map(|p| (p.part, p.at)).unzip();
         let body = Body {
             r#type: self.kind.uri(),
             title: self.kind.title,
             status: status.as_u16(),
             detail: self.detail,
-            place: self.place,
+            part,
+            at,
         };
         let mut response = (status, axum::Json(body)).into_response();
         let headers = response.headers_mut();

@@ -71,8 +71,8 @@ impl ListParameters {
             text: short("q", self.q)?,
             number: short("number", self.number)?,
             tag: parsed::<model::Tag>("tag", self.tag)?.map(String::from),
-            metadata: short("metadata", self.metadata)?.map(|text| key_value(&text)).transpose()?,
-            direction: short("direction", self.direction)?.map(|text| direction(&text)).transpose()?,
+            metadata: bounded("metadata", self.metadata)?.map(|text| key_value(&text)).transpose()?,
+            direction: bounded("direction", self.direction)?.map(|text| direction(&text)).transpose()?,
             duration_min: duration("duration_min_s", self.duration_min_s)?,
             duration_max: duration("duration_max_s", self.duration_max_s)?,
             after: parsed("after", self.after)?,
@@ -114,13 +114,13 @@ fn direction(text: &str) -> Result<model::Direction, Problem> {
         .map_err(|e| Problem::bad_parameter("direction", e))
 }
 
-/// A parameter that is read by its type. Empty is as if it were not there: forms send it so.
+/// A parameter that is read by its type.
 pub(crate) fn parsed<T>(name: &str, text: Option<String>) -> Result<Option<T>, Problem>
 where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
 {
-    match short(name, text)? {
+    match bounded(name, text)? {
         None => Ok(None),
         Some(text) => match text.parse() {
             Ok(value) => Ok(Some(value)),
@@ -129,11 +129,16 @@ where
     }
 }
 
+/// A text to look for. Empty is as if it were not there: everything has it.
 fn short(name: &str, text: Option<String>) -> Result<Option<String>, Problem> {
+    Ok(bounded(name, text)?.filter(|text| !text.is_empty()))
+}
+
+fn bounded(name: &str, text: Option<String>) -> Result<Option<String>, Problem> {
     match text {
         Some(text) if text.chars().count() > TEXT_MAX => {
             Err(Problem::bad_parameter(name, format!("more than {TEXT_MAX} characters")))
         }
-        other => Ok(other.filter(|text| !text.is_empty())),
+        other => Ok(other),
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn direction() -> ObjectBuilder {
 
 /// Whose voice.
 pub(crate) fn side() -> ObjectBuilder {
-    names([Side::Agent, Side::External, Side::Unknown])
+    names([Side::Agent, Side::External, Side::Mixed, Side::Unknown])
 }
 
 /// How bad an alarm is.
@@ -86,6 +86,16 @@ pub(crate) fn severity() -> ObjectBuilder {
 /// What an alarm is about.
 pub(crate) fn alarm_kind() -> ObjectBuilder {
     names(AlarmKind::all())
+}
+
+/// Who is heard where.
+pub(crate) fn layout() -> ObjectBuilder {
+    names(["stereo", "mix", "stream"])
+}
+
+/// Samples a second.
+pub(crate) fn sample_rate() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([8_000, 16_000, 48_000]))
 }
 
 /// What a party is.

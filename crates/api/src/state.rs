@@ -7,15 +7,16 @@ use model::TenantId;
 use store::{Catalog, Handle};
 use tokio::sync::Semaphore;
 
-use crate::port::{Audio, LiveCalls, Node, Notes};
+use crate::metrics::Latency;
+use crate::port::{Audio, LiveCalls, Metrics, Node, Notes};
 
 /// Requests in work at once. The catalog has four readers; beyond a short queue for them waiting helps nobody.
-const REQUESTS_MAX: usize = 64;
+pub(crate) const REQUESTS_MAX: usize = 64;
 /// Listeners at once: each decodes at some hundred times real time, and only what it listens to.
-const LISTENERS_MAX: usize = 32;
+pub(crate) const LISTENERS_MAX: usize = 32;
 
 /// Streams of events at once: pages that are open, and a few programs. Each asks the catalog four times a second.
-const EVENT_STREAMS_MAX: usize = 32;
+pub(crate) const EVENT_STREAMS_MAX: usize = 32;
 /// Notes that are read or made at once: a disk that hangs keeps no more threads than these.
 const NOTE_TAKERS_MAX: usize = 8;
 /// Who acts, as a call's log has it: there is one token, and whoever knows it is the same.
@@ -30,6 +31,18 @@ pub struct ApiConfig {
     pub token: Token,
     /// Names beside the loopback ones that the server may be called by, without port.
     pub allowed_hosts: Vec<String>,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
+}
+
+/// Who may read `/metrics`. They tell counts and names of volumes, nothing of calls or people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MetricsAccess {
+    /// Whoever knows the token.
+    #[default]
+    Token,
+    /// Whoever reaches the server.
+    Open,
 }
 
 /// All that the routes need. Cheap to clone.
@@ -44,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) live: Option<Arc<dyn LiveCalls>>,
     pub(crate) notes: Arc<dyn Notes>,
     pub(crate) node: Arc<dyn Node>,
+    pub(crate) metrics: Arc<dyn Metrics>,
+    pub(crate) latency: Latency,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) listeners: Arc<Semaphore>,
     pub(crate) event_streams: Arc<Semaphore>,
@@ -65,6 +80,8 @@ pub struct Ports {
     pub notes: Arc<dyn Notes>,
     /// Tells how this node stands.
     pub node: Arc<dyn Node>,
+    /// Gathers the node's numbers.
+    pub metrics: Arc<dyn Metrics>,
 }
 
 impl std::fmt::Debug for Ports {
@@ -77,7 +94,7 @@ impl ApiState {
     /// What the routes share, from a configuration and those who are asked.
     #[must_use]
     pub fn new(config: ApiConfig, ports: Ports) -> Self {
-        let Ports { catalog, writer, audio, live, notes, node } = ports;
+        let Ports { catalog, writer, audio, live, notes, node, metrics } = ports;
         Self(Arc::new(Shared {
             config,
             catalog,
@@ -86,6 +103,8 @@ impl ApiState {
             live,
             notes,
             node,
+            metrics,
+            latency: Latency::default(),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
             event_streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::now;
 use crate::live_calls::{Awaited, LiveCommand, NoEar};
+use crate::metrics::{Queued, Signalled};
 use crate::net::{DriverInput, SipDriver};
 use crate::pulse::Pulse;
 use crate::recorder::{Recorder, Teller};
@@ -97,6 +98,8 @@ pub(crate) struct FrontTask {
     pub(crate) orders: mpsc::Receiver<FrontOrder>,
     /// Renewed each round.
     pub(crate) load: watch::Sender<Load>,
+    /// Renewed each round.
+    pub(crate) signalled: watch::Sender<Signalled>,
     pub(crate) pulse: Pulse,
     pub(crate) supervisor: Supervisor,
     /// When the next round without an input is due.
@@ -216,6 +219,13 @@ impl FrontTask {
         for call in listening.calls().into_iter().filter(|c| !self.front.is_known(*c)) {
             listening.end(call);
         }
+        let (net, messages) = self.driver.counts();
+        let (agent, flows) = (self.driver.agent().stats(), self.driver.open_flows());
+        let (placer, media) = self.recorder.queued();
+        let (reports, commands) = (self.reports.len(), self.commands.len());
+        let queued = Queued { reports, commands, placer, media };
+        let unread = self.driver.unread();
+        self.signalled.send_replace(Signalled { front: stats, agent, net, messages, unread, flows, queued });
         let what = if taking { "recording" } else { "taking no new calls" };
         self.supervisor.status(format!("{what}: {} calls, {}", stats.dialogs, self.recorder.summary()));
     }

@@ -17,6 +17,7 @@ mod http;
 mod listen;
 mod live_calls;
 mod logging;
+mod metrics;
 mod net;
 mod notes;
 mod operate;

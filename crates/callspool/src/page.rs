@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::port::LiveCalls;
-use api::{ApiConfig, ApiState, Ports, Token};
+use api::{ApiConfig, ApiState, MetricsAccess, Ports, Token};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -13,6 +13,7 @@ use crate::cli::CliError;
 use crate::config::Config;
 use crate::http;
 use crate::live_calls::LiveLink;
+use crate::metrics::Numbers;
 use crate::notes::notebook;
 use crate::readiness::Readiness;
 use crate::recorder::Teller;
@@ -24,6 +25,7 @@ pub(crate) struct Behind<'a> {
     pub(crate) catalog: &'a CatalogLink,
     pub(crate) teller: &'a Teller,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) numbers: Arc<Numbers>,
     /// The way to live calls; none where none are recorded.
     pub(crate) live: Option<LiveLink>,
 }
@@ -46,6 +48,7 @@ pub(crate) async fn start(
         tenant: config.recording.tenant.clone(),
         token,
         allowed_hosts: config.api.allowed_hosts.clone(),
+        metrics: if config.api.metrics_open { MetricsAccess::Open } else { MetricsAccess::Token },
     };
     let ports = Ports {
         catalog: Arc::clone(&behind.catalog.reader),
@@ -54,6 +57,7 @@ pub(crate) async fn start(
         live: behind.live.map(|link| -> Arc<dyn LiveCalls> { Arc::new(link) }),
         notes: notebook(behind.volumes, behind.teller),
         node: behind.readiness,
+        metrics: behind.numbers,
     };
     let app = api::router(ApiState::new(settings, ports));
     tracing::info!("page http://{address}/ (its token is in {})", config.api.token_file.display());

@@ -31,6 +31,7 @@ use crate::descriptors::{BESIDE_SEGMENTS, raise_limit};
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
 use crate::live_calls::{self, Awaited, LiveCommand};
 use crate::logging::LogLevel;
+use crate::metrics::{Numbers, Recording as Numbered, Signalled};
 use crate::net::{Certificates, NetConfig, NetLimits, Rates, Resolver, SipDriver, SipSockets};
 use crate::operate::{FrontLink, Operator, Signals};
 use crate::page::{self, Behind};
@@ -96,12 +97,14 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     // Before anything answers: whoever sees this process up may order it about; it acts when it is ready.
     let signals = Signals::new();
     let asked = control::start(&config.node.data_dir);
+    let numbers = Arc::new(Numbers::new(catalog.handle.clone(), volumes.clone()));
     if config.node.roles.contains(&Role::Api) {
         let behind = Behind {
             volumes: &volumes,
             catalog: &catalog,
             teller: &teller,
             readiness: Arc::clone(&readiness),
+            numbers: Arc::clone(&numbers),
             live: Some(live).filter(|_| records == Records::Yes),
         };
         page::start(&config, behind, stopping.clone()).await?;
@@ -112,9 +115,10 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
         let (returned, back) = mpsc::unbounded_channel();
         tokio::spawn(mend_returned(back, mender.clone(), stopping.clone()));
         let recording = Recording { volumes, memory, returned };
-        let (task, link) =
+        let (task, link, numbered) =
             front_task(&config, ids, tellers, recording, certificates.clone(), commands, stopping.clone())?;
         readiness.bound(link.load.clone());
+        numbers.recording(numbered);
         (Some(task), Some(link))
     } else {
         (None, None)
@@ -221,7 +225,7 @@ fn front_task(
     certificates: Option<Arc<Certificates>>,
     commands: mpsc::Receiver<LiveCommand>,
     stop: watch::Receiver<bool>,
-) -> Result<(FrontTask, FrontLink), CliError> {
+) -> Result<(FrontTask, FrontLink, Numbered), CliError> {
     let sockets = SipSockets::bind(&net_config(config, certificates)).map_err(|e| {
         let (what, why) =
             (format!("cannot receive SIP on {} {}", e.transport, e.address), e.source.to_string());
@@ -254,6 +258,8 @@ fn front_task(
     let Tuning { front, grace, closed } = tuning(config);
     let front = Front::new(front, ids);
     let (load, load_out) = watch::channel(Load::of(&front.stats(), true));
+    let (signalled, signalled_out) = watch::channel(Signalled::default());
+    let numbered = Numbered { signalled: signalled_out, shared: recorder.shared() };
     let link = FrontLink {
         orders: orders_in,
         load: load_out,
@@ -274,11 +280,12 @@ fn front_task(
         closed,
         orders,
         load,
+        signalled,
         pulse,
         supervisor,
         round: Instant::now(),
     };
-    Ok((task, link))
+    Ok((task, link, numbered))
 }
 
 /// What can be changed while it runs, as the configuration wants it.

@@ -4,6 +4,7 @@
 
 mod fixture;
 mod listen;
+mod metrics;
 mod notes;
 mod openapi;
 mod orders;
@@ -45,7 +46,7 @@ async fn pages_follow_each_other_and_filters_hold() {
         ("live=false", 5),
         ("state=partial", 5),
         ("state=complete", 0),
-        ("q=&state=", 5),
+        ("q=&number=", 5),
         ("from=2026-11-20T09:00:30Z", 2),
         ("until=2026-11-20T09:00:30Z", 3),
         ("limit=1000", 5),
@@ -150,6 +151,7 @@ async fn what_makes_no_sense_is_refused_by_name() {
         ("/api/v1/calls?live=maybe", 400, "live:"),
         ("/api/v1/calls?from=yesterday", 400, "RFC 3339"),
         ("/api/v1/calls?after=here", 400, "is no cursor"),
+        ("/api/v1/calls?state=", 400, "is no recording state"),
         ("/api/v1/calls?limit=-1", 400, "limit:"),
         ("/api/v1/calls?limit=1001", 400, "not between 1 and 1000"),
         ("/api/v1/calls?direction=up", 400, "direction:"),
@@ -278,7 +280,9 @@ async fn audio_comes_as_what_was_asked_for() {
         ("wav?layout=stream", 400, "name one"),
         ("wav?stream=nonsense", 400, "stream"),
         ("wav?rate=11025", 400, "one of 8000, 16000, 48000"),
-        ("mp3?bitrate=999", 501, "apt-get install lame"),
+        ("mp3?bitrate=111", 501, "apt-get install lame"),
+        ("mp3?bitrate=7", 400, "8 to 320"),
+        ("wav?bitrate=64", 400, "for MP3 and Opus"),
         ("wav?volume=11", 400, "volume"),
     ] {
         let answer = server.get(&audio(rest)).await;

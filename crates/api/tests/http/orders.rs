@@ -17,10 +17,11 @@ async fn orders_are_answered_by_how_the_call_stands() {
         ("start", "", "on", None, None, true),
         ("stop", "", "off", None, None, true),
         ("pause", "", "paused", Some("2026-11-20T09:15:00.000000Z"), None, true),
+        ("pause", "null", "paused", Some("2026-11-20T09:15:00.000000Z"), None, true),
         ("pause", "{}", "paused", Some("2026-11-20T09:15:00.000000Z"), None, true),
         (
             "pause",
-            r#"{"timeout_s":90}"#,
+            r#"{"timeout_s":90.0}"#,
             "paused",
             Some("2026-11-20T09:15:00.000000Z"),
             Some("2026-11-20T09:16:30.000000Z"),
@@ -65,6 +66,7 @@ async fn a_body_that_makes_no_sense_is_refused_where_it_is_wrong() {
     let long = " ".repeat(70_000);
     for (content_type, body, status, kind, at) in [
         ("application/json", r#"{"timeout_s":0}"#, 422, "unfit", "/timeout_s"),
+        ("application/json", r#"{"timeout_s":1.5}"#, 422, "unfit", "/timeout_s"),
         ("application/json", r#"{"timeout_s":86401}"#, 422, "unfit", "/timeout_s"),
         ("application/json", r#"{"timeout_s":"soon"}"#, 422, "unfit", ""),
         ("application/json", r#"{"timeout":1}"#, 422, "unfit", ""),

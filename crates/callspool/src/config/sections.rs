@@ -161,6 +161,8 @@ sections! {
         token_file: PathBuf = "", "path";
         /// Host names by which the page may be asked for, beside localhost and the listen address.
         allowed_hosts: Vec<String> = "", "list of names";
+        /// Serve /metrics to whoever reaches the page, without the token: it tells counts and names of volumes, nothing of calls or people.
+        metrics_open: bool = "false", "true or false";
     }
 
     /// When something is told as an alarm: alarms.md has each kind.

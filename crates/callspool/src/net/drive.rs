@@ -14,11 +14,12 @@
 use std::time::{Duration, Instant};
 
 use model::Now;
-use sip::{Agent, Destination, Event, Flow, Head};
+use sip::{Agent, Destination, Event, Flow, Head, Message};
 
 use super::rates::Rates;
 use super::resolver::{Answer, Resolver};
-use super::sockets::{NetEvent, SipSockets};
+use super::sockets::{NetEvent, NetStats, SipSockets};
+use super::tally::SipTally;
 use crate::clock;
 
 /// What moves the agent.
@@ -36,6 +37,15 @@ pub(crate) enum DriverInput {
 /// no other recorder.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
+/// Requests refused by their heads alone, since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unread {
+    /// Calls refused because nobody has room.
+    pub(crate) shed: u64,
+    /// Requests refused because their source sent too many.
+    pub(crate) too_many: u64,
+}
+
 /// What may be refused before it is read.
 struct Gate {
     rates: Rates,
@@ -43,10 +53,9 @@ struct Gate {
     is_full: bool,
     /// The To-tag of those refusals, the same for all: their ACKs are known by it.
     tag: String,
-    /// Calls refused because nobody has room, since somebody asked.
-    shed: u64,
-    /// Requests refused because their source sent too many.
-    too_many: u64,
+    unread: Unread,
+    /// Of those that were shed, how many somebody has been told of.
+    told: u64,
 }
 
 /// The agent and its sockets.
@@ -55,12 +64,13 @@ pub(crate) struct SipDriver {
     sockets: SipSockets,
     resolver: Option<Resolver>,
     gate: Option<Gate>,
+    tally: SipTally,
 }
 
 impl SipDriver {
     /// Joins the two.
     pub(crate) fn new(agent: Agent, sockets: SipSockets) -> Self {
-        Self { agent, sockets, resolver: None, gate: None }
+        Self { agent, sockets, resolver: None, gate: None, tally: SipTally::default() }
     }
 
     /// Has names looked up.
@@ -71,7 +81,7 @@ impl SipDriver {
     /// Refuses what is over the rate, and calls that nobody has room for, before it is read. The tag must be one
     /// that nobody can guess.
     pub(crate) fn limited(self, rates: Rates, tag: String) -> Self {
-        Self { gate: Some(Gate { rates, is_full: false, tag, shed: 0, too_many: 0 }), ..self }
+        Self { gate: Some(Gate { rates, is_full: false, tag, unread: Unread::default(), told: 0 }), ..self }
     }
 
     /// Whether there is room for another call, beside that of the agent.
@@ -83,7 +93,11 @@ impl SipDriver {
 
     /// How many calls were refused unread for want of room since the last time.
     pub(crate) fn take_shed(&mut self) -> u64 {
-        self.gate.as_mut().map_or(0, |gate| std::mem::take(&mut gate.shed))
+        self.gate.as_mut().map_or(0, |gate| {
+            let new = gate.unread.shed - gate.told;
+            gate.told = gate.unread.shed;
+            new
+        })
     }
 
     /// Waits for the next input. Timers that are due go before what has come, so that a flood delays none.
@@ -105,6 +119,15 @@ impl SipDriver {
 
     /// Gives the agent an input and sends what follows.
     pub(crate) fn apply(&mut self, input: DriverInput) {
+        match &input {
+            DriverInput::Net(NetEvent::Datagram { bytes, .. }) => self.tally.came_datagram(bytes),
+            DriverInput::Net(NetEvent::Message { message, .. }) => {
+                if let Message::Request(request) = &**message {
+                    self.tally.came(request.method.as_bytes());
+                }
+            }
+            _ => {}
+        }
         if let DriverInput::Net(NetEvent::Datagram { flow, bytes }) = &input
             && self.is_shed(flow, bytes)
         {
@@ -138,6 +161,7 @@ impl SipDriver {
     pub(crate) fn with<R>(&mut self, change: impl FnOnce(&mut Agent, Now) -> R) -> R {
         let result = change(&mut self.agent, clock::now());
         while let Some(transmit) = self.agent.poll_transmit() {
+            self.tally.went(&transmit.bytes);
             self.sockets.send(transmit);
         }
         while let Some(query) = self.agent.poll_query() {
@@ -176,16 +200,17 @@ impl SipDriver {
             return false;
         }
         if is_within {
-            gate.shed += 1;
+            gate.unread.shed += 1;
         } else {
-            gate.too_many += 1;
+            gate.unread.too_many += 1;
             // At 1, 2, 4, 8 …: a flood must not flood the log too.
-            if gate.too_many.is_power_of_two() {
-                let (count, source) = (gate.too_many, flow.remote.ip());
+            if gate.unread.too_many.is_power_of_two() {
+                let (count, source) = (gate.unread.too_many, flow.remote.ip());
                 tracing::warn!(%source, "{count} requests were refused because their source sends too many");
             }
         }
         if let Some(answer) = head.and_then(|head| head.refuse(flow, &gate.tag, RETRY_AFTER)) {
+            self.tally.went(&answer.bytes);
             self.sockets.send(answer);
         }
         true
@@ -194,6 +219,21 @@ impl SipDriver {
     /// What the agent tells, oldest first.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.agent.poll_event()
+    }
+
+    /// What was refused by its head alone.
+    pub(crate) fn unread(&self) -> Unread {
+        self.gate.as_ref().map(|gate| gate.unread).unwrap_or_default()
+    }
+
+    /// What has been counted.
+    pub(crate) fn counts(&self) -> (NetStats, SipTally) {
+        (self.sockets.stats(), self.tally)
+    }
+
+    /// Connections and UDP flows there are.
+    pub(crate) fn open_flows(&self) -> (usize, usize) {
+        self.sockets.open_flows()
     }
 
     /// The agent, to look at.

@@ -31,18 +31,20 @@ mod resolver;
 mod sockets;
 mod source;
 mod stream;
+mod tally;
 mod tls;
 mod told;
 mod udp;
 mod websocket;
 
 pub(crate) use config::{NetConfig, NetLimits};
-pub(crate) use drive::{DriverInput, SipDriver};
+pub(crate) use drive::{DriverInput, SipDriver, Unread};
 pub(crate) use rates::Rates;
 pub(crate) use resolver::Resolver;
 #[cfg(test)]
 #[allow(unused_imports, reason = "named by the tests beside src, which take this module in")]
 pub(crate) use sockets::NetEvent;
-pub(crate) use sockets::{BindError, SipSockets};
+pub(crate) use sockets::{BindError, NetStats, SipSockets};
+pub(crate) use tally::SipTally;
 pub(crate) use tls::{Certificates, ClientAuth, TlsError, TlsFiles, TlsVersion};
 pub(crate) use udp::local_towards;

@@ -26,6 +26,7 @@ use spool::FileOp;
 use super::ingest::{Batch, Left};
 use super::listening::Listening;
 use super::live::{LiveSegment, Which};
+use super::outcomes::Outcomes;
 use super::ports::Ports;
 use super::tell::Teller;
 use super::writer::{Job, Then};
@@ -94,6 +95,8 @@ pub(crate) struct Shared {
     pub(crate) packets: AtomicU64,
     /// Packets dropped before disk.
     pub(crate) dropped: AtomicU64,
+    /// What became of segments and calls.
+    pub(crate) outcomes: Outcomes,
     /// Stop when nothing is live any more.
     pub(crate) stopping: AtomicBool,
 }

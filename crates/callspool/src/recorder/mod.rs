@@ -18,6 +18,7 @@ mod listening;
 mod live;
 mod media_thread;
 mod opener;
+mod outcomes;
 mod placer;
 mod ports;
 mod sealer;
@@ -43,6 +44,7 @@ pub(crate) use figures::Figures;
 pub(crate) use listening::{
     Coding, Crowded, Ear, LISTENERS_MAX, LISTENERS_PER_CALL_MAX, Listening, Overheard,
 };
+pub(crate) use media_thread::Shared;
 pub(crate) use ports::PortConfig;
 pub(crate) use tell::Teller;
 
@@ -51,7 +53,7 @@ use crate::pulse::Pulses;
 use crate::repository::{Place, Repository};
 use crate::volumes::identity::Memory;
 use crate::volumes::{Volume, Volumes};
-use media_thread::{MediaConfig, MediaOrder, MediaThread, Shared};
+use media_thread::{MediaConfig, MediaOrder, MediaThread};
 use opener::Opener;
 use placer::{Placer, Placing};
 use ports::Ports;
@@ -371,6 +373,16 @@ impl Recorder {
     /// How full it is, for whoever watches.
     pub(crate) fn figures(&self) -> Figures {
         Figures::new(Arc::clone(&self.shared), self.descriptors_max, self.volumes.clone())
+    }
+
+    /// What its threads count.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Orders that wait for the placer, and for the media threads.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        (self.placer.len(), self.media.ways.iter().map(Sender::len).sum())
     }
 
     /// What it does now, in a line.

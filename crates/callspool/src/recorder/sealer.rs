@@ -119,12 +119,14 @@ impl Sealer {
                 };
                 self.media.forget(record.id);
                 self.teller.segment_ended(record.id);
+                self.shared.outcomes.segment(&record);
                 self.shared.segments.fetch_sub(1, Ordering::Relaxed);
                 // Those of its streams were given back when the media thread ended it.
                 self.shared.release(of_segment(0));
                 let _ = self.reports.blocking_send(Report::Ended { record: Box::new(record) });
             }
             SealJob::Conclude(conclusion) => {
+                self.shared.outcomes.call(conclusion.state);
                 let directory =
                     layout::call_directory(&conclusion.tenant, conclusion.call_started, conclusion.call);
                 // A call is concluded after its segments are closed.

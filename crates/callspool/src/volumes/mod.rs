@@ -260,6 +260,11 @@ impl Volume {
         held(&self.live).clone()
     }
 
+    /// Free octets, as of the last look.
+    pub(crate) fn free(&self) -> u64 {
+        self.free.load(Ordering::Relaxed)
+    }
+
     /// Whether more waits for its writer than it may.
     pub(crate) fn is_behind(&self) -> bool {
         self.backlog.load(Ordering::Relaxed) > self.backlog_max

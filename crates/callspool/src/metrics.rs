@@ -1,0 +1,324 @@
+//! What this process counts, for `/metrics`: gathered when somebody asks, from counters that are kept anyway.
+//!
+//! Counters of the signalling task are as of its last round, a second ago at most. Labels are names of ours; what
+//! comes from the network is never one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use api::port::{Family, Metrics, count};
+use call::FrontStats;
+use model::RecordingState;
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
+use nix::sys::time::TimeValLike;
+use sip::AgentStats;
+use store::Handle;
+use tokio::sync::watch;
+
+use crate::net::{NetStats, SipTally, Unread};
+use crate::recorder::Shared;
+use crate::volumes::Volumes;
+
+/// What the signalling task has counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Signalled {
+    pub(crate) front: FrontStats,
+    pub(crate) agent: AgentStats,
+    pub(crate) net: NetStats,
+    pub(crate) messages: SipTally,
+    /// Refused by their heads alone.
+    pub(crate) unread: Unread,
+    /// Connections, and UDP flows.
+    pub(crate) flows: (usize, usize),
+    pub(crate) queued: Queued,
+}
+
+/// What waits for whom.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Queued {
+    /// Reports of the recorder, for the signalling task.
+    pub(crate) reports: usize,
+    /// Orders of people, for it too.
+    pub(crate) commands: usize,
+    /// Segments that wait for a volume.
+    pub(crate) placer: usize,
+    /// Orders to the media threads.
+    pub(crate) media: usize,
+}
+
+/// Where the numbers are.
+pub(crate) struct Numbers {
+    catalog: Handle,
+    volumes: Volumes,
+    /// None where no calls are recorded, and until the recorder runs.
+    recording: OnceLock<Recording>,
+}
+
+/// Numbers of a recorder.
+pub(crate) struct Recording {
+    pub(crate) signalled: watch::Receiver<Signalled>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Numbers {
+    pub(crate) fn new(catalog: Handle, volumes: Volumes) -> Self {
+        Self { catalog, volumes, recording: OnceLock::new() }
+    }
+
+    /// The recorder runs.
+    pub(crate) fn recording(&self, recording: Recording) {
+        // It is set once, at the start.
+        let _ = self.recording.set(recording);
+    }
+}
+
+impl Metrics for Numbers {
+    fn families(&self) -> Vec<Family> {
+        let mut all = vec![
+            Family::gauge("callspool_build_info", "The version that runs; always 1")
+                .with(&[("version", env!("CARGO_PKG_VERSION"))], 1.0),
+        ];
+        if let Some(recording) = self.recording.get() {
+            let signalled = *recording.signalled.borrow();
+            all.extend(calls(&signalled.front));
+            all.extend(signalling(&signalled));
+            all.extend(connections(&signalled));
+            all.push(queues(&signalled.queued));
+            all.extend(recorded(&recording.shared));
+        }
+        all.extend(volumes(&self.volumes));
+        all.extend(catalog(&self.catalog));
+        all.extend(process());
+        all
+    }
+}
+
+fn calls(front: &FrontStats) -> Vec<Family> {
+    vec![
+        Family::gauge("callspool_calls_live", "Calls in progress, those that may still be resumed included")
+            .of(count(front.calls)),
+        Family::gauge("callspool_dialogs_live", "SIP dialogs of calls in progress").of(count(front.dialogs)),
+        Family::counter("callspool_calls_begun", "Calls that began").of(count(front.begun)),
+        Family::counter("callspool_calls_refused", "Calls that were not taken, by reason")
+            .with(&[("reason", "stranger")], count(front.strangers))
+            .with(&[("reason", "handed-over")], count(front.handed_over))
+            .with(&[("reason", "not-recorded")], count(front.not_recorded))
+            .with(&[("reason", "limit")], count(front.refused.saturating_sub(front.strangers))),
+    ]
+}
+
+fn signalling(of: &Signalled) -> Vec<Family> {
+    let agent = &of.agent;
+    let requests = Family::counter("callspool_sip_requests_received", "SIP requests that came, by method");
+    let responses = Family::counter("callspool_sip_responses_sent", "SIP responses that were sent, by class");
+    vec![
+        of.messages.requests().fold(requests, |f, (method, n)| f.with(&[("method", method)], count(n))),
+        of.messages.responses().fold(responses, |f, (class, n)| f.with(&[("class", class)], count(n))),
+        Family::counter("callspool_sip_messages_received", "SIP messages that came")
+            .of(count(agent.received)),
+        Family::counter("callspool_sip_messages_sent", "SIP messages that were sent").of(count(agent.sent)),
+        Family::counter(
+            "callspool_sip_retransmissions",
+            "SIP messages that came or went again, by direction",
+        )
+        .with(&[("direction", "received")], count(agent.absorbed))
+        .with(&[("direction", "sent")], count(agent.retransmitted)),
+        Family::counter("callspool_sip_messages_bad", "SIP messages that led to nothing, by reason")
+            .with(&[("reason", "malformed")], count(agent.malformed))
+            .with(&[("reason", "stray")], count(agent.stray))
+            .with(&[("reason", "refused")], count(agent.refused))
+            .with(&[("reason", "limit")], count(agent.refused_at_limit)),
+        Family::counter(
+            "callspool_sip_requests_refused_unread",
+            "SIP requests refused by their heads alone, by reason",
+        )
+        .with(&[("reason", "rate")], count(of.unread.too_many))
+        .with(&[("reason", "full")], count(of.unread.shed)),
+        Family::counter("callspool_sip_timeouts", "SIP transactions that nobody answered in time")
+            .of(count(agent.timeouts)),
+        Family::gauge("callspool_sip_sessions", "INVITE sessions that there are").of(count(agent.sessions)),
+        Family::gauge("callspool_sip_transactions", "SIP transactions that there are")
+            .of(count(agent.transactions)),
+    ]
+}
+
+fn connections(of: &Signalled) -> Vec<Family> {
+    let net = &of.net;
+    vec![
+        Family::gauge("callspool_sip_connections", "Connections for SIP that are open").of(count(of.flows.0)),
+        Family::gauge("callspool_sip_udp_flows", "Pairs of addresses that SIP over UDP is remembered for")
+            .of(count(of.flows.1)),
+        Family::counter("callspool_sip_connections_opened", "Connections for SIP, by who opened them")
+            .with(&[("by", "peer")], count(net.accepted))
+            .with(&[("by", "callspool")], count(net.dialed)),
+        Family::counter(
+            "callspool_sip_connections_refused",
+            "Connections for SIP that were not taken, by reason",
+        )
+        .with(&[("reason", "limit")], count(net.refused_total))
+        .with(&[("reason", "source-limit")], count(net.refused_source))
+        .with(&[("reason", "accept")], count(net.accept_failures))
+        .with(&[("reason", "handshake")], count(net.handshake_failures))
+        .with(&[("reason", "certificate")], count(net.certificates_refused)),
+        Family::counter(
+            "callspool_sip_connections_closed",
+            "Connections for SIP that callspool closed, by reason",
+        )
+        .with(&[("reason", "bad")], count(net.closed_bad))
+        .with(&[("reason", "idle")], count(net.closed_idle))
+        .with(&[("reason", "not-reading")], count(net.closed_not_reading)),
+        Family::counter("callspool_sip_datagrams_dropped", "Datagrams that could not be sent, by reason")
+            .with(&[("reason", "queue-full")], count(net.datagrams_dropped))
+            .with(&[("reason", "kernel")], count(net.datagrams_refused))
+            .with(&[("reason", "unreachable")], count(net.unreachable)),
+    ]
+}
+
+fn queues(of: &Queued) -> Family {
+    Family::gauge("callspool_queue_length", "What waits, by whom it waits for")
+        .with(&[("queue", "reports")], count(of.reports))
+        .with(&[("queue", "commands")], count(of.commands))
+        .with(&[("queue", "placer")], count(of.placer))
+        .with(&[("queue", "media")], count(of.media))
+}
+
+fn recorded(shared: &Shared) -> Vec<Family> {
+    let of = |n: &AtomicU64| count(n.load(Ordering::Relaxed));
+    let outcomes = &shared.outcomes;
+    let ended =
+        Family::counter("callspool_segments_ended", "Segments that ended, by the state they ended in");
+    let concluded =
+        Family::counter("callspool_calls_concluded", "Calls that ended, by the state of their recording");
+    vec![
+        Family::gauge("callspool_segments_live", "Segments that are being recorded or closed")
+            .of(count(shared.segments.load(Ordering::Relaxed))),
+        by_state(ended, outcomes.segments()),
+        by_state(concluded, outcomes.calls()),
+        Family::gauge("callspool_segments_descriptors", "Descriptors that segments take")
+            .of(of(&shared.descriptors)),
+        Family::counter("callspool_media_datagrams_received", "Datagrams that came to media ports")
+            .of(of(&shared.packets)),
+        Family::counter("callspool_media_packets_dropped", "Packets that came and could not be written")
+            .of(of(&shared.dropped)),
+        outcomes.packets().fold(
+            Family::counter(
+                "callspool_rtp_packets",
+                "RTP packets of segments that have ended, by what became of them",
+            ),
+            |family, (outcome, n)| family.with(&[("outcome", outcome)], count(n)),
+        ),
+        outcomes.gaps().fold(
+            Family::counter(
+                "callspool_stream_gaps",
+                "Gaps in streams of segments that have ended, by reason",
+            ),
+            |family, (reason, n, _)| family.with(&[("reason", reason)], count(n)),
+        ),
+        outcomes.gaps().fold(
+            Family::counter(
+                "callspool_stream_gap_seconds",
+                "How long the listed gaps of streams are together, by reason",
+            ),
+            |family, (reason, _, micros)| family.with(&[("reason", reason)], count(micros) / 1e6),
+        ),
+    ]
+}
+
+/// The states that there were: most never are.
+fn by_state(family: Family, counts: impl Iterator<Item = (RecordingState, u64)>) -> Family {
+    counts
+        .filter(|(_, n)| *n > 0)
+        .fold(family, |family, (state, n)| family.with(&[("state", state.name())], count(n)))
+}
+
+fn volumes(volumes: &Volumes) -> Vec<Family> {
+    let each = |mut family: Family, of: &dyn Fn(&crate::volumes::Volume) -> f64| {
+        for volume in volumes.iter() {
+            family = family.with(&[("volume", volume.name.as_str())], of(volume));
+        }
+        family
+    };
+    vec![
+        each(Family::gauge("callspool_volume_up", "Whether a volume is there and can be used"), &|v| {
+            f64::from(u8::from(v.is_here() && !v.is_lost()))
+        }),
+        each(Family::gauge("callspool_volume_free_bytes", "Free space, as of the last look"), &|v| {
+            count(v.free())
+        }),
+        each(Family::counter("callspool_volume_written_bytes", "Octets written"), &|v| {
+            count(v.written.load(Ordering::Relaxed))
+        }),
+        each(Family::gauge("callspool_volume_backlog_bytes", "Octets that wait to be written"), &|v| {
+            count(v.backlog.load(Ordering::Relaxed))
+        }),
+    ]
+}
+
+fn catalog(handle: &Handle) -> Vec<Family> {
+    let status = handle.status();
+    vec![
+        Family::gauge("callspool_catalog_up", "Whether the catalog can be written")
+            .of(f64::from(u8::from(status.away_for.is_none()))),
+        Family::gauge("callspool_catalog_queued", "Changes in memory that the catalog has not taken")
+            .of(count(status.queued)),
+        Family::gauge(
+            "callspool_catalog_journal_bytes",
+            "Changes in the journal that the catalog has not taken",
+        )
+        .of(count(status.journal_bytes)),
+        Family::counter("callspool_catalog_changes", "Changes told to the catalog, by what became of them")
+            .with(&[("outcome", "written")], count(status.written))
+            .with(&[("outcome", "lost")], count(status.lost))
+            .with(&[("outcome", "refused")], count(status.refused)),
+        Family::gauge(
+            "callspool_catalog_reindex_wanted",
+            "Whether the catalog lacks what only the repository has",
+        )
+        .of(f64::from(u8::from(status.reindex_wanted.is_some()))),
+    ]
+}
+
+/// What Prometheus expects of every process, by the names that it expects.
+fn process() -> Vec<Family> {
+    let mut all = Vec::new();
+    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
+        all.push(Family::gauge("process_open_fds", "Descriptors that are open").of(count(open.count())));
+    }
+    if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        all.push(Family::gauge("process_max_fds", "Descriptors that may be open").of(count(soft)));
+    }
+    if let Some(bytes) = resident() {
+        all.push(Family::gauge("process_resident_memory_bytes", "Memory in use").of(bytes));
+    }
+    if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
+        let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+        let seconds = std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(0)).as_secs_f64();
+        all.push(Family::counter("process_cpu_seconds", "CPU time that was used").of(seconds));
+    }
+    if let Some(errors) = udp_receive_errors() {
+        let help = "Datagrams that the kernel dropped for want of receive buffer, of all programs here";
+        all.push(Family::counter("callspool_udp_receive_buffer_errors", help).of(count(errors)));
+    }
+    all
+}
+
+/// Octets of memory that the process has.
+fn resident() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(count(kilobytes.saturating_mul(1_024)))
+}
+
+/// `RcvbufErrors` of UDP over IPv4 and IPv6.
+fn udp_receive_errors() -> Option<u64> {
+    let v4 = std::fs::read_to_string("/proc/net/snmp").ok()?;
+    let mut udp = v4.lines().filter_map(|l| l.strip_prefix("Udp: "));
+    let (names, values) = (udp.next()?, udp.next()?);
+    let at = names.split(' ').position(|name| name == "RcvbufErrors")?;
+    let of_v4: u64 = values.split(' ').nth(at)?.parse().ok()?;
+    let v6 = std::fs::read_to_string("/proc/net/snmp6").unwrap_or_default();
+    let of_v6 =
+        v6.lines().find_map(|l| l.strip_prefix("Udp6RcvbufErrors")).and_then(|n| n.trim().parse().ok());
+    Some(of_v4.saturating_add(of_v6.unwrap_or(0)))
+}

@@ -5,8 +5,13 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// What the process needs beside segments and SIP connections: logs, the catalogue, the page and its listeners.
-pub(crate) const BESIDE_SEGMENTS: u64 = 200;
+use crate::http;
+
+/// What the process needs beside segments and SIP connections: every connection to the page, and 200 for logs, the
+/// catalogue, who listens and who reads.
+pub(crate) const BESIDE_SEGMENTS: u64 = 200 + http::CONNECTIONS_MAX as u64;
+/// The part of what is left that SIP connections may take at most: five segments are worth more than one of them.
+const CONNECTIONS_PART: u64 = 5;
 /// Streams of the usual call: one for each side.
 pub(crate) const USUAL_STREAMS: usize = 2;
 
@@ -22,8 +27,43 @@ pub(crate) const fn of_streams(streams: usize) -> u64 {
     2 * streams as u64
 }
 
+/// How the descriptors of the process are divided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shares {
+    /// Connections for SIP: as many as are wanted, unless little is allowed.
+    pub(crate) connections: usize,
+    /// What segments may take together.
+    pub(crate) segments: u64,
+}
+
+/// Divides so many descriptors; `connections` are wanted for SIP.
+#[must_use]
+pub(crate) fn divide(limit: u64, connections: usize) -> Shares {
+    let left = limit.saturating_sub(BESIDE_SEGMENTS);
+    let connections = usize::try_from(left / CONNECTIONS_PART).unwrap_or(usize::MAX).min(connections);
+    Shares { connections, segments: left.saturating_sub(connections as u64) }
+}
+
 /// A shell gives 1,024 by habit; the hard limit is ours to take. Gives what there are.
 pub(crate) fn raise_limit() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1_024 };
     if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_get_what_is_wanted_unless_little_is_allowed() {
+        let shares = |limit, wanted| {
+            let Shares { connections, segments } = divide(limit, wanted);
+            (connections, segments)
+        };
+        assert_eq!(shares(BESIDE_SEGMENTS + 64_000, 4_096), (4_096, 59_904));
+        assert_eq!(shares(BESIDE_SEGMENTS + 1_000, 4_096), (200, 800));
+        assert_eq!(shares(BESIDE_SEGMENTS + 1_000, 10), (10, 990));
+        assert_eq!(shares(BESIDE_SEGMENTS, 4_096), (0, 0));
+        assert_eq!(shares(10, 4_096), (0, 0));
+    }
 }

@@ -2,11 +2,13 @@
 //! little. What is answered is `api`'s.
 //!
 //! ```text
-//!  accept ──► place free? ──no──► closed at once
+//!  accept ──► place free? ──no──► whoever waits longest without a request leaves; nobody does: closed at once
 //!                │ yes
 //!                ▼
 //!  head within 30 s ──► api (answers begin within 15 s) ──► each write within 60 s
 //! ```
+
+mod seats;
 
 use std::io;
 use std::pin::Pin;
@@ -16,15 +18,18 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use seats::{Seat, Seats};
 
 /// Connections at once: some people with a page open (browsers take six each), programs, and a proxy before it. Each
-/// takes a descriptor and some 20 kB; what is beyond is closed at once.
+/// takes a descriptor and some 20 kB; for what is beyond, one that has no request goes.
 pub(crate) const CONNECTIONS_MAX: usize = 512;
 /// How long a client may take to send the head of its request, or keep a connection without a next one.
 const HEAD_MAX: Duration = Duration::from_secs(30);
@@ -34,10 +39,13 @@ const STALLED: Duration = Duration::from_secs(60);
 const HEAD_OCTETS_MAX: usize = 64 << 10;
 /// How long nothing is accepted when descriptors have run out: accepting would fail again at once.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a connection that was told to go may take to do so, while others wait to be accepted.
+const LEAVES: Duration = Duration::from_millis(100);
 
 /// Serves until told to stop; then what is being answered is answered, and connections close.
 pub(crate) async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let seats = Arc::new(Seats::default());
     let stopping = stop.clone();
     loop {
         let accepted = tokio::select! {
@@ -52,34 +60,56 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, mut stop: watch::R
                 continue;
             }
         };
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => {
-                let (app, stop) = (app.clone(), stopping.clone());
+        match place(&places, &seats).await {
+            Some(place) => {
+                let (app, stop, seat) = (app.clone(), stopping.clone(), seats.take());
                 tokio::spawn(async move {
                     let _place = place;
-                    attend(stream, app, stop).await;
+                    attend(stream, app, seat, stop).await;
                 });
             }
-            Err(_) => {
+            None => {
                 tracing::debug!("{CONNECTIONS_MAX} connections to the page are open; another is closed")
             }
         }
     }
 }
 
+/// A free place; when there is none, that of whoever has been without a request for the longest: who only holds
+/// connections open must not keep out who asks for something.
+async fn place(places: &Arc<Semaphore>, seats: &Seats) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        return Some(place);
+    }
+    if !seats.dismiss() {
+        return None;
+    }
+    timeout(LEAVES, Arc::clone(places).acquire_owned()).await.ok()?.ok()
+}
+
 /// One connection.
-async fn attend(stream: TcpStream, app: Router, mut stop: watch::Receiver<bool>) {
+async fn attend(stream: TcpStream, app: Router, seat: Seat, mut stop: watch::Receiver<bool>) {
     // Answers are written whole; waiting for more to fill a segment would only delay events.
     let _ = stream.set_nodelay(true);
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(HEAD_OCTETS_MAX);
     let io = TokioIo::new(Patient::new(stream, STALLED));
-    let mut connection = std::pin::pin!(server.serve_connection(io, TowerToHyperService::new(app)));
+    let app = TowerToHyperService::new(app);
+    let service = service_fn(|request| {
+        let busy = seat.busy();
+        let answer = app.call(request);
+        async move { answer.await.map(|response| response.map(|body| busy.until_end_of(body))) }
+    });
+    let mut connection = std::pin::pin!(server.serve_connection(io, service));
     let stopped = async {
         let _ = stop.wait_for(|s| *s).await;
     };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = seat.dismissed() => {
+            tracing::debug!("a connection to the page without a request makes place for another");
+            return;
+        }
         () = stopped => {
             connection.as_mut().graceful_shutdown();
             connection.await

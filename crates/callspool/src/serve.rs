@@ -27,7 +27,7 @@ use crate::catalog::CatalogLink;
 use crate::cli::{CliError, file_error};
 use crate::config::{Config, InactiveMeans, Loaded, Role, Surroundings};
 use crate::control;
-use crate::descriptors::{BESIDE_SEGMENTS, raise_limit};
+use crate::descriptors::{Shares, divide, raise_limit};
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
 use crate::live_calls::{self, Awaited, LiveCommand};
 use crate::logging::LogLevel;
@@ -226,7 +226,8 @@ fn front_task(
     commands: mpsc::Receiver<LiveCommand>,
     stop: watch::Receiver<bool>,
 ) -> Result<(FrontTask, FrontLink, Numbered), CliError> {
-    let sockets = SipSockets::bind(&net_config(config, certificates)).map_err(|e| {
+    let shares = descriptors(config);
+    let sockets = SipSockets::bind(&net_config(config, shares, certificates)).map_err(|e| {
         let (what, why) =
             (format!("cannot receive SIP on {} {}", e.transport, e.address), e.source.to_string());
         CliError::failed(what, why, "stop what uses the address, or choose another in [sip]")
@@ -249,7 +250,7 @@ fn front_task(
     let agent = Agent::new(agent_config(config), seed()?);
     let (reports_in, reports) = mpsc::channel::<Report>(REPORTS_MAX);
     let Recording { volumes, memory, returned } = recording;
-    let recording = recorder_config(config, pulses, memory);
+    let recording = recorder_config(config, shares, pulses, memory);
     let recorder =
         Recorder::start(&recording, &volumes, teller.clone(), reports_in, returned).map_err(|e| {
             CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
@@ -297,7 +298,21 @@ fn tuning(config: &Config) -> Tuning {
     Tuning { front: front_config(config), grace: config.node.shutdown_grace, closed }
 }
 
-fn net_config(config: &Config, certificates: Option<Arc<Certificates>>) -> NetConfig {
+/// How the descriptors are divided; told when they do not reach.
+fn descriptors(config: &Config) -> Shares {
+    let (allowed, wanted) = (raise_limit(), config.sip.tcp_max_connections);
+    let shares = divide(allowed, wanted);
+    let Shares { connections, segments } = shares;
+    if connections < wanted {
+        tracing::warn!(
+            "of the {allowed} descriptors that are allowed {connections} are left for SIP connections and {segments} \
+             for calls; raise LimitNOFILE (ulimit -Hn), `callspool doctor` says how far"
+        );
+    }
+    shares
+}
+
+fn net_config(config: &Config, shares: Shares, certificates: Option<Arc<Certificates>>) -> NetConfig {
     NetConfig {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
@@ -307,7 +322,7 @@ fn net_config(config: &Config, certificates: Option<Arc<Certificates>>) -> NetCo
         certificates,
         limits: NetLimits {
             udp_receive_buffer: config.sip.recv_buffer.octets(),
-            connections_max: config.sip.tcp_max_connections,
+            connections_max: shares.connections,
             connections_per_source_max: config.sip.tcp_max_connections_per_source,
             idle: config.sip.tcp_idle_timeout,
             ..NetLimits::default()
@@ -392,7 +407,7 @@ fn tenant_limits(config: &Config) -> BTreeMap<TenantId, usize> {
     limited.filter_map(|(name, tenant)| Some((name.parse().ok()?, tenant.max_calls))).collect()
 }
 
-fn recorder_config(config: &Config, pulses: Pulses, memory: Memory) -> RecorderConfig {
+fn recorder_config(config: &Config, shares: Shares, pulses: Pulses, memory: Memory) -> RecorderConfig {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     RecorderConfig {
         node: config.node.number,
@@ -420,8 +435,7 @@ fn recorder_config(config: &Config, pulses: Pulses, memory: Memory) -> RecorderC
         disk_full_within: config.alarms.disk_full_within,
         // A call has one live segment, and perhaps one that is being sealed.
         segments_max: config.recording.max_calls.saturating_mul(2),
-        descriptors_max: raise_limit()
-            .saturating_sub(BESIDE_SEGMENTS + config.sip.tcp_max_connections as u64),
+        descriptors_max: shares.segments,
         cname: format!("callspool@{}", config.node.name),
         pulses,
     }
@@ -469,7 +483,8 @@ mod tests {
     fn the_default_configuration_becomes_a_recorder() {
         let around = crate::config::Surroundings::of_process();
         let config = Config::embedded(&around).expect("the embedded default");
-        let recorder = recorder_config(&config, Pulses::default(), Memory::new(Path::new("/nonexistent")));
+        let memory = Memory::new(Path::new("/nonexistent"));
+        let recorder = recorder_config(&config, descriptors(&config), Pulses::default(), memory);
         assert!(recorder.threads >= 1 && recorder.ports.min < recorder.ports.max);
         assert_eq!(front_config(&config).inactive, Flowing::Held);
         assert!(agent_config(&config).advertised.is_empty());

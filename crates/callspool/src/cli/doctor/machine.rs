@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::Check;
 use crate::config::Config;
-use crate::descriptors::{BESIDE_SEGMENTS, USUAL_STREAMS, of_segment};
+use crate::descriptors::{BESIDE_SEGMENTS, USUAL_STREAMS, divide, of_segment};
 
 /// What the usual call takes.
 const PER_CALL: u64 = of_segment(USUAL_STREAMS);
@@ -23,13 +23,17 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
 }
 
 fn descriptors(config: &Config) -> Check {
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((_, hard)) => descriptors_of(hard, config),
+        Err(_) => Check::warning("file descriptors", "the limit cannot be read", "check ulimit -Hn"),
+    }
+}
+
+fn descriptors_of(hard: u64, config: &Config) -> Check {
     let what = "file descriptors";
-    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return Check::warning(what, "the limit cannot be read", "check ulimit -Hn");
-    };
     let beside = BESIDE_SEGMENTS + config.sip.tcp_max_connections as u64;
     let needed = config.recording.max_calls as u64 * PER_CALL + beside;
-    let calls = hard.saturating_sub(beside) / PER_CALL;
+    let calls = divide(hard, config.sip.tcp_max_connections).segments / PER_CALL;
     if hard >= needed {
         return Check::good(
             what,
@@ -135,13 +139,15 @@ mod tests {
         let mut config = Config::embedded(&Surroundings::of_process()).unwrap();
         config.recording.max_calls = 1;
         config.sip.tcp_max_connections = 1;
-        assert_eq!(descriptors(&config).verdict, Verdict::Good);
+        assert_eq!(descriptors_of(1_024, &config).verdict, Verdict::Good);
         config.recording.max_calls = usize::MAX / 16;
         let check = descriptors(&config);
         assert_eq!(check.verdict, Verdict::Warning);
         assert!(check.todo.contains("LimitNOFILE="), "{check:?}");
-        config.sip.tcp_max_connections = usize::MAX / 16;
-        assert_eq!(descriptors(&config).verdict, Verdict::Failure);
+        config.sip.tcp_max_connections = 4_096;
+        let some = descriptors_of(1_024, &config);
+        assert!(some.verdict == Verdict::Warning && some.found.contains(" 41 calls at once"), "{some:?}");
+        assert_eq!(descriptors_of(712, &config).verdict, Verdict::Failure);
     }
 
     #[test]

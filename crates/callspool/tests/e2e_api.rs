@@ -85,10 +85,15 @@ fn notes_are_in_the_log_and_outlive_the_catalog() {
         assert!(shown.contains(line), "{line}: {shown}");
     }
     interface.server.callspool(&["verify", &call]).expect_ok("verify");
-    let detail = interface.json("GET", &format!("/api/v1/calls/{call}"), "");
-    let kinds: Vec<&str> =
-        detail["events"].as_array().unwrap().iter().filter_map(|e| e["kind"].as_str()).collect();
-    assert_eq!(kinds.iter().filter(|k| **k == "tag").count(), 3, "{kinds:?}");
+    wait_until("each note to be an event", PATIENCE, || {
+        let detail = interface.json("GET", &format!("/api/v1/calls/{call}"), "");
+        let kinds: Vec<&str> =
+            detail["events"].as_array().unwrap().iter().filter_map(|e| e["kind"].as_str()).collect();
+        match kinds.iter().filter(|k| **k == "tag").count() {
+            3 => Ok(()),
+            _ => Err(format!("{kinds:?}")),
+        }
+    });
 
     for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
         let _ = std::fs::remove_file(interface.server.state().join(name));
@@ -229,7 +234,7 @@ fn the_examples_of_the_documents_work_word_for_word() {
         .replace("http://127.0.0.1:8080", &format!("http://{}", interface.server.http_address()))
         .replace(".state/token", &interface.server.state().join("token").display().to_string());
     let mut command = Command::new("bash");
-    command.args(["-c", &script]);
+    command.args(["-c", &script]).current_dir(interface.server.directory());
     let said = run(command, PATIENCE).expect_ok("the examples").text().to_owned();
     let kinds: Vec<&str> =
         said.split("/problems/").skip(1).map(|rest| rest.split('"').next().unwrap_or_default()).collect();

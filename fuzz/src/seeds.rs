@@ -187,6 +187,7 @@ fn short_call() -> MemoryDisk {
         takes_over: None,
         streams: vec![stream(1, Side::Agent), stream(2, Side::External)],
         pause: None,
+        dtmf: model::Dtmf::Keep,
     };
     let mut disk = MemoryDisk::new();
     let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, now(0));

@@ -247,6 +247,10 @@ pub(crate) struct StreamJson {
     duplicate: u64,
     discarded: u64,
     dropped: u64,
+    /// Not kept because digits are masked.
+    masked: u64,
+    /// Kept although digits are masked: its codec cannot be looked into.
+    unsearched: u64,
     jitter_us: u64,
     jitter_max_us: u64,
     gaps: u64,
@@ -275,6 +279,8 @@ impl From<StreamRecord> for StreamJson {
             duplicate: counts.duplicate,
             discarded: counts.discarded,
             dropped: counts.dropped,
+            masked: counts.masked,
+            unsearched: counts.unsearched,
             jitter_us: counts.jitter_us,
             jitter_max_us: counts.jitter_max_us,
             gaps: stream.gaps_unlisted.saturating_add(stream.gaps.len() as u64),

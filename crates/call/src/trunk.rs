@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use model::TenantId;
 use model::peer::Flowing;
+use model::{Dtmf, TenantId};
 
 /// Who may send calls, and how they are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Trunk {
     pub calls_max: Option<usize>,
     /// What a line means on which nothing is sent; none: as the front has it.
     pub inactive: Option<Flowing>,
+    /// What becomes of digits that are pressed; none: as the front has it.
+    pub dtmf: Option<Dtmf>,
     /// What is noted in the data of its calls, by key.
     pub tags: Vec<(String, String)>,
 }
@@ -42,6 +44,7 @@ impl Trunk {
             tenant,
             calls_max: None,
             inactive: None,
+            dtmf: None,
             tags: Vec::new(),
         }
     }

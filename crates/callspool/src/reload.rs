@@ -32,6 +32,7 @@ pub(crate) const LIVE: &[Live] = live![
     media.hold_timeout,
     recording.linger,
     recording.inactive_means,
+    recording.dtmf,
     recording.max_calls,
     log.level,
 ];

@@ -18,14 +18,14 @@ use std::time::{Duration, Instant};
 use call::{Front, FrontConfig, Intake, Trunk, Trunks};
 use model::alarm::AlarmRules;
 use model::peer::Flowing;
-use model::{IdGenerator, Report, TenantId};
+use model::{Dtmf, IdGenerator, Report, TenantId};
 use sip::{Agent, AgentConfig, Transport};
 use tokio::sync::{mpsc, watch};
 
 use crate::alarms::{AlarmClock, NodeWatch, OurSockets, RecorderWatch};
 use crate::catalog::CatalogLink;
 use crate::cli::{CliError, file_error};
-use crate::config::{Config, InactiveMeans, Loaded, Role, Surroundings};
+use crate::config::{Config, DtmfRule, InactiveMeans, Loaded, Role, Surroundings};
 use crate::control;
 use crate::descriptors::{Shares, divide, raise_limit};
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
@@ -377,6 +377,7 @@ fn front_config(config: &Config) -> FrontConfig {
         inactive: flowing(config.recording.inactive_means),
         pause_timeout: config.recording.pause_timeout,
         orders_by_header: config.recording.orders_by_header,
+        dtmf: dtmf(config.recording.dtmf),
         address_v4: told(m.advertised_v4.map(IpAddr::V4), m.listen_v4.map(IpAddr::V4)),
         address_v6: told(m.advertised_v6.map(IpAddr::V6), m.listen_v6.map(IpAddr::V6)),
     }
@@ -389,6 +390,13 @@ fn flowing(inactive: InactiveMeans) -> Flowing {
     }
 }
 
+const fn dtmf(rule: DtmfRule) -> Dtmf {
+    match rule {
+        DtmfRule::Keep => Dtmf::Keep,
+        DtmfRule::Mask => Dtmf::Mask,
+    }
+}
+
 fn trunks(config: &Config) -> Trunks {
     let own = &config.recording.tenant;
     let written = config.tables.trunk.iter().map(|(name, trunk)| Trunk {
@@ -397,6 +405,7 @@ fn trunks(config: &Config) -> Trunks {
         tenant: trunk.tenant.as_ref().unwrap_or(own).clone(),
         calls_max: Some(trunk.max_calls).filter(|max| *max > 0),
         inactive: trunk.inactive_means.map(flowing),
+        dtmf: trunk.dtmf.map(dtmf),
         tags: trunk.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
     });
     Trunks::new(written.collect(), own.clone())

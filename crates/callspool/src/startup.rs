@@ -407,6 +407,7 @@ mod tests {
             metadata: Vec::new(),
             streams: Vec::new(),
             pause: None,
+            dtmf: model::Dtmf::Keep,
         };
         let at = now();
         let segment = spool::SegmentWriter::open(&open, NodeNumber::SINGLE, at);

@@ -5,10 +5,12 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use media::g711::encode_ulaw;
 use media::send::{RtpSender, Sending};
+use media::speech::Speech;
 use media::{Frame, FrameSink, StreamReceiver};
 use model::peer::{Family, Flowing};
-use model::{Codec, MediaKind, OpenStream, Side, StreamId, WallTime};
+use model::{Codec, Dtmf, MediaKind, OpenStream, Side, StreamId, WallTime};
 
 const PACKETS: u64 = 1_000;
 const PACKET_NS: i64 = 20_000_000;
@@ -71,5 +73,37 @@ fn receive(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, receive);
+/// A voice in order, kept as it is and looked into for digits.
+fn mask(c: &mut Criterion) {
+    let from: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+    let sending =
+        Sending { ssrc: 7, payload_type: 0, clock_rate: 8_000, ptime_ms: 20, sequence: 0, timestamp: 0 };
+    let mut group = c.benchmark_group("mask");
+    group.throughput(Throughput::Elements(PACKETS));
+    for (name, dtmf) in [("kept", Dtmf::Keep), ("masked", Dtmf::Mask)] {
+        let mut sender = RtpSender::new(sending);
+        let mut speech = Speech::new(8_000, 1);
+        let mut receiver = StreamReceiver::new(&stream(), WallTime(0)).masking(dtmf);
+        let mut now = WallTime(0);
+        let mut voice = || (0..160).map(|_| encode_ulaw(speech.sample())).collect::<Vec<u8>>();
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || (0..PACKETS).map(|_| sender.next(&voice())).collect::<Vec<Vec<u8>>>(),
+                |packets| {
+                    let mut sink = Octets::default();
+                    for packet in &packets {
+                        now = WallTime(now.0 + PACKET_NS);
+                        receiver.packet(now, from, packet, &mut sink);
+                    }
+                    black_box(sink.0);
+                    packets
+                },
+                criterion::BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, receive, mask);
 criterion_main!(benches);

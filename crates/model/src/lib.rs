@@ -31,6 +31,6 @@ pub use pause::{OpenPause, Pause, PauseSource};
 pub use peer::{Conclusion, OpenSegment, OpenStream, Order, Report, StreamPorts, TakeOver};
 pub use segment::{EndReason, Failure, PartRecord, SegmentRecord, StartTrigger};
 pub use state::{Impossible, Outcome, RecordingState, Transition};
-pub use stream::{Accounting, Anchor, Codec, Gap, GapReason, MediaKind, Side, StreamRecord};
+pub use stream::{Accounting, Anchor, Codec, Dtmf, Gap, GapReason, MediaKind, Side, StreamRecord};
 pub use time::{Mono, Now, WallTime};
 pub use volume::VolumeName;

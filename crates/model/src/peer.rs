@@ -13,7 +13,7 @@ use crate::id::{CallId, SegmentId, StreamId, TenantId};
 use crate::pause::{OpenPause, PauseSource};
 use crate::segment::{EndReason, Failure, SegmentRecord, StartTrigger};
 use crate::state::{RecordingState, Respondent};
-use crate::stream::{Codec, MediaKind, Side};
+use crate::stream::{Codec, Dtmf, MediaKind, Side};
 use crate::time::WallTime;
 
 /// The address family of a stream's port.
@@ -107,6 +107,9 @@ pub struct OpenSegment {
     /// A pause that goes on: then nothing is kept from the first packet on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<OpenPause>,
+    /// What becomes of digits that are pressed.
+    #[serde(default)]
+    pub dtmf: Dtmf,
 }
 
 /// The ports that a record server opened for a stream.

@@ -6,7 +6,7 @@ use crate::call::{CallData, Metadata};
 use crate::id::{CallId, NodeNumber, SegmentId, StreamId, TenantId};
 use crate::pause::Pause;
 use crate::state::{RecordingState, Respondent, Transition};
-use crate::stream::{Codec, StreamRecord};
+use crate::stream::{Codec, Dtmf, StreamRecord};
 use crate::time::WallTime;
 use crate::volume::VolumeName;
 
@@ -203,6 +203,9 @@ pub struct SegmentRecord {
     /// Pauses beyond those listed. The streams' gaps have them too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pauses_unlisted: u64,
+    /// What became of digits that were pressed.
+    #[serde(default, skip_serializing_if = "Dtmf::is_kept")]
+    pub dtmf: Dtmf,
     /// How its files are encrypted.
     #[serde(default)]
     pub encryption: Encryption,

@@ -32,6 +32,25 @@ pub enum Side {
     Unknown,
 }
 
+/// What becomes of digits that are pressed during a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dtmf {
+    /// They are kept like everything else: tones, and telephone events in the sidecar.
+    #[default]
+    Keep,
+    /// Neither tones nor telephone events are kept.
+    Mask,
+}
+
+impl Dtmf {
+    /// Whether they are kept.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+}
+
 /// A codec as SDP names it (RFC 8866 section 6.6).
 #[derive(Clone, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
 pub struct Codec {
@@ -96,6 +115,12 @@ pub struct Accounting {
     pub dropped: u64,
     /// Received while the stream was held or paused, and therefore not kept.
     pub discarded: u64,
+    /// Not kept because digits are masked and it holds one, or lies beside one, or came too late to tell.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub masked: u64,
+    /// Kept although digits are masked: in its codec tones cannot be looked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unsearched: u64,
     /// Changes of SSRC after the first.
     pub ssrc_changes: u32,
     /// Changes of the source address after the first.
@@ -106,6 +131,11 @@ pub struct Accounting {
     pub jitter_us: u64,
     /// The highest that it was, in microseconds.
     pub jitter_max_us: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Ties RTP time to the wall clock and to the segment's time line.
@@ -135,6 +165,8 @@ pub enum GapReason {
     Pause,
     /// Received, but storage failed or could not keep up.
     Dropped,
+    /// Received, and not kept because it holds a digit that somebody pressed.
+    Masked,
 }
 
 /// A stretch of a stream's time line without media.

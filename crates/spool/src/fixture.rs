@@ -63,6 +63,7 @@ pub(crate) fn segment(number: u16, start_ms: u64, streams: Vec<OpenStream>) -> O
         metadata: Vec::new(),
         streams,
         pause: None,
+        dtmf: model::Dtmf::Keep,
     }
 }
 

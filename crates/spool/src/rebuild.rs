@@ -43,6 +43,7 @@ pub(crate) fn manifest(
         stopped_by: None,
         pauses: Vec::new(),
         pauses_unlisted: 0,
+        dtmf: model::Dtmf::Keep,
         encryption: Encryption::None,
         data: model::CallData::default(),
         metadata: Vec::new(),

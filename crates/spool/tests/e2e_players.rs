@@ -61,6 +61,7 @@ fn part(codecs: &[(Codec, Vec<u8>)]) -> Vec<u8> {
         metadata: Vec::new(),
         streams: streams.collect(),
         pause: None,
+        dtmf: model::Dtmf::Keep,
     };
     let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, now);
     let mut ops = Vec::new();

@@ -57,6 +57,7 @@ fn open() -> OpenSegment {
         metadata: Vec::new(),
         streams: vec![stream(1, Side::Agent), stream(2, Side::External)],
         pause: None,
+        dtmf: model::Dtmf::Keep,
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::peer::Flowing;
 use model::{
-    CallId, ChangeKind, EndReason, Failure, IdGenerator, Incident, Metadata, Mono, NodeNumber, Now,
+    CallId, ChangeKind, Dtmf, EndReason, Failure, IdGenerator, Incident, Metadata, Mono, NodeNumber, Now,
     Occurrence, Order, Report, SegmentId, TenantId,
 };
 use sip::{Event, RequestInfo, SessionId};
@@ -64,6 +64,8 @@ pub struct FrontConfig {
     pub pause_timeout: Duration,
     /// Whether headers of INFO, re-INVITE and UPDATE order a pause, a stop and their ends.
     pub orders_by_header: bool,
+    /// What becomes of digits that are pressed, where a trunk does not say otherwise.
+    pub dtmf: Dtmf,
     /// The IPv4 address of descriptions; none: the one that the request came to.
     pub address_v4: Option<IpAddr>,
     /// The IPv6 address of descriptions; none: the one that the request came to.

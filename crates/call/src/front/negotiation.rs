@@ -177,6 +177,7 @@ impl Front {
                 metadata: leg.take_kept(),
                 streams: lines::streams(&leg.lines),
                 pause: call.pausing.open().cloned(),
+                dtmf: leg.trunk.dtmf.unwrap_or(self.config.dtmf),
             };
             leg.gate = Gate::begin(open.pause.is_some());
             self.calls.own_segment(segment, leg.call);

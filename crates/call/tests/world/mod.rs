@@ -261,6 +261,7 @@ impl World {
             stopped_by: None,
             pauses: Vec::new(),
             pauses_unlisted: 0,
+            dtmf: model::Dtmf::Keep,
             encryption: Default::default(),
             data: open.data.clone(),
             metadata: vec![],
@@ -353,6 +354,7 @@ pub(crate) fn config(calls_max: usize) -> FrontConfig {
         inactive: Flowing::Held,
         pause_timeout: Duration::ZERO,
         orders_by_header: true,
+        dtmf: model::Dtmf::Keep,
         address_v4: None,
         address_v6: None,
     }

@@ -292,6 +292,8 @@ fn counts(a: &Accounting) -> String {
         ("from another source", a.other_source),
         ("dropped", a.dropped),
         ("discarded", a.discarded),
+        ("masked", a.masked),
+        ("not looked into for digits", a.unsearched),
         ("SSRC changes", a.ssrc_changes.into()),
         ("source changes", a.source_changes.into()),
         ("codec changes", a.codec_changes.into()),

@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use sections::{Config, LogConfig};
 pub(crate) use source::{Origin, Origins, Problem};
-pub(crate) use values::{InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients, VolumeSetting};
+pub(crate) use values::{
+    DtmfRule, InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients, VolumeSetting,
+};
 
 use source::Values;
 

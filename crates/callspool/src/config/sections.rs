@@ -10,7 +10,9 @@ use std::time::Duration;
 use model::{NodeNumber, TenantId};
 
 use super::declare::sections;
-use super::values::{HostPort, InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients, VolumeSetting};
+use super::values::{
+    DtmfRule, HostPort, InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients, VolumeSetting,
+};
 
 sections! {
     /// This process and where its files are.
@@ -135,6 +137,8 @@ sections! {
         pause_timeout: Duration = "0s", "time";
         /// Whether recording clients may pause, resume, start and stop by headers: `Record` in INFO, `X-AC-Action` in INFO, re-INVITE and UPDATE.
         orders_by_header: bool = "true", "true or false";
+        /// What becomes of digits that are pressed: `keep`, or `mask`: neither tones nor telephone events reach a file (pause.md).
+        dtmf: DtmfRule = "keep", "keep or mask";
         /// Free space on the repository's disk below which new calls are refused.
         min_free_space: Size = "1GiB", "size";
         /// How long an operation on a disk may take before its segments go on on another volume, if there is one.

@@ -6,7 +6,7 @@
 use model::TenantId;
 
 use super::declare::tables;
-use super::values::{AddressRange, InactiveMeans, Tag};
+use super::values::{AddressRange, DtmfRule, InactiveMeans, Tag};
 
 /// Each is a few hundred octets, and is looked at for every call that begins: a thousand are some microseconds.
 const TRUNKS_MAX: usize = 1_000;
@@ -26,6 +26,8 @@ tables! {
         inactive_means: Option<InactiveMeans> = "", "hold or pause";
         /// What is noted in the data of each call.
         tags: Vec<Tag> = "", "list of key=value";
+        /// What becomes of digits that are pressed, as in `recording.dtmf`; empty: as there.
+        dtmf: Option<DtmfRule> = "", "keep or mask";
     }
 
     /// Who owns calls. The owner that `recording.tenant` names needs no table.

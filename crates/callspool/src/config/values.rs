@@ -144,6 +144,13 @@ choices! {
         /// Recording is paused: the segment goes on with a span in it.
         Pause = "pause",
     }
+    /// What becomes of DTMF.
+    DtmfRule {
+        /// It is recorded.
+        Keep = "keep",
+        /// It is not.
+        Mask = "mask",
+    }
     /// Whether TLS clients are asked for a certificate.
     TlsClients {
         /// They are not.
@@ -403,6 +410,7 @@ impl Setting for AddressRange {
 }
 
 optional! {
+    DtmfRule, "one of: keep mask, or \"\"", DtmfRule::from_text, |m| m.to_toml().trim_matches('"').to_owned();
     InactiveMeans, "one of: hold pause, or \"\"", InactiveMeans::from_text, |m| m.to_toml().trim_matches('"').to_owned();
     TenantId, "1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit, or \"\"", |t| parsed(t, "tenant name"), ToString::to_string;
     Ipv4Addr, "an IPv4 address such as \"192.0.2.1\", or \"\"", |t| parsed(t, "IPv4 address"), ToString::to_string;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use media::rtp::{Frame, FrameSink, StreamReceiver};
 use model::peer::Flowing;
 use model::{
-    Failure, Mono, Now, OpenSegment, OpenStream, PauseSource, SegmentId, StreamPorts, StreamRecord, TakeOver,
-    WallTime,
+    Dtmf, Failure, Mono, Now, OpenSegment, OpenStream, PauseSource, SegmentId, StreamPorts, StreamRecord,
+    TakeOver, WallTime,
 };
 use spool::SegmentWriter;
 
@@ -34,6 +34,8 @@ pub(crate) struct LiveStream {
     sockets: Option<Sockets>,
     receiver: StreamReceiver,
     heard: Heard,
+    /// It was told that digits cannot be looked for in its codec.
+    told_unsearched: bool,
     /// What signalling wants of it; a pause of the segment is on top of that.
     wanted: Flowing,
 }
@@ -173,6 +175,7 @@ impl LiveStream {
             sockets: Some(sockets),
             receiver,
             heard: Heard { packet: None, at: now },
+            told_unsearched: false,
         })
     }
 
@@ -184,7 +187,13 @@ impl LiveStream {
         receiver.set_port(sockets.told_rtp.port());
         let ports = ports_of(&open, &sockets);
         let heard = Heard { packet: None, at: now };
-        Self { open, ports, sockets: Some(sockets), receiver, heard, wanted }
+        Self { open, ports, sockets: Some(sockets), receiver, heard, told_unsearched: false, wanted }
+    }
+
+    /// The same with what becomes of digits that are pressed.
+    pub(crate) fn masking(mut self, dtmf: Dtmf) -> Self {
+        self.receiver = self.receiver.masking(dtmf);
+        self
     }
 
     /// Takes other sockets, for a stream that had been closed.
@@ -207,6 +216,19 @@ impl LiveStream {
         }
         self.receiver.update(now.wall, &open);
         self.open = open;
+    }
+
+    /// Digits are to be masked, and in this codec they cannot be: tells it once.
+    fn tell_unsearched(&mut self, segment: SegmentId) {
+        if !self.told_unsearched && self.receiver.keeps_unsearched() {
+            self.told_unsearched = true;
+            tracing::warn!(
+                %segment,
+                stream = %self.open.stream,
+                "tones of digits are not masked in the codec of this stream: only G.711, G.722 and L16 are looked \
+                 into; have the client send one of them (telephone events are masked in any codec)"
+            );
+        }
     }
 
     /// The segment is paused, or goes on.
@@ -319,6 +341,10 @@ impl LiveSegment {
         (&mut self.streams, IntoSegment { writer: &mut self.writer, taps: &self.taps, now })
     }
 
+    fn dtmf(&self) -> Dtmf {
+        self.writer.record().dtmf
+    }
+
     /// The time of the segment.
     fn steady(&self, now: Now) -> Steady {
         let wall = self.anchor.wall + now.mono.since(self.anchor.mono);
@@ -340,7 +366,8 @@ impl LiveSegment {
             if let Some(sockets) = stream.sockets.take() {
                 let (mut open, started) = (stream.open.clone(), self.started);
                 open.flowing = stream.wanted;
-                self.streams.push(LiveStream::inherit(open, sockets, started, now.mono, self.gate));
+                let stream = LiveStream::inherit(open, sockets, started, now.mono, self.gate);
+                self.streams.push(stream.masking(self.dtmf()));
             }
         }
         for stream in &self.streams {
@@ -434,7 +461,10 @@ impl LiveSegment {
         let (mut fresh, mut again) = (Vec::new(), Vec::new());
         for open in wanted {
             match self.streams.iter().position(|s| s.open.stream == open.stream) {
-                None => fresh.push(LiveStream::bind(open, ports, self.started, now.mono, self.gate)?),
+                None => {
+                    let stream = LiveStream::bind(open, ports, self.started, now.mono, self.gate)?;
+                    fresh.push(stream.masking(self.dtmf()));
+                }
                 Some(index) if self.streams[index].sockets.is_none() => {
                     again.push((index, open_sockets(open, ports)?));
                 }
@@ -472,9 +502,11 @@ impl LiveSegment {
     /// Releases what waited for reordering.
     pub(crate) fn tick(&mut self, now: Now) {
         let now = self.steady(now).now;
+        let id = self.id;
         let (streams, mut into) = self.parts(now.mono);
         for stream in streams {
             stream.receiver.tick(now.wall, &mut into);
+            stream.tell_unsearched(id);
         }
     }
 

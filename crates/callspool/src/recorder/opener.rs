@@ -103,7 +103,10 @@ impl Opener {
         let streams = match order.takes_over {
             Some(_) => Vec::new(),
             None => {
-                let bind = |s| LiveStream::bind(s, &self.ports, order.started, now.mono, gate);
+                let bind = |s| {
+                    LiveStream::bind(s, &self.ports, order.started, now.mono, gate)
+                        .map(|s| s.masking(order.dtmf))
+                };
                 order.streams.iter().map(bind).collect::<Result<_, _>>()?
             }
         };

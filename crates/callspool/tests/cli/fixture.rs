@@ -90,6 +90,7 @@ fn segment(disk: &mut MemoryDisk, number: u16, start_ms: u64, end: Option<EndRea
         metadata: Vec::new(),
         streams,
         pause: None,
+        dtmf: model::Dtmf::Keep,
     };
     let names = disk.list(&spool::layout::call_directory(&open.tenant, START, CALL)).unwrap_or_default();
     let mut writer = SegmentWriter::open_beside(&open, NodeNumber::SINGLE, at(start_ms), &names);

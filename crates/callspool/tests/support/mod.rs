@@ -19,8 +19,10 @@ pub mod ports;
 pub mod program;
 pub mod recording;
 pub mod rtp;
+pub mod secrets;
 pub mod server;
 pub mod sipp;
+pub mod talker;
 pub mod uac;
 
 use std::time::{Duration, Instant};

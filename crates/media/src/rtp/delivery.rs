@@ -4,6 +4,7 @@ use model::stream::CodecUse;
 use model::{Anchor, GapReason, StreamId, WallTime};
 
 use super::gaps::GapLog;
+use super::mask::{Mask, Placed, Whose};
 use super::packet::Packet;
 use super::pauses::Pauses;
 use super::payload::PayloadTypes;
@@ -31,6 +32,8 @@ pub(super) struct Delivery {
     /// Packets of the last pause that came after it.
     pub(super) discarded: u64,
     pauses: Pauses,
+    /// Where digits are not to go on.
+    pub(super) mask: Option<Box<Mask>>,
     last_type: Option<u8>,
     last_media_type: Option<u8>,
     clock: u32,
@@ -54,6 +57,7 @@ impl Delivery {
             codec_changes: 0,
             discarded: 0,
             pauses: Pauses::default(),
+            mask: None,
             last_type: None,
             last_media_type: None,
             last_anchor: WallTime(i64::MIN),
@@ -97,7 +101,8 @@ impl Delivery {
             self.minute_anchor(packet, position);
         }
         self.note_type(packet, kind);
-        self.hand_on(packet, position, duration, kind, false, sink);
+        let placed = Placed { position_us: position, duration_us: duration, kind, late: false };
+        self.hand_on(packet, placed, sink);
         true
     }
 
@@ -126,7 +131,8 @@ impl Delivery {
             self.gaps.fill(position, frame_us);
         }
         self.note_type(packet, kind);
-        self.hand_on(packet, position, duration, kind, true, sink);
+        let placed = Placed { position_us: position, duration_us: duration, kind, late: true };
+        self.hand_on(packet, placed, sink);
         true
     }
 
@@ -152,6 +158,28 @@ impl Delivery {
         if let Some(reason) = reason {
             self.gaps.begin_hold(now_us, reason);
         }
+    }
+
+    /// Lets go what waits to be looked into: nothing follows it.
+    pub(super) fn flush<S: FrameSink>(&mut self, sink: &mut S) {
+        let whose = self.whose();
+        if let Some(mask) = &mut self.mask {
+            mask.flush(whose, sink);
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn time_passed<S: FrameSink>(&mut self, now: WallTime, sink: &mut S) {
+        let whose = self.whose();
+        if let Some(mask) = &mut self.mask {
+            mask.tick(now, whose, sink);
+        }
+        // Here rather than when a packet comes: growth is no packet's business.
+        self.anchors.reserve(1);
+    }
+
+    const fn whose(&self) -> Whose {
+        Whose { stream: self.stream, port: self.port }
     }
 
     /// Whether a packet arrived in a pause that is over, or carries anything that was said in one: it must not be
@@ -275,15 +303,12 @@ impl Delivery {
     }
 
     #[inline]
-    fn hand_on<S: FrameSink>(
-        &self,
-        packet: &Packet<'_>,
-        position_us: i64,
-        duration_us: Option<u32>,
-        kind: FrameKind,
-        late: bool,
-        sink: &mut S,
-    ) {
+    fn hand_on<S: FrameSink>(&mut self, packet: &Packet<'_>, placed: Placed, sink: &mut S) {
+        let whose = self.whose();
+        if let Some(mask) = &mut self.mask {
+            return mask.take(packet, placed, &self.types, whose, sink);
+        }
+        let Placed { position_us, duration_us, kind, late } = placed;
         sink.frame(&Frame {
             stream: self.stream,
             position_us,

@@ -9,12 +9,14 @@
 //! A packet that is valid, from the stream's source and no duplicate is handed on exactly once (unless the
 //! stream is held or paused: then it is counted as discarded). In order and without loss it is handed on at
 //! once, without allocation; behind a hole it waits for at most ten numbers or 100 ms. Positions come from RTP
-//! time; arrival only sets anchors. Nothing here reads a clock or decodes a payload.
+//! time; arrival only sets anchors. Nothing here reads a clock. Payloads are only looked into where digits are to
+//! be [masked](StreamReceiver::masking): then frames go on some 60 ms later.
 
 mod delivery;
 mod frame;
 mod gaps;
 mod latch;
+mod mask;
 mod packet;
 mod pauses;
 mod payload;

@@ -1,5 +1,7 @@
 //! What payload types stand for in a stream, and how long a payload plays.
 
+use std::sync::Arc;
+
 use model::{Codec, MediaKind};
 
 use super::FrameKind;
@@ -20,7 +22,7 @@ pub(super) struct PayloadTypes {
 
 #[derive(Debug)]
 struct Entry {
-    codec: Codec,
+    codec: Arc<Codec>,
     kind: FrameKind,
     format: Format,
 }
@@ -64,7 +66,7 @@ impl PayloadTypes {
                 let format = if media == MediaKind::Audio { format(codec) } else { Format::Opaque };
                 let mut codec = codec.clone();
                 codec.clock_rate = codec.clock_rate.max(1);
-                types.entries.push(Entry { kind: kind(&codec), format, codec });
+                types.entries.push(Entry { kind: kind(&codec), format, codec: Arc::new(codec) });
             }
         }
         types
@@ -98,6 +100,12 @@ impl PayloadTypes {
     /// The clock of the first codec: what unnamed payload types most likely run on.
     pub(super) fn default_clock(&self) -> u32 {
         self.entries.first().map_or(DEFAULT_CLOCK, |e| e.codec.clock_rate)
+    }
+
+    /// What SDP says that it stands for, to keep.
+    #[inline]
+    pub(super) fn codec(&self, payload_type: u8) -> Option<&Arc<Codec>> {
+        self.entry(payload_type).map(|e| &e.codec)
     }
 
     #[inline]

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use model::peer::Flowing;
-use model::{Accounting, GapReason, OpenStream, StreamRecord, WallTime};
+use model::{Accounting, Dtmf, GapReason, MediaKind, OpenStream, StreamRecord, WallTime};
 
 use super::delivery::Delivery;
 use super::latch::{Familiar, Latch};
+use super::mask::Mask;
 use super::packet::{Packet, is_rtcp};
 use super::payload::PayloadTypes;
 use super::reorder::{Pace, Reorder, WAIT_NS, WINDOW};
@@ -51,6 +52,15 @@ impl StreamReceiver {
             now: segment_start,
             open: stream.clone(),
         }
+    }
+
+    /// The same with what is to become of digits that are pressed. Masked, none of them goes on, and all frames
+    /// of audio go on later, by 60 ms or so, in the same order and with the same positions.
+    #[must_use]
+    pub fn masking(mut self, dtmf: Dtmf) -> Self {
+        let masks = dtmf == Dtmf::Mask && self.open.kind == MediaKind::Audio;
+        self.delivery.mask = masks.then(|| Box::new(Mask::default()));
+        self
     }
 
     /// Our port, to be told in frames.
@@ -106,15 +116,16 @@ impl StreamReceiver {
             self.release_old(now, sink);
         } else {
             self.release_all(sink);
+            self.delivery.flush(sink);
         }
-        // Here rather than when a packet comes: growth is no packet's business.
-        self.delivery.anchors.reserve(1);
+        self.delivery.time_passed(now, sink);
     }
 
     /// Hands on everything that waits: the segment ends.
     pub fn finish<S: FrameSink>(&mut self, now: WallTime, sink: &mut S) {
         self.now = self.now.max(now);
         self.release_all(sink);
+        self.delivery.flush(sink);
         self.delivery.gaps.finish(self.delivery.position_of(now));
     }
 
@@ -153,6 +164,12 @@ impl StreamReceiver {
         Some(to)
     }
 
+    /// Whether digits are to be masked and something went on that could not be looked into.
+    #[must_use]
+    pub fn keeps_unsearched(&self) -> bool {
+        self.delivery.mask.as_ref().is_some_and(|m| m.counts().1 > 0)
+    }
+
     /// When the last valid packet of the stream's source arrived, held or not.
     #[must_use]
     pub const fn last_packet(&self) -> Option<WallTime> {
@@ -168,9 +185,12 @@ impl StreamReceiver {
     #[must_use]
     pub fn accounting(&self) -> Accounting {
         let (jitter_us, jitter_max_us) = self.sources.jitter_us(self.delivery.clock());
+        let (masked, unsearched) = self.delivery.mask.as_ref().map_or((0, 0), |m| m.counts());
         Accounting {
             lost: self.sources.lost(),
             discarded: self.counted.discarded + self.delivery.discarded,
+            masked,
+            unsearched,
             ssrc_changes: self.sources.changes,
             source_changes: self.latch.changes(),
             codec_changes: self.delivery.codec_changes,
@@ -183,7 +203,12 @@ impl StreamReceiver {
     /// All that is known now.
     #[must_use]
     pub fn record(&self, port: u16) -> StreamRecord {
-        let (gaps, gaps_unlisted) = self.delivery.gaps.listed(self.delivery.position_of(self.now));
+        let (mut gaps, mut gaps_unlisted) = self.delivery.gaps.listed(self.delivery.position_of(self.now));
+        if let Some(mask) = &self.delivery.mask {
+            let unlisted;
+            (gaps, unlisted) = mask.gaps(gaps);
+            gaps_unlisted += unlisted;
+        }
         StreamRecord {
             id: self.open.stream,
             slot: self.open.slot,

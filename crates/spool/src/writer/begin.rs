@@ -119,6 +119,7 @@ pub(super) fn first_record(open: &OpenSegment, Place { node, volume }: Place) ->
         stopped_by: None,
         pauses: Vec::new(),
         pauses_unlisted: 0,
+        dtmf: open.dtmf,
         encryption: Encryption::None,
         data: open.data.clone(),
         metadata: Vec::new(),

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! A line with the name of what is asked, a line of JSON as the answer; then the connection stays open, and its end
-//! is the end of the process. The socket lies in the data directory, which only its owner (and root) can enter. It
-//! has no say over calls.
+//! is the end of the process. The socket lies in the data directory, which only its owner (and root) can enter.
+//! Orders to a call name it and its tenant, `pause default 06jv3kq4g2n00 300`, and go the way that those of the HTTP
+//! interface go: they are answered when they are true.
 
 use std::fmt;
 use std::io;
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::port::LiveOrder;
+use model::{CallId, TenantId, WallTime};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -25,13 +28,13 @@ const NAME: &str = "control.sock";
 const CONNECTIONS_MAX: usize = 16;
 /// Asks that wait to be looked at; as many as there can be connections.
 const ASKS_MAX: usize = CONNECTIONS_MAX;
-/// The longest name of an ask, with some room.
-const LINE_MAX: u64 = 64;
+/// The longest ask: an order with a tenant of 63 characters and an id of 13, with room.
+const LINE_MAX: u64 = 128;
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What can be asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Ask {
     /// What it does.
     Status,
@@ -45,9 +48,16 @@ pub(crate) enum Ask {
     Stop,
     /// To drain, and stop when the last call has ended.
     StopWhenIdle,
+    /// An order to a live call.
+    Live {
+        order: LiveOrder,
+        /// Whose call it is.
+        tenant: TenantId,
+        call: CallId,
+    },
 }
 
-/// Their names on the wire.
+/// The names on the wire of those that are one word.
 const ASKS: [(Ask, &str); 6] = [
     (Ask::Status, "status"),
     (Ask::Reload, "reload"),
@@ -58,14 +68,39 @@ const ASKS: [(Ask, &str); 6] = [
 ];
 
 impl Ask {
-    fn named(line: &str) -> Option<Self> {
-        ASKS.iter().find(|(_, name)| *name == line).map(|(ask, _)| *ask)
+    fn read(line: &str) -> Option<Self> {
+        if let Some((ask, _)) = ASKS.iter().find(|(_, name)| *name == line) {
+            return Some(ask.clone());
+        }
+        let mut words = line.split(' ');
+        let (what, tenant, call) = (words.next()?, words.next()?, words.next()?);
+        let timeout = words.next();
+        let order = match (what, timeout) {
+            ("pause", Some(seconds)) => {
+                LiveOrder::Pause { timeout: Some(Duration::from_secs(seconds.parse::<u32>().ok()?.into())) }
+            }
+            ("pause", None) => LiveOrder::Pause { timeout: None },
+            ("resume", None) => LiveOrder::Resume,
+            ("stop-call", None) => LiveOrder::Stop,
+            ("start-call", None) => LiveOrder::Start,
+            _ => return None,
+        };
+        Some(Self::Live { order, tenant: tenant.parse().ok()?, call: call.parse().ok()? })
     }
 }
 
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        ASKS.iter().filter(|(ask, _)| ask == self).try_for_each(|(_, name)| f.write_str(name))
+        let Self::Live { order, tenant, call } = self else {
+            return ASKS.iter().filter(|(ask, _)| ask == self).try_for_each(|(_, name)| f.write_str(name));
+        };
+        match order {
+            LiveOrder::Start => write!(f, "start-call {tenant} {call}"),
+            LiveOrder::Stop => write!(f, "stop-call {tenant} {call}"),
+            LiveOrder::Resume => write!(f, "resume {tenant} {call}"),
+            LiveOrder::Pause { timeout: None } => write!(f, "pause {tenant} {call}"),
+            LiveOrder::Pause { timeout: Some(t) } => write!(f, "pause {tenant} {call} {}", t.as_secs()),
+        }
     }
 }
 
@@ -76,12 +111,27 @@ pub(crate) struct Answer {
     pub(crate) done: bool,
     /// What there is to say, a line each.
     pub(crate) text: Vec<String>,
+    /// After an order to a call: how it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) call: Option<CallStands>,
     /// After a reload: settings that are in effect now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) in_effect: Vec<String>,
     /// After a reload: settings that wait for a start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) at_restart: Vec<String>,
+}
+
+/// How a call stands after an order, as the interface says it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct CallStands {
+    pub(crate) call: CallId,
+    /// `on`, `paused`, `off`.
+    pub(crate) recording: String,
+    /// When it goes on by itself.
+    pub(crate) resumes_at: Option<WallTime>,
+    /// Whether the order changed anything.
+    pub(crate) changed: bool,
 }
 
 impl Answer {
@@ -155,7 +205,7 @@ async fn serve(stream: UnixStream, asks: mpsc::Sender<Asked>) -> io::Result<()> 
     let mut reading = BufReader::new(reading.take(LINE_MAX));
     let mut line = String::new();
     tokio::time::timeout(PATIENCE, reading.read_line(&mut line)).await??;
-    let answer = match Ask::named(line.trim()) {
+    let answer = match Ask::read(line.trim()) {
         Some(ask) => pass_on(ask, &asks).await,
         None => Answer::refused(vec![format!("'{}' cannot be asked of this version", line.trim())]),
     };
@@ -183,8 +233,23 @@ mod tests {
     #[test]
     fn names_come_back() {
         for (ask, name) in ASKS {
-            assert_eq!((Ask::named(name), ask.to_string().as_str()), (Some(ask), name));
+            assert_eq!((ask.to_string().as_str(), Ask::read(name)), (name, Some(ask)));
         }
-        assert_eq!(Ask::named("explode"), None);
+        let live = |order| Ask::Live { order, tenant: TenantId::default(), call: CallId::from_u64(77) };
+        let timeout = Some(Duration::from_secs(90));
+        for order in [
+            LiveOrder::Start,
+            LiveOrder::Stop,
+            LiveOrder::Resume,
+            LiveOrder::Pause { timeout: None },
+            LiveOrder::Pause { timeout },
+        ] {
+            let ask = live(order);
+            assert_eq!(Ask::read(&ask.to_string()), Some(ask));
+        }
+        for bad in ["explode", "pause", "pause default", "pause default x", "resume default 000000000002d 5"]
+        {
+            assert_eq!(Ask::read(bad), None, "{bad}");
+        }
     }
 }

@@ -6,14 +6,17 @@
 //! | `SIGHUP` | `callspool reload` | read the configuration again |
 //! | `SIGUSR1` | `callspool stop --when-idle` | no new calls, stop when the last one has ended |
 //! | | `callspool drain` | no new calls, until `callspool drain --off` |
+//! | | `callspool pause`, `resume`, `start`, `stop CALL` | what is recorded of a call |
 
 use std::sync::Arc;
 
+use api::port::{Changed, LiveCalls, LiveOrder, LiveRecording, LiveState};
+use model::{CallId, TenantId};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, Problem};
-use crate::control::{Answer, Ask, Asked};
+use crate::control::{Answer, Ask, Asked, CallStands};
 use crate::front::{FrontOrder, Load};
 use crate::logging::LogLevel;
 use crate::net::Certificates;
@@ -39,6 +42,8 @@ pub(crate) struct Operator {
     pub(crate) supervisor: Supervisor,
     /// None on a node that takes no calls.
     pub(crate) front: Option<FrontLink>,
+    /// Orders to its calls.
+    pub(crate) live: Option<Arc<dyn LiveCalls>>,
     /// To stop when no call is left.
     pub(crate) when_idle: bool,
 }
@@ -65,10 +70,14 @@ impl Operator {
                 Input::Reload => {
                     self.reload().await;
                 }
+                Input::Asked(Ask::Live { order, tenant, call }, answer) => {
+                    self.order_call(order, tenant, call, answer);
+                }
                 Input::Asked(ask, answer) => {
+                    let stops = ask == Ask::Stop;
                     let said = self.answer(ask).await;
                     let _ = answer.send(said);
-                    if ask == Ask::Stop {
+                    if stops {
                         return self.signals;
                     }
                 }
@@ -112,7 +121,26 @@ impl Operator {
                 self.stop_when_idle().await;
                 Answer::done("no new calls are taken; it stops when the last one has ended")
             }
+            // Answered elsewhere: it may take a while.
+            Ask::Live { .. } => Answer::refused(Vec::new()),
         }
+    }
+
+    /// Passes an order on to whoever holds the call. Nothing waits for its answer here.
+    fn order_call(&self, order: LiveOrder, tenant: TenantId, call: CallId, answer: oneshot::Sender<Answer>) {
+        let Some(live) = self.live.clone() else {
+            let text = "no record server runs here; ask the node that does".to_owned();
+            _ = answer.send(Answer::refused(vec![text]));
+            return;
+        };
+        tokio::spawn(async move {
+            let outcome = live.order(tenant, call, order, BY.to_owned()).await;
+            // Nobody may wait any more; the order stands all the same.
+            let _ = answer.send(match outcome {
+                Ok(state) => stands(call, &state),
+                Err(e) => Answer::refused(vec![e.to_string()]),
+            });
+        });
     }
 
     async fn stop_when_idle(&mut self) {
@@ -166,7 +194,28 @@ impl Operator {
             }
             None => {}
         }
-        Answer { done: true, text, in_effect, at_restart }
+        Answer { done: true, text, call: None, in_effect, at_restart }
+    }
+}
+
+/// Who orders by the control socket: whoever may enter the data directory.
+const BY: &str = "operator";
+
+/// How a call stands, in words and as data.
+fn stands(call: CallId, state: &LiveState) -> Answer {
+    let (recording, resumes_at, text) = match state.recording {
+        LiveRecording::On => ("on", None, "is recorded".to_owned()),
+        LiveRecording::Paused { until: None, .. } => ("paused", None, "is paused".to_owned()),
+        LiveRecording::Paused { until: Some(at), .. } => {
+            ("paused", Some(at), format!("is paused until {at}"))
+        }
+        LiveRecording::Off => ("off", None, "is not recorded".to_owned()),
+    };
+    let changed = state.changed == Changed::Yes;
+    let as_before = if changed { "" } else { ", as before" };
+    Answer {
+        call: Some(CallStands { call, recording: recording.to_owned(), resumes_at, changed }),
+        ..Answer::done(format!("call {call} {text}{as_before}"))
     }
 }
 

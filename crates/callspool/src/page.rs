@@ -12,7 +12,6 @@ use crate::catalog::CatalogLink;
 use crate::cli::CliError;
 use crate::config::Config;
 use crate::http;
-use crate::live_calls::LiveLink;
 use crate::metrics::Numbers;
 use crate::notes::notebook;
 use crate::readiness::Readiness;
@@ -27,7 +26,7 @@ pub(crate) struct Behind<'a> {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) numbers: Arc<Numbers>,
     /// The way to live calls; none where none are recorded.
-    pub(crate) live: Option<LiveLink>,
+    pub(crate) live: Option<Arc<dyn LiveCalls>>,
 }
 
 /// Binds the address and serves until told to stop.
@@ -54,7 +53,7 @@ pub(crate) async fn start(
         catalog: Arc::clone(&behind.catalog.reader),
         writer: Some(behind.catalog.handle.clone()),
         audio: Arc::new(Recordings::new(behind.volumes.repository())),
-        live: behind.live.map(|link| -> Arc<dyn LiveCalls> { Arc::new(link) }),
+        live: behind.live,
         notes: notebook(behind.volumes, behind.teller),
         node: behind.readiness,
         metrics: behind.numbers,

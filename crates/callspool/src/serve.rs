@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::port::LiveCalls;
 use call::{Front, FrontConfig, Intake, Trunk, Trunks};
 use model::alarm::AlarmRules;
 use model::peer::Flowing;
@@ -93,6 +94,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let (stop, stopping) = watch::channel(false);
     let (live, commands) = live_calls::channel();
     let records = if config.node.roles.contains(&Role::Recorder) { Records::Yes } else { Records::No };
+    let live: Option<Arc<dyn LiveCalls>> = (records == Records::Yes).then(|| Arc::new(live) as _);
     let readiness = Arc::new(Readiness::new(volumes.clone(), records, stopping.clone()));
     // Before anything answers: whoever sees this process up may order it about; it acts when it is ready.
     let signals = Signals::new();
@@ -105,7 +107,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
             teller: &teller,
             readiness: Arc::clone(&readiness),
             numbers: Arc::clone(&numbers),
-            live: Some(live).filter(|_| records == Records::Yes),
+            live: live.clone(),
         };
         page::start(&config, behind, stopping.clone()).await?;
     }
@@ -147,6 +149,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
         certificates,
         supervisor: supervisor.clone(),
         front: link,
+        live,
         when_idle: false,
     };
     let signals = operator.until_stop().await;

@@ -34,8 +34,14 @@ pub(crate) enum Command {
     Reload(AskArgs),
     /// Have the running callspool take no new calls, while those in progress go on
     Drain(DrainArgs),
-    /// Stop the running callspool, and come back when it has ended
+    /// Stop the running callspool, and come back when it has ended; with a call: record no more of that
     Stop(StopArgs),
+    /// Record a call again that was stopped
+    Start(OrderArgs),
+    /// Keep nothing of what is said in a call until it is resumed
+    Pause(PauseArgs),
+    /// Record a call again that was paused
+    Resume(OrderArgs),
     /// Place test calls to a recorder and report what it answered
     Call(Box<CallArgs>),
     /// List calls, newest first
@@ -93,14 +99,63 @@ pub(crate) struct DrainArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 New calls are refused with 503, or sent to where node.handover says. Calls in progress may go on for
-node.shutdown_grace, then they are ended with BYE and sealed.")]
+node.shutdown_grace, then they are ended with BYE and sealed.
+
+With the id of a call callspool goes on, and so does the call: only its recording stops, until
+`callspool start CALL`.")]
 pub(crate) struct StopArgs {
+    /// The call to record no more of, by its id as `callspool ls --live` prints it
+    #[arg(value_name = "CALL", conflicts_with_all = ["when_idle", "no_wait"])]
+    pub(crate) call: Option<CallId>,
+    /// Whose call it is; else of `recording.tenant`
+    #[arg(long, value_name = "NAME", requires = "call")]
+    pub(crate) tenant: Option<TenantId>,
     /// Let all calls go on to their end, however long that takes
     #[arg(long)]
     pub(crate) when_idle: bool,
     /// Come back at once
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// The answer as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `callspool start`, `callspool resume`
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "It comes back when it is so. The exit code is 1 when the call cannot do it, or is over."
+)]
+pub(crate) struct OrderArgs {
+    /// The call, by its id as `callspool ls --live` prints it
+    #[arg(value_name = "CALL")]
+    pub(crate) call: CallId,
+    /// Whose call it is; else of `recording.tenant`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<TenantId>,
+    /// The answer as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `callspool pause`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+It comes back when it is so: what is said from then on is not kept.
+
+Examples:
+  callspool pause 06jv3kq4g2n00 --timeout 5m
+  callspool ls --live --json | jq -r .id | xargs -n 1 callspool pause")]
+pub(crate) struct PauseArgs {
+    /// The call, by its id as `callspool ls --live` prints it
+    #[arg(value_name = "CALL")]
+    pub(crate) call: CallId,
+    /// Go on by itself after so long, with an alarm; 1s to 24h; else as recording.pause_timeout says
+    #[arg(long, value_name = "TIME", value_parser = values::pause)]
+    pub(crate) timeout: Option<Duration>,
+    /// Whose call it is; else of `recording.tenant`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<TenantId>,
     /// The answer as a JSON object
     #[arg(long)]
     pub(crate) json: bool,

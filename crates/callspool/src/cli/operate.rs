@@ -1,4 +1,5 @@
-//! `callspool status`, `reload`, `drain` and `stop`: what is asked of the process that serves on this machine.
+//! `callspool status`, `reload`, `drain` and `stop`, and orders to calls: what is asked of the process that serves on
+//! this machine.
 //!
 //! It is found by its data directory, which the configuration names, and asked over its control socket.
 
@@ -7,7 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{AskArgs, DrainArgs, StopArgs};
+use api::port::LiveOrder;
+use model::{CallId, TenantId};
+
+use super::args::{AskArgs, DrainArgs, OrderArgs, PauseArgs, StopArgs};
 use super::{CliError, Outcome, file_error};
 use crate::config::Config;
 use crate::control::{self, Answer, Ask};
@@ -24,20 +28,23 @@ pub(super) fn ask(
     args: &AskArgs,
     out: &mut dyn Write,
 ) -> Result<Outcome, CliError> {
-    let (answer, _) = asked(&config.node.data_dir, ask)?;
+    let (answer, _) = asked(&config.node.data_dir, &ask)?;
     tell(&answer, args.json, out)
 }
 
 /// `callspool drain`.
 pub(super) fn drain(config: &Config, args: &DrainArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
-    let (answer, _) = asked(&config.node.data_dir, if args.off { Ask::Undrain } else { Ask::Drain })?;
+    let (answer, _) = asked(&config.node.data_dir, &if args.off { Ask::Undrain } else { Ask::Drain })?;
     tell(&answer, args.json, out)
 }
 
 /// `callspool stop`, which comes back when the process has ended.
 pub(super) fn stop(config: &Config, args: &StopArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    if let Some(call) = args.call {
+        return order(config, LiveOrder::Stop, call, args.tenant.as_ref(), args.json, out);
+    }
     let what = if args.when_idle { Ask::StopWhenIdle } else { Ask::Stop };
-    let (answer, mut connection) = asked(&config.node.data_dir, what)?;
+    let (answer, mut connection) = asked(&config.node.data_dir, &what)?;
     let outcome = tell(&answer, args.json, out)?;
     out.flush().map_err(CliError::output)?;
     if answer.done && !args.no_wait {
@@ -54,6 +61,43 @@ pub(super) fn stop(config: &Config, args: &StopArgs, out: &mut dyn Write) -> Res
     Ok(outcome)
 }
 
+/// `callspool start`.
+pub(super) fn start(config: &Config, args: &OrderArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    order(config, LiveOrder::Start, args.call, args.tenant.as_ref(), args.json, out)
+}
+
+/// `callspool pause`.
+pub(super) fn pause(config: &Config, args: &PauseArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let order_pause = LiveOrder::Pause { timeout: args.timeout };
+    order(config, order_pause, args.call, args.tenant.as_ref(), args.json, out)
+}
+
+/// `callspool resume`.
+pub(super) fn resume(config: &Config, args: &OrderArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    order(config, LiveOrder::Resume, args.call, args.tenant.as_ref(), args.json, out)
+}
+
+/// Orders something of a call.
+fn order(
+    config: &Config,
+    order: LiveOrder,
+    call: CallId,
+    tenant: Option<&TenantId>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<Outcome, CliError> {
+    let tenant = tenant.unwrap_or(&config.recording.tenant).clone();
+    let (answer, _) = asked(&config.node.data_dir, &Ask::Live { order, tenant, call })?;
+    match answer.done || json {
+        true => tell(&answer, json, out),
+        false => Err(CliError::failed(
+            format!("call {call} stays as it is"),
+            answer.text.join("; "),
+            "see `callspool ls --live`",
+        )),
+    }
+}
+
 fn tell(answer: &Answer, as_json: bool, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let written = match as_json {
         true => serde_json::to_string(answer).map_err(Into::into).and_then(|text| writeln!(out, "{text}")),
@@ -63,7 +107,7 @@ fn tell(answer: &Answer, as_json: bool, out: &mut dyn Write) -> Result<Outcome, 
     Ok(if answer.done { Outcome::Ok } else { Outcome::Failed })
 }
 
-fn asked(data_dir: &Path, ask: Ask) -> Result<(Answer, BufReader<UnixStream>), CliError> {
+fn asked(data_dir: &Path, ask: &Ask) -> Result<(Answer, BufReader<UnixStream>), CliError> {
     let path = control::path(data_dir);
     let failed = |e: io::Error| file_error(format!("cannot ask callspool at {}", path.display()), &e);
     let mut stream = UnixStream::connect(&path).map_err(|e| match e.kind() {

@@ -20,6 +20,16 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text)
 }
 
+/// A day. What is to stay unrecorded for longer is stopped, not paused.
+const PAUSE_MAX: Duration = Duration::from_secs(86_400);
+
+/// Reads how long a pause may last, in whole seconds.
+pub(crate) fn pause(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    let fits = time >= Duration::from_secs(1) && time <= PAUSE_MAX && time.subsec_nanos() == 0;
+    if fits { Ok(time) } else { Err("a pause lasts from 1s to 24h, in whole seconds".to_owned()) }
+}
+
 /// Reads `2s@3s`.
 pub(crate) fn hold(text: &str) -> Result<HoldSpec, String> {
     let (length, start) = text.split_once('@').ok_or("it is written LENGTH@START, such as 2s@3s")?;

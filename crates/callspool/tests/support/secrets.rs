@@ -77,7 +77,7 @@ impl Events {
         let mut stream = TcpStream::connect(&address).expect("the interface");
         stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         let request = format!(
-            "GET /api/v1/events?after=0 HTTP/1.1\r\nHost: {address}\r\nAuthorization: {}\r\n\r\n",
+            "GET /api/v1/events?after=0000000000000 HTTP/1.1\r\nHost: {address}\r\nAuthorization: {}\r\n\r\n",
             bearer(server)
         );
         stream.write_all(request.as_bytes()).expect("a request");

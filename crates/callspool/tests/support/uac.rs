@@ -53,6 +53,48 @@ impl Dialog {
         self.request("INFO", headers, body);
     }
 
+    /// Waits for a re-INVITE of the server's and accepts it; the m-lines of its offer.
+    pub fn accept(&mut self) -> Vec<Media> {
+        let end = Instant::now() + Duration::from_secs(20);
+        let mut buffer = [0; 8_192];
+        let mut offer = None;
+        while Instant::now() < end {
+            let Ok((length, from)) = self.socket.recv_from(&mut buffer) else { continue };
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let message = SipMessage { way: Way::Received, text };
+            if message.start_line().starts_with("INVITE ") {
+                let media = message.media();
+                let ok = self.ok(&message, &media);
+                self.socket.send_to(ok.as_bytes(), from).expect("a datagram");
+                offer = Some(media);
+            } else if message.start_line().starts_with("ACK ")
+                && let Some(offer) = offer.take()
+            {
+                return offer;
+            }
+        }
+        panic!("no re-INVITE that is acknowledged within 20 s");
+    }
+
+    /// The 200 to a re-INVITE that offers one line of audio.
+    fn ok(&self, request: &SipMessage, offer: &[Media]) -> String {
+        let copied = ["Via", "From", "To", "Call-ID", "CSeq"];
+        let copied: String =
+            copied.iter().map(|n| format!("{n}: {}\r\n", request.header(n).expect("a header"))).collect();
+        let direction = if offer[0].has("inactive") { "inactive" } else { "sendonly" };
+        let (here, port) = (self.socket.local_addr().unwrap(), self.media_port);
+        let sdp = format!(
+            "v=0\r\no=- 1 {} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n",
+            self.cseq + 100
+        );
+        format!(
+            "SIP/2.0 200 OK\r\n{copied}Contact: <sip:test@{here}>\r\nContent-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{sdp}",
+            sdp.len()
+        )
+    }
+
     /// BYE.
     pub fn bye(&mut self) {
         self.request("BYE", "", "");

@@ -189,7 +189,7 @@ pub(crate) async fn siprec(
     answer::json(&headers, &SiprecsJson { bodies })
 }
 
-async fn of(state: &ApiState, call: model::CallId) -> Result<CallDetail, Problem> {
+pub(crate) async fn of(state: &ApiState, call: model::CallId) -> Result<CallDetail, Problem> {
     let detail = state.0.catalog.call(&state.0.config.tenant, call).await?;
     detail.ok_or_else(Problem::no_such_call)
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    CallId, Copy, Direction, EndReason, EventId, Location, MediaKind, Metadata, Party, PartyRole,
+    CallId, Copy, Direction, EndReason, EventId, Location, MediaKind, Metadata, Party, PartyRole, Pause,
     RecordingState, SegmentId, Side, StreamId, StreamRecord, TenantId, WallTime,
 };
 use serde::Serialize;
@@ -176,8 +176,32 @@ pub(crate) struct SegmentJson {
     duration_ms: Option<i64>,
     end: Option<EndJson>,
     bytes: u64,
+    /// Its pauses, in order.
+    pauses: Vec<PauseJson>,
     copies: Vec<CopyJson>,
     streams: Vec<StreamJson>,
+}
+
+/// A stretch of which nothing was kept because somebody asked for it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SegmentPause)]
+struct PauseJson {
+    #[schema(schema_with = schema::time)]
+    from: WallTime,
+    /// When it ended; null while it goes on, and when the segment ended before it.
+    #[schema(schema_with = schema::time_or_null)]
+    until: Option<WallTime>,
+    /// Who asked for it, in words: `API (api)`.
+    by: String,
+    /// Who ended it.
+    resumed_by: Option<String>,
+}
+
+impl From<Pause> for PauseJson {
+    fn from(pause: Pause) -> Self {
+        let resumed_by = pause.resumed_by.map(|by| by.describe());
+        Self { from: pause.from, until: pause.until, by: pause.by.describe(), resumed_by }
+    }
 }
 
 impl From<SegmentDetail> for SegmentJson {
@@ -198,6 +222,7 @@ impl From<SegmentDetail> for SegmentJson {
             duration_ms: duration_ms(record.started, record.ended),
             end: record.end.map(EndJson::from),
             bytes: record.parts.iter().map(|p| p.bytes).fold(sidecar, u64::saturating_add),
+            pauses: record.pauses.into_iter().map(PauseJson::from).collect(),
             copies: segment.copies.into_iter().map(CopyJson::from).collect(),
             streams: record.streams.into_iter().map(StreamJson::from).collect(),
         }

@@ -32,10 +32,12 @@ mod problem;
 mod query;
 mod range;
 mod schema;
+mod spans;
 mod state;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderMap;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
@@ -52,11 +54,10 @@ const BODY_MAX: usize = 64 << 10;
 /// Everything that is served.
 pub fn router(state: ApiState) -> Router {
     let (routes, _) = documented(&state).split_for_parts();
-    routes
-        .route("/", get(page::index))
-        .route("/page.css", get(page::css))
-        .route("/page.js", get(page::js))
-        .route("/icon.svg", get(page::icon))
+    let page = page::FILES.iter().fold(routes, |routes, file| {
+        routes.route(file.path, get(move |headers: HeaderMap| std::future::ready(page::file(&headers, file))))
+    });
+    page.route("/", get(page::index))
         .fallback(problem::no_such_page)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(state.clone(), guard::limits))
@@ -118,6 +119,7 @@ fn described() -> Described {
         .routes(routes!(notes::metadata))
         .routes(routes!(notes::put_metadata, notes::delete_metadata))
         .routes(routes!(peaks::peaks))
+        .routes(routes!(spans::spans))
         .routes(routes!(orders::start))
         .routes(routes!(orders::stop))
         .routes(routes!(orders::pause))

@@ -13,10 +13,41 @@ use crate::guard::COOKIE;
 use crate::problem::Problem;
 use crate::state::ApiState;
 
-const HTML: &str = include_str!("../page/index.html");
-const CSS: &str = include_str!("../page/page.css");
-const JS: &str = include_str!("../page/page.js");
-const ICON: &str = include_str!("../page/icon.svg");
+/// A file of the page.
+pub(crate) struct File {
+    /// Where it is served.
+    pub(crate) path: &'static str,
+    kind: &'static str,
+    text: &'static str,
+}
+
+const HTML: File =
+    File { path: "/", kind: "text/html; charset=utf-8", text: include_str!("../page/index.html") };
+
+macro_rules! files {
+    ($($name:literal: $kind:literal,)*) => {
+        /// All of them but the page itself.
+        pub(crate) const FILES: &[File] = &[$(File {
+            path: concat!("/", $name),
+            kind: $kind,
+            text: include_str!(concat!("../page/", $name)),
+        }),*];
+    };
+}
+
+files! {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "words.js": "text/javascript; charset=utf-8",
+    "net.js": "text/javascript; charset=utf-8",
+    "list.js": "text/javascript; charset=utf-8",
+    "call.js": "text/javascript; charset=utf-8",
+    "wave.js": "text/javascript; charset=utf-8",
+    "player.js": "text/javascript; charset=utf-8",
+    "hear.js": "text/javascript; charset=utf-8",
+    "alarms.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -31,7 +62,7 @@ pub(crate) async fn index(
     entrance: Result<Query<Entrance>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(entrance) = entrance.map_err(|e| Problem::bad_request(e.body_text()))?;
-    let Some(given) = entrance.token else { return Ok(file(&headers, "text/html; charset=utf-8", HTML)) };
+    let Some(given) = entrance.token else { return Ok(file(&headers, &HTML)) };
     let token = &state.0.config.token;
     if !token.is(&given) {
         return Err(Problem::unauthorized(
@@ -45,20 +76,9 @@ pub(crate) async fn index(
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to), (header::SET_COOKIE, cookie)]).into_response())
 }
 
-pub(crate) async fn css(headers: HeaderMap) -> Response {
-    file(&headers, "text/css; charset=utf-8", CSS)
-}
-
-pub(crate) async fn js(headers: HeaderMap) -> Response {
-    file(&headers, "text/javascript; charset=utf-8", JS)
-}
-
-pub(crate) async fn icon(headers: HeaderMap) -> Response {
-    file(&headers, "image/svg+xml", ICON)
-}
-
-fn file(headers: &HeaderMap, content_type: &'static str, text: &'static str) -> Response {
-    let mut response = tagged(headers, HeaderValue::from_static(content_type), text.as_bytes().to_vec());
+/// A file, or 304.
+pub(crate) fn file(headers: &HeaderMap, file: &File) -> Response {
+    let mut response = tagged(headers, HeaderValue::from_static(file.kind), file.text.as_bytes().to_vec());
     // Asked for again each time, answered by 304: a new version is never mixed with an old one.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response

@@ -357,11 +357,22 @@ async fn the_page_brings_everything_along_and_forbids_the_rest() {
         ("/", "text/html; charset=utf-8"),
         ("/page.css", "text/css; charset=utf-8"),
         ("/page.js", "text/javascript; charset=utf-8"),
+        ("/words.js", "text/javascript; charset=utf-8"),
+        ("/net.js", "text/javascript; charset=utf-8"),
+        ("/list.js", "text/javascript; charset=utf-8"),
+        ("/call.js", "text/javascript; charset=utf-8"),
+        ("/wave.js", "text/javascript; charset=utf-8"),
+        ("/player.js", "text/javascript; charset=utf-8"),
+        ("/hear.js", "text/javascript; charset=utf-8"),
+        ("/alarms.js", "text/javascript; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
     ] {
         let answer = server.ask(Method::GET, path, &[]).await;
         assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, content_type), "{path}");
-        assert!(answer.header("content-security-policy").starts_with("default-src 'self';"), "{path}");
+        assert!(
+            answer.header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"),
+            "{path}"
+        );
         let text = answer.text().replace("http://www.w3.org/2000/svg", "");
         for forbidden in [
             "http:",

@@ -11,6 +11,7 @@
 pub mod audio;
 pub mod authority;
 pub mod baresip;
+pub mod browser;
 pub mod calls;
 pub mod http;
 pub mod messages;

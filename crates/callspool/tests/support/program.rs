@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Which package of Debian brings a program.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 8] = [
     ("dpkg-deb", "dpkg"),
     ("sipp", "sip-tester"),
     ("baresip", "baresip"),
@@ -15,6 +15,7 @@ const PACKAGES: [(&str, &str); 7] = [
     ("ffprobe", "ffmpeg"),
     ("tshark", "tshark"),
     ("mount", "mount"),
+    ("chromium", "chromium"),
 ];
 
 /// A program that runs, its output in a file.

@@ -82,10 +82,13 @@ fn resolve(from: &str, link: &str) -> String {
     parts.join("/")
 }
 
-/// The text of a file, or an empty one for a directory.
+/// The text of a file, or an empty one for a directory or a picture.
 fn from_checkout(path: &str) -> Option<String> {
     let path = files::root().join(Path::new(path));
-    if path.is_dir() { Some(String::new()) } else { std::fs::read_to_string(path).ok() }
+    if path.is_dir() {
+        return Some(String::new());
+    }
+    std::fs::read(path).ok().map(|octets| String::from_utf8(octets).unwrap_or_default())
 }
 
 #[test]

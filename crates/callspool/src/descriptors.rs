@@ -3,6 +3,9 @@
 //! Recorders that run out of them lose calls silently; this one counts before it takes a call. Every port is a
 //! descriptor, and every file that is being written.
 
+use std::io;
+
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::http;
@@ -25,6 +28,15 @@ pub(crate) const fn of_segment(streams: usize) -> u64 {
 #[must_use]
 pub(crate) const fn of_streams(streams: usize) -> u64 {
     2 * streams as u64
+}
+
+/// What is told when there are not enough.
+pub(crate) const RUN_OUT: &str = "descriptors run out; raise LimitNOFILE (ulimit -Hn)";
+
+/// Whether an operation failed because there was no descriptor, here or on the whole machine.
+#[must_use]
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
 }
 
 /// How the descriptors of the process are divided.

@@ -12,33 +12,9 @@ use serde_json::Value;
 use support::authority::{Authority, Identity};
 use support::baresip::Baresip;
 use support::program::Program;
+use support::secured::Secured;
 use support::server::Server;
 use support::{PATIENCE, audio, wait_until};
-
-/// A server with TLS, WS and WSS beside the rest, its authority, and its certificate.
-struct Secured {
-    server: Server,
-    authority: Authority,
-    identity: Identity,
-    tls: u16,
-    ws: u16,
-    wss: u16,
-}
-
-fn secured(more: &[(&str, &str)]) -> Secured {
-    let mut server = Server::prepare(more);
-    let authority = Authority::new(server.directory(), "authority");
-    let identity = authority.issue("recorder.example");
-    let [tls, ws, wss] = [(); 3].map(|()| server.ports().next());
-    for (setting, port) in [("SIP__TLS", tls), ("SIP__WS", ws), ("SIP__WSS", wss)] {
-        server.set(setting, &format!("127.0.0.1:{port},[::1]:{port}"));
-    }
-    server.set("TLS__CERTIFICATE", text(&identity.certificate));
-    server.set("TLS__KEY", text(&identity.key));
-    server.set("TLS__CA", text(&authority.file()));
-    server.restart();
-    Secured { server, authority, identity, tls, ws, wss }
-}
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -64,7 +40,7 @@ impl Secured {
 
 #[test]
 fn our_caller_is_recorded_over_each_transport_and_address_family() {
-    let secured = secured(&[]);
+    let secured = Secured::start(&[]);
     let ca = secured.authority.file();
     for (transport, port) in [("tls", secured.tls), ("ws", secured.ws), ("wss", secured.wss)] {
         for host in ["127.0.0.1", "[::1]"] {
@@ -83,7 +59,7 @@ fn our_caller_is_recorded_over_each_transport_and_address_family() {
 
 #[test]
 fn a_server_that_is_not_trusted_is_not_called_unless_one_insists() {
-    let secured = secured(&[]);
+    let secured = Secured::start(&[]);
     let to = format!("sip:rec@127.0.0.1:{};transport=tls", secured.tls);
     let stranger = Authority::new(secured.server.directory(), "stranger");
     let (report, ok) = secured.call(&to, &["--ca", text(&stranger.file())]);
@@ -94,7 +70,7 @@ fn a_server_that_is_not_trusted_is_not_called_unless_one_insists() {
 
 #[test]
 fn mutual_tls_lets_in_who_has_a_certificate_and_nobody_else() {
-    let secured = secured(&[("TLS__CLIENT_AUTH", "require")]);
+    let secured = Secured::start(&[("TLS__CLIENT_AUTH", "require")]);
     let (server, ca) = (&secured.server, secured.authority.file());
     let sbc = secured.authority.issue("sbc.example");
     let stranger = Authority::new(server.directory(), "stranger").issue("stranger.example");
@@ -120,7 +96,7 @@ fn mutual_tls_lets_in_who_has_a_certificate_and_nobody_else() {
 
 #[test]
 fn certificates_change_under_a_call_that_goes_on() {
-    let secured = secured(&[]);
+    let secured = Secured::start(&[]);
     let (server, ca) = (&secured.server, secured.authority.file());
     let to = format!("sip:rec@127.0.0.1:{};transport=tls", secured.tls);
     let mut command = server.command();
@@ -177,7 +153,7 @@ fn files_that_cannot_be_used_are_named_at_start() {
 
 #[test]
 fn a_softphone_over_tls_is_heard() {
-    let secured = secured(&[]);
+    let secured = Secured::start(&[]);
     let wav = secured.server.directory().join("tone.wav");
     audio::write_tones(&wav, &[(440.0, 10.0)]);
     let ca = secured.authority.file();

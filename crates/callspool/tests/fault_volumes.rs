@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use fault_support::caller::{CallReport, Caller, place};
 use fault_support::catalog;
+use fault_support::disk::Disk;
 use fault_support::listing::{Segment, all_calls, directories, segments};
 use fault_support::orders::Orders;
 use fault_support::volume::Volume;
@@ -285,4 +286,45 @@ fn a_volume_that_is_not_mounted_at_the_start_is_never_written_to_and_repaired_la
     for segment in repaired {
         assert_eq!(segment.record.state, RecordingState::PartialInternalError, "{segment:?}");
     }
+}
+
+#[test]
+fn a_disk_that_is_unmounted_under_its_writers_is_left_and_used_again_when_it_is_mounted() {
+    let Some(one) = Disk::mount() else { return };
+    // As large as that: segments are spread by free space.
+    let two = Volume::mount(DISK_KIB);
+    let node = node([one.path(), two.path()], &[]);
+    let caller = node.calls("5s");
+    let pulled = node.on(0).len();
+    one.pull();
+    let report = caller.finish();
+    report.expect_all_ok("a disk is unmounted");
+    node.expect_alarm("volume disk1 is not there");
+    let during = place(&node.server, "during", &["--calls", "2", "--duration", "500ms"]);
+    assert_eq!(during.answered().count(), 2);
+    assert_eq!(std::fs::read_dir(one.path()).unwrap().count(), 0, "something is in the empty place");
+    one.plug();
+    node.expect_sound();
+    let segments = node.concluded(&report.calls);
+    assert_eq!(expect_taken_over(&report.calls, &segments, Lost::AtMost(1_700)), pulled, "{segments:#?}");
+}
+
+#[test]
+fn a_disk_whose_writers_stand_still_in_the_kernel_is_left_and_keeps_what_it_was_given() {
+    let Some(one) = Disk::mount() else { return };
+    // As large as that: segments are spread by free space.
+    let two = Volume::mount(DISK_KIB);
+    let node = node([one.path(), two.path()], &[("RECORDING__STALL", "1s")]);
+    let caller = node.calls("7s");
+    let stalled = node.on(0).len();
+    let frozen = one.freeze();
+    node.expect_alarm("volume disk1 stands still");
+    let during = place(&node.server, "during", &["--calls", "2", "--duration", "500ms"]);
+    assert_eq!(during.answered().count(), 2);
+    drop(frozen);
+    let report = caller.finish();
+    report.expect_all_ok("a disk is frozen");
+    node.expect_sound();
+    let segments = node.concluded(&report.calls);
+    assert_eq!(expect_taken_over(&report.calls, &segments, Lost::Nothing), stalled, "{segments:#?}");
 }

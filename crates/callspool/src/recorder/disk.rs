@@ -13,6 +13,7 @@ use model::Failure;
 use nix::errno::Errno;
 use spool::FileOp;
 
+use super::reserve::Reserve;
 use crate::faults::{self, Share, before};
 
 /// A volume's directory.
@@ -21,6 +22,7 @@ pub(crate) struct Disk {
     root: PathBuf,
     /// Markers that go with the next sync. Shared by those who work on the volume.
     unmarked: Arc<Mutex<Vec<String>>>,
+    reserve: Arc<Reserve>,
 }
 
 /// Markers that may wait for a sync. What is beyond stays until the next start, which looks whether the segment is
@@ -47,17 +49,23 @@ const OPEN_MAX: usize = 2;
 
 impl Disk {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), unmarked: Arc::default() }
+        Self { root: root.to_owned(), unmarked: Arc::default(), reserve: Arc::default() }
+    }
+
+    /// The same, with descriptors kept for it.
+    pub(crate) fn with_reserve(root: &Path) -> Self {
+        Self { reserve: Arc::new(Reserve::fill()), ..Self::new(root) }
     }
 
     /// Makes durable all that was written to the volume, then removes the markers of what was sealed before.
     pub(crate) fn settle(&self) -> io::Result<()> {
         let sealed = std::mem::take(&mut *self.unmarked());
         // Opened anew each time, so that it is the volume that files are made on now.
-        let synced = File::open(&self.root).and_then(|volume| {
+        let synced = self.reserve.open(|| File::open(&self.root)).and_then(|volume| {
             before("sync", &self.root)?;
             Ok(nix::unistd::syncfs(&volume)?)
         });
+        self.reserve.refill();
         if let Err(e) = synced {
             self.unmark(sealed);
             return Err(e);
@@ -103,6 +111,12 @@ impl Disk {
 
     /// Carries out one operation; what it appended comes back as a buffer to use again.
     pub(crate) fn apply(&self, op: FileOp, open: &mut OpenFiles) -> io::Result<Option<Vec<u8>>> {
+        let done = self.carry_out(op, open);
+        self.reserve.refill();
+        done
+    }
+
+    fn carry_out(&self, op: FileOp, open: &mut OpenFiles) -> io::Result<Option<Vec<u8>>> {
         match op {
             FileOp::MakeDir { path } => {
                 before("make-dir", &self.path(&path))?;
@@ -113,7 +127,8 @@ impl Disk {
                     open.files.retain(|(name, _)| !is_part(name));
                 }
                 let share = before("create", &self.path(&path))?;
-                let mut file = private().write(true).create_new(true).open(self.path(&path))?;
+                let mut file =
+                    self.reserve.open(|| private().write(true).create_new(true).open(self.path(&path)))?;
                 write(&bytes, share, |bytes| file.write_all(bytes))?;
             }
             FileOp::Append { path, bytes } => {
@@ -129,13 +144,14 @@ impl Disk {
             FileOp::Replace { path, bytes } => self.replace(&path, &bytes)?,
             FileOp::AppendLine { path, bytes } => {
                 let share = before("append-line", &self.path(&path))?;
-                let mut file = private().append(true).create(true).open(self.path(&path))?;
+                let mut file =
+                    self.reserve.open(|| private().append(true).create(true).open(self.path(&path)))?;
                 write(&bytes, share, |bytes| file.write_all(bytes))?;
             }
             FileOp::Truncate { path, bytes } => {
                 before("truncate", &self.path(&path))?;
                 open.files.retain(|(name, _)| *name != path);
-                private().write(true).open(self.path(&path))?.set_len(bytes)?;
+                self.reserve.open(|| private().write(true).open(self.path(&path)))?.set_len(bytes)?;
             }
             FileOp::Remove { path } => self.remove(&path)?,
             FileOp::Unmark { path } => self.unmark([path]),
@@ -154,7 +170,8 @@ impl Disk {
         let target = self.path(path);
         let beside = target.with_extension("json.new");
         let share = before("replace", &target)?;
-        let mut file = private().write(true).create(true).truncate(true).open(&beside)?;
+        let mut file =
+            self.reserve.open(|| private().write(true).create(true).truncate(true).open(&beside))?;
         write(bytes, share, |bytes| file.write_all(bytes))?;
         before("rename", &target)?;
         std::fs::rename(&beside, &target)
@@ -164,7 +181,7 @@ impl Disk {
         match open.files.iter().position(|(name, _)| name == path) {
             Some(index) => open.files[..=index].rotate_right(1),
             None => {
-                let file = OpenOptions::new().write(true).open(self.path(path))?;
+                let file = self.reserve.open(|| OpenOptions::new().write(true).open(self.path(path)))?;
                 let len = file.metadata()?.len();
                 open.files.truncate(OPEN_MAX - 1);
                 open.files.insert(0, (path.to_owned(), Appending { file, len }));

@@ -17,6 +17,7 @@ use spool::SegmentWriter;
 use super::ingest::{Batch, Left};
 use super::listening::Taps;
 use super::ports::{Ports, Sockets};
+use crate::descriptors::{RUN_OUT, is_shortage};
 
 /// Batches that one socket may bring per tick: with 5 ms, over 12,000 packets a second. What floods faster waits
 /// in the kernel's buffer and is lost there, so that one stream cannot starve the others.
@@ -287,7 +288,10 @@ pub(crate) fn gate_of(writer: &SegmentWriter) -> Gate {
 
 /// A port that cannot be had is something that ran out, whatever the system calls it.
 fn open_sockets(open: &OpenStream, ports: &Ports) -> Result<Sockets, Failure> {
-    ports.open(open.family, open.rtcp_mux).map_err(|e| Failure::Resources(format!("no port: {e}")))
+    ports.open(open.family, open.rtcp_mux).map_err(|e| {
+        let why = if is_shortage(&e) { RUN_OUT.to_owned() } else { format!("no port: {e}") };
+        Failure::Resources(why)
+    })
 }
 
 fn ports_of(open: &OpenStream, sockets: &Sockets) -> StreamPorts {

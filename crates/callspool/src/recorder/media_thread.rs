@@ -31,7 +31,7 @@ use super::ports::Ports;
 use super::tell::Teller;
 use super::writer::{Job, Then};
 use crate::clock::now;
-use crate::descriptors::of_streams;
+use crate::descriptors::{RUN_OUT, of_streams};
 use crate::pulse::Pulse;
 use crate::volumes::Volumes;
 
@@ -107,9 +107,7 @@ impl Shared {
         let take = |taken: u64| taken.checked_add(descriptors).filter(|sum| *sum <= max);
         match self.descriptors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(_) => Ok(()),
-            Err(_) => {
-                Err(Failure::Resources("descriptors run out; raise LimitNOFILE (ulimit -Hn)".to_owned()))
-            }
+            Err(_) => Err(Failure::Resources(RUN_OUT.to_owned())),
         }
     }
 

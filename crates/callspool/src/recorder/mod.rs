@@ -21,6 +21,7 @@ mod opener;
 mod outcomes;
 mod placer;
 mod ports;
+mod reserve;
 mod sealer;
 mod tell;
 mod watch;
@@ -219,7 +220,7 @@ impl Recorder {
         drop(job_ways);
         let (mut openers, mut sealers) = (Vec::new(), Vec::new());
         for ((index, volume), jobs) in volumes.iter().enumerate().zip(writer_jobs) {
-            let disk = Disk::new(&volume.root);
+            let disk = Disk::with_reserve(&volume.root);
             let (way, open_jobs) = bounded(ORDERS_MAX);
             openers.push(way);
             let opening = Opener {

@@ -20,6 +20,7 @@ use super::disk::Disk;
 use super::media_thread::Shared;
 use super::tell::Teller;
 use crate::clock::mono;
+use crate::descriptors::is_shortage;
 use crate::faults::before;
 use crate::volumes::identity::Memory;
 use crate::volumes::{Hand, Presence, Volume};
@@ -102,7 +103,11 @@ impl Watch {
     fn find(&self) -> bool {
         let was = self.volume.presence();
         let found = match was {
-            Presence::Here => self.volume.is_still_here().map_err(|e| e.to_string()),
+            Presence::Here => match self.volume.is_still_here() {
+                // Without a descriptor nobody can look. It is where it was, as far as anybody knows.
+                Err(e) if is_shortage(&e) => return true,
+                looked => looked.map_err(|e| e.to_string()),
+            },
             Presence::Away(_) | Presence::Unknown => Ok(false),
         };
         // What is not the volume any more may be it again, or may be made anew.

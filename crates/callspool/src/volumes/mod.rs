@@ -191,6 +191,8 @@ impl Volume {
     pub(crate) fn failed(&self, failure: &Failure, error: &io::Error) {
         match failure {
             Failure::DiskFull => self.full.store(true, Ordering::Relaxed),
+            // The machine lacks something; the volume does not.
+            Failure::Resources(_) => {}
             _ if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 self.read_only.store(true, Ordering::Relaxed);
             }

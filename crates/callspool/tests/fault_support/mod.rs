@@ -6,6 +6,7 @@
 
 pub mod caller;
 pub mod catalog;
+pub mod disk;
 pub mod listing;
 pub mod noise;
 pub mod orders;

@@ -92,3 +92,11 @@ pub fn expect_refusal(server: &Server, when: &str) {
         response.header("Retry-After").and_then(|v| v.split([' ', ';', '(']).next()?.parse::<u32>().ok());
     assert!(after.is_some_and(|s| s > 0), "Retry-After {when}: {}", response.text);
 }
+
+/// A request as it stands on a stream, whole and answered each time it comes.
+pub fn options_over_stream() -> Vec<u8> {
+    b"OPTIONS sip:rec@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bKdeaf;rport\r\nMax-Forwards: 70\r\n\
+      From: <sip:deaf@127.0.0.1>;tag=1\r\nTo: <sip:rec@127.0.0.1>\r\nCall-ID: deaf\r\nCSeq: 1 OPTIONS\r\n\
+      Content-Length: 0\r\n\r\n"
+        .to_vec()
+}

@@ -21,6 +21,7 @@ pub mod program;
 pub mod recording;
 pub mod rtp;
 pub mod secrets;
+pub mod secured;
 pub mod server;
 pub mod sipp;
 pub mod talker;

@@ -20,6 +20,8 @@ pub struct Server {
     settings: Vec<(String, String)>,
     program: Option<Program>,
     starts: u32,
+    /// Descriptors that it may have; as many as this process when not said.
+    descriptors: Option<u64>,
 }
 
 impl Server {
@@ -60,7 +62,7 @@ impl Server {
         .map(|(key, value)| (key.to_owned(), value))
         .to_vec();
         all.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        Self { directory, ports, settings: all, program: None, starts: 0 }
+        Self { directory, ports, settings: all, program: None, starts: 0, descriptors: None }
     }
 
     /// Another setting, for the next start.
@@ -68,11 +70,19 @@ impl Server {
         self.settings.push((key.to_owned(), value.to_owned()));
     }
 
+    /// So many descriptors and no more, for the next start.
+    pub fn allow_descriptors(&mut self, count: u64) {
+        self.descriptors = Some(count);
+    }
+
     /// Starts it (again, after `kill` or `stop`) and waits until it answers.
     pub fn restart(&mut self) {
         assert!(self.program.is_none(), "it runs");
         self.starts += 1;
-        let mut command = self.command();
+        let mut command = match self.descriptors {
+            None => self.command(),
+            Some(count) => self.command_by("prlimit", &[&format!("--nofile={count}:{count}")]),
+        };
         command.arg("serve");
         let mut program = Program::start(command, &self.log_path());
         let address = self.http_address();
@@ -120,7 +130,17 @@ impl Server {
 
     /// A command line of callspool in these surroundings.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_callspool"));
+        self.surrounded(Command::new(env!("CARGO_BIN_EXE_callspool")))
+    }
+
+    /// The same, started by another program, which becomes callspool.
+    fn command_by(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(env!("CARGO_BIN_EXE_callspool"));
+        self.surrounded(command)
+    }
+
+    fn surrounded(&self, mut command: Command) -> Command {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("CALLSPOOL_") {
                 command.env_remove(name);

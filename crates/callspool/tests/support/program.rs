@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Which package of Debian brings a program.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("dpkg-deb", "dpkg"),
     ("sipp", "sip-tester"),
     ("baresip", "baresip"),
@@ -16,6 +16,7 @@ const PACKAGES: [(&str, &str); 8] = [
     ("tshark", "tshark"),
     ("mount", "mount"),
     ("chromium", "chromium"),
+    ("node", "nodejs"),
 ];
 
 /// A program that runs, its output in a file.

@@ -108,9 +108,10 @@ impl std::str::FromStr for WallTime {
     type Err = TimeParseError;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         let t: jiff::Timestamp = s.parse().map_err(|_| TimeParseError(s.to_owned()))?;
-        // Beyond what 64 bits hold (1677 to 2262) is before or after all there is.
-        let nanos = t.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
-        i64::try_from(nanos).map(Self).map_err(|_| TimeParseError(s.to_owned()))
+        // Beyond what 64 bits hold (1677 to 2262) is before or after all there is. No more than is written is read, so
+        // that what is read and written again stays the same.
+        let micros = t.as_microsecond().clamp(i64::MIN / 1_000, i64::MAX / 1_000);
+        Ok(Self(micros * 1_000))
     }
 }
 
@@ -157,6 +158,20 @@ mod tests {
         assert_eq!(t.to_string(), "2026-11-20T09:15:00.123456Z");
         assert_eq!(t.to_string().parse(), Ok(t));
         assert_eq!(t.utc_date(), "2026-11-20");
+    }
+
+    #[test]
+    fn what_is_read_is_written_the_same() {
+        let texts = [
+            "4052-11-20T09:15:00Z",
+            "0100-01-01T00:00:00Z",
+            "2026-11-20T09:15:00.1234567Z",
+            "1960-01-01T00:00:00.0000001Z",
+        ];
+        for text in texts {
+            let read: WallTime = text.parse().unwrap();
+            assert_eq!(read.to_string().parse(), Ok(read), "{text}");
+        }
     }
 
     #[test]

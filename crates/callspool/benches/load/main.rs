@@ -1,7 +1,8 @@
-//! What the whole process costs: CPU for each recorded packet, INVITE to 200, memory for each call.
+//! What the whole process costs: CPU for each recorded packet, INVITE to 200, memory for each call; what it costs
+//! to listen.
 //!
 //! ```text
-//!  cargo bench -p callspool --bench load -- [--only packets|invites] [--calls 500,1000] [--rates 100,500]
+//!  cargo bench -p callspool --bench load -- [--only packets|invites|exports] [--calls 500,1000] [--rates 100,500]
 //!                                           [--repeats 3] [--seconds 4] [--out FILE]
 //!
 //!  core 0: callspool serve (fresh for each row), and the bare receiver, one after the other
@@ -14,6 +15,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bare;
+mod exports;
 mod generator;
 mod invites;
 mod machine;
@@ -63,6 +65,9 @@ fn run() -> Result<(), Failure> {
         for calls in &options.calls {
             report.packets(&packets::measure(*calls, &options)?)?;
         }
+    }
+    if options.wants("exports") {
+        report.exports(&exports::measure()?)?;
     }
     report.end();
     Ok(())

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::exports::{self, Exports};
 use crate::invites::Invites;
 use crate::options::Options;
 use crate::packets::Packets;
@@ -105,6 +106,35 @@ impl Report {
                 "kernel_drops": p.kernel_drops, "bare_lost": p.bare_lost, "idle_kib": p.idle_kib,
                 "busy_kib": p.busy_kib, "busy_rss_kib": p.busy_rss_kib,
             }),
+        )
+    }
+
+    pub(crate) fn exports(&mut self, found: &Exports) -> Result<(), Failure> {
+        let long = exports::LONG.as_secs_f64();
+        println!();
+        println!("exports of an hour, two sides of G.711     octets   CPU     × real time   took");
+        for e in &found.formats {
+            println!(
+                "{:<38} {:>10} {:>6.2} s {:>8.0} × {:>8.2} s",
+                e.format,
+                e.bytes,
+                e.cpu_s,
+                long / e.cpu_s,
+                e.took_s
+            );
+        }
+        let ([peaks, again], [first, late]) = (found.peaks_ms, found.first_ms);
+        println!(
+            "peaks of it: {peaks:.0} ms, again {again:.0} ms; first audio: {first:.1} ms, of the last minute {late:.1} ms"
+        );
+        let formats: Vec<Value> = found
+            .formats
+            .iter()
+            .map(|e| json!({ "format": e.format, "bytes": e.bytes, "cpu_s": e.cpu_s, "took_s": e.took_s }))
+            .collect();
+        self.line(
+            "exports",
+            json!({ "formats": formats, "peaks_ms": found.peaks_ms, "first_ms": found.first_ms }),
         )
     }
 

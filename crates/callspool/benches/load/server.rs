@@ -13,7 +13,7 @@ use crate::{Failure, machine};
 
 /// Where it receives SIP.
 pub(crate) const SIP: &str = "127.0.0.1:15060";
-const PAGE: &str = "127.0.0.1:15080";
+pub(crate) const PAGE: &str = "127.0.0.1:15080";
 /// What it says, in its directory.
 const LOG: &str = "log";
 /// Longer than it needs.
@@ -28,8 +28,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("API__LISTEN", PAGE),
     ("MEDIA__LISTEN_V4", "127.0.0.1"),
     ("MEDIA__LISTEN_V6", ""),
-    ("MEDIA__PORT_MIN", "20000"),
-    ("MEDIA__PORT_MAX", "35999"),
+    ("MEDIA__PORT_MIN", "16384"),
+    ("MEDIA__PORT_MAX", "32767"),
     ("MEDIA__MEDIA_TIMEOUT", "0s"),
     ("RECORDING__MAX_CALLS", "20000"),
     ("LOG__LEVEL", "warn"),
@@ -42,10 +42,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(cores: Cores) -> Result<Self, Failure> {
+        Self::start_in(cores, tempfile::Builder::new().prefix("callspool-bench.").tempdir()?)
+    }
+
+    /// With what lies in the directory already.
+    pub(crate) fn start_in(cores: Cores, directory: tempfile::TempDir) -> Result<Self, Failure> {
         if TcpStream::connect(SIP).is_ok() || TcpStream::connect(PAGE).is_ok() {
             return Err(format!("somebody listens at {SIP} or {PAGE} already").into());
         }
-        let directory = tempfile::Builder::new().prefix("callspool-bench.").tempdir()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_callspool"));
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
         for (name, value) in SETTINGS {

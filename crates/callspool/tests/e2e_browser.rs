@@ -174,6 +174,22 @@ fn a_recording_is_listed_drawn_and_played() {
     browser.wait_for("the list again", "document.getElementById('past-list').offsetParent !== null");
     browser.wait_for("no sideways scrolling", "document.documentElement.scrollWidth <= 360");
     picture(&mut browser, "narrow-list");
+    browser.click("button", "Filters");
+    browser.wait_for("states to choose from", "document.querySelectorAll('[name=state] option').length > 20");
+    picture(&mut browser, "narrow-filters");
+    browser.wait_for("no sideways scrolling", "document.documentElement.scrollWidth <= 360");
+    let filter = |name: &str, value: &str| {
+        format!(
+            "(() => {{ const field = document.querySelector('[name={name}]'); field.value = '{value}'; \
+             field.dispatchEvent(new Event('input', {{ bubbles: true }})); }})()"
+        )
+    };
+    browser.eval(&filter("tag", "complaint"));
+    browser.wait_for("the one with the tag", "document.querySelectorAll('#past-list > li').length === 1");
+    browser.eval(&filter("state", "incomplete"));
+    browser.wait_for("none", "document.getElementById('none').hidden === false");
+    browser.click("button", "Clear the filters");
+    browser.wait_for("both again", "document.querySelectorAll('#past-list > li').length === 2");
     assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
 }
 
@@ -199,6 +215,10 @@ fn a_live_call_is_paused_heard_and_over() {
     browser.wait_for("the voice again", loud);
     browser.wait_for("the pause in the picture", &format!("{} > 20", painted("pause")));
     picture(&mut browser, "live");
+    browser.resize(360, 740);
+    browser.wait_for("no sideways scrolling", "document.documentElement.scrollWidth <= 360");
+    picture(&mut browser, "narrow-live");
+    browser.resize(1_280, 860);
     hum.end();
     dialog.bye();
     browser.wait_for("a player of it", "document.querySelector('.player') !== null");

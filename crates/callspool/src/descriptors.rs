@@ -13,8 +13,9 @@ use crate::http;
 /// What the process needs beside segments and SIP connections: every connection to the page, and 200 for logs, the
 /// catalogue, who listens and who reads.
 pub(crate) const BESIDE_SEGMENTS: u64 = 200 + http::CONNECTIONS_MAX as u64;
-/// The part of what is left that SIP connections may take at most: five segments are worth more than one of them.
-const CONNECTIONS_PART: u64 = 5;
+/// SIP connections may take a quarter of what is left at most: calls matter more, and most share a connection. With
+/// 20,000 descriptors, a common limit, that is still all that are wanted by default.
+const CONNECTIONS_PART: u64 = 4;
 /// Streams of the usual call: one for each side.
 pub(crate) const USUAL_STREAMS: usize = 2;
 
@@ -73,7 +74,7 @@ mod tests {
             (connections, segments)
         };
         assert_eq!(shares(BESIDE_SEGMENTS + 64_000, 4_096), (4_096, 59_904));
-        assert_eq!(shares(BESIDE_SEGMENTS + 1_000, 4_096), (200, 800));
+        assert_eq!(shares(BESIDE_SEGMENTS + 1_000, 4_096), (250, 750));
         assert_eq!(shares(BESIDE_SEGMENTS + 1_000, 10), (10, 990));
         assert_eq!(shares(BESIDE_SEGMENTS, 4_096), (0, 0));
         assert_eq!(shares(10, 4_096), (0, 0));

@@ -16,8 +16,8 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use support::server::Server;
 use support::{PATIENCE, http, wait_until};
 
-/// What callspool keeps for itself, and room for twelve calls of one stream, which take four each. A fifth of what is
-/// left goes to connections for SIP, of which this server may have two.
+/// What callspool keeps for itself, and room for twelve calls of one stream, which take four each. A quarter of what
+/// is left goes to connections for SIP, of which this server may have two.
 const ALLOWED: u64 = 712 + 2 + 12 * 4;
 
 fn expect_complete(server: &Server, report: &Report) {

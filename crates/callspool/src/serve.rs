@@ -39,7 +39,7 @@ use crate::page::{self, Behind};
 use crate::privilege;
 use crate::pulse::Pulses;
 use crate::readiness::{Readiness, Records};
-use crate::recorder::{PortConfig, Recorder, RecorderConfig, Teller};
+use crate::recorder::{PortConfig, QualityRules, Recorder, RecorderConfig, Teller};
 use crate::reload::Reloader;
 use crate::startup::Mender;
 use crate::supervise::{Phase, Supervisor};
@@ -443,6 +443,12 @@ fn recorder_config(config: &Config, shares: Shares, pulses: Pulses, memory: Memo
         flush: config.recording.flush,
         sync: config.recording.sync,
         media_timeout: config.media.media_timeout,
+        quality: QualityRules {
+            no_media: config.alarms.no_media,
+            one_way: config.alarms.one_way,
+            silence: config.alarms.silence,
+            loss: config.alarms.loss,
+        },
         stall: config.recording.stall,
         disk_full_within: config.alarms.disk_full_within,
         // A call has one live segment, and perhaps one that is being sealed.

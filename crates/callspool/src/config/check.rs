@@ -37,6 +37,9 @@ const OPTIONAL_TIMEOUTS: &[Place<Duration>] = &[
     ("media", "media_timeout", |c| c.media.media_timeout),
     ("media", "hold_timeout", |c| c.media.hold_timeout),
     ("alarms", "disk_full_within", |c| c.alarms.disk_full_within),
+    ("alarms", "no_media", |c| c.alarms.no_media),
+    ("alarms", "one_way", |c| c.alarms.one_way),
+    ("alarms", "silence", |c| c.alarms.silence),
 ];
 
 /// Counts that must not be nothing.

@@ -175,6 +175,14 @@ sections! {
         repeat: Duration = "10m", "time";
         /// Alarms about calls, segments and streams that are kept at once; beyond it they are merged and counted.
         max_subjects: usize = "10000", "alarms";
+        /// A call on which media are expected and none came for so long is told of; 0s: never. After `media.media_timeout` its segment ends.
+        no_media: Duration = "10s", "time";
+        /// A call on which media come on one stream, and came on no other for so long, is told of; 0s: never.
+        one_way: Duration = "20s", "time";
+        /// A stream in which nothing was heard for so long, although packets come, is told of; 0s: never. Judged in G.711, G.722 and L16.
+        silence: Duration = "2m", "time";
+        /// A stream of which more than this share is lost in 10 s is told of; it is over at a quarter of it. 0: never.
+        loss: u16 = "5", "percent";
         /// A disk that will be full sooner than this, if it goes on as in the last hours, is told of; 0s: never.
         disk_full_within: Duration = "7d", "time";
     }

@@ -7,16 +7,19 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use media::rtp::{Frame, FrameSink, StreamReceiver};
+use model::alarm::About;
 use model::peer::Flowing;
 use model::{
-    Dtmf, Failure, Mono, Now, OpenSegment, OpenStream, PauseSource, SegmentId, StreamPorts, StreamRecord,
-    TakeOver, WallTime,
+    Dtmf, Failure, MediaKind, Mono, Now, OpenSegment, OpenStream, PauseSource, SegmentId, StreamPorts,
+    StreamRecord, Subject, TakeOver, WallTime,
 };
 use spool::SegmentWriter;
 
 use super::ingest::{Batch, Left};
 use super::listening::Taps;
 use super::ports::{Ports, Sockets};
+use super::quality::{Of, Quality, QualityRules, Signs};
+use super::tell::Teller;
 use crate::descriptors::{RUN_OUT, is_shortage};
 
 /// Batches that one socket may bring per tick: with 5 ms, over 12,000 packets a second. What floods faster waits
@@ -125,6 +128,7 @@ pub(crate) struct LiveSegment {
     /// Its storage failed: what arrives waits in the kernel for the segment that takes over.
     is_suspended: bool,
     gate: Gate,
+    quality: Quality,
     /// Who listens to the call.
     pub(crate) taps: Taps,
 }
@@ -217,6 +221,23 @@ impl LiveStream {
         }
         self.receiver.update(now.wall, &open);
         self.open = open;
+    }
+
+    /// How it sounds.
+    fn signs(&mut self, now: Mono) -> Signs {
+        let counts = self.receiver.accounting();
+        let (sampled, loud) = self.receiver.listened();
+        Signs {
+            stream: self.open.stream,
+            is_expected: self.open.flowing == Flowing::Active
+                && self.open.kind == MediaKind::Audio
+                && self.sockets.is_some(),
+            silent_for: self.heard.silent_for(now, self.receiver.last_packet()),
+            sampled,
+            loud,
+            received: counts.received,
+            lost: counts.lost,
+        }
     }
 
     /// Digits are to be masked, and in this codec they cannot be: tells it once.
@@ -337,6 +358,7 @@ impl LiveSegment {
             is_suspended: false,
             gate,
             taps: Taps::default(),
+            quality: Quality::default(),
         }
     }
 
@@ -540,6 +562,24 @@ impl LiveSegment {
                 let _ = socket.send_to(buffer, to);
             }
         }
+    }
+
+    /// Sees how its streams sound, once a second, and tells what has changed.
+    pub(crate) fn look(&mut self, now: Mono, rules: &QualityRules, teller: &Teller) {
+        if !self.quality.is_due(now) {
+            return;
+        }
+        let signs: Vec<Signs> = self.streams.iter_mut().map(|s| s.signs(now)).collect();
+        let record = self.writer.record();
+        let (call, segment) = (Some(record.call), Some(record.id));
+        self.quality.look(now, rules, &signs, &mut |condition, of, seen| {
+            let subject = match of {
+                Of::Segment => Subject::Segment(record.id),
+                Of::Stream(stream) => Subject::Stream(stream),
+            };
+            let about = About { tenant: record.tenant.clone(), call, segment };
+            teller.observe(condition, &subject, &about, seen);
+        });
     }
 
     /// Whether media are expected and none came for `limit`; true once.

@@ -28,6 +28,7 @@ use super::listening::Listening;
 use super::live::{LiveSegment, Which};
 use super::outcomes::Outcomes;
 use super::ports::Ports;
+use super::quality::QualityRules;
 use super::tell::Teller;
 use super::writer::{Job, Then};
 use crate::clock::now;
@@ -120,6 +121,7 @@ pub(crate) struct MediaConfig {
     pub(crate) tick: Duration,
     pub(crate) flush: Duration,
     pub(crate) media_timeout: Duration,
+    pub(crate) quality: QualityRules,
     /// Descriptors that segments may take together.
     pub(crate) descriptors_max: u64,
     pub(crate) cname: String,
@@ -405,6 +407,7 @@ impl MediaThread {
                 let records = if live.writer.manifest_due(now) { live.records() } else { Vec::new() };
                 live.writer.flush(now, records, &mut ops);
             }
+            live.look(now.mono, &self.config.quality, &self.teller);
             if live.times_out(now.mono, self.config.media_timeout) {
                 state.unsent.push_back(Report::MediaTimedOut { segment: live.id });
             }

@@ -21,6 +21,7 @@ mod opener;
 mod outcomes;
 mod placer;
 mod ports;
+mod quality;
 mod reserve;
 mod sealer;
 mod tell;
@@ -47,6 +48,7 @@ pub(crate) use listening::{
 };
 pub(crate) use media_thread::Shared;
 pub(crate) use ports::PortConfig;
+pub(crate) use quality::QualityRules;
 pub(crate) use tell::Teller;
 
 use crate::clock::mono;
@@ -84,6 +86,8 @@ pub(crate) struct RecorderConfig {
     pub(crate) flush: Duration,
     pub(crate) sync: Duration,
     pub(crate) media_timeout: Duration,
+    /// When the sound of a call is told of.
+    pub(crate) quality: QualityRules,
     /// A disk that will be full sooner is told of; zero: never.
     pub(crate) disk_full_within: Duration,
     /// How long an operation may take before its volume counts as standing still.
@@ -201,6 +205,7 @@ impl Recorder {
                     tick: config.tick,
                     flush: config.flush,
                     media_timeout: config.media_timeout,
+                    quality: config.quality,
                     descriptors_max: config.descriptors_max,
                     cname: config.cname.clone(),
                 },

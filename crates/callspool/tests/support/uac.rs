@@ -36,13 +36,32 @@ impl Dialog {
 
     /// INVITE or re-INVITE with this direction; the m-lines of the answer.
     pub fn offer(&mut self, direction: &str) -> Vec<Media> {
+        let sdp = self.sdp(direction);
+        self.invite("Content-Type: application/sdp\r\n", &sdp)
+    }
+
+    /// Re-INVITE with SIPREC metadata beside the offer (RFC 7866 section 9.1).
+    pub fn offer_with_metadata(&mut self, direction: &str, metadata: &str) -> Vec<Media> {
+        let body = format!(
+            "--part\r\nContent-Type: application/sdp\r\n\r\n{}\r\n--part\r\n\
+             Content-Type: application/rs-metadata+xml\r\nContent-Disposition: recording-session\r\n\r\n\
+             {metadata}\r\n--part--\r\n",
+            self.sdp(direction)
+        );
+        self.invite("Content-Type: multipart/mixed;boundary=part\r\n", &body)
+    }
+
+    fn sdp(&self, direction: &str) -> String {
         let port = self.media_port;
-        let sdp = format!(
+        format!(
             "v=0\r\no=- 1 {} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
              m=audio {port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n",
             self.cseq + 1
-        );
-        let response = self.request("INVITE", "Content-Type: application/sdp\r\n", &sdp);
+        )
+    }
+
+    fn invite(&mut self, headers: &str, body: &str) -> Vec<Media> {
+        let response = self.request("INVITE", headers, body);
         let ack = self.text("ACK", self.cseq, "", "");
         self.socket.send_to(ack.as_bytes(), &self.server).expect("a datagram");
         response.media()

@@ -4,6 +4,7 @@ use model::stream::CodecUse;
 use model::{Anchor, GapReason, StreamId, WallTime};
 
 use super::gaps::GapLog;
+use super::level::Level;
 use super::mask::{Mask, Placed, Whose};
 use super::packet::Packet;
 use super::pauses::Pauses;
@@ -34,6 +35,8 @@ pub(super) struct Delivery {
     pauses: Pauses,
     /// Where digits are not to go on.
     pub(super) mask: Option<Box<Mask>>,
+    /// Whether anything is heard.
+    pub(super) level: Level,
     last_type: Option<u8>,
     last_media_type: Option<u8>,
     clock: u32,
@@ -58,6 +61,7 @@ impl Delivery {
             discarded: 0,
             pauses: Pauses::default(),
             mask: None,
+            level: Level::default(),
             last_type: None,
             last_media_type: None,
             last_anchor: WallTime(i64::MIN),
@@ -99,6 +103,8 @@ impl Delivery {
             let frame_us = duration.map_or_else(|| timeline.frame_us(), i64::from);
             self.gaps.media(position, frame_us, frame_us);
             self.minute_anchor(packet, position);
+            let codec = self.types.meaning(packet.payload_type).codec;
+            self.level.look(packet.arrival, codec, packet.payload);
         }
         self.note_type(packet, kind);
         let placed = Placed { position_us: position, duration_us: duration, kind, late: false };

@@ -16,6 +16,7 @@ mod delivery;
 mod frame;
 mod gaps;
 mod latch;
+mod level;
 mod mask;
 mod packet;
 mod pauses;

@@ -164,6 +164,13 @@ impl StreamReceiver {
         Some(to)
     }
 
+    /// Packets that were listened to, one a second where its codec allows it, and those of them in which something
+    /// was heard.
+    #[must_use]
+    pub const fn listened(&self) -> (u64, u64) {
+        self.delivery.level.counts()
+    }
+
     /// Whether digits are to be masked and something went on that could not be looked into.
     #[must_use]
     pub fn keeps_unsearched(&self) -> bool {

@@ -165,6 +165,14 @@ kinds! {
         MediaBacklog = "media-backlog", Critical, 2, 30;
         /// The TLS certificate expires soon, or has expired.
         Certificate = "certificate", Warning, 0, 0;
+        /// Media are expected on a call and none come.
+        NoMedia = "no-media", Warning, 0, 2;
+        /// Media come on one stream of a call and not on another.
+        OneWay = "one-way", Warning, 0, 5;
+        /// Media come on a stream and nothing is heard in them.
+        Silence = "silence", Warning, 0, 3;
+        /// More packets of a stream are lost than the threshold allows.
+        Loss = "loss", Warning, 0, 10;
         /// The kernel dropped datagrams because a receive buffer was full.
         ReceiveDrops = "receive-drops", Warning, 0, 60;
     }

@@ -29,7 +29,7 @@ const INVERSE_6: [i32; 64] = [
 
 /// The decoder's state.
 #[derive(Debug)]
-pub(super) struct LowBand {
+pub(in crate::rtp) struct LowBand {
     /// Logarithmic scale factor, and the scale factor itself.
     log_scale: i32,
     scale: i32,

@@ -31,7 +31,7 @@ use super::payload::PayloadTypes;
 use super::reorder::WAIT_NS;
 use super::{Frame, FrameKind, FrameSink};
 use held::{Held, Line};
-use samples::Samples;
+pub(in crate::rtp) use samples::Samples;
 use search::Search;
 use spans::Spans;
 

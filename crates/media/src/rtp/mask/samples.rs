@@ -12,27 +12,27 @@ const LINEAR_MAX: u32 = 48_000;
 
 /// How payloads of a codec become samples.
 #[derive(Debug)]
-pub(super) enum Samples {
+pub(in crate::rtp) enum Samples {
     /// µ-law.
     Ulaw,
     /// A-law.
     Alaw,
     /// The lower half of the band, in which all DTMF is.
-    G722(Box<LowBand>),
+    G722(LowBand),
     /// 16 bits, big-endian, so many for one at 8 kHz.
     Linear(usize),
 }
 
 impl Samples {
     /// None for codecs that cannot be looked into at the price of a packet.
-    pub(super) fn of(codec: &Codec) -> Option<Self> {
+    pub(in crate::rtp) fn of(codec: &Codec) -> Option<Self> {
         if codec.channels > 1 {
             return None;
         }
         match codec.clock_rate {
             RATE if codec.is("PCMU") => Some(Self::Ulaw),
             RATE if codec.is("PCMA") => Some(Self::Alaw),
-            RATE if codec.is("G722") => Some(Self::G722(Box::default())),
+            RATE if codec.is("G722") => Some(Self::G722(LowBand::default())),
             rate @ RATE..=LINEAR_MAX if codec.is("L16") && rate.is_multiple_of(RATE) => {
                 usize::try_from(rate / RATE).ok().map(Self::Linear)
             }
@@ -42,7 +42,7 @@ impl Samples {
 
     /// Gives each sample of a payload.
     #[inline]
-    pub(super) fn each(&mut self, payload: &[u8], mut take: impl FnMut(i16)) {
+    pub(in crate::rtp) fn each(&mut self, payload: &[u8], mut take: impl FnMut(i16)) {
         match self {
             Self::Ulaw => payload.iter().for_each(|o| take(g711::decode_ulaw(*o))),
             Self::Alaw => payload.iter().for_each(|o| take(g711::decode_alaw(*o))),

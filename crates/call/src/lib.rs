@@ -19,6 +19,7 @@ mod calls;
 mod command;
 mod describe;
 mod front;
+mod gate;
 mod leg;
 mod lines;
 mod pausing;
@@ -29,4 +30,5 @@ mod trunk;
 
 pub use command::{Ask, Changed, Command, CommandError, Done, Recording};
 pub use front::{Action, Front, FrontConfig, FrontStats, Intake};
-pub use trunk::{Trunk, Trunks};
+pub use gate::{TrunkGate, TurnedAway, Unwelcome};
+pub use trunk::{Challenged, Digest, Trunk, Trunks};

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use model::peer::Flowing;
 use model::{Dtmf, TenantId};
+use sip::GateRequest;
+use sip::auth::Users;
 
 /// Who may send calls, and how they are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,36 @@ pub struct Trunk {
     pub dtmf: Option<Dtmf>,
     /// What is noted in the data of its calls, by key.
     pub tags: Vec<(String, String)>,
+    /// Who must prove to be a user of it; none: nobody.
+    pub digest: Option<Digest>,
+}
+
+/// Digest authentication of a trunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    /// The realm, as clients are told it.
+    pub realm: Arc<str>,
+    /// Who may send.
+    pub users: Arc<Users>,
+    /// Of what credentials are asked for.
+    pub of: Challenged,
+}
+
+/// Of what credentials are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Challenged {
+    /// Of INVITEs that begin a call. Who knows the tags of a dialog has seen its messages, or is its client.
+    Calls,
+    /// Of every request that can be asked.
+    All,
+}
+
+impl Digest {
+    /// Whether credentials are asked for of this request.
+    #[must_use]
+    pub fn asks(&self, request: &GateRequest<'_>) -> bool {
+        self.of == Challenged::All || (request.method == "INVITE" && request.pass.is_none())
+    }
 }
 
 impl Trunk {
@@ -46,6 +78,7 @@ impl Trunk {
             inactive: None,
             dtmf: None,
             tags: Vec::new(),
+            digest: None,
         }
     }
 
@@ -73,6 +106,12 @@ impl Trunks {
     pub fn new(written: Vec<Trunk>, tenant: TenantId) -> Self {
         let all = if written.is_empty() { vec![Trunk::open(tenant)] } else { written };
         Self(all.into_iter().map(Arc::new).collect())
+    }
+
+    /// The trunk of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Arc<Trunk>> {
+        self.0.iter().find(|trunk| *trunk.name == *name)
     }
 
     /// The trunk of a request from this address.

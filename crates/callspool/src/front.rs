@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use call::{Action, Front, FrontConfig, FrontStats, Intake};
+use call::{Action, Front, FrontConfig, FrontStats, Intake, TrunkGate};
 use model::Report;
 use tokio::sync::{mpsc, watch};
 
@@ -81,7 +81,7 @@ impl Load {
 }
 
 pub(crate) struct FrontTask {
-    pub(crate) driver: SipDriver,
+    pub(crate) driver: SipDriver<TrunkGate>,
     pub(crate) front: Front,
     pub(crate) recorder: Recorder,
     pub(crate) reports: mpsc::Receiver<Report>,
@@ -236,6 +236,7 @@ impl FrontTask {
             FrontOrder::Open => self.front.set_intake(Intake::Open),
             FrontOrder::Tune(tuning) => {
                 let Tuning { front, grace, closed } = *tuning;
+                self.driver.gate_mut().configure(front.trunks.clone());
                 self.front.configure(front);
                 if *self.front.intake() != Intake::Open {
                     self.front.set_intake(closed.clone());
@@ -248,6 +249,9 @@ impl FrontTask {
 
     /// Does all that follows from an input, until nothing more does.
     fn carry_out(&mut self) {
+        if let Some(away) = self.driver.gate_mut().take_turned_away() {
+            self.front.turned_away(now(), away);
+        }
         loop {
             if let Some(event) = self.driver.poll_event() {
                 self.front.handle_event(now(), event);

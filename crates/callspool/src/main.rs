@@ -22,6 +22,7 @@ mod net;
 mod notes;
 mod operate;
 mod page;
+mod password;
 mod priority;
 mod privilege;
 mod programs;
@@ -35,6 +36,7 @@ mod serve;
 mod startup;
 mod supervise;
 mod token;
+mod users;
 mod volumes;
 
 use std::process::ExitCode;

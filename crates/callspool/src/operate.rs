@@ -22,13 +22,14 @@ use crate::logging::LogLevel;
 use crate::net::Certificates;
 use crate::reload::{Reloaded, Reloader};
 use crate::supervise::{Phase, Supervisor};
+use crate::users::TrunkUsers;
 
 /// The signalling task as seen from here.
 pub(crate) struct FrontLink {
     pub(crate) orders: mpsc::Sender<FrontOrder>,
     pub(crate) load: watch::Receiver<Load>,
     /// What a configuration means for it.
-    pub(crate) tuning: fn(&Config) -> FrontOrder,
+    pub(crate) tuning: fn(&Config, &TrunkUsers) -> FrontOrder,
 }
 
 /// See the module.
@@ -175,7 +176,7 @@ impl Operator {
             tracing::error!("the level of the log stays as it is: {e}");
         }
         if let Some(front) = &self.front {
-            let _ = front.orders.send((front.tuning)(config)).await;
+            let _ = front.orders.send((front.tuning)(config, self.reloader.users())).await;
         }
         let certificates = self.certificates.as_deref().map(crate::certificates::reload);
         let Reloaded { in_effect, at_restart } = reloaded;

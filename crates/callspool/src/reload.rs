@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::config::{self, Config, Loaded, Problem, Surroundings};
+use crate::users::{self, TrunkUsers};
 
 /// A setting by its name, and how it is taken over.
 type Live = (&'static str, fn(&mut Config, &Config));
@@ -21,6 +22,12 @@ macro_rules! live {
         )),+]
     };
 }
+
+/// Kinds of named tables that are applied to a running process as a whole, by how their settings begin.
+pub(crate) const LIVE_TABLES: &[Live] = &[
+    ("trunk.", |to, new| to.tables.trunk.clone_from(&new.tables.trunk)),
+    ("tenant.", |to, new| to.tables.tenant.clone_from(&new.tables.tenant)),
+];
 
 /// The settings that are applied to a running process. Addresses, directories, threads and sizes of buffers are not:
 /// calls depend on them.
@@ -54,11 +61,23 @@ pub(crate) struct Reloader {
     config: Config,
     /// The value of each setting in effect.
     values: BTreeMap<String, Value>,
+    /// The users of trunks, as their files had them last.
+    users: TrunkUsers,
 }
 
 impl Reloader {
-    pub(crate) fn new(named: Option<PathBuf>, around: Surroundings, loaded: &Loaded) -> Self {
-        Self { named, around, config: loaded.config.clone(), values: values_of(loaded) }
+    pub(crate) fn new(
+        named: Option<PathBuf>,
+        around: Surroundings,
+        loaded: &Loaded,
+        users: TrunkUsers,
+    ) -> Self {
+        Self { named, around, config: loaded.config.clone(), values: values_of(loaded), users }
+    }
+
+    /// The users of trunks in effect.
+    pub(crate) fn users(&self) -> &TrunkUsers {
+        &self.users
     }
 
     /// The configuration in effect.
@@ -69,22 +88,30 @@ impl Reloader {
     /// Reads the configuration again; [`Self::config`] is the new one, as far as it can be in effect.
     pub(crate) fn reload(&mut self) -> Result<Reloaded, Vec<Problem>> {
         let loaded = config::load(self.named.as_deref(), &self.around)?;
+        // Passwords change without a change of the configuration.
+        let users = users::load(&loaded.config)?;
         let new = values_of(&loaded);
         let names: std::collections::BTreeSet<&String> = self.values.keys().chain(new.keys()).collect();
         let changed: Vec<String> =
             names.into_iter().filter(|n| self.values.get(*n) != new.get(*n)).cloned().collect();
         let mut reloaded = Reloaded::default();
         for name in changed {
-            match LIVE.iter().find(|(live, _)| *live == name) {
+            let table = || LIVE_TABLES.iter().find(|(begin, _)| name.starts_with(begin));
+            match LIVE.iter().find(|(live, _)| *live == name).or_else(table) {
                 Some((_, take_over)) => {
                     take_over(&mut self.config, &loaded.config);
-                    if let Some(value) = new.get(&name) {
-                        self.values.insert(name.clone(), value.clone());
-                    }
+                    match new.get(&name) {
+                        Some(value) => self.values.insert(name.clone(), value.clone()),
+                        None => self.values.remove(&name),
+                    };
                     reloaded.in_effect.push(name);
                 }
                 None => reloaded.at_restart.push(name),
             }
+        }
+        if users != self.users {
+            reloaded.in_effect.push("users of trunks".to_owned());
+            self.users = users;
         }
         Ok(reloaded)
     }
@@ -126,7 +153,7 @@ mod tests {
             host_name: "test".to_owned(),
         };
         let loaded = config::load(Some(&file), &around).unwrap();
-        (dir, Reloader::new(Some(file), around, &loaded))
+        (dir, Reloader::new(Some(file), around, &loaded, TrunkUsers::new()))
     }
 
     #[test]
@@ -147,6 +174,32 @@ mod tests {
         assert_eq!(reloader.config().sip.udp[0].port(), 5_060, "it listens where it did");
         let again = Reloaded { in_effect: Vec::new(), ..expected };
         assert_eq!(reloader.reload().unwrap(), again, "what waits for a start goes on to be told");
+    }
+
+    #[test]
+    fn trunks_tenants_and_users_come_and_go() {
+        let (dir, mut reloader) = reloader("[trunk.a]\nfrom = \"192.0.2.1\"\n");
+        let write = |text: &str| std::fs::write(dir.path().join("callspool.toml"), text).unwrap();
+        write(
+            "[tenant.t]\nmax_calls = 1\n[trunk.b]\nfrom = \"192.0.2.2\"\ntenant = \"t\"\nusers_file = \"users\"\n",
+        );
+        assert!(reloader.reload().unwrap_err()[0].to_string().contains("trunk.b.users_file"));
+        assert_eq!(reloader.config().tables.trunk.keys().collect::<Vec<_>>(), ["a"], "nothing is changed");
+        let users = dir.path().join("users");
+        let password = |text: &str| {
+            let change = users::Change::Password(text, &sip::auth::Algorithm::ALL);
+            users::change(&users, "sbc", "callspool", &change).unwrap();
+        };
+        password("sesame");
+        let reloaded = reloader.reload().unwrap();
+        assert_eq!(reloaded.at_restart, Vec::<String>::new());
+        for name in ["trunk.a.from", "trunk.b.from", "tenant.t.max_calls", "users of trunks"] {
+            assert!(reloaded.in_effect.iter().any(|n| n == name), "{name}: {reloaded:?}");
+        }
+        assert_eq!(reloader.config().tables.trunk.keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(reloader.reload().unwrap(), Reloaded::default());
+        password("other");
+        assert_eq!(reloader.reload().unwrap().in_effect, ["users of trunks"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::port::LiveCalls;
-use call::{Front, FrontConfig, Intake, Trunk, Trunks};
+use call::{Challenged, Digest, Front, FrontConfig, Intake, Trunk, TrunkGate, Trunks};
 use model::alarm::AlarmRules;
 use model::peer::Flowing;
 use model::{Dtmf, IdGenerator, Report, TenantId};
@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use crate::alarms::{AlarmClock, NodeWatch, OurSockets, RecorderWatch};
 use crate::catalog::CatalogLink;
 use crate::cli::{CliError, file_error};
-use crate::config::{Config, DtmfRule, InactiveMeans, Loaded, Role, Surroundings};
+use crate::config::{Config, CredentialsFor, DtmfRule, InactiveMeans, Loaded, Role, Surroundings};
 use crate::control;
 use crate::descriptors::{Shares, divide, raise_limit};
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
@@ -43,6 +43,7 @@ use crate::recorder::{PortConfig, QualityRules, Recorder, RecorderConfig, Teller
 use crate::reload::Reloader;
 use crate::startup::Mender;
 use crate::supervise::{Phase, Supervisor};
+use crate::users::{self, TrunkUsers};
 use crate::volumes::identity::{Memory, NotHere};
 use crate::volumes::{self, Arrival, Volume, Volumes};
 
@@ -68,7 +69,8 @@ pub(crate) fn run(loaded: Loaded, named: Option<PathBuf>, log: LogLevel) -> Resu
         .enable_all()
         .build()
         .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))?;
-    let reloader = Reloader::new(named, Surroundings::of_process(), &loaded);
+    let users = users::load(config).map_err(CliError::of_problems)?;
+    let reloader = Reloader::new(named, Surroundings::of_process(), &loaded, users);
     let served = runtime.block_on(serve(loaded.config, reloader, log));
     // What still blocks is left behind: whatever it was doing is done again or repaired at the next start.
     runtime.shutdown_timeout(LEAVE);
@@ -117,8 +119,9 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
         let (returned, back) = mpsc::unbounded_channel();
         tokio::spawn(mend_returned(back, mender.clone(), stopping.clone()));
         let recording = Recording { volumes, memory, returned };
+        let trust = Trust { certificates: certificates.clone(), users: reloader.users().clone() };
         let (task, link, numbered) =
-            front_task(&config, ids, tellers, recording, certificates.clone(), commands, stopping.clone())?;
+            front_task(&config, ids, tellers, recording, trust, commands, stopping.clone())?;
         readiness.bound(link.load.clone());
         numbers.recording(numbered);
         (Some(task), Some(link))
@@ -179,6 +182,12 @@ struct Recording {
     returned: mpsc::UnboundedSender<Arc<Volume>>,
 }
 
+/// Who is to be believed.
+struct Trust {
+    certificates: Option<Arc<Certificates>>,
+    users: TrunkUsers,
+}
+
 /// Looks for the volumes and locks them. One that is not there is waited for while it runs; without any that can be
 /// used there is no start, unless all that is missing is a disk.
 fn find_volumes(config: &Config, memory: &Memory) -> Result<Volumes, CliError> {
@@ -225,12 +234,12 @@ fn front_task(
     ids: IdGenerator,
     tellers: Tellers,
     recording: Recording,
-    certificates: Option<Arc<Certificates>>,
+    trust: Trust,
     commands: mpsc::Receiver<LiveCommand>,
     stop: watch::Receiver<bool>,
 ) -> Result<(FrontTask, FrontLink, Numbered), CliError> {
     let shares = descriptors(config);
-    let sockets = SipSockets::bind(&net_config(config, shares, certificates)).map_err(|e| {
+    let sockets = SipSockets::bind(&net_config(config, shares, trust.certificates)).map_err(|e| {
         let (what, why) =
             (format!("cannot receive SIP on {} {}", e.transport, e.address), e.source.to_string());
         CliError::failed(what, why, "stop what uses the address, or choose another in [sip]")
@@ -250,7 +259,9 @@ fn front_task(
     }
     let Tellers { teller, supervisor, pulses } = tellers;
     let pulse = pulses.take("signalling");
-    let agent = Agent::new(agent_config(config), seed()?);
+    let Tuning { front, grace, closed } = tuning(config, &trust.users);
+    let gate = TrunkGate::new(front.trunks.clone(), seed()?);
+    let agent = Agent::with_gate(agent_config(config), seed()?, gate);
     let (reports_in, reports) = mpsc::channel::<Report>(REPORTS_MAX);
     let Recording { volumes, memory, returned } = recording;
     let recording = recorder_config(config, shares, pulses, memory);
@@ -259,7 +270,6 @@ fn front_task(
             CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
         })?;
     let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
-    let Tuning { front, grace, closed } = tuning(config);
     let front = Front::new(front, ids);
     let (load, load_out) = watch::channel(Load::of(&front.stats(), true));
     let (signalled, signalled_out) = watch::channel(Signalled::default());
@@ -267,7 +277,7 @@ fn front_task(
     let link = FrontLink {
         orders: orders_in,
         load: load_out,
-        tuning: |config| FrontOrder::Tune(Box::new(tuning(config))),
+        tuning: |config, users| FrontOrder::Tune(Box::new(tuning(config, users))),
     };
     let task = FrontTask {
         driver: SipDriver::new(agent, sockets)
@@ -293,12 +303,12 @@ fn front_task(
 }
 
 /// What can be changed while it runs, as the configuration wants it.
-fn tuning(config: &Config) -> Tuning {
+fn tuning(config: &Config, users: &TrunkUsers) -> Tuning {
     let closed = match config.node.handover.as_str() {
         "" => Intake::Refused,
         to => Intake::HandedOver(to.to_owned()),
     };
-    Tuning { front: front_config(config), grace: config.node.shutdown_grace, closed }
+    Tuning { front: front_config(config, users), grace: config.node.shutdown_grace, closed }
 }
 
 /// How the descriptors are divided; told when they do not reach.
@@ -364,7 +374,7 @@ fn agent_config(config: &Config) -> AgentConfig {
     }
 }
 
-fn front_config(config: &Config) -> FrontConfig {
+fn front_config(config: &Config, users: &TrunkUsers) -> FrontConfig {
     let told = |advertised: Option<IpAddr>, listen: Option<IpAddr>| {
         advertised.or(listen.filter(|ip| !ip.is_unspecified()))
     };
@@ -372,7 +382,7 @@ fn front_config(config: &Config) -> FrontConfig {
     FrontConfig {
         node: config.node.number,
         tenant: config.recording.tenant.clone(),
-        trunks: trunks(config),
+        trunks: trunks(config, users),
         tenant_calls_max: tenant_limits(config),
         calls_max: config.recording.max_calls,
         linger: config.recording.linger,
@@ -400,7 +410,7 @@ const fn dtmf(rule: DtmfRule) -> Dtmf {
     }
 }
 
-fn trunks(config: &Config) -> Trunks {
+fn trunks(config: &Config, users: &TrunkUsers) -> Trunks {
     let own = &config.recording.tenant;
     let written = config.tables.trunk.iter().map(|(name, trunk)| Trunk {
         name: name.as_str().into(),
@@ -410,6 +420,14 @@ fn trunks(config: &Config) -> Trunks {
         inactive: trunk.inactive_means.map(flowing),
         dtmf: trunk.dtmf.map(dtmf),
         tags: trunk.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
+        digest: users.get(name).map(|users| Digest {
+            realm: trunk.realm.as_str().into(),
+            users: Arc::clone(users),
+            of: match trunk.credentials_for {
+                CredentialsFor::Calls => Challenged::Calls,
+                CredentialsFor::All => Challenged::All,
+            },
+        }),
     });
     Trunks::new(written.collect(), own.clone())
 }
@@ -504,7 +522,7 @@ mod tests {
         let memory = Memory::new(Path::new("/nonexistent"));
         let recorder = recorder_config(&config, descriptors(&config), Pulses::default(), memory);
         assert!(recorder.threads >= 1 && recorder.ports.min < recorder.ports.max);
-        assert_eq!(front_config(&config).inactive, Flowing::Held);
+        assert_eq!(front_config(&config, &TrunkUsers::new()).inactive, Flowing::Held);
         assert!(agent_config(&config).advertised.is_empty());
     }
 }

@@ -17,6 +17,7 @@ use crate::dialog::Dialog;
 use crate::endpoint::{Failed, Incoming};
 use crate::event::{AgentConfig, AgentStats, Body, EndCause, Event, NoSuchSession, Outgoing, SessionId};
 use crate::flow::{Destination, Flow, FlowId, Transmit, Transport};
+use crate::gate::{Gate, OpenGate};
 use crate::head::Head;
 use crate::message;
 use crate::multipart;
@@ -24,9 +25,10 @@ use crate::names::Query;
 use crate::session::{Call, Fate, Input, Order, Session};
 use crate::timers::Deadline;
 
-/// Transactions, dialogs and INVITE sessions, without I/O.
-pub struct Agent {
+/// Transactions, dialogs and INVITE sessions, without I/O; behind a gate.
+pub struct Agent<G = OpenGate> {
     core: Core,
+    gate: G,
     sessions: BTreeMap<SessionId, Session>,
     /// Our tags are unique, so they find the session; the dialog checks the rest.
     by_tag: BTreeMap<String, SessionId>,
@@ -34,15 +36,30 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// A new agent. The seed must be unpredictable: tags, branches and Call-IDs come from it.
+    /// A new agent that everybody may send to. The seed must be unpredictable: tags, branches and Call-IDs come
+    /// from it.
     #[must_use]
     pub fn new(config: AgentConfig, seed: [u8; 32]) -> Self {
+        Self::with_gate(config, seed, OpenGate)
+    }
+}
+
+impl<G: Gate> Agent<G> {
+    /// A new agent behind a gate. The seed must be unpredictable: tags, branches and Call-IDs come from it.
+    #[must_use]
+    pub fn with_gate(config: AgentConfig, seed: [u8; 32], gate: G) -> Self {
         Self {
             core: Core::new(config, seed),
+            gate,
             sessions: BTreeMap::new(),
             by_tag: BTreeMap::new(),
             last_session: 0,
         }
+    }
+
+    /// The gate, to be told otherwise or to be asked what it saw.
+    pub const fn gate_mut(&mut self) -> &mut G {
+        &mut self.gate
     }
 
     /// A datagram came.
@@ -352,6 +369,7 @@ impl Agent {
             offered: sdp.is_some(),
             sdp: sdp.unwrap_or_default(),
             contact_params: invite.contact_params.into(),
+            login: invite.login,
         };
         Some((call, invite.extra_headers))
     }

@@ -93,6 +93,8 @@ pub(crate) struct Endpoint {
     /// Connections that are open. UDP flows never close.
     flows: BTreeMap<FlowId, OpenFlow>,
     by_flow: BTreeSet<(FlowId, TxId)>,
+    /// The last request of ours that was refused for what it can be sent again with, and where it went.
+    refused: Option<(TxId, Box<Request>, Destination)>,
     last: u64,
     pub(crate) timers: TimerTable,
     pub(crate) transmits: VecDeque<Transmit>,
@@ -170,8 +172,12 @@ impl Endpoint {
             .and_then(|key| self.by_key.get(&Key::of(b'c', &key)).copied());
         let Some(tx) = known else { return Incoming::Stray(response) };
         let Some(transaction) = self.transactions.get_mut(&tx) else { return Incoming::Absorbed };
-        let owner = transaction.owner;
+        let (owner, route) = (transaction.owner, transaction.route);
         let Machine::Client(machine) = &mut transaction.machine else { return Incoming::Absorbed };
+        if matches!(response.status.code(), 401 | 407 | 422) {
+            // Over a connection the transaction ends with this answer, and its request is to be sent once more.
+            self.refused = Some((tx, Box::new(machine.request().clone()), route));
+        }
         let outputs = machine.on_response(response);
         match self.carry_out(now, tx, outputs) {
             Some(TuEvent::Response(response)) => Incoming::Response(tx, owner, *response),
@@ -270,15 +276,18 @@ impl Endpoint {
 
     /// The (slim) request of a server transaction, or the request of a client transaction.
     pub(crate) fn request(&self, tx: TxId) -> Option<&Request> {
-        self.transactions.get(&tx).map(|transaction| match &transaction.machine {
+        let refused = || self.refused.as_ref().filter(|(of, ..)| *of == tx).map(|(_, request, _)| &**request);
+        let request = self.transactions.get(&tx).map(|transaction| match &transaction.machine {
             Machine::Client(machine) => machine.request(),
             Machine::Server(machine) => machine.request(),
-        })
+        });
+        request.or_else(refused)
     }
 
     /// Where a transaction sends to.
     pub(crate) fn route(&self, tx: TxId) -> Option<Destination> {
-        self.transactions.get(&tx).map(|transaction| transaction.route)
+        let refused = || self.refused.as_ref().filter(|(of, ..)| *of == tx).map(|(_, _, route)| *route);
+        self.transactions.get(&tx).map(|transaction| transaction.route).or_else(refused)
     }
 
     /// The INVITE that a CANCEL means, and whose it is (section 9.2).

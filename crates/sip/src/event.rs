@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::auth::Login;
 use crate::flow::{Destination, Transport};
 use crate::request::{Part, RequestInfo};
 
@@ -77,6 +78,8 @@ pub struct Outgoing {
     pub extra_headers: Vec<(String, String)>,
     /// What follows our Contact URI, such as `;+sip.src`.
     pub contact_params: String,
+    /// What challenges (401, 407) to this and later requests of the dialog are answered with; none: they refuse it.
+    pub login: Option<Login>,
 }
 
 /// What the agent tells its user.

@@ -16,12 +16,14 @@
 //! a limit.
 
 mod agent;
+pub mod auth;
 mod core;
 mod dialog;
 mod endpoint;
 mod event;
 mod flow;
 pub mod framing;
+mod gate;
 mod head;
 mod key;
 pub mod locate;
@@ -38,6 +40,7 @@ pub use agent::Agent;
 pub use event::{AgentConfig, AgentStats, Body, EndCause, Event, NoSuchSession, Outgoing, SessionId};
 pub use flow::{Destination, Flow, FlowId, HostId, Transmit, Transport};
 pub use framing::{Framer, FramingError};
+pub use gate::{Admission, Gate, GateRequest, OpenGate, Pass};
 pub use head::Head;
 pub use names::Query;
 pub use request::{AddressView, Part, ReasonView, RequestInfo};

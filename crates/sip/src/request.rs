@@ -10,6 +10,7 @@ use sipx_sip::headers::address::Address;
 use sipx_sip::{Headers, Message, Request, Uri};
 
 use crate::flow::Flow;
+use crate::gate::Pass;
 use crate::message::lenient_address;
 use crate::multipart;
 
@@ -103,6 +104,8 @@ pub struct RequestInfo {
     /// Who the peer has proved to be: the DNS names and URIs of its verified certificate, else the common name
     /// (RFC 5922); empty where it showed none.
     pub peer_names: Arc<[String]>,
+    /// By what the gate let it in: of the INVITE that begins a dialog.
+    pub pass: Option<Arc<Pass>>,
     /// A SIPREC client asks: Contact with `+sip.src`, or `Require: siprec`, or a metadata part.
     pub siprec: bool,
 }
@@ -153,6 +156,7 @@ impl RequestInfo {
             parts,
             flow,
             peer_names,
+            pass: None,
             siprec,
         }
     }

@@ -17,9 +17,11 @@
 
 mod client;
 mod refresh;
+mod repeat;
 mod send;
 mod server;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,10 +31,13 @@ use sipx_sip::{Method, Request, Response};
 pub(crate) use self::client::Call;
 pub(crate) use self::refresh::negotiate;
 use self::refresh::{Refresh, Terms};
+use self::repeat::Proving;
+pub(crate) use self::server::Invitation;
 use crate::core::Core;
 use crate::dialog::Dialog;
 use crate::event::{Body, EndCause, Event, SessionId};
 use crate::flow::{Destination, Flow};
+use crate::gate::Pass;
 use crate::request::{Part, RequestInfo};
 use crate::timers::{Deadline, SessionTimer, TxId};
 
@@ -89,6 +94,10 @@ pub(crate) struct Session {
     /// Our last ACK of a 2xx: repeated when the 2xx is (section 13.2.2.4).
     acked: Option<Box<Acked>>,
     glares: u8,
+    /// What we prove who we are with, where we were told.
+    proving: Option<Box<Proving>>,
+    /// By what the gate let it in.
+    pub(crate) pass: Option<Arc<Pass>>,
     /// Whether we sent the first INVITE, so that the Call-ID is ours.
     is_caller: bool,
 }
@@ -192,6 +201,12 @@ pub(crate) enum Input<'a> {
 
 impl Session {
     pub(crate) fn handle(&mut self, core: &mut Core, now: Now, input: Input<'_>) -> Fate {
+        if let Input::Response(flow, tx, response) = &input
+            && self.answer_challenge(core, now, *tx, response)
+        {
+            self.dialog.heard(**flow);
+            return Fate::Lives;
+        }
         match (&mut self.state, input) {
             (_, Input::Request(flow, request)) => self.on_request(core, now, flow, request),
             (_, Input::Ack(request)) => self.on_ack(core, now, &request),

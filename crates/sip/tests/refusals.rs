@@ -225,6 +225,7 @@ fn a_long_invite_leaves_udp_unless_told_to_stay() {
             }],
             extra_headers: Vec::new(),
             contact_params: String::new(),
+            login: None,
         };
         agent.invite(now(Mono::ZERO), invite);
         let transmit = agent.poll_transmit().unwrap();
@@ -248,6 +249,7 @@ fn what_cannot_be_reached_is_told() {
         bodies: Vec::new(),
         extra_headers: Vec::new(),
         contact_params: String::new(),
+        login: None,
     };
     let first = agent.invite(now(Mono::ZERO), invite.clone());
     agent.unreachable(now(Mono::ZERO), to);
@@ -280,6 +282,7 @@ fn nothing_that_is_given_can_break_a_line() {
             ("Call-ID".into(), "mine".into()),
         ],
         contact_params: evil.into(),
+        login: None,
     };
     agent.invite(now(Mono::ZERO), invite);
     let text = String::from_utf8_lossy(&agent.poll_transmit().unwrap().bytes).into_owned();

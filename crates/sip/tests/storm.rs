@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::Mono;
-use pair::{Pair, Side, config, now, sdp};
+use pair::{Pair, PairGate, Side, config, now, sdp};
 use proptest::prelude::*;
 use sip::{Agent, Event, Flow, FlowId, Framer, SessionId, Transport};
 
@@ -109,7 +109,7 @@ fn mutate(draw: &mut Draw, seeds: &[Vec<u8>], round: u64, dialog: &(String, Stri
     message
 }
 
-fn ordinary_call_works(agent: Agent, time: Mono) {
+fn ordinary_call_works(agent: Agent<PairGate>, time: Mono) {
     let mut pair = Pair::new(Transport::Udp);
     pair.now = now(time);
     pair.server = agent;
@@ -123,7 +123,7 @@ fn ordinary_call_works(agent: Agent, time: Mono) {
 fn mutated_messages_neither_panic_nor_stay() {
     let seeds = seeds();
     let mut draw = Draw(42);
-    let mut agent = Agent::new(config(Side::Server), [5; 32]);
+    let mut agent = Agent::with_gate(config(Side::Server), [5; 32], PairGate::new());
     let mut time = Mono::ZERO;
     let (mut invited, mut within, mut most) = (0, 0, 0);
     let mut dialog = ("none".to_owned(), "x".to_owned());
@@ -273,7 +273,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        let mut agent = Agent::new(config(Side::Server), [5; 32]);
+        let mut agent = Agent::with_gate(config(Side::Server), [5; 32], PairGate::new());
         let flow = Flow { id: FlowId(1), transport: Transport::Udp, local: Side::Server.address(), remote: Side::Client.address() };
         agent.receive_datagram(now(Mono::ZERO), flow, bytes.clone().into());
         let _ = sip::siprec::read(&bytes);

@@ -23,6 +23,7 @@ use sip::{Event, RequestInfo, SessionId};
 use self::orders::Came;
 use crate::calls::Calls;
 use crate::describe;
+use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::{Leg, Phase};
 use crate::timers::Timers;
 use crate::trunk::Trunks;
@@ -142,6 +143,8 @@ pub struct FrontStats {
     pub refused: u64,
     /// Of those, requests from addresses that no trunk has.
     pub strangers: u64,
+    /// Of those, requests with wrong credentials.
+    pub unauthenticated: u64,
     /// Requests sent to another recorder.
     pub handed_over: u64,
     /// Segments that no record server opened.
@@ -175,8 +178,8 @@ pub struct Front {
     refused_since: u64,
     /// Orders to pause and resume so far: their numbers.
     gate_orders: u64,
-    /// The last address without a trunk that no alarm has told of yet.
-    stranger: Option<IpAddr>,
+    /// The last who was turned away at the gate and whom no alarm has told of yet.
+    unwelcome: Option<Unwelcome>,
 }
 
 impl Front {
@@ -194,7 +197,7 @@ impl Front {
             stats: FrontStats::default(),
             refused_since: 0,
             gate_orders: 0,
-            stranger: None,
+            unwelcome: None,
         }
     }
 
@@ -285,11 +288,7 @@ impl Front {
 
     /// So many calls were refused because it is full, before they came here.
     pub fn count_refused(&mut self, now: Now, calls: u64) {
-        self.stats.refused += calls;
-        self.refused_since += calls;
-        if !self.timers.is_set(Timer::RefusalsTold) {
-            self.tell_refusals(now);
-        }
+        self.refused(now, calls, None);
     }
 
     /// What becomes of new calls from now on; those in progress go on.
@@ -301,6 +300,24 @@ impl Front {
     #[must_use]
     pub fn intake(&self) -> &Intake {
         &self.intake
+    }
+
+    /// The gate turned some away before they came here.
+    pub fn turned_away(&mut self, now: Now, away: TurnedAway) {
+        let TurnedAway { strangers, wrong, last } = away;
+        self.stats.strangers += strangers;
+        self.stats.unauthenticated += wrong;
+        self.refused(now, strangers + wrong, Some(last));
+    }
+
+    /// Counts refusals and tells of them, at a pace.
+    fn refused(&mut self, now: Now, count: u64, last: Option<Unwelcome>) {
+        self.stats.refused += count;
+        self.refused_since += count;
+        self.unwelcome = last.or(self.unwelcome.take());
+        if !self.timers.is_set(Timer::RefusalsTold) {
+            self.tell_refusals(now);
+        }
     }
 
     /// Other settings from now on, also for calls in progress. The node and the tenant stay as they are.
@@ -323,9 +340,8 @@ impl Front {
 
     /// One alarm for all refusals of some seconds: a flood of calls must not become a flood of rows.
     fn tell_refusals(&mut self, now: Now) {
-        let why = match (self.stranger.take(), &self.intake) {
-            // Without the address nobody finds the trunk that is missing.
-            (Some(ip), _) => format!("no trunk takes calls from {}", ip.to_canonical()),
+        let why = match (self.unwelcome.take(), &self.intake) {
+            (Some(unwelcome), _) => unwelcome.to_string(),
             (None, Intake::Open) => "the limit of calls is reached".to_owned(),
             (None, Intake::Refused | Intake::HandedOver(_)) => "callspool is stopping".to_owned(),
         };

@@ -15,6 +15,7 @@ use sip::{RequestInfo, SessionId};
 use super::orders::Came;
 use super::{Action, END_DEADLINE, Front, Intake, OPEN_DEADLINE, Timer};
 use crate::calls::LiveCall;
+use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::{Gate, Leg, Pending, Phase};
 use crate::lines::{self, Addresses, Reading};
 use crate::trunk::Trunk;
@@ -23,10 +24,10 @@ use crate::{ask, describe};
 impl Front {
     pub(super) fn invited(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
         // Strangers are not sent elsewhere either. While nobody gets a call, they hear what everybody does.
-        let Some(trunk) = self.config.trunks.find(request.flow.remote.ip()).cloned() else {
-            self.stats.strangers += 1;
-            self.stranger = Some(request.flow.remote.ip());
-            return self.turn_away(now, session, 403, "Forbidden");
+        let Some(trunk) = self.trunk_of(request) else {
+            let last = Unwelcome::Stranger(request.flow.remote.ip());
+            self.turned_away(now, TurnedAway { strangers: 1, wrong: 0, last });
+            return self.refuse(session, 403, "Forbidden");
         };
         if let Intake::HandedOver(to) = self.intake.clone() {
             return self.hand_over(session, &to);
@@ -39,7 +40,7 @@ impl Front {
         let mut data = CallData::default();
         let metadata = describe::absorb(&mut data, request, now);
         let family = if request.flow.remote.is_ipv6() { Family::V6 } else { Family::V4 };
-        note(&mut data, &trunk);
+        note(&mut data, &trunk, request);
         let mut leg = self.leg(session, call, trunk.clone(), family, request);
         leg.sides.learn(request, &data);
         leg.lines = match &offer {
@@ -64,6 +65,13 @@ impl Front {
         self.legs.insert(session, leg);
     }
 
+    /// The trunk that the gate let it in by; without a gate the one that has its address.
+    fn trunk_of(&self, request: &RequestInfo) -> Option<Arc<Trunk>> {
+        let trunks = &self.config.trunks;
+        let named = request.pass.as_ref().and_then(|pass| trunks.named(&pass.by));
+        named.or_else(|| trunks.find(request.flow.remote.ip())).cloned()
+    }
+
     /// Whether the trunk or its tenant has all the calls that it may have.
     fn has_its_calls(&self, trunk: &Trunk) -> bool {
         trunk.calls_max.is_some_and(|max| self.calls.of_trunk(&trunk.name) >= max)
@@ -76,7 +84,7 @@ impl Front {
 
     /// Refuses a call that is not taken, and tells of it, at a pace.
     fn turn_away(&mut self, now: Now, session: SessionId, code: u16, reason: &'static str) {
-        self.count_refused(now, 1);
+        self.refused(now, 1, None);
         self.refuse(session, code, reason);
     }
 
@@ -359,12 +367,15 @@ fn reactivate(leg: &mut Leg) {
     }
 }
 
-/// What the trunk says of its calls.
-fn note(data: &mut CallData, trunk: &Trunk) {
+/// What the trunk says of its calls, and who proved to send this one.
+fn note(data: &mut CallData, trunk: &Trunk, request: &RequestInfo) {
     for (key, value) in &trunk.tags {
         data.extra.insert(key.clone(), value.clone());
     }
     data.extra.insert("trunk".to_owned(), trunk.name.to_string());
+    if let Some(user) = request.pass.as_ref().and_then(|pass| pass.user.as_ref()) {
+        data.extra.insert("user".to_owned(), user.to_string());
+    }
 }
 
 fn read_sdp(request: &RequestInfo) -> Result<Option<Sdp>, sdp::SdpError> {

@@ -424,6 +424,7 @@ fn request(method: &str, lines: &str) -> RequestInfo {
             remote: "192.0.2.7:5060".parse().unwrap(),
         },
         peer_names: std::sync::Arc::default(),
+        pass: None,
         siprec: false,
     }
 }

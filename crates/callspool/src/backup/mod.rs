@@ -32,8 +32,8 @@ const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 /// The longest manifest: some hundred files.
 const MANIFEST_MAX: u64 = 1 << 20;
-/// Files that settings name, at most.
-const FILES_MAX: usize = 200;
+/// Files that settings name, at most: a thousand trunks may have one each.
+const FILES_MAX: usize = 1_200;
 /// The longest of them: a chain of certificates has some kilobytes.
 const FILE_MAX: u64 = 1 << 20;
 /// In the place of a setting, for the configuration file itself.

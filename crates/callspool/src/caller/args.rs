@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sip::Transport;
+use sip::auth::Login;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -12,6 +13,7 @@ use super::{CallerError, make_calls, target};
 use crate::cli::args::{CallArgs, CallCodec, CallTransport};
 use crate::cli::{CliError, Outcome};
 use crate::net::TlsFiles;
+use crate::password;
 
 /// A call that says how long it is neither by itself nor by its WAV files.
 const DURATION: Duration = Duration::from_secs(5);
@@ -92,6 +94,7 @@ fn plan(args: &CallArgs) -> Result<CallPlan, CliError> {
             trust_all: args.insecure,
             ..TlsFiles::default()
         },
+        login: login(args)?,
         from_uri: args.from.clone(),
         display: args.from_name.clone(),
         siprec: args.siprec,
@@ -117,6 +120,13 @@ fn plan(args: &CallArgs) -> Result<CallPlan, CliError> {
         concurrency: usize::try_from(args.concurrency).unwrap_or(usize::MAX),
         timeout: args.timeout,
     })
+}
+
+/// The name, and the password from its file.
+fn login(args: &CallArgs) -> Result<Option<Login>, CliError> {
+    let (Some(user), Some(file)) = (&args.user, &args.password_file) else { return Ok(None) };
+    let password = password::from_file(file)?;
+    Ok(Some(Login { user: user.clone(), password }))
 }
 
 /// One per stream; streams for which nothing is named speak.

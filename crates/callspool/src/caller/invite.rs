@@ -35,6 +35,7 @@ pub(super) fn outgoing(
         bodies,
         extra_headers: require.into_iter().collect(),
         contact_params: if plan.siprec { ";+sip.src".into() } else { String::new() },
+        login: plan.login.clone(),
     }
 }
 

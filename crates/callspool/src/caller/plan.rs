@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sip::Transport;
+use sip::auth::Login;
 
 use crate::net::TlsFiles;
 
@@ -76,6 +77,8 @@ pub(crate) struct CallPlan {
     pub(crate) from_uri: String,
     /// The display name of From.
     pub(crate) display: Option<String>,
+    /// What challenges are answered with.
+    pub(crate) login: Option<Login>,
     /// Our address, as the target sees it.
     pub(crate) local: IpAddr,
     /// A SIPREC INVITE, else a plain one.

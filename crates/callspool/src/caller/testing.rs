@@ -11,6 +11,7 @@ use crate::net::TlsFiles;
 pub(super) fn plan(siprec: bool) -> CallPlan {
     let remote = ([127, 0, 0, 1], 5060).into();
     CallPlan {
+        login: None,
         target: Target {
             uri: "sip:rec@127.0.0.1".into(),
             transport: Transport::Udp,

@@ -69,6 +69,8 @@ pub(crate) enum Command {
     /// Write manual pages and completions for shells, for a package
     #[command(hide = true)]
     Generate(GenerateArgs),
+    /// Set the passwords of those who may send calls
+    Trunks(TrunksArgs),
     /// List the volumes that recordings lie on: state, room, days left, live segments
     Volumes(VolumesArgs),
     /// Print the recording states and the table of their transitions
@@ -218,6 +220,12 @@ pub(crate) struct CallArgs {
     /// PEM file of its key
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
+    /// User to authenticate as when the server asks for it (digest)
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub(crate) user: Option<String>,
+    /// File whose first line is the password; - is standard input
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
     /// Call as a SIPREC recording client (RFC 7866) instead of plainly
     #[arg(long)]
     pub(crate) siprec: bool,
@@ -289,6 +297,53 @@ impl CallArgs {
     pub(crate) fn ptime_ms(&self) -> u32 {
         self.ptime.parse().unwrap_or(20)
     }
+}
+
+/// `callspool trunks`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TrunksArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: TrunksCommand,
+}
+
+/// What `callspool trunks` can be told to do.
+#[derive(Subcommand, Clone, Debug)]
+pub(crate) enum TrunksCommand {
+    /// Set the password of a user, read from standard input: asked for twice on a terminal
+    #[command(after_help = "\
+A running callspool takes it with `callspool reload`. Examples:
+  callspool trunks password sbc-bonn gateway1
+  callspool trunks password sbc-bonn gateway1 --algorithm sha-256 < secret.txt
+  callspool trunks password sbc-bonn gateway1 --remove")]
+    Password(PasswordArgs),
+}
+
+/// An algorithm of digest authentication.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum DigestAlgorithm {
+    /// SHA-256 (RFC 8760)
+    #[value(name = "sha-256")]
+    Sha256,
+    /// MD5, for clients that know nothing better
+    Md5,
+}
+
+/// `callspool trunks password`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PasswordArgs {
+    /// The trunk: it says which file and realm
+    #[arg(value_name = "TRUNK")]
+    pub(crate) trunk: String,
+    /// The user
+    #[arg(value_name = "USER")]
+    pub(crate) user: String,
+    /// What the user may authenticate with; may be repeated [default: both]
+    #[arg(long, value_enum, conflicts_with = "remove")]
+    pub(crate) algorithm: Vec<DigestAlgorithm>,
+    /// Remove the user instead
+    #[arg(long)]
+    pub(crate) remove: bool,
 }
 
 /// `callspool ls`

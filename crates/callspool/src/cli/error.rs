@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::config::Problem;
+
 /// How a command that did its work came out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
@@ -38,6 +40,18 @@ impl CliError {
     /// The command line or the configuration is wrong. Exit code 2.
     pub(crate) fn usage(what: impl Into<String>, why: impl fmt::Display, todo: impl Into<String>) -> Self {
         Self { what: what.into(), why: one_line(&why), todo: todo.into(), code: USAGE }
+    }
+
+    /// What is wrong with a configuration; of several things all but the last are told right away. Exit code 2.
+    pub(crate) fn of_problems(mut problems: Vec<Problem>) -> Self {
+        let last = problems.pop();
+        for problem in problems {
+            eprintln!("callspool: {problem}");
+        }
+        match last {
+            Some(p) => Self::usage(p.place, p.why, p.todo),
+            None => Self::usage("the configuration", "a default cannot be read", "report this"),
+        }
     }
 
     /// Standard output cannot be written to. That its reader has seen enough (`callspool ls | head`) is no

@@ -20,6 +20,7 @@ mod show;
 mod states;
 mod table;
 mod text;
+mod trunks;
 pub(crate) mod values;
 mod verify;
 mod volumes;
@@ -84,6 +85,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         Command::Restore(args) => backup::put_back(&load(&cli.config)?.config, &args, &mut out),
         Command::CheckConfig(args) => check_config(&load(&cli.config)?, &args, &mut out),
         Command::Doctor(args) => doctor::run(&load(&cli.config)?, &args, &mut out),
+        Command::Trunks(args) => trunks::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Volumes(args) => volumes::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Ls(args) => ls::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Alarms(args) => alarms::run(&load(&cli.config)?.config, &args, &mut out),
@@ -100,21 +102,13 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
     outcome.and_then(|outcome| flushed.map(|()| outcome))
 }
 
-/// Loads the configuration; of several things that are wrong all but the last are told right away.
+/// Loads the configuration.
 fn load(named: &Option<std::path::PathBuf>) -> Result<Loaded, CliError> {
-    config::load(named.as_deref(), &Surroundings::of_process()).map_err(|mut problems| {
-        let last = problems.pop();
-        for problem in problems {
-            eprintln!("callspool: {problem}");
-        }
-        match last {
-            Some(p) => CliError::usage(p.place, p.why, p.todo),
-            None => CliError::usage("the configuration", "a default cannot be read", "report this"),
-        }
-    })
+    config::load(named.as_deref(), &Surroundings::of_process()).map_err(CliError::of_problems)
 }
 
 fn check_config(loaded: &Loaded, args: &CheckConfigArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    crate::users::load(&loaded.config).map_err(CliError::of_problems)?;
     let text = match (args.json, args.reference) {
         (true, _) => format!("{}\n", config::print::effective_json(loaded)),
         (_, true) => config::print::reference_markdown(),

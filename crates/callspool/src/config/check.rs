@@ -63,6 +63,12 @@ const SIZES: &[(Place<u64>, u64)] = &[
 /// A call's data has 256 keys: vendors and people want some too.
 const TAGS_MAX: usize = 32;
 
+/// What is noted in the data of a call by the trunk it came by.
+const OUR_KEYS: [&str; 2] = ["trunk", "user"];
+
+/// It stands in each challenge.
+const REALM_MAX: usize = 128;
+
 /// More threads than this are a mistake: one reads some thousands of streams.
 const MEDIA_THREADS_MAX: usize = 64;
 
@@ -377,9 +383,14 @@ fn trunks(config: &Config, findings: &mut Findings<'_>) {
             let why = format!("{} are more than {TAGS_MAX}", trunk.tags.len());
             findings.add_to_table(("trunk", name), "tags", why, "leave some out");
         }
-        if trunk.tags.iter().any(|tag| tag.key == "trunk") {
-            let why = "'trunk' is the trunk's name in the data of its calls";
+        if let Some(tag) = trunk.tags.iter().find(|tag| OUR_KEYS.contains(&tag.key.as_str())) {
+            let why = format!("'{}' is what callspool itself notes in the data of calls", tag.key);
             findings.add_to_table(("trunk", name), "tags", why, "choose another key");
+        }
+        let is_realm = !trunk.realm.is_empty() && !trunk.realm.contains([':', '"', '\\']);
+        if !is_realm || trunk.realm.len() > REALM_MAX {
+            let todo = format!("give 1 to {REALM_MAX} characters without ':', quotes and backslashes");
+            findings.add_to_table(("trunk", name), "realm", format!("'{}' is no realm", trunk.realm), todo);
         }
     }
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use sections::{Config, LogConfig};
 pub(crate) use source::{Origin, Origins, Problem};
 pub(crate) use values::{
-    DtmfRule, InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients, VolumeSetting,
+    CredentialsFor, DtmfRule, InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients, VolumeSetting,
 };
 
 use source::Values;
@@ -121,7 +121,10 @@ impl Config {
             };
         }
         // Empty: there is none.
-        for path in [&mut self.tls.certificate, &mut self.tls.key, &mut self.tls.ca] {
+        let of_trunks = self.tables.trunk.values_mut().map(|trunk| &mut trunk.users_file);
+        for path in
+            [&mut self.tls.certificate, &mut self.tls.key, &mut self.tls.ca].into_iter().chain(of_trunks)
+        {
             if !path.as_os_str().is_empty() {
                 *path = absolute(&around.directory, path);
             }

@@ -56,7 +56,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(place: impl Into<String>, why: impl Into<String>, todo: impl Into<String>) -> Self {
+    pub(crate) fn new(place: impl Into<String>, why: impl Into<String>, todo: impl Into<String>) -> Self {
         Self { place: place.into(), why: why.into(), todo: todo.into() }
     }
 }

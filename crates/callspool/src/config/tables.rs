@@ -3,10 +3,12 @@
 //!
 //! `docs/configuration.md` is made from this file too.
 
+use std::path::PathBuf;
+
 use model::TenantId;
 
 use super::declare::tables;
-use super::values::{AddressRange, DtmfRule, InactiveMeans, Tag};
+use super::values::{AddressRange, CredentialsFor, DtmfRule, InactiveMeans, Tag};
 
 /// Each is a few hundred octets, and is looked at for every call that begins: a thousand are some microseconds.
 const TRUNKS_MAX: usize = 1_000;
@@ -28,6 +30,12 @@ tables! {
         tags: Vec<Tag> = "", "list of key=value";
         /// What becomes of digits that are pressed, as in `recording.dtmf`; empty: as there.
         dtmf: Option<DtmfRule> = "", "keep or mask";
+        /// File of those who may send, with what stands for their passwords: then credentials are asked for (digest authentication). `callspool trunks password` writes it. Empty: nobody is asked.
+        users_file: PathBuf = "", "path";
+        /// Realm of these users, as clients are told it; passwords are set for a realm.
+        realm: String = "callspool", "text";
+        /// What credentials are asked for: `calls`: INVITEs that begin one; `all`: OPTIONS and requests within calls too.
+        credentials_for: CredentialsFor = "calls", "calls or all";
     }
 
     /// Who owns calls. The owner that `recording.tenant` names needs no table.

@@ -151,6 +151,13 @@ choices! {
         /// It is not.
         Mask = "mask",
     }
+    /// Which requests must come with credentials.
+    CredentialsFor {
+        /// INVITEs that begin a call.
+        Calls = "calls",
+        /// All that can be asked for them.
+        All = "all",
+    }
     /// Whether TLS clients are asked for a certificate.
     TlsClients {
         /// They are not.

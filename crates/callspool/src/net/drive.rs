@@ -14,7 +14,7 @@
 use std::time::{Duration, Instant};
 
 use model::Now;
-use sip::{Agent, Destination, Event, Flow, Head, Message};
+use sip::{Agent, Destination, Event, Flow, Gate, Head, Message, OpenGate};
 
 use super::rates::Rates;
 use super::resolver::{Answer, Resolver};
@@ -47,7 +47,7 @@ pub(crate) struct Unread {
 }
 
 /// What may be refused before it is read.
-struct Gate {
+struct Shedding {
     rates: Rates,
     /// Whether nobody has room for another call.
     is_full: bool,
@@ -59,18 +59,18 @@ struct Gate {
 }
 
 /// The agent and its sockets.
-pub(crate) struct SipDriver {
-    agent: Agent,
+pub(crate) struct SipDriver<G = OpenGate> {
+    agent: Agent<G>,
     sockets: SipSockets,
     resolver: Option<Resolver>,
-    gate: Option<Gate>,
+    shedding: Option<Shedding>,
     tally: SipTally,
 }
 
-impl SipDriver {
+impl<G: Gate> SipDriver<G> {
     /// Joins the two.
-    pub(crate) fn new(agent: Agent, sockets: SipSockets) -> Self {
-        Self { agent, sockets, resolver: None, gate: None, tally: SipTally::default() }
+    pub(crate) fn new(agent: Agent<G>, sockets: SipSockets) -> Self {
+        Self { agent, sockets, resolver: None, shedding: None, tally: SipTally::default() }
     }
 
     /// Has names looked up.
@@ -81,21 +81,21 @@ impl SipDriver {
     /// Refuses what is over the rate, and calls that nobody has room for, before it is read. The tag must be one
     /// that nobody can guess.
     pub(crate) fn limited(self, rates: Rates, tag: String) -> Self {
-        Self { gate: Some(Gate { rates, is_full: false, tag, unread: Unread::default(), told: 0 }), ..self }
+        Self { shedding: Some(Shedding { rates, is_full: false, tag, unread: Unread::default(), told: 0 }), ..self }
     }
 
     /// Whether there is room for another call, beside that of the agent.
     pub(crate) fn set_full(&mut self, is_full: bool) {
-        if let Some(gate) = &mut self.gate {
-            gate.is_full = is_full;
+        if let Some(shedding) = &mut self.shedding {
+            shedding.is_full = is_full;
         }
     }
 
     /// How many calls were refused unread for want of room since the last time.
     pub(crate) fn take_shed(&mut self) -> u64 {
-        self.gate.as_mut().map_or(0, |gate| {
-            let new = gate.unread.shed - gate.told;
-            gate.told = gate.unread.shed;
+        self.shedding.as_mut().map_or(0, |shedding| {
+            let new = shedding.unread.shed - shedding.told;
+            shedding.told = shedding.unread.shed;
             new
         })
     }
@@ -158,7 +158,7 @@ impl SipDriver {
     }
 
     /// Does something to the agent and sends what follows.
-    pub(crate) fn with<R>(&mut self, change: impl FnOnce(&mut Agent, Now) -> R) -> R {
+    pub(crate) fn with<R>(&mut self, change: impl FnOnce(&mut Agent<G>, Now) -> R) -> R {
         let result = change(&mut self.agent, clock::now());
         while let Some(transmit) = self.agent.poll_transmit() {
             self.tally.went(&transmit.bytes);
@@ -182,34 +182,34 @@ impl SipDriver {
 
     /// Refuses a datagram by its lines alone, when it is one too many. What belongs to a call that goes on passes.
     fn is_shed(&mut self, flow: &Flow, bytes: &[u8]) -> bool {
-        let Some(gate) = &mut self.gate else { return false };
+        let Some(shedding) = &mut self.shedding else { return false };
         if bytes.starts_with(b"SIP/2.0 ") {
             return false;
         }
         let head = Head::scan(bytes);
         let head = head.as_ref();
-        if head.is_some_and(|head| head.acknowledges(&gate.tag)) {
+        if head.is_some_and(|head| head.acknowledges(&shedding.tag)) {
             return true;
         }
         if head.is_some_and(|head| self.agent.knows(head)) {
             return false;
         }
-        let is_within = gate.rates.take(flow.remote.ip(), Instant::now());
-        let has_room = !(gate.is_full || self.agent.is_full());
+        let is_within = shedding.rates.take(flow.remote.ip(), Instant::now());
+        let has_room = !(shedding.is_full || self.agent.is_full());
         if is_within && (has_room || !head.is_some_and(Head::is_new_call)) {
             return false;
         }
         if is_within {
-            gate.unread.shed += 1;
+            shedding.unread.shed += 1;
         } else {
-            gate.unread.too_many += 1;
+            shedding.unread.too_many += 1;
             // At 1, 2, 4, 8 …: a flood must not flood the log too.
-            if gate.unread.too_many.is_power_of_two() {
-                let (count, source) = (gate.unread.too_many, flow.remote.ip());
+            if shedding.unread.too_many.is_power_of_two() {
+                let (count, source) = (shedding.unread.too_many, flow.remote.ip());
                 tracing::warn!(%source, "{count} requests were refused because their source sends too many");
             }
         }
-        if let Some(answer) = head.and_then(|head| head.refuse(flow, &gate.tag, RETRY_AFTER)) {
+        if let Some(answer) = head.and_then(|head| head.refuse(flow, &shedding.tag, RETRY_AFTER)) {
             self.tally.went(&answer.bytes);
             self.sockets.send(answer);
         }
@@ -223,7 +223,7 @@ impl SipDriver {
 
     /// What was refused by its head alone.
     pub(crate) fn unread(&self) -> Unread {
-        self.gate.as_ref().map(|gate| gate.unread).unwrap_or_default()
+        self.shedding.as_ref().map(|shedding| shedding.unread).unwrap_or_default()
     }
 
     /// What has been counted.
@@ -237,8 +237,13 @@ impl SipDriver {
     }
 
     /// The agent, to look at.
-    pub(crate) fn agent(&self) -> &Agent {
+    pub(crate) fn agent(&self) -> &Agent<G> {
         &self.agent
+    }
+
+    /// Who judges what comes.
+    pub(crate) fn gate_mut(&mut self) -> &mut G {
+        self.agent.gate_mut()
     }
 
     /// Lets what is queued go out, for at most `limit`, then closes the sockets.

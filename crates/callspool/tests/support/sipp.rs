@@ -152,7 +152,10 @@ impl Sipp {
     /// Lets a scenario over UDP go on that waits for a NOTIFY: the test plays it, within the dialog.
     pub fn go_on(&mut self) {
         self.told += 1;
-        let answer = self.answer("1 INVITE");
+        let is_answer = |m: &SipMessage| {
+            m.status() == Some(200) && m.header("CSeq").is_some_and(|cseq| cseq.ends_with("INVITE"))
+        };
+        let answer = self.wait_for("the answer to the INVITE", is_answer);
         let header = |name| answer.header(name).unwrap_or_default();
         let notify = format!(
             "NOTIFY sip:sipp@{here} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bKgo{told}\r\nFrom: {}\r\nTo: {}\r\n\

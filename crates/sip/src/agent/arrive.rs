@@ -2,20 +2,23 @@
 //!
 //! What is refused here gets a stateless answer. A transaction and a session are made for a good INVITE only.
 
+use std::sync::Arc;
+
 use model::Now;
 use sipx_sip::{Finding, HeaderName, Method, Request, Scheme, validate_request};
 
 use super::{Agent, abilities};
 use crate::event::SessionId;
 use crate::flow::Flow;
+use crate::gate::{Admission, Gate, GateRequest, Pass};
 use crate::message;
-use crate::session::{Input, Session, negotiate};
+use crate::session::{Input, Invitation, Session, negotiate};
 
 /// When to try again after a refusal at a limit: long enough for calls to end, short enough for a client that
 /// has no other recorder.
 const RETRY_AFTER_SECONDS: u32 = 10;
 
-impl Agent {
+impl<G: Gate> Agent<G> {
     /// Refuses what is no proper request. A missing Max-Forwards matters only to proxies, and a name in From or
     /// To that lacks its quotes is no reason to lose a recording.
     pub(super) fn is_valid(&mut self, flow: &Flow, request: &Request) -> bool {
@@ -50,20 +53,49 @@ impl Agent {
         if message::header_tag(&request.headers, &HeaderName::To).is_some() {
             return self.on_request_within(now, flow, request);
         }
-        let is_ours = matches!(request.uri.scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel);
         match request.method {
-            Method::Invite | Method::Options if !is_ours => {
-                self.core.refuse(flow, &request, 416, "Unsupported URI Scheme", &[]);
+            Method::Invite | Method::Options => {
+                let Some(pass) = self.admits(now, flow, &request, None) else { return };
+                self.on_admitted(now, flow, &request, pass);
             }
-            Method::Invite => self.on_invite(now, flow, &request),
-            Method::Options if self.understands(flow, &request) => {
-                self.core.reply(flow, &request, 200, "OK", abilities);
-            }
-            Method::Options => {}
             Method::Bye | Method::Info | Method::Update | Method::Prack => self.no_dialog(flow, &request),
             _ => {
                 let allow = (HeaderName::Allow, message::ALLOW.to_owned());
                 self.core.refuse(flow, &request, 405, "Method Not Allowed", &[allow]);
+            }
+        }
+    }
+
+    /// An INVITE or OPTIONS outside a dialog.
+    fn on_admitted(&mut self, now: Now, flow: &Flow, request: &Request, pass: Option<Arc<Pass>>) {
+        if !matches!(request.uri.scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel) {
+            return self.core.refuse(flow, request, 416, "Unsupported URI Scheme", &[]);
+        }
+        if request.method == Method::Invite {
+            self.on_invite(now, flow, request, pass);
+        } else if self.understands(flow, request) {
+            self.core.reply(flow, request, 200, "OK", abilities);
+        }
+    }
+
+    /// Asks the gate; what it refuses is answered.
+    fn admits(
+        &mut self,
+        now: Now,
+        flow: &Flow,
+        request: &Request,
+        within: Option<SessionId>,
+    ) -> Option<Option<Arc<Pass>>> {
+        let names = self.core.endpoint.peer_names(flow.id);
+        let pass = within.and_then(|id| self.sessions.get(&id)).and_then(|session| session.pass.clone());
+        let asked = GateRequest::of(request, flow, &names, pass.as_deref());
+        match self.gate.ask(now, &asked) {
+            Admission::Admitted(pass) => Some(pass),
+            Admission::Refused { status, reason, headers } => {
+                let named = |(name, value): (String, String)| (HeaderName::parse(&name.into()), value);
+                let headers: Vec<_> = headers.into_iter().map(named).collect();
+                self.core.refuse(flow, request, status, reason, &headers);
+                None
             }
         }
     }
@@ -75,12 +107,12 @@ impl Agent {
         if self.core.endpoint.len() >= transactions_max + transactions_max / 4 {
             return self.over_limit(flow, &request);
         }
-        if self.understands(flow, &request) {
+        if self.admits(now, flow, &request, Some(id)).is_some() && self.understands(flow, &request) {
             self.input(now, id, Input::Request(flow, request));
         }
     }
 
-    fn on_invite(&mut self, now: Now, flow: &Flow, request: &Request) {
+    fn on_invite(&mut self, now: Now, flow: &Flow, request: &Request, pass: Option<Arc<Pass>>) {
         if self.core.endpoint.is_merged(request) {
             return self.core.refuse(flow, request, 482, "Loop Detected", &[]);
         }
@@ -99,7 +131,7 @@ impl Agent {
         };
         self.last_session += 1;
         let id = SessionId(self.last_session);
-        let session = Session::invited(&mut self.core, now, id, flow, request, terms);
+        let session = Session::invited(&mut self.core, now, id, flow, request, Invitation { terms, pass });
         self.by_tag.insert(session.dialog.local_tag.clone(), id);
         self.sessions.insert(id, session);
     }

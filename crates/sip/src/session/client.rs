@@ -4,8 +4,10 @@ use bytes::Bytes;
 use model::Now;
 use sipx_sip::{HeaderName, Message, Method, Response};
 
+use super::repeat::Proving;
 use super::send::{end_fork, send_cancel};
 use super::{ANSWER_WAIT, CALLING_WAIT, Calling, Exchange, Fate, GLARES_MAX, Offering, Peer, Session, State};
+use crate::auth::Login;
 use crate::core::{Core, Way};
 use crate::dialog::Dialog;
 use crate::event::{Body, EndCause, Event, SessionId};
@@ -22,6 +24,7 @@ pub(crate) struct Call {
     pub(crate) offered: bool,
     pub(crate) sdp: Bytes,
     pub(crate) contact_params: Box<str>,
+    pub(crate) login: Option<Login>,
 }
 
 impl Session {
@@ -33,7 +36,7 @@ impl Session {
         call: Call,
         extra: &[(String, String)],
     ) -> Self {
-        let Call { mut dialog, way, body, offered, sdp, contact_params } = call;
+        let Call { mut dialog, way, body, offered, sdp, contact_params, login } = call;
         let mut request = dialog.request(core, Method::Invite, &way, None);
         let headers = &mut request.headers;
         message::push(headers, HeaderName::Allow, message::ALLOW);
@@ -67,6 +70,8 @@ impl Session {
             leaving: None,
             acked: None,
             glares: 0,
+            proving: login.map(|login| Box::new(Proving::new(login))),
+            pass: None,
             is_caller: true,
         };
         session.set_timer(core, SessionTimer::Answer, now.mono + CALLING_WAIT);
@@ -132,21 +137,17 @@ impl Session {
     /// 422 (RFC 4028 section 7.3): the INVITE again, with the interval that is asked for.
     fn repeat_longer(&mut self, core: &mut Core, now: Now, response: &Response) -> Fate {
         let State::Calling(calling) = &mut self.state else { return Fate::Lives };
-        let least = message::own(&response.headers, &HeaderName::MinSe);
-        let Some(mut request) = core.endpoint.request(calling.tx).cloned() else { return Fate::Lives };
         calling.repeated = true;
-        let way = Way {
-            to: core.endpoint.route(calling.tx).unwrap_or(self.dialog.way(core).to),
-            ..self.dialog.way(core)
-        };
-        self.dialog.local_cseq += 1;
-        let cseq = format!("{} INVITE", self.dialog.local_cseq);
-        let via = core.via(&way);
-        message::set_via(&mut request.headers, via);
-        message::set(&mut request.headers, &HeaderName::CSeq, cseq);
-        message::set(&mut request.headers, &HeaderName::SessionExpires, least.clone());
-        message::set(&mut request.headers, &HeaderName::MinSe, least);
-        calling.tx = core.endpoint.open_client(now.mono, way.to, way.transport, request, Some(self.id));
+        let tx = calling.tx;
+        let least = message::own(&response.headers, &HeaderName::MinSe);
+        let sent = self.repeat(core, now, tx, |headers| {
+            message::set(headers, &HeaderName::SessionExpires, least.clone());
+            message::set(headers, &HeaderName::MinSe, least);
+        });
+        if sent.is_none() {
+            self.tell_refused(core, response);
+            return Fate::Over;
+        }
         Fate::Lives
     }
 
@@ -158,6 +159,7 @@ impl Session {
         message::push(&mut request.headers, HeaderName::Contact, contact);
         message::push(&mut request.headers, HeaderName::Allow, message::ALLOW);
         self.write_refresh(&mut request.headers);
+        self.prove(core, &mut request);
         message::end_request(&mut request, sdp.clone().map(message::sdp_body));
         if let Some(sdp) = &sdp {
             self.sdp = sdp.clone();
@@ -187,7 +189,8 @@ impl Session {
                 self.dialog.retarget(&response.headers);
                 self.run_agreed(core, now, &response.headers);
                 if offering.is_refresh {
-                    self.send_ack(core, self.dialog.local_cseq, None);
+                    let cseq = message::cseq(&response.headers).unwrap_or(self.dialog.local_cseq);
+                    self.send_ack(core, cseq, None);
                     return self.settle(core, now);
                 }
                 self.take_2xx(core, now, response, offering.sdp.is_some(), None)

@@ -38,7 +38,7 @@ pub(crate) struct Refresh {
     interval: Duration,
     ours: bool,
     /// The UPDATE that is out.
-    tx: Option<TxId>,
+    pub(super) tx: Option<TxId>,
 }
 
 /// Decides on a request (section 9). The error is the `Min-SE` for a 422.
@@ -134,6 +134,7 @@ impl Session {
         let contact = self.contact(core);
         message::push(&mut request.headers, HeaderName::Contact, contact);
         self.write_refresh(&mut request.headers);
+        self.prove(core, &mut request);
         message::end_request(&mut request, None);
         let tx = core.endpoint.open_client(now.mono, way.to, way.transport, request, Some(self.id));
         if let Some(refresh) = &mut self.refresh {

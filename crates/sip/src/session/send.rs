@@ -16,6 +16,7 @@ impl Session {
     pub(super) fn send_ack(&mut self, core: &mut Core, cseq: u32, body: Option<Body>) {
         let way = self.dialog.way(core);
         let mut request = self.dialog.request(core, Method::Ack, &way, Some(cseq));
+        self.prove(core, &mut request);
         message::end_request(&mut request, body);
         let bytes = Message::Request(request).to_bytes();
         core.endpoint.send(way.to, bytes.clone());
@@ -34,6 +35,7 @@ impl Session {
         if let Some(reason) = reason {
             message::push(&mut request.headers, HeaderName::Reason, reason.to_owned());
         }
+        self.prove(core, &mut request);
         message::end_request(&mut request, None);
         core.endpoint.open_client(now.mono, way.to, way.transport, request, owner)
     }
@@ -56,6 +58,7 @@ impl Session {
             self.write_refresh(&mut request.headers);
         }
         message::push_extra(&mut request.headers, extra);
+        self.prove(core, &mut request);
         message::end_request(&mut request, body);
         core.endpoint.open_client(now.mono, way.to, way.transport, request, Some(self.id));
     }

@@ -1,5 +1,7 @@
 //! The session as server: requests within the dialog, our answers, and the ACK they wait for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use model::Now;
 use sipx_sip::{HeaderName, Method, Request, Response};
@@ -13,9 +15,18 @@ use crate::dialog::Dialog;
 use crate::endpoint::timing;
 use crate::event::{EndCause, Event, SessionId};
 use crate::flow::Flow;
+use crate::gate::Pass;
 use crate::message;
 use crate::request::{RequestInfo, body_parts};
 use crate::timers::SessionTimer;
+
+/// What was decided about an INVITE before there was a session.
+pub(crate) struct Invitation {
+    /// The session timer that its 2xx will say.
+    pub(crate) terms: Option<Terms>,
+    /// By what it was let in.
+    pub(crate) pass: Option<Arc<Pass>>,
+}
 
 impl Session {
     /// A new session for an INVITE that is to be answered.
@@ -25,9 +36,10 @@ impl Session {
         id: SessionId,
         flow: &Flow,
         request: &Request,
-        terms: Option<Terms>,
+        Invitation { terms, pass }: Invitation,
     ) -> Self {
-        let info = core.read(request, flow);
+        let mut info = core.read(request, flow);
+        info.pass.clone_from(&pass);
         let tx = core.endpoint.open_server(now.mono, flow, request, Some(id));
         let dialog = Dialog::of_request(request, core.tokens.next(), *flow);
         let pending = Pending {
@@ -55,6 +67,8 @@ impl Session {
             leaving: None,
             acked: None,
             glares: 0,
+            proving: None,
+            pass,
             is_caller: false,
         };
         core.respond(now, tx, 100, "Trying", "", |_, _, _| {});

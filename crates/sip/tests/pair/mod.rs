@@ -24,8 +24,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{Mono, Now, WallTime};
+use sip::auth::{Authenticator, Login, Protection, Users, Verdict};
 use sip::{
-    Agent, AgentConfig, Body, Destination, Event, Flow, FlowId, Framer, Outgoing, Part, SessionId, Transport,
+    Admission, Agent, AgentConfig, Body, Destination, Event, Flow, FlowId, Framer, Gate, GateRequest,
+    Outgoing, Part, Pass, SessionId, Transport,
 };
 
 /// One way through the memory.
@@ -56,10 +58,49 @@ enum Mischief {
     Tamper(Vec<(String, String)>),
 }
 
+/// Open, unless there are users.
+pub(crate) struct PairGate {
+    authenticator: Authenticator,
+    pub(crate) users: Option<Users>,
+    /// Whether credentials are asked for within dialogs too.
+    pub(crate) within: bool,
+}
+
+impl PairGate {
+    pub(crate) fn new() -> Self {
+        Self { authenticator: Authenticator::new([5; 32]), users: None, within: false }
+    }
+}
+
+impl Gate for PairGate {
+    fn ask(&mut self, now: Now, request: &GateRequest<'_>) -> Admission {
+        let Some(users) = &self.users else { return Admission::Admitted(None) };
+        if request.pass.is_some() && !self.within {
+            return Admission::Admitted(None);
+        }
+        let protection = Protection { scope: "pair", realm: "here", users };
+        let source = request.flow.remote.ip();
+        let values = &request.authorization;
+        match self.authenticator.judge(now.mono, &protection, source, request.method, values) {
+            Verdict::Passed { user } => {
+                Admission::Admitted(Some(Pass { by: "pair".into(), user: Some(user) }.into()))
+            }
+            Verdict::Challenged(challenges) | Verdict::Wrong(challenges) => Admission::Refused {
+                status: 401,
+                reason: "Unauthorized",
+                headers: challenges.into_iter().map(|c| ("WWW-Authenticate".to_owned(), c)).collect(),
+            },
+            Verdict::Locked => Admission::Refused { status: 403, reason: "Forbidden", headers: Vec::new() },
+        }
+    }
+}
+
 pub(crate) struct Pair {
     pub(crate) now: Now,
-    pub(crate) client: Agent,
-    pub(crate) server: Agent,
+    pub(crate) client: Agent<PairGate>,
+    pub(crate) server: Agent<PairGate>,
+    /// What the client answers challenges with.
+    pub(crate) login: Option<Login>,
     transport: Transport,
     wire: BTreeMap<(Mono, u64), (Side, Bytes)>,
     sent: u64,
@@ -97,7 +138,7 @@ impl Pair {
     }
 
     pub(crate) fn with(transport: Transport, client: AgentConfig, server: AgentConfig) -> Self {
-        let mut client = Agent::new(client, [1; 32]);
+        let mut client = Agent::with_gate(client, [1; 32], PairGate::new());
         client.flow_opened(Flow {
             id: FlowId(7),
             transport,
@@ -107,7 +148,8 @@ impl Pair {
         Self {
             now: now(Mono::ZERO),
             client,
-            server: Agent::new(server, [2; 32]),
+            server: Agent::with_gate(server, [2; 32], PairGate::new()),
+            login: None,
             transport,
             wire: BTreeMap::new(),
             sent: 0,
@@ -122,7 +164,7 @@ impl Pair {
         }
     }
 
-    pub(crate) fn agent(&mut self, side: Side) -> &mut Agent {
+    pub(crate) fn agent(&mut self, side: Side) -> &mut Agent<PairGate> {
         if side == Side::Client { &mut self.client } else { &mut self.server }
     }
 
@@ -224,6 +266,7 @@ impl Pair {
             contact_params: if bodies.len() > 1 { ";+sip.src".into() } else { String::new() },
             bodies,
             extra_headers: vec![("X-Test".into(), "yes".into())],
+            login: self.login.clone(),
         };
         let now = self.now;
         self.agent(who).invite(now, invite)
@@ -399,6 +442,15 @@ fn describe(bytes: &[u8]) -> String {
         }
     }
     for line in text.lines() {
+        if line.starts_with("WWW-Authenticate:") || line.starts_with("Authorization:") {
+            let param = |name: &str| {
+                let value = line.split(name).nth(1).unwrap_or_default();
+                value.split([',', '"']).find(|v| !v.is_empty()).unwrap_or_default().to_owned()
+            };
+            let stale = if line.contains("stale=true") { " stale" } else { "" };
+            let count = line.split("nc=").nth(1).map(|nc| format!(" {}", &nc[..8])).unwrap_or_default();
+            write!(shown, " ({}{stale}{count})", param("algorithm=")).unwrap();
+        }
         if let Some(name) = line.strip_prefix("s=") {
             write!(shown, " [{name}]").unwrap();
         }

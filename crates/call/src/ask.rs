@@ -2,19 +2,64 @@
 
 use model::Codec;
 
-/// The codecs of a delayed offer, best known first: what a phone or gateway can send and any player can play.
-/// Static payload types as in RFC 3551 table 4, telephone-event as in RFC 4733.
-pub(crate) fn codecs() -> Vec<(u8, Codec)> {
-    let mut opus = Codec::new("OPUS", 48_000, 2);
-    opus.fmtp = Some("useinbandfec=1".to_owned());
+/// A codec that we can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// G.711 µ-law.
+    Pcmu,
+    /// G.711 A-law.
+    Pcma,
+    /// G.722.
+    G722,
+    /// G.729.
+    G729,
+    /// Opus.
+    Opus,
+}
+
+impl Asked {
+    /// All, best known first: what a phone or gateway can send and any player can play.
+    pub const ALL: [Self; 5] = [Self::Pcmu, Self::Pcma, Self::G722, Self::G729, Self::Opus];
+
+    /// Its name, as SDP has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+            Self::G722 => "G722",
+            Self::G729 => "G729",
+            Self::Opus => "OPUS",
+        }
+    }
+
+    /// By its name, in any case.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Static payload types as in RFC 3551 table 4.
+    fn line(self) -> (u8, Codec) {
+        let plain = |payload_type| (payload_type, Codec::new(self.name(), 8_000, 1));
+        match self {
+            Self::Pcmu => plain(0),
+            Self::Pcma => plain(8),
+            Self::G722 => plain(9),
+            Self::G729 => plain(18),
+            Self::Opus => {
+                let mut opus = Codec::new(self.name(), 48_000, 2);
+                opus.fmtp = Some("useinbandfec=1".to_owned());
+                (96, opus)
+            }
+        }
+    }
+}
+
+/// The codecs of a delayed offer: these, or all that we know, and telephone-event (RFC 4733).
+pub(crate) fn codecs(wanted: &[Asked]) -> Vec<(u8, Codec)> {
+    let wanted = if wanted.is_empty() { &Asked::ALL } else { wanted };
     let mut events = Codec::new("TELEPHONE-EVENT", 8_000, 1);
     events.fmtp = Some("0-16".to_owned());
-    vec![
-        (0, Codec::new("PCMU", 8_000, 1)),
-        (8, Codec::new("PCMA", 8_000, 1)),
-        (9, Codec::new("G722", 8_000, 1)),
-        (18, Codec::new("G729", 8_000, 1)),
-        (96, opus),
-        (101, events),
-    ]
+    wanted.iter().map(|codec| codec.line()).chain([(101, events)]).collect()
 }

@@ -3,14 +3,19 @@
 //! It is asked before there is a transaction or a session ([`sip::Gate`]), so that who is refused costs an answer
 //! and a count. What it turned away it tells when it is asked; [`crate::Front`] counts that and raises the alarm.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use model::Now;
+use model::{Mono, Now};
 use sip::auth::{Authenticator, Protection, Verdict};
 use sip::{Admission, Gate, GateRequest, Pass};
 
-use crate::trunk::{Trunk, Trunks};
+use crate::trunk::{Origin, Trunk, Trunks};
+
+/// What a trunk may begin in a second it may begin at once, after a second of rest.
+const BURST: Duration = Duration::from_secs(1);
 
 /// What was turned away since it was asked for last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +24,8 @@ pub struct TurnedAway {
     pub strangers: u64,
     /// Requests whose credentials were wrong, or not looked at for so many were wrong before.
     pub wrong: u64,
+    /// INVITEs beyond the rate of their trunk.
+    pub too_fast: u64,
     /// The last of them.
     pub last: Unwelcome,
 }
@@ -42,6 +49,8 @@ pub enum Unwelcome {
         /// From this address.
         from: IpAddr,
     },
+    /// More calls in a second than this trunk may begin.
+    TooFast(Arc<str>),
 }
 
 impl std::fmt::Display for Unwelcome {
@@ -52,6 +61,7 @@ impl std::fmt::Display for Unwelcome {
             Self::Wrong { trunk, from } => {
                 write!(f, "wrong credentials for trunk {trunk} from {}", from.to_canonical())
             }
+            Self::TooFast(trunk) => write!(f, "trunk {trunk} begins more calls in a second than it may"),
             Self::Locked { trunk, from } => {
                 let from = from.to_canonical();
                 write!(
@@ -68,17 +78,20 @@ pub struct TrunkGate {
     trunks: Trunks,
     authenticator: Authenticator,
     turned_away: Option<TurnedAway>,
+    /// By trunk, when its next call would come if calls came evenly at its rate.
+    rates: BTreeMap<Arc<str>, Mono>,
 }
 
 impl TrunkGate {
     /// A gate for these trunks. The secret must be unpredictable: nonces are made with it.
     #[must_use]
     pub fn new(trunks: Trunks, secret: [u8; 32]) -> Self {
-        Self { trunks, authenticator: Authenticator::new(secret), turned_away: None }
+        Self { trunks, authenticator: Authenticator::new(secret), turned_away: None, rates: BTreeMap::new() }
     }
 
     /// Other trunks from now on. Dialogs that were let in go on; nonces stay good.
     pub fn configure(&mut self, trunks: Trunks) {
+        self.rates.retain(|name, _| trunks.named(name).is_some());
         self.trunks = trunks;
     }
 
@@ -90,15 +103,34 @@ impl TrunkGate {
     fn stranger(&mut self, request: &GateRequest<'_>) -> Admission {
         // Whoever asks for abilities only has lost no call.
         if request.method == "INVITE" {
-            self.turn_away(1, 0, Unwelcome::Stranger(request.flow.remote.ip()));
+            self.turn_away(Unwelcome::Stranger(request.flow.remote.ip()));
         }
         forbidden()
     }
 
-    fn turn_away(&mut self, strangers: u64, wrong: u64, last: Unwelcome) {
-        let before = self.turned_away.take().map_or((0, 0), |before| (before.strangers, before.wrong));
-        self.turned_away =
-            Some(TurnedAway { strangers: before.0 + strangers, wrong: before.1 + wrong, last });
+    fn turn_away(&mut self, last: Unwelcome) {
+        let before = self.turned_away.take();
+        let mut away =
+            before.unwrap_or(TurnedAway { strangers: 0, wrong: 0, too_fast: 0, last: last.clone() });
+        match &last {
+            Unwelcome::Stranger(_) => away.strangers += 1,
+            Unwelcome::Wrong { .. } | Unwelcome::Locked { .. } => away.wrong += 1,
+            Unwelcome::TooFast(_) => away.too_fast += 1,
+        }
+        self.turned_away = Some(TurnedAway { last, ..away });
+    }
+
+    /// Whether this call is one too many of its second; else it is counted.
+    fn is_too_fast(&mut self, now: Now, trunk: &Trunk) -> bool {
+        let Some(rate) = trunk.rate_max.filter(|rate| *rate > 0) else { return false };
+        let evenly = Duration::from_secs(1) / rate;
+        let next = self.rates.entry(Arc::clone(&trunk.name)).or_insert(now.mono);
+        let at = (*next).max(now.mono);
+        if at.since(now.mono) + evenly > BURST {
+            return true;
+        }
+        *next = at + evenly;
+        false
     }
 
     fn authenticate(&mut self, now: Now, trunk: &Trunk, request: &GateRequest<'_>) -> Admission {
@@ -113,11 +145,11 @@ impl TrunkGate {
             Verdict::Passed { user } => admitted(Some(user)),
             Verdict::Challenged(challenges) => unauthorized(challenges),
             Verdict::Wrong(challenges) => {
-                self.turn_away(0, 1, Unwelcome::Wrong { trunk: of_trunk(), from });
+                self.turn_away(Unwelcome::Wrong { trunk: of_trunk(), from });
                 unauthorized(challenges)
             }
             Verdict::Locked => {
-                self.turn_away(0, 1, Unwelcome::Locked { trunk: of_trunk(), from });
+                self.turn_away(Unwelcome::Locked { trunk: of_trunk(), from });
                 forbidden()
             }
         }
@@ -127,17 +159,21 @@ impl TrunkGate {
 impl Gate for TrunkGate {
     fn ask(&mut self, now: Now, request: &GateRequest<'_>) -> Admission {
         let trunk = match request.pass {
-            None => self.trunks.find(request.flow.remote.ip()),
+            None => self.trunks.find(&Origin::of(request)),
             Some(pass) => match self.trunks.named(&pass.by) {
                 Some(trunk) => Some(trunk),
                 // Its trunk is gone by now; it may end as calls do.
                 None => return Admission::Admitted(None),
             },
         };
-        match trunk.cloned() {
-            Some(trunk) => self.authenticate(now, &trunk, request),
-            None => self.stranger(request),
+        let Some(trunk) = trunk.cloned() else { return self.stranger(request) };
+        let admission = self.authenticate(now, &trunk, request);
+        let is_new_call = request.method == "INVITE" && request.pass.is_none();
+        if is_new_call && matches!(admission, Admission::Admitted(_)) && self.is_too_fast(now, &trunk) {
+            self.turn_away(Unwelcome::TooFast(Arc::clone(&trunk.name)));
+            return too_fast();
         }
+        admission
     }
 }
 
@@ -145,8 +181,82 @@ fn forbidden() -> Admission {
     Admission::Refused { status: 403, reason: "Forbidden", headers: Vec::new() }
 }
 
+fn too_fast() -> Admission {
+    let headers = vec![("Retry-After".to_owned(), "1".to_owned())];
+    Admission::Refused { status: 503, reason: "Service Unavailable", headers }
+}
+
 fn unauthorized(challenges: Vec<String>) -> Admission {
     let headers =
         challenges.into_iter().map(|challenge| ("WWW-Authenticate".to_owned(), challenge)).collect();
     Admission::Refused { status: 401, reason: "Unauthorized", headers }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::TenantId;
+    use sip::{Flow, FlowId, Transport};
+
+    use super::*;
+
+    fn invite(ip: [u8; 4], pass: Option<&Pass>) -> GateRequest<'_> {
+        GateRequest {
+            method: "INVITE",
+            flow: Flow {
+                id: FlowId(1),
+                transport: Transport::Udp,
+                local: ([192, 0, 2, 9], 5060).into(),
+                remote: (ip, 5060).into(),
+            },
+            peer_names: &[],
+            uri_host: String::new(),
+            to_host: String::new(),
+            authorization: Vec::new(),
+            pass,
+        }
+    }
+
+    fn status(admission: &Admission) -> u16 {
+        match admission {
+            Admission::Admitted(_) => 200,
+            Admission::Refused { status, .. } => *status,
+        }
+    }
+
+    #[test]
+    fn a_trunk_begins_no_more_calls_in_a_second_than_it_may() {
+        let trunk = Trunk {
+            name: "sbc".into(),
+            from: vec!["192.0.2.1/32".parse().unwrap()],
+            rate_max: Some(3),
+            ..Trunk::open(TenantId::default())
+        };
+        let mut gate = TrunkGate::new(Trunks::new(vec![trunk], TenantId::default()), [1; 32]);
+        let mut ask = |ms: u64, ip| {
+            let now = Now { mono: Mono(ms * 1_000_000), ..Now::default() };
+            status(&gate.ask(now, &invite(ip, None)))
+        };
+        let sbc = [192, 0, 2, 1];
+        assert_eq!([0, 1, 2, 3].map(|ms| ask(ms, sbc)), [200, 200, 200, 503]);
+        assert_eq!(ask(4, [192, 0, 2, 2]), 403);
+        assert_eq!(
+            [334, 340, 5_000, 5_000, 5_000, 5_000].map(|ms| ask(ms, sbc)),
+            [200, 503, 200, 200, 200, 503]
+        );
+        let away = gate.take_turned_away().unwrap();
+        assert_eq!((away.strangers, away.wrong, away.too_fast), (1, 0, 3));
+        assert_eq!(away.last.to_string(), "trunk sbc begins more calls in a second than it may");
+        assert_eq!(gate.take_turned_away(), None);
+    }
+
+    #[test]
+    fn a_dialog_goes_on_wherever_its_requests_come_from() {
+        let trunk = Trunk { from: vec!["192.0.2.1/32".parse().unwrap()], ..Trunk::open(TenantId::default()) };
+        let mut gate = TrunkGate::new(Trunks::new(vec![trunk], TenantId::default()), [1; 32]);
+        for by in ["default", "gone"] {
+            let pass = Pass { by: by.into(), user: None };
+            assert_eq!(status(&gate.ask(Now::default(), &invite([203, 0, 113, 1], Some(&pass)))), 200);
+        }
+        assert_eq!(status(&gate.ask(Now::default(), &invite([203, 0, 113, 1], None))), 403);
+    }
 }

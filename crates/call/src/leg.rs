@@ -139,9 +139,9 @@ impl Leg {
         Self {
             session,
             call,
+            sides: KnownSides::new(trunk.agent_side.clone()),
             trunk,
             lines: Vec::new(),
-            sides: KnownSides::default(),
             addresses,
             is_answered: false,
             waiting: Vec::new(),

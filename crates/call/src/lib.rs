@@ -28,7 +28,9 @@ mod signals;
 mod timers;
 mod trunk;
 
+pub use ask::Asked;
 pub use command::{Ask, Changed, Command, CommandError, Done, Recording};
+pub use describe::AgentSide;
 pub use front::{Action, Front, FrontConfig, FrontStats, Intake};
 pub use gate::{TrunkGate, TurnedAway, Unwelcome};
-pub use trunk::{Challenged, Digest, Trunk, Trunks};
+pub use trunk::{Challenged, Digest, Exactness, Mismatch, Origin, Trunk, Trunks};

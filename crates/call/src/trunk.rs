@@ -1,8 +1,10 @@
 //! Trunks: who may send calls, and whose they are then.
 //!
-//! A request belongs to the trunk that says most exactly where it comes from: of all whose ranges hold the
-//! address the one with the longest range, then the one whose name comes first; a trunk without ranges takes
-//! what no other takes. The order in which trunks are written says nothing. Who belongs to none is refused.
+//! A request belongs to a trunk only if all fits that the trunk says of where requests come from. Of several that
+//! fit it is the one that says most exactly: by the name that a client has proved, then by the range of its address,
+//! then by the domain that is called, then by the transport, then the one whose own name comes first. A trunk that
+//! says nothing takes what no other takes. The order in which trunks are written says nothing. Who belongs to none
+//! is refused.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -11,20 +13,38 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use model::peer::Flowing;
 use model::{Dtmf, TenantId};
-use sip::GateRequest;
 use sip::auth::Users;
+use sip::{GateRequest, RequestInfo, Transport};
+
+use crate::ask::Asked;
+use crate::describe::AgentSide;
 
 /// Who may send calls, and how they are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trunk {
     /// Its name; it stands in the data of its calls as `trunk`.
     pub name: Arc<str>,
-    /// The addresses that it sends from; none: every address that no other trunk has.
+    /// The addresses that it sends from; none: all.
     pub from: Vec<IpNet>,
+    /// The names of certificates that its clients show, in small letters: `sbc.example.com`, or `*.example.com` for
+    /// all below; none: it needs no certificate.
+    pub tls_names: Vec<String>,
+    /// The transports that it sends by; none: all.
+    pub transports: Vec<Transport>,
+    /// The domains that it calls, of Request-URI or To, written as `tls_names`; none: all.
+    pub domains: Vec<String>,
     /// Who owns its calls.
     pub tenant: TenantId,
     /// Its calls at a time, lingering ones included; more are refused with 503. None: no limit of its own.
     pub calls_max: Option<usize>,
+    /// Calls that it may begin in a second; more are refused with 503. None: no limit of its own.
+    pub rate_max: Option<u32>,
+    /// Who of a call is the agent.
+    pub agent_side: AgentSide,
+    /// What is asked for when an INVITE offers nothing, the best first; none: all that we know.
+    pub ask_for: Vec<Asked>,
+    /// The name of how long its recordings are kept, noted with each call.
+    pub retention: Option<String>,
     /// What a line means on which nothing is sent; none: as the front has it.
     pub inactive: Option<Flowing>,
     /// What becomes of digits that are pressed; none: as the front has it.
@@ -73,8 +93,15 @@ impl Trunk {
         Self {
             name: Self::DEFAULT_NAME.into(),
             from: Vec::new(),
+            tls_names: Vec::new(),
+            transports: Vec::new(),
+            domains: Vec::new(),
             tenant,
             calls_max: None,
+            rate_max: None,
+            agent_side: AgentSide::default(),
+            ask_for: Vec::new(),
+            retention: None,
             inactive: None,
             dtmf: None,
             tags: Vec::new(),
@@ -82,17 +109,115 @@ impl Trunk {
         }
     }
 
-    /// How exactly it names this address: the length of the range, more than any for none; `None` when it
-    /// does not take it.
-    fn exactness(&self, ip: IpAddr) -> Option<u16> {
-        if self.from.is_empty() {
-            return Some(0);
+    /// How exactly it says where this comes from; else what of it does not fit.
+    ///
+    /// # Errors
+    /// The first that does not fit.
+    pub fn judge(&self, origin: &Origin<'_>) -> Result<Exactness, Mismatch> {
+        // A socket of both families shows IPv4 senders as ::ffff:192.0.2.1.
+        let ip = origin.ip.to_canonical();
+        let ranges = self.from.iter().filter(|range| range.contains(&ip));
+        let address = best(&self.from, ranges.map(|range| 1 + range.prefix_len()).max());
+        let names = origin.names.iter().map(String::as_str);
+        let name = best(&self.tls_names, names.filter_map(|name| fit(&self.tls_names, name)).max());
+        let domains = origin.domains.iter().filter(|domain| !domain.is_empty());
+        let domain = best(&self.domains, domains.filter_map(|domain| fit(&self.domains, domain)).max());
+        let by = self.transports.contains(&origin.transport).then_some(1);
+        Ok(Exactness {
+            address: address.ok_or(Mismatch::Address)?,
+            name: name.ok_or(Mismatch::TlsName)?,
+            transport: best(&self.transports, by).ok_or(Mismatch::Transport)?,
+            domain: domain.ok_or(Mismatch::Domain)?,
+        })
+    }
+}
+
+/// What fits best of what a trunk says; where it says nothing all fits, least.
+fn best<T>(said: &[T], fits: Option<u8>) -> Option<u8> {
+    if said.is_empty() { Some(0) } else { fits }
+}
+
+/// How exactly one of these patterns names this: in full, or as one of all below a domain.
+fn fit(patterns: &[String], name: &str) -> Option<u8> {
+    let name = name.trim_end_matches('.');
+    let fits = |pattern: &String| match pattern.strip_prefix('*') {
+        // Long patterns are more exact than short ones; a name has 255 octets at most.
+        Some(below) if name.len() > below.len() => {
+            let tail = name.get(name.len() - below.len()..)?;
+            tail.eq_ignore_ascii_case(below).then(|| u8::try_from(below.len()).unwrap_or(u8::MAX - 1))
         }
-        self.from
-            .iter()
-            .filter(|range| range.contains(&ip))
-            .map(|range| 1 + u16::from(range.prefix_len()))
-            .max()
+        _ => name.eq_ignore_ascii_case(pattern).then_some(u8::MAX),
+    };
+    patterns.iter().filter_map(fits).max()
+}
+
+/// Where a request comes from, as far as trunks are told apart by it.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The address of the sender.
+    pub ip: IpAddr,
+    /// The transport.
+    pub transport: Transport,
+    /// The names that the client has proved to have.
+    pub names: &'a [String],
+    /// The hosts of Request-URI and To; empty where there is none.
+    pub domains: [&'a str; 2],
+}
+
+impl<'a> Origin<'a> {
+    /// Of a request at the gate.
+    #[must_use]
+    pub fn of(request: &'a GateRequest<'_>) -> Self {
+        Self {
+            ip: request.flow.remote.ip(),
+            transport: request.flow.transport,
+            names: request.peer_names,
+            domains: [&request.uri_host, &request.to_host],
+        }
+    }
+
+    /// Of a request that no gate has seen.
+    #[must_use]
+    pub fn of_info(request: &'a RequestInfo) -> Self {
+        Self {
+            ip: request.flow.remote.ip(),
+            transport: request.flow.transport,
+            names: &request.peer_names,
+            domains: ["", &request.to.host],
+        }
+    }
+}
+
+/// How exactly a trunk says where a request comes from: what was proved counts most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exactness {
+    name: u8,
+    address: u8,
+    domain: u8,
+    transport: u8,
+}
+
+/// Why a trunk does not take a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mismatch {
+    /// None of its ranges holds the address.
+    Address,
+    /// No certificate of these names was shown.
+    TlsName,
+    /// It sends by other transports.
+    Transport,
+    /// It calls other domains.
+    Domain,
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Address => "another address",
+            Self::TlsName => "no certificate with one of its names",
+            Self::Transport => "another transport",
+            Self::Domain => "another domain",
+        })
     }
 }
 
@@ -114,12 +239,15 @@ impl Trunks {
         self.0.iter().find(|trunk| *trunk.name == *name)
     }
 
-    /// The trunk of a request from this address.
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Trunk>> {
+        self.0.iter()
+    }
+
+    /// The trunk of a request that comes from there.
     #[must_use]
-    pub fn find(&self, ip: IpAddr) -> Option<&Arc<Trunk>> {
-        // A socket of both families shows IPv4 senders as ::ffff:192.0.2.1.
-        let ip = ip.to_canonical();
-        let exact = self.0.iter().filter_map(|trunk| Some((trunk.exactness(ip)?, trunk)));
+    pub fn find(&self, origin: &Origin<'_>) -> Option<&Arc<Trunk>> {
+        let exact = self.0.iter().filter_map(|trunk| Some((trunk.judge(origin).ok()?, trunk)));
         exact
             .max_by_key(|(exactness, trunk)| (*exactness, Reverse(trunk.name.clone())))
             .map(|(_, trunk)| trunk)
@@ -138,8 +266,67 @@ mod tests {
         Trunk { name: name.into(), from, ..Trunk::open(TenantId::default()) }
     }
 
+    fn origin(ip: IpAddr) -> Origin<'static> {
+        Origin { ip, transport: Transport::Udp, names: &[], domains: ["", ""] }
+    }
+
+    fn name_of(trunk: Option<&Arc<Trunk>>) -> String {
+        trunk.map_or_else(|| "-".to_owned(), |trunk| trunk.name.to_string())
+    }
+
     fn found(trunks: &Trunks, ip: &str) -> String {
-        trunks.find(ip.parse().unwrap()).map_or_else(|| "-".to_owned(), |trunk| trunk.name.to_string())
+        name_of(trunks.find(&origin(ip.parse().unwrap())))
+    }
+
+    #[test]
+    fn names_domains_and_transports_must_fit_and_a_proof_counts_most() {
+        let texts = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+        let of = |name: &str, tls_names: &[&str], domains: &[&str], transports: &[Transport]| Trunk {
+            tls_names: texts(tls_names),
+            domains: texts(domains),
+            transports: transports.to_vec(),
+            ..trunk(name, &[])
+        };
+        let trunks = Trunks::new(
+            vec![
+                trunk("host", &["10.1.2.3/32"]),
+                of("sbc", &["sbc.example.com"], &[], &[]),
+                of("all", &["*.example.com"], &[], &[]),
+                Trunk {
+                    from: vec!["10.0.0.0/8".parse().unwrap()],
+                    ..of("rec1", &[], &["rec1.example"], &[])
+                },
+                Trunk { from: vec!["10.0.0.0/8".parse().unwrap()], ..of("tls", &[], &[], &[Transport::Tls]) },
+            ],
+            TenantId::default(),
+        );
+        let look = |ip: &str, transport, names: &[&str], domain: &str| {
+            let names = texts(names);
+            let origin = Origin { ip: ip.parse().unwrap(), transport, names: &names, domains: [domain, ""] };
+            name_of(trunks.find(&origin))
+        };
+        let (udp, tls) = (Transport::Udp, Transport::Tls);
+        for (ip, transport, names, domain, expected) in [
+            ("10.1.2.3", udp, &[][..], "", "host"),
+            ("10.1.2.3", tls, &["SBC.example.com"], "", "sbc"),
+            ("10.1.2.3", tls, &["x.sbc.example.com"], "", "all"),
+            ("11.0.0.1", tls, &["example.com"], "", "-"),
+            ("11.0.0.1", tls, &["badexample.com"], "", "-"),
+            ("11.0.0.1", udp, &[], "rec1.example", "-"),
+            ("10.0.0.1", udp, &[], "rec1.example", "rec1"),
+            ("10.0.0.1", tls, &[], "rec1.example", "rec1"),
+            ("10.0.0.1", tls, &[], "rec2.example", "tls"),
+            ("10.0.0.1", udp, &[], "rec2.example", "-"),
+        ] {
+            assert_eq!(look(ip, transport, names, domain), expected, "{ip} {transport:?} {names:?} {domain}");
+        }
+        let why: Vec<_> =
+            trunks.iter().map(|t| t.judge(&origin("10.0.0.1".parse().unwrap())).err()).collect();
+        let name = Some(Mismatch::TlsName);
+        assert_eq!(
+            why,
+            [Some(Mismatch::Address), name, name, Some(Mismatch::Domain), Some(Mismatch::Transport)]
+        );
     }
 
     #[test]
@@ -171,7 +358,7 @@ mod tests {
     #[test]
     fn without_trunks_everybody_may_send() {
         let trunks = Trunks::new(Vec::new(), "acme".parse().unwrap());
-        assert_eq!(trunks.find("203.0.113.9".parse().unwrap()).unwrap().tenant.as_str(), "acme");
+        assert_eq!(trunks.find(&origin("203.0.113.9".parse().unwrap())).unwrap().tenant.as_str(), "acme");
     }
 
     proptest! {
@@ -198,10 +385,11 @@ mod tests {
             written.rotate_left(by);
             let other = Trunks::new(written.clone(), TenantId::default());
             let ip = small(ip);
-            prop_assert_eq!(one.find(ip), other.find(ip));
+            let from = origin(ip);
+            prop_assert_eq!(one.find(&from), other.find(&from));
             let is_in_any = written.iter().any(|t| t.from.iter().any(|range| range.contains(&ip)));
-            prop_assert_eq!(one.find(ip).is_some(), is_in_any);
-            prop_assert!(one.find(ip).is_none_or(|t| t.exactness(ip).is_some()));
+            prop_assert_eq!(one.find(&from).is_some(), is_in_any);
+            prop_assert!(one.find(&from).is_none_or(|t| t.judge(&from).is_ok()));
         }
     }
 }

@@ -36,6 +36,7 @@ mod serve;
 mod startup;
 mod supervise;
 mod token;
+mod trunks;
 mod users;
 mod volumes;
 

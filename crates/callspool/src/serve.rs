@@ -16,17 +16,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::port::LiveCalls;
-use call::{Challenged, Digest, Front, FrontConfig, Intake, Trunk, TrunkGate, Trunks};
+use call::{Front, FrontConfig, Intake, TrunkGate};
 use model::alarm::AlarmRules;
-use model::peer::Flowing;
-use model::{Dtmf, IdGenerator, Report, TenantId};
+use model::{IdGenerator, Report, TenantId};
 use sip::{Agent, AgentConfig, Transport};
 use tokio::sync::{mpsc, watch};
 
 use crate::alarms::{AlarmClock, NodeWatch, OurSockets, RecorderWatch};
 use crate::catalog::CatalogLink;
 use crate::cli::{CliError, file_error};
-use crate::config::{Config, CredentialsFor, DtmfRule, InactiveMeans, Loaded, Role, Surroundings};
+use crate::config::{Config, Loaded, Role, Surroundings};
 use crate::control;
 use crate::descriptors::{Shares, divide, raise_limit};
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
@@ -43,6 +42,7 @@ use crate::recorder::{PortConfig, QualityRules, Recorder, RecorderConfig, Teller
 use crate::reload::Reloader;
 use crate::startup::Mender;
 use crate::supervise::{Phase, Supervisor};
+use crate::trunks;
 use crate::users::{self, TrunkUsers};
 use crate::volumes::identity::{Memory, NotHere};
 use crate::volumes::{self, Arrival, Volume, Volumes};
@@ -382,54 +382,18 @@ fn front_config(config: &Config, users: &TrunkUsers) -> FrontConfig {
     FrontConfig {
         node: config.node.number,
         tenant: config.recording.tenant.clone(),
-        trunks: trunks(config, users),
+        trunks: trunks::of(config, users),
         tenant_calls_max: tenant_limits(config),
         calls_max: config.recording.max_calls,
         linger: config.recording.linger,
         hold_timeout: config.media.hold_timeout,
-        inactive: flowing(config.recording.inactive_means),
+        inactive: trunks::flowing(config.recording.inactive_means),
         pause_timeout: config.recording.pause_timeout,
         orders_by_header: config.recording.orders_by_header,
-        dtmf: dtmf(config.recording.dtmf),
+        dtmf: trunks::dtmf(config.recording.dtmf),
         address_v4: told(m.advertised_v4.map(IpAddr::V4), m.listen_v4.map(IpAddr::V4)),
         address_v6: told(m.advertised_v6.map(IpAddr::V6), m.listen_v6.map(IpAddr::V6)),
     }
-}
-
-fn flowing(inactive: InactiveMeans) -> Flowing {
-    match inactive {
-        InactiveMeans::Hold => Flowing::Held,
-        InactiveMeans::Pause => Flowing::Paused,
-    }
-}
-
-const fn dtmf(rule: DtmfRule) -> Dtmf {
-    match rule {
-        DtmfRule::Keep => Dtmf::Keep,
-        DtmfRule::Mask => Dtmf::Mask,
-    }
-}
-
-fn trunks(config: &Config, users: &TrunkUsers) -> Trunks {
-    let own = &config.recording.tenant;
-    let written = config.tables.trunk.iter().map(|(name, trunk)| Trunk {
-        name: name.as_str().into(),
-        from: trunk.from.iter().map(|range| range.0).collect(),
-        tenant: trunk.tenant.as_ref().unwrap_or(own).clone(),
-        calls_max: Some(trunk.max_calls).filter(|max| *max > 0),
-        inactive: trunk.inactive_means.map(flowing),
-        dtmf: trunk.dtmf.map(dtmf),
-        tags: trunk.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
-        digest: users.get(name).map(|users| Digest {
-            realm: trunk.realm.as_str().into(),
-            users: Arc::clone(users),
-            of: match trunk.credentials_for {
-                CredentialsFor::Calls => Challenged::Calls,
-                CredentialsFor::All => Challenged::All,
-            },
-        }),
-    });
-    Trunks::new(written.collect(), own.clone())
 }
 
 fn tenant_limits(config: &Config) -> BTreeMap<TenantId, usize> {
@@ -513,6 +477,8 @@ async fn exit_at(mut again: Signals) {
 
 #[cfg(test)]
 mod tests {
+    use model::peer::Flowing;
+
     use super::*;
 
     #[test]

@@ -23,6 +23,66 @@ fn listed(server: &Server, more: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn a_trunk_is_told_by_what_it_says_and_why_others_are_not_taken() {
+    let server = Server::prepare(&[
+        ("TRUNK__OURS__FROM", "127.0.0.1"),
+        ("TRUNK__SBC__TLS_NAMES", "*.example.com"),
+        ("TRUNK__SBC__TENANT", "bonn"),
+        ("TENANT__BONN__DISPLAY_NAME", "Bonn office"),
+    ]);
+    let done = server.callspool(&["trunks"]).expect_ok("trunks");
+    for expected in ["from 127.0.0.1/32", "certificate *.example.com", "bonn (Bonn office)"] {
+        assert!(done.text().contains(expected), "{expected} in {}", done.text());
+    }
+    let done = server.callspool(&["trunks", "--match", "127.0.0.1"]).expect_ok("a match");
+    assert!(done.text().contains("no certificate with one of its names"), "{}", done.text());
+    let with_name = ["--transport", "tls", "--tls-name", "sbc.example.com", "--json"];
+    let done = server.callspool(&[&["trunks", "--match", "127.0.0.1"], &with_name[..]].concat());
+    let takes: Vec<bool> = done
+        .expect_ok("a match")
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["takes"].as_bool().unwrap())
+        .collect();
+    assert_eq!(takes, [false, true], "what was proved counts more than an address");
+    let done = server.callspool(&["trunks", "--match", "127.0.0.9"]);
+    assert!(done.code == Some(1) && done.text().contains("403"), "{}", done.text());
+}
+
+#[test]
+fn what_a_trunk_says_of_its_calls_is_seen_in_them() {
+    let server = Server::with(&[
+        ("TRUNK__OURS__FROM", "127.0.0.1"),
+        ("TRUNK__OURS__AGENT_SIDE", "number:10*"),
+        ("TRUNK__OURS__RETENTION", "one-year"),
+        ("TRUNK__OURS__ASK_FOR", "PCMA"),
+    ]);
+    let mut sipp = Scenario::new("delayed").key("audio", 9).start(&server);
+    let offer = sipp.answer("1 INVITE");
+    assert!(offer.text.contains("PCMA/8000") && !offer.text.contains("PCMU"), "{}", offer.text);
+    let call_id = sipp.call_id().to_owned();
+    sipp.go_on();
+    sipp.finish();
+    let recorded = server.recorded(&call_id).unwrap();
+    let data = &recorded.segment().data;
+    assert_eq!(data.extra["retention"], "one-year");
+    let sides: Vec<_> = data.parties.iter().map(|party| party.side).collect();
+    assert_eq!(sides, [model::Side::Agent, model::Side::External], "1001 calls");
+}
+
+#[test]
+fn beyond_its_rate_a_trunk_is_told_to_come_again() {
+    let server =
+        Server::with(&[("TRUNK__OURS__FROM", "127.0.0.1"), ("TRUNK__OURS__MAX_CALLS_PER_SECOND", "2")]);
+    let to = format!("sip:recorder@{}", server.sip_address());
+    let eight = ["--calls", "8", "--rate", "200/s", "--duration", "100ms", "--json"];
+    let done = server.callspool(&[&["call", "--to", &to], &eight[..]].concat());
+    let status = |line: &str| serde_json::from_str::<Value>(line).unwrap()["status"].as_u64();
+    let of = |wanted| done.text().lines().filter_map(status).filter(|status| *status == wanted).count();
+    assert!(of(200) >= 2 && of(503) >= 1 && of(200) + of(503) == 8, "{}", done.text());
+}
+
+#[test]
 fn each_trunk_has_its_tenant_and_strangers_have_none() {
     let server = Server::with(&[
         ("TRUNK__OURS__FROM", "127.0.0.1,::1"),

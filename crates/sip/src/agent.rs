@@ -432,7 +432,7 @@ pub(crate) fn abilities(response: &mut Response) {
     for (name, value) in [
         (HeaderName::Allow, message::ALLOW),
         (HeaderName::Accept, message::ACCEPT),
-        (HeaderName::Supported, message::SUPPORTED),
+        (HeaderName::Supported, message::CAPABLE),
     ] {
         message::push(&mut response.headers, name, value);
     }

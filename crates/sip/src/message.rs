@@ -13,11 +13,13 @@ use crate::event::Body;
 use crate::flow::{Destination, Flow, Transport};
 
 /// The methods that we answer.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE";
-/// What a request may `Require` of us. `100rel` too: it only binds who sends reliable provisionals (RFC 3262
-/// section 3), and to those who require it we send none at all.
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE, PRACK";
+/// What a request may `Require` of us.
 pub(crate) const UNDERSTOOD: [&str; 5] = ["timer", "siprec", "record-aware", "100rel", "privacy"];
-/// What we say we support.
+/// What we say we support in answers: `100rel` as server only, for in a request it would ask for reliable
+/// provisional responses (RFC 3262 section 4).
+pub(crate) const CAPABLE: &str = "timer, siprec, 100rel";
+/// What we say we support in requests.
 pub(crate) const SUPPORTED: &str = "timer, siprec";
 /// The bodies that we read.
 pub(crate) const ACCEPT: &str =

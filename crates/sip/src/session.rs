@@ -17,6 +17,7 @@
 
 mod client;
 mod refresh;
+mod reliable;
 mod repeat;
 mod send;
 mod server;
@@ -31,6 +32,7 @@ use sipx_sip::{Method, Request, Response};
 pub(crate) use self::client::Call;
 pub(crate) use self::refresh::negotiate;
 use self::refresh::{Refresh, Terms};
+use self::reliable::Provisional;
 use self::repeat::Proving;
 pub(crate) use self::server::Invitation;
 use crate::core::Core;
@@ -85,6 +87,8 @@ pub(crate) struct Session {
     contact_params: Box<str>,
     /// Our 2xx to an INVITE that waits for its ACK.
     unacked: Option<Box<Unacked>>,
+    /// Our last reliable provisional response.
+    provisional: Option<Box<Provisional>>,
     /// A request of the peer that waits until the one before is answered.
     queued: Option<Box<Queued>>,
     /// An offer of ours that waits for its turn; `None` inside asks the peer to offer.
@@ -154,8 +158,8 @@ struct Calling {
     cancelling: Option<EndCause>,
     /// SDP of a provisional, for the peer that leaves it out of its 2xx.
     early: Option<Part>,
-    /// 422 was answered once with a longer interval.
-    repeated: bool,
+    /// How often 422 was answered with a longer interval.
+    lengthened: u8,
 }
 
 struct Offering {
@@ -185,8 +189,8 @@ struct Acked {
 struct Peer {
     /// UPDATE is in its Allow.
     update: bool,
-    /// It takes provisionals only reliably, which we never send: so it gets none.
-    reliable_only: bool,
+    /// It takes reliable provisional responses (RFC 3262).
+    reliable: bool,
 }
 
 /// An input of the network or of time.
@@ -290,6 +294,7 @@ impl Session {
         match (timer, &self.state) {
             (SessionTimer::Retransmit, _) => self.retransmit(core, now),
             (SessionTimer::Ack, _) => self.on_ack_timeout(core, now),
+            (SessionTimer::Provisional, State::Invited(_)) => self.repeat_provisional(core, now),
             (SessionTimer::Ring, State::Invited(_)) => self.ring(core, now),
             (SessionTimer::Answer, State::Invited(_)) => {
                 self.answer(core, now, 480, "Temporarily Unavailable");

@@ -20,6 +20,8 @@ pub(crate) enum SessionTimer {
     Ack,
     /// An answer to the request: from our user, or from the peer that rings.
     Answer,
+    /// To send a reliable provisional response again (RFC 3262).
+    Provisional,
     /// To say again that it rings, so that proxies wait on (section 13.3.1.1).
     Ring,
     /// To refresh the session (RFC 4028).
@@ -31,8 +33,16 @@ pub(crate) enum SessionTimer {
 }
 
 impl SessionTimer {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Retransmit, Self::Ack, Self::Answer, Self::Ring, Self::Refresh, Self::Expire, Self::Glare];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Retransmit,
+        Self::Ack,
+        Self::Answer,
+        Self::Provisional,
+        Self::Ring,
+        Self::Refresh,
+        Self::Expire,
+        Self::Glare,
+    ];
 }
 
 /// Who waits for what.

@@ -758,7 +758,7 @@ wait 1s
 }
 
 #[test]
-fn reliable_provisionals_are_required_so_none_is_sent() {
+fn reliable_provisionals_are_required_and_the_answer_waits_for_none() {
     check(
         "
 tamper client INVITE |Allow:|Require: 100rel\\r\\nAllow:|
@@ -772,7 +772,9 @@ wait 20ms
             0.000    ──► INVITE Session-Expires=1800 Require=100rel [offer]  (tampered)
             0.010    ◄── 100/INVITE
             0.010          server Invited [offer]
+            0.020    ◄── 180/INVITE Require=100rel
             0.020    ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [answer]
+            0.030          client Ringing 180
             0.030    ──► ACK
             0.030          client Accepted 200 INVITE [answer]
             0.040          server Confirmed
@@ -1103,6 +1105,134 @@ wait 1s
             0.060    ──► ACK
             0.060          client Accepted 200 INVITE [answer]
             0.070          server Confirmed
+        "#]],
+    );
+}
+
+/// Each proxy on the way may ask for a longer interval; over a connection the refused INVITE is gone when it is
+/// to be sent again.
+#[test]
+fn a_session_interval_that_is_too_small_again() {
+    check_tcp(
+        "
+tamper client INVITE |Session-Expires: 1800|Session-Expires: 60|
+tamper client INVITE |Session-Expires: 90|Session-Expires: 70|
+client invite offer
+wait 80ms
+server accept answer
+wait 1s
+",
+        expect![[r#"
+            0.000    ──► INVITE Session-Expires=60 [offer]  (tampered)
+            0.010    ◄── 422/INVITE Min-SE=90
+            0.020    ──► ACK
+            0.020    ──► INVITE Session-Expires=70 [offer]  (tampered)
+            0.030    ◄── 422/INVITE Min-SE=90
+            0.040    ──► ACK
+            0.040    ──► INVITE Session-Expires=90 [offer]
+            0.050    ◄── 100/INVITE
+            0.050          server Invited [offer]
+            0.080    ◄── 200/INVITE Session-Expires=90;refresher=uac Require=timer [answer]
+            0.090    ──► ACK
+            0.090          client Accepted 200 INVITE [answer]
+            0.100          server Confirmed
+        "#]],
+    );
+}
+
+/// RFC 4028 section 7.4: at once, with the interval that is asked for.
+#[test]
+fn a_refresh_that_is_to_be_longer_is_followed_up() {
+    check(
+        "
+client invite offer
+wait 20ms
+server accept answer
+wait 100ms
+tamper server 200/UPDATE |SIP/2.0 200 OK|SIP/2.0 422 Session Interval Too Small\\r\\nMin-SE: 2000|
+tamper server 200/UPDATE |SIP/2.0 200 OK|SIP/2.0 422 Session Interval Too Small\\r\\nMin-SE: 2400|
+wait 901s
+",
+        expect![[r#"
+            0.000    ──► INVITE Session-Expires=1800 [offer]
+            0.010    ◄── 100/INVITE
+            0.010          server Invited [offer]
+            0.020    ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [answer]
+            0.030    ──► ACK
+            0.030          client Accepted 200 INVITE [answer]
+            0.040          server Confirmed
+            900.030  ──► UPDATE Session-Expires=1800;refresher=uac
+            900.040  ◄── 422/UPDATE Session-Expires=1800;refresher=uac Min-SE=2000 Require=timer  (tampered)
+            900.040        server Informed UPDATE
+            900.050  ──► UPDATE Session-Expires=2000;refresher=uac Min-SE=2000
+            900.060  ◄── 422/UPDATE Session-Expires=2000;refresher=uac Min-SE=2400 Require=timer  (tampered)
+            900.060        server Informed UPDATE
+            900.070  ──► UPDATE Session-Expires=2400;refresher=uac Min-SE=2400
+            900.080  ◄── 200/UPDATE Session-Expires=2400;refresher=uac Require=timer
+            900.080        server Informed UPDATE
+        "#]],
+    );
+}
+
+/// RFC 3261 section 14.1: after 2.1 to 4 s, for the Call-ID is the client's.
+#[test]
+fn a_refresh_that_crosses_is_repeated_after_a_moment() {
+    check(
+        "
+client invite offer
+wait 20ms
+server accept answer
+wait 100ms
+tamper server 200/UPDATE |SIP/2.0 200 OK|SIP/2.0 491 Request Pending|
+wait 910s
+",
+        expect![[r#"
+            0.000    ──► INVITE Session-Expires=1800 [offer]
+            0.010    ◄── 100/INVITE
+            0.010          server Invited [offer]
+            0.020    ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [answer]
+            0.030    ──► ACK
+            0.030          client Accepted 200 INVITE [answer]
+            0.040          server Confirmed
+            900.030  ──► UPDATE Session-Expires=1800;refresher=uac
+            900.040  ◄── 491/UPDATE Session-Expires=1800;refresher=uac Require=timer  (tampered)
+            900.040        server Informed UPDATE
+            903.770  ──► UPDATE Session-Expires=1800;refresher=uac
+            903.780  ◄── 200/UPDATE Session-Expires=1800;refresher=uac Require=timer
+            903.780        server Informed UPDATE
+        "#]],
+    );
+    check(
+        "
+tamper server 200/INVITE |UPDATE, ||
+client invite offer
+wait 20ms
+server accept answer
+wait 901s
+server refuse 491
+wait 5s
+server accept answer
+wait 1s
+",
+        expect![[r#"
+            0.000    ──► INVITE Session-Expires=1800 [offer]
+            0.010    ◄── 100/INVITE
+            0.010          server Invited [offer]
+            0.020    ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [answer]  (tampered)
+            0.030    ──► ACK
+            0.030          client Accepted 200 INVITE [answer]
+            0.040          server Confirmed
+            900.030  ──► INVITE Session-Expires=1800;refresher=uac [offer]
+            900.040  ◄── 100/INVITE
+            900.040        server Reoffered INVITE [offer]
+            901.020  ◄── 491/INVITE
+            901.030  ──► ACK
+            904.750  ──► INVITE Session-Expires=1800;refresher=uac [offer]
+            904.760  ◄── 100/INVITE
+            904.760        server Reoffered INVITE [offer]
+            906.020  ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [answer]
+            906.030  ──► ACK
+            906.040        server Confirmed
         "#]],
     );
 }

@@ -47,7 +47,7 @@ fn check(message: &str, expect: &[&str], expect_header: Option<(&str, &str)>) {
 
 #[test]
 fn what_cannot_be_served_is_refused_and_leaves_nothing() {
-    let allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE";
+    let allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE, PRACK";
     for method in ["REGISTER", "SUBSCRIBE", "NOTIFY", "REFER", "PUBLISH", "MESSAGE", "FOO"] {
         check(&request(method, ""), &[&format!("405/{method}")], Some(("Allow", allow)));
     }

@@ -304,10 +304,10 @@ impl Front {
 
     /// The gate turned some away before they came here.
     pub fn turned_away(&mut self, now: Now, away: TurnedAway) {
-        let TurnedAway { strangers, wrong, last } = away;
+        let TurnedAway { strangers, wrong, too_fast, last } = away;
         self.stats.strangers += strangers;
         self.stats.unauthenticated += wrong;
-        self.refused(now, strangers + wrong, Some(last));
+        self.refused(now, strangers + wrong + too_fast, Some(last));
     }
 
     /// Counts refusals and tells of them, at a pace.
@@ -372,8 +372,8 @@ impl Front {
     /// Takes what a request says of the call; returns the metadata bodies that it carried.
     fn absorb(&mut self, now: Now, leg: &mut Leg, request: &RequestInfo) -> Vec<Metadata> {
         let Some(call) = self.calls.get_mut(leg.call) else { return Vec::new() };
-        let metadata = describe::absorb(&mut call.record.data, request, now);
-        leg.sides.learn(request, &call.record.data);
+        let metadata = describe::absorb(&mut call.record.data, request, now, &leg.trunk.agent_side);
+        leg.sides.learn(request, &mut call.record.data);
         metadata
     }
 

@@ -18,7 +18,7 @@ use crate::calls::LiveCall;
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::{Gate, Leg, Pending, Phase};
 use crate::lines::{self, Addresses, Reading};
-use crate::trunk::Trunk;
+use crate::trunk::{self, Trunk};
 use crate::{ask, describe};
 
 impl Front {
@@ -26,7 +26,7 @@ impl Front {
         // Strangers are not sent elsewhere either. While nobody gets a call, they hear what everybody does.
         let Some(trunk) = self.trunk_of(request) else {
             let last = Unwelcome::Stranger(request.flow.remote.ip());
-            self.turned_away(now, TurnedAway { strangers: 1, wrong: 0, last });
+            self.turned_away(now, TurnedAway { strangers: 1, wrong: 0, too_fast: 0, last });
             return self.refuse(session, 403, "Forbidden");
         };
         if let Intake::HandedOver(to) = self.intake.clone() {
@@ -38,14 +38,14 @@ impl Front {
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
         let call = self.ids.call(now.wall);
         let mut data = CallData::default();
-        let metadata = describe::absorb(&mut data, request, now);
+        let metadata = describe::absorb(&mut data, request, now, &trunk.agent_side);
         let family = if request.flow.remote.is_ipv6() { Family::V6 } else { Family::V4 };
         note(&mut data, &trunk, request);
         let mut leg = self.leg(session, call, trunk.clone(), family, request);
-        leg.sides.learn(request, &data);
+        leg.sides.learn(request, &mut data);
         leg.lines = match &offer {
             Some(sdp) => self.read_lines(&leg, sdp, now),
-            None => lines::asked(&ask::codecs(), family, &mut self.ids, now),
+            None => lines::asked(&ask::codecs(&trunk.ask_for), family, &mut self.ids, now),
         };
         if leg.lines.iter().all(|l| l.stream.is_none()) {
             return self.refuse(session, 488, "Not Acceptable Here");
@@ -69,7 +69,7 @@ impl Front {
     fn trunk_of(&self, request: &RequestInfo) -> Option<Arc<Trunk>> {
         let trunks = &self.config.trunks;
         let named = request.pass.as_ref().and_then(|pass| trunks.named(&pass.by));
-        named.or_else(|| trunks.find(request.flow.remote.ip())).cloned()
+        named.or_else(|| trunks.find(&trunk::Origin::of_info(request))).cloned()
     }
 
     /// Whether the trunk or its tenant has all the calls that it may have.
@@ -373,6 +373,9 @@ fn note(data: &mut CallData, trunk: &Trunk, request: &RequestInfo) {
         data.extra.insert(key.clone(), value.clone());
     }
     data.extra.insert("trunk".to_owned(), trunk.name.to_string());
+    if let Some(retention) = &trunk.retention {
+        data.extra.insert("retention".to_owned(), retention.clone());
+    }
     if let Some(user) = request.pass.as_ref().and_then(|pass| pass.user.as_ref()) {
         data.extra.insert("user".to_owned(), user.to_string());
     }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sip::Transport;
 use sip::auth::Login;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -73,13 +72,7 @@ fn interrupts() -> std::io::Result<mpsc::Receiver<()>> {
 
 /// The plan, checked as far as it can be without calling.
 fn plan(args: &CallArgs) -> Result<CallPlan, CliError> {
-    let transport = args.transport.map(|t| match t {
-        CallTransport::Udp => Transport::Udp,
-        CallTransport::Tcp => Transport::Tcp,
-        CallTransport::Tls => Transport::Tls,
-        CallTransport::Ws => Transport::Ws,
-        CallTransport::Wss => Transport::Wss,
-    });
+    let transport = args.transport.map(CallTransport::sip);
     let no_target = |e: target::TargetError| CliError::usage("cannot call", e, "correct --to");
     let target = target::resolve(&args.to, transport).map_err(no_target)?;
     let local = target::local_address(target.remote).map_err(no_target)?;
@@ -164,6 +157,7 @@ fn holds(args: &CallArgs, duration: Option<Duration>) -> Result<Vec<Hold>, CliEr
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use sip::Transport;
 
     use super::*;
     use crate::cli::args::{Cli, Command};

@@ -1,10 +1,14 @@
 //! The command line: what may be written, and the help that explains it. Nothing is done here.
 
+mod trunks;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::{CallId, RecordingState, StreamId, TenantId, VolumeName};
+
+pub(crate) use trunks::{DigestAlgorithm, PasswordArgs, TrunksArgs, TrunksCommand};
 
 use super::values::{self, HoldSpec, Since};
 
@@ -69,7 +73,7 @@ pub(crate) enum Command {
     /// Write manual pages and completions for shells, for a package
     #[command(hide = true)]
     Generate(GenerateArgs),
-    /// Set the passwords of those who may send calls
+    /// List who may send calls, tell which trunk takes a request, set passwords
     Trunks(TrunksArgs),
     /// List the volumes that recordings lie on: state, room, days left, live segments
     Volumes(VolumesArgs),
@@ -176,6 +180,20 @@ pub(crate) enum CallTransport {
     Ws,
     /// A WebSocket with TLS
     Wss,
+}
+
+impl CallTransport {
+    /// As SIP has it.
+    #[must_use]
+    pub(crate) const fn sip(self) -> sip::Transport {
+        match self {
+            Self::Udp => sip::Transport::Udp,
+            Self::Tcp => sip::Transport::Tcp,
+            Self::Tls => sip::Transport::Tls,
+            Self::Ws => sip::Transport::Ws,
+            Self::Wss => sip::Transport::Wss,
+        }
+    }
 }
 
 /// A codec of a test call.
@@ -297,53 +315,6 @@ impl CallArgs {
     pub(crate) fn ptime_ms(&self) -> u32 {
         self.ptime.parse().unwrap_or(20)
     }
-}
-
-/// `callspool trunks`
-#[derive(Args, Clone, Debug)]
-pub(crate) struct TrunksArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub(crate) command: TrunksCommand,
-}
-
-/// What `callspool trunks` can be told to do.
-#[derive(Subcommand, Clone, Debug)]
-pub(crate) enum TrunksCommand {
-    /// Set the password of a user, read from standard input: asked for twice on a terminal
-    #[command(after_help = "\
-A running callspool takes it with `callspool reload`. Examples:
-  callspool trunks password sbc-bonn gateway1
-  callspool trunks password sbc-bonn gateway1 --algorithm sha-256 < secret.txt
-  callspool trunks password sbc-bonn gateway1 --remove")]
-    Password(PasswordArgs),
-}
-
-/// An algorithm of digest authentication.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum DigestAlgorithm {
-    /// SHA-256 (RFC 8760)
-    #[value(name = "sha-256")]
-    Sha256,
-    /// MD5, for clients that know nothing better
-    Md5,
-}
-
-/// `callspool trunks password`
-#[derive(Args, Clone, Debug)]
-pub(crate) struct PasswordArgs {
-    /// The trunk: it says which file and realm
-    #[arg(value_name = "TRUNK")]
-    pub(crate) trunk: String,
-    /// The user
-    #[arg(value_name = "USER")]
-    pub(crate) user: String,
-    /// What the user may authenticate with; may be repeated [default: both]
-    #[arg(long, value_enum, conflicts_with = "remove")]
-    pub(crate) algorithm: Vec<DigestAlgorithm>,
-    /// Remove the user instead
-    #[arg(long)]
-    pub(crate) remove: bool,
 }
 
 /// `callspool ls`

@@ -64,7 +64,7 @@ const SIZES: &[(Place<u64>, u64)] = &[
 const TAGS_MAX: usize = 32;
 
 /// What is noted in the data of a call by the trunk it came by.
-const OUR_KEYS: [&str; 2] = ["trunk", "user"];
+const OUR_KEYS: [&str; 3] = ["trunk", "user", "retention"];
 
 /// It stands in each challenge.
 const REALM_MAX: usize = 128;
@@ -368,13 +368,18 @@ fn tenants(config: &Config, findings: &mut Findings<'_>) {
 fn trunks(config: &Config, findings: &mut Findings<'_>) {
     let trunks = &config.tables.trunk;
     for (name, trunk) in trunks {
-        if trunk.from.is_empty() && name != call::Trunk::DEFAULT_NAME {
-            let todo = "name the addresses that its calls come from; everybody is [trunk.default]";
+        let says_who = !(trunk.from.is_empty() && trunk.tls_names.is_empty());
+        if !says_who && name != call::Trunk::DEFAULT_NAME {
+            let todo =
+                "name the addresses that its calls come from, or tls_names; everybody is [trunk.default]";
             findings.add_to_table(("trunk", name), "from", "it says not who may send", todo);
         }
         let others = trunks.iter().take_while(|(other, _)| *other != name);
         for (other, theirs) in others {
-            if let Some(range) = trunk.from.iter().find(|range| theirs.from.contains(range)) {
+            // Else they are told apart by more than addresses.
+            let is_alike = (&trunk.tls_names, &trunk.transports, &trunk.domains)
+                == (&theirs.tls_names, &theirs.transports, &theirs.domains);
+            if let Some(range) = trunk.from.iter().find(|range| is_alike && theirs.from.contains(range)) {
                 let why = format!("{} belongs to [trunk.{other}] too", range.0);
                 findings.add_to_table(("trunk", name), "from", why, "leave it in one of them");
             }
@@ -386,6 +391,15 @@ fn trunks(config: &Config, findings: &mut Findings<'_>) {
         if let Some(tag) = trunk.tags.iter().find(|tag| OUR_KEYS.contains(&tag.key.as_str())) {
             let why = format!("'{}' is what callspool itself notes in the data of calls", tag.key);
             findings.add_to_table(("trunk", name), "tags", why, "choose another key");
+        }
+        if !trunk.retention.is_empty() && trunk.retention.parse::<model::TenantId>().is_err() {
+            let todo = "give 1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit";
+            findings.add_to_table(
+                ("trunk", name),
+                "retention",
+                format!("'{}' is no name", trunk.retention),
+                todo,
+            );
         }
         let is_realm = !trunk.realm.is_empty() && !trunk.realm.contains([':', '"', '\\']);
         if !is_realm || trunk.realm.len() > REALM_MAX {

@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use model::TenantId;
 
 use super::declare::tables;
-use super::values::{AddressRange, CredentialsFor, DtmfRule, InactiveMeans, Tag};
+use super::values::{
+    AddressRange, AgentIs, CodecName, CredentialsFor, DtmfRule, HostPattern, InactiveMeans, Tag,
+    TrunkTransport,
+};
 
 /// Each is a few hundred octets, and is looked at for every call that begins: a thousand are some microseconds.
 const TRUNKS_MAX: usize = 1_000;
@@ -18,12 +21,26 @@ const TENANTS_MAX: usize = 1_000;
 tables! {
     /// Who may send calls, and how they are taken: an SBC, a PBX, a carrier. Without any, everybody may; with one, only those that are written.
     trunk: TrunkConfig, at most TRUNKS_MAX {
-        /// Addresses that calls come from; the longest range that holds an address wins. Empty: all that no other trunk has; only `[trunk.default]` may be.
+        /// Addresses that calls come from; the longest range that holds an address wins. Empty: all; then `tls_names` must say who may send, or it is `[trunk.default]`.
         from: Vec<AddressRange> = "", "list of IP or IP/bits";
+        /// Names of the certificates that clients show, `sbc.example.com` or `*.example.com`; it takes only who has proved one of them (`tls.client_auth`). Empty: none is needed.
+        tls_names: Vec<HostPattern> = "", "list of names";
+        /// Transports that calls come by; empty: all.
+        transports: Vec<TrunkTransport> = "", "list of udp, tcp, tls, ws, wss";
+        /// Domains that calls are for, by Request-URI or To, written as `tls_names`; empty: all.
+        domains: Vec<HostPattern> = "", "list of names";
         /// Owner of the calls; empty: `recording.tenant`. Another one must have a table, `[tenant.NAME]`.
         tenant: Option<TenantId> = "", "name";
         /// Calls recorded at once from it; beyond it new ones are refused with 503. 0: as many as `recording.max_calls`.
         max_calls: usize = "0", "calls";
+        /// Calls that may begin in a second, after a second of rest all at once; beyond it new ones are refused with 503. 0: no limit.
+        max_calls_per_second: u32 = "0", "calls a second";
+        /// Who of a call is the agent, heard left: `first` or `second` of its participants and streams, `label:2`, `number:10*` or `domain:pbx.example.com`; the other is the external party.
+        agent_side: AgentIs = "first", "first, second, label:, number: or domain:";
+        /// Codecs that are asked for when an INVITE offers nothing, the best first; empty: all five.
+        ask_for: Vec<CodecName> = "", "list of PCMU, PCMA, G722, G729, OPUS";
+        /// Name of how long recordings are kept, noted with each call as `retention`; nothing is deleted by it yet.
+        retention: String = "", "name";
         /// What `a=inactive` in SDP means, as in `recording.inactive_means`; empty: as there.
         inactive_means: Option<InactiveMeans> = "", "hold or pause";
         /// What is noted in the data of each call.
@@ -40,6 +57,8 @@ tables! {
 
     /// Who owns calls. The owner that `recording.tenant` names needs no table.
     tenant: TenantConfig, at most TENANTS_MAX {
+        /// What people call it; `callspool trunks` shows it.
+        display_name: String = "", "text";
         /// Calls recorded at once for it; beyond it new ones are refused with 503. 0: as many as `recording.max_calls`.
         max_calls: usize = "0", "calls";
     }

@@ -120,10 +120,12 @@ fn named_tables_are_read_from_file_and_environment() {
         from = ["192.0.2.0/24", "2001:db8::1"]  # c.toml:5
         tenant = "acme"  # c.toml:6
         max_calls = 0
+        max_calls_per_second = 0
         [trunk.sbc-2]
         from = ["10.0.0.1", "10.1.0.0/16"]  # CALLSPOOL_TRUNK__SBC_2__FROM
         tenant = ""
         max_calls = 0
+        max_calls_per_second = 0
         [tenant.acme]
         max_calls = 5  # c.toml:2
         [tenant.b]
@@ -148,8 +150,8 @@ fn what_is_wrong_with_a_named_table_is_told_with_its_line() {
             CALLSPOOL_TRUNK__G!__FROM: 'g!' cannot be the name of a trunk; give 1 to 63 of a-z, 0-9 and '-', beginning and ending with a-z or 0-9
             c.toml:7 trunk.c.from: '192.0.2.7/24' has bits beyond its length; the range is 192.0.2.0/24; give an IP address, or a range such as "192.0.2.0/24" or "2001:db8::/32"
             c.toml:12 trunk.d.tenant: there is no tenant 'acne'; did you mean 'acme'? Else write [tenant.acne]
-            c.toml:3 trunk.a.from: it says not who may send; name the addresses that its calls come from; everybody is [trunk.default]
-            c.toml:7 trunk.c.from: it says not who may send; name the addresses that its calls come from; everybody is [trunk.default]
+            c.toml:3 trunk.a.from: it says not who may send; name the addresses that its calls come from, or tls_names; everybody is [trunk.default]
+            c.toml:7 trunk.c.from: it says not who may send; name the addresses that its calls come from, or tls_names; everybody is [trunk.default]
         "#]],
     );
     let many: String = (0..1_001).map(|n| format!("[tenant.t{n}]\n")).collect();

@@ -151,6 +151,19 @@ choices! {
         /// It is not.
         Mask = "mask",
     }
+    /// How calls come.
+    TrunkTransport {
+        /// Datagrams.
+        Udp = "udp",
+        /// A connection.
+        Tcp = "tcp",
+        /// A connection with TLS.
+        Tls = "tls",
+        /// A WebSocket.
+        Ws = "ws",
+        /// A WebSocket with TLS.
+        Wss = "wss",
+    }
     /// Which requests must come with credentials.
     CredentialsFor {
         /// INVITEs that begin a call.
@@ -299,6 +312,7 @@ macro_rules! bare {
 
 bare! {
     u16, "a number from 0 to 65535", "number from 0 to 65535";
+    u32, "a number, 0 or more", "number of 0 or more";
     usize, "a number, 0 or more", "number of 0 or more";
     bool, "true or false", "boolean";
 }
@@ -393,6 +407,70 @@ impl Setting for Tag {
     }
     fn to_toml(&self) -> String {
         quoted(&format!("{}={}", self.key, self.value))
+    }
+}
+
+/// The name of a host or domain, or all below one, in small letters.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct HostPattern(pub(crate) String);
+
+impl Setting for HostPattern {
+    const EXPECTED: &'static str = "a name such as \"sbc.example.com\", or \"*.example.com\" for all below";
+    fn from_text(text: &str) -> Result<Self, String> {
+        let text = text.trim().trim_end_matches('.').to_ascii_lowercase();
+        let name = text.strip_prefix("*.").unwrap_or(&text);
+        let is_name = (1..=255).contains(&text.len())
+            && !name.is_empty()
+            && !name.contains(|c: char| c == '*' || c == ',' || c.is_whitespace() || c.is_control());
+        if is_name { Ok(Self(text)) } else { Err(format!("'{text}' is no name")) }
+    }
+    fn to_toml(&self) -> String {
+        quoted(&self.0)
+    }
+}
+
+/// A codec to ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CodecName(pub(crate) call::Asked);
+
+impl Setting for CodecName {
+    const EXPECTED: &'static str = "PCMU, PCMA, G722, G729 or OPUS";
+    fn from_text(text: &str) -> Result<Self, String> {
+        call::Asked::of_name(text.trim()).map(Self).ok_or_else(|| format!("'{text}' is no codec to ask for"))
+    }
+    fn to_toml(&self) -> String {
+        quoted(self.0.name())
+    }
+}
+
+/// Who of a call is the agent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct AgentIs(pub(crate) call::AgentSide);
+
+impl Setting for AgentIs {
+    const EXPECTED: &'static str = "first, second, \"label:2\", \"number:10*\" or \"domain:pbx.example.com\"";
+    fn from_text(text: &str) -> Result<Self, String> {
+        use call::AgentSide;
+        let text = String::from_text(text.trim())?;
+        let side = match text.split_once(':') {
+            None if text == "first" => AgentSide::First,
+            None if text == "second" => AgentSide::Second,
+            Some(("label", label)) if !label.is_empty() => AgentSide::Label(label.to_owned()),
+            Some(("number", pattern)) if !pattern.is_empty() => AgentSide::Number(pattern.to_owned()),
+            Some(("domain", domain)) if !domain.is_empty() => AgentSide::Domain(domain.to_ascii_lowercase()),
+            _ => return Err(format!("'{text}' says not who the agent is")),
+        };
+        Ok(Self(side))
+    }
+    fn to_toml(&self) -> String {
+        use call::AgentSide;
+        quoted(&match &self.0 {
+            AgentSide::First => "first".to_owned(),
+            AgentSide::Second => "second".to_owned(),
+            AgentSide::Label(label) => format!("label:{label}"),
+            AgentSide::Number(pattern) => format!("number:{pattern}"),
+            AgentSide::Domain(domain) => format!("domain:{domain}"),
+        })
     }
 }
 

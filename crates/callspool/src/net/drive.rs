@@ -81,7 +81,10 @@ impl<G: Gate> SipDriver<G> {
     /// Refuses what is over the rate, and calls that nobody has room for, before it is read. The tag must be one
     /// that nobody can guess.
     pub(crate) fn limited(self, rates: Rates, tag: String) -> Self {
-        Self { shedding: Some(Shedding { rates, is_full: false, tag, unread: Unread::default(), told: 0 }), ..self }
+        Self {
+            shedding: Some(Shedding { rates, is_full: false, tag, unread: Unread::default(), told: 0 }),
+            ..self
+        }
     }
 
     /// Whether there is room for another call, beside that of the agent.

@@ -179,8 +179,8 @@ mod tests {
             .map(|c| Challenge::parse(c.as_bytes(), false).unwrap().algorithm.as_str())
             .collect();
         assert_eq!(algorithms, ["SHA-256", "MD5"]);
-        for (n, challenge) in challenges.iter().enumerate() {
-            let answer = [answer(challenge, "sesame", n as u32 + 1)];
+        for (count, challenge) in (1..).zip(&challenges) {
+            let answer = [answer(challenge, "sesame", count)];
             let passed = judge(&mut authenticator, &users, HOME, &answer);
             assert_eq!(passed, Verdict::Passed { user: "sbc".into() });
             let again = challenged(judge(&mut authenticator, &users, HOME, &answer));

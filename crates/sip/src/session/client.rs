@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use model::Now;
+use sipx_sip::session::MinSe;
 use sipx_sip::{HeaderName, Message, Method, Response};
 
 use super::repeat::Proving;
@@ -15,6 +16,9 @@ use crate::flow::Flow;
 use crate::message;
 use crate::request::{header_list, sdp_of, text};
 use crate::timers::{SessionTimer, TxId};
+
+/// 422 to one INVITE after another: each proxy on the way may want a longer interval than the one before.
+const LENGTHENED_MAX: u8 = 5;
 
 /// What `Agent::invite` has made of its order.
 pub(crate) struct Call {
@@ -55,7 +59,7 @@ impl Session {
         let contact = message::contact(dialog.scheme(), fit.sent_by, fit.transport, &contact_params);
         message::push(&mut request.headers, HeaderName::Contact, contact);
         let tx = core.endpoint.open_client(now.mono, fit.to, fit.transport, request, Some(id));
-        let calling = Calling { tx, offered, rang: false, cancelling: None, early: None, repeated: false };
+        let calling = Calling { tx, offered, rang: false, cancelling: None, early: None, lengthened: 0 };
         let session = Self {
             id,
             dialog,
@@ -65,6 +69,7 @@ impl Session {
             sdp,
             contact_params,
             unacked: None,
+            provisional: None,
             queued: None,
             wanted: None,
             leaving: None,
@@ -105,7 +110,7 @@ impl Session {
                 Fate::Lives
             }
             200..=299 => self.on_call_accepted(core, now, response),
-            422 if !calling.repeated && calling.cancelling.is_none() => {
+            422 if calling.lengthened < LENGTHENED_MAX && calling.cancelling.is_none() => {
                 self.repeat_longer(core, now, response)
             }
             _ => match calling.cancelling {
@@ -137,12 +142,15 @@ impl Session {
     /// 422 (RFC 4028 section 7.3): the INVITE again, with the interval that is asked for.
     fn repeat_longer(&mut self, core: &mut Core, now: Now, response: &Response) -> Fate {
         let State::Calling(calling) = &mut self.state else { return Fate::Lives };
-        calling.repeated = true;
+        calling.lengthened += 1;
         let tx = calling.tx;
-        let least = message::own(&response.headers, &HeaderName::MinSe);
-        let sent = self.repeat(core, now, tx, |headers| {
-            message::set(headers, &HeaderName::SessionExpires, least.clone());
-            message::set(headers, &HeaderName::MinSe, least);
+        let least =
+            response.headers.typed::<MinSe>().and_then(Result::ok).map(|MinSe(least)| least.as_secs());
+        let sent = least.and_then(|least| {
+            self.repeat(core, now, tx, |headers| {
+                message::set(headers, &HeaderName::SessionExpires, least.to_string());
+                message::set(headers, &HeaderName::MinSe, least.to_string());
+            })
         });
         if sent.is_none() {
             self.tell_refused(core, response);
@@ -201,14 +209,13 @@ impl Session {
             }
             491 if self.glares < GLARES_MAX && !offering.is_refresh => {
                 self.glares += 1;
-                // Section 14.1: the owner of the Call-ID waits 2.1 to 4 s, the other up to 2 s.
                 let wait = self.glare_wait(core);
                 self.set_timer(core, SessionTimer::Glare, now.mono + wait);
                 self.replace(Exchange::Glare { sdp: offering.sdp });
                 self.settle(core, now)
             }
             _ if offering.is_refresh => {
-                self.refresh_again(core, now, &response.headers);
+                self.refresh_again(core, now, Some(response));
                 self.settle(core, now)
             }
             _ => {
@@ -219,7 +226,8 @@ impl Session {
         }
     }
 
-    fn glare_wait(&self, core: &mut Core) -> std::time::Duration {
+    /// Section 14.1: the owner of the Call-ID waits 2.1 to 4 s, the other up to 2 s.
+    pub(super) fn glare_wait(&self, core: &mut Core) -> std::time::Duration {
         // In steps of 10 ms, from a token: as random as anything here.
         let draw = u64::from_str_radix(core.tokens.next().get(..4).unwrap_or("0"), 16).unwrap_or(0);
         let (least, span) = if self.is_caller { (210, 190) } else { (0, 200) };
@@ -235,7 +243,7 @@ impl Session {
         }
         // The connection broke; the dialog outlives it.
         if offering.is_refresh {
-            self.refresh_again(core, now, &sipx_sip::Headers::new());
+            self.refresh_again(core, now, None);
         } else {
             let reason = "Service Unavailable".to_owned();
             core.events.push_back(Event::Refused {

@@ -22,6 +22,9 @@ const GIVE_UP_EARLY: Duration = Duration::from_secs(32);
 const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
 /// How soon to try again when something else was under way.
 const RETRY: Duration = Duration::from_secs(5);
+/// Refusals of one refresh that are followed up at once or nearly: each of several proxies may want a longer
+/// interval, and offers may cross more than once.
+const REFUSED_MAX: u8 = 5;
 
 /// What a request asks for, decided, to be said in its 2xx.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,9 +39,19 @@ pub(crate) struct Terms {
 #[derive(Clone, Copy)]
 pub(crate) struct Refresh {
     interval: Duration,
+    /// The longest `Min-SE` that was asked for (section 7.4); zero: none.
+    least: Duration,
     ours: bool,
+    /// How often this refresh was refused.
+    refused: u8,
     /// The UPDATE that is out.
     pub(super) tx: Option<TxId>,
+}
+
+impl Refresh {
+    const fn new(interval: Duration, ours: bool) -> Self {
+        Self { interval, least: Duration::ZERO, ours, refused: 0, tx: None }
+    }
 }
 
 /// Decides on a request (section 9). The error is the `Min-SE` for a 422.
@@ -73,17 +86,15 @@ impl Terms {
 impl Session {
     /// Runs the timer that our 2xx agreed to, or none.
     pub(super) fn run_terms(&mut self, core: &mut Core, now: Now, terms: Option<Terms>) {
-        let refresh =
-            terms.map(|t| Refresh { interval: t.interval, ours: t.refresher == Refresher::Uas, tx: None });
+        let refresh = terms.map(|t| Refresh::new(t.interval, t.refresher == Refresher::Uas));
         self.run_refresh(core, now, refresh);
     }
 
     /// Runs the timer that a 2xx of the peer agrees to, or none (section 7.2).
     pub(super) fn run_agreed(&mut self, core: &mut Core, now: Now, headers: &Headers) {
-        let agreed = headers.typed::<SessionExpires>().and_then(Result::ok).map(|agreed| Refresh {
-            interval: agreed.interval.clamp(ABSOLUTE_MIN_INTERVAL, INTERVAL_MAX),
-            ours: agreed.refresher != Some(Refresher::Uas),
-            tx: None,
+        let agreed = headers.typed::<SessionExpires>().and_then(Result::ok).map(|agreed| {
+            let interval = agreed.interval.clamp(ABSOLUTE_MIN_INTERVAL, INTERVAL_MAX);
+            Refresh::new(interval, agreed.refresher != Some(Refresher::Uas))
         });
         self.run_refresh(core, now, agreed);
     }
@@ -108,6 +119,9 @@ impl Session {
             let refresher = if refresh.ours { "uac" } else { "uas" };
             let value = format!("{};refresher={refresher}", refresh.interval.as_secs());
             message::push(headers, HeaderName::SessionExpires, value);
+            if !refresh.least.is_zero() {
+                message::push(headers, HeaderName::MinSe, refresh.least.as_secs().to_string());
+            }
         }
     }
 
@@ -168,7 +182,7 @@ impl Session {
                 Some(self.refresh_now(core, now))
             }
             _ => {
-                self.refresh_again(core, now, &response.headers);
+                self.refresh_again(core, now, Some(response));
                 Some(Fate::Lives)
             }
         }
@@ -186,20 +200,33 @@ impl Session {
         refresh.tx = None;
         if transport {
             // The peer may come back on another connection: there is time until the session expires.
-            self.refresh_again(core, now, &Headers::new());
+            self.refresh_again(core, now, None);
             return Some(Fate::Lives);
         }
         Some(self.lost(core, now, EndCause::RequestTimeout))
     }
 
-    /// A refresh was refused: once more in a while, with a longer interval where 422 asks for it. The session
-    /// expires when none succeeds.
-    pub(super) fn refresh_again(&mut self, core: &mut Core, now: Now, headers: &Headers) {
+    /// A refresh was refused, or got no answer: once more, at once with a longer interval where 422 asks for one
+    /// (section 7.4), after a moment where offers have crossed (491), else in a while. The session expires when none
+    /// succeeds.
+    pub(super) fn refresh_again(&mut self, core: &mut Core, now: Now, refusal: Option<&Response>) {
+        let status = refusal.map(|response| response.status.code());
+        let glare = if status == Some(491) { self.glare_wait(core) } else { Duration::ZERO };
         let Some(refresh) = &mut self.refresh else { return };
-        if let Some(Ok(MinSe(least))) = headers.typed::<MinSe>() {
-            refresh.interval = refresh.interval.max(least.min(INTERVAL_MAX));
-        }
-        let again = now.mono + (refresh.interval / 10).max(RETRY);
-        self.set_timer(core, SessionTimer::Refresh, again);
+        refresh.refused = refresh.refused.saturating_add(1);
+        // By the interval that was agreed: the session ends by that one until a refresh succeeds.
+        let in_a_while = (refresh.interval / 10).max(RETRY);
+        let asked = refusal.and_then(|response| response.headers.typed::<MinSe>()).and_then(Result::ok);
+        let least = asked.map_or(Duration::ZERO, |MinSe(least)| least.min(INTERVAL_MAX));
+        let is_longer = least > refresh.interval;
+        refresh.interval = refresh.interval.max(least);
+        refresh.least = refresh.least.max(least);
+        let wait = match status {
+            _ if refresh.refused > REFUSED_MAX => in_a_while,
+            Some(422) if is_longer => Duration::ZERO,
+            Some(491) => glare,
+            _ => in_a_while,
+        };
+        self.set_timer(core, SessionTimer::Refresh, now.mono + wait);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::Now;
-use sipx_sip::{HeaderName, Method, Request, Response};
+use sipx_sip::{HeaderName, Headers, Method, Request, Response};
 
 use super::refresh::{Terms, negotiate};
 use super::{
@@ -55,13 +55,16 @@ impl Session {
             state: State::Invited(pending),
             peer: Peer {
                 update: message::lists(&request.headers, &HeaderName::Allow, "UPDATE"),
-                reliable_only: message::lists(&request.headers, &HeaderName::Require, "100rel"),
+                reliable: [HeaderName::Require, HeaderName::Supported]
+                    .iter()
+                    .any(|name| message::lists(&request.headers, name, "100rel")),
             },
             refresh: None,
             sdp: Bytes::new(),
             // RFC 7866 section 10.3: a recording server says so in its Contact.
             contact_params: if info.siprec { ";+sip.srs".into() } else { "".into() },
             unacked: None,
+            provisional: None,
             queued: None,
             wanted: None,
             leaving: None,
@@ -94,8 +97,7 @@ impl Session {
                 Fate::Lives
             }
             Method::Options => self.answer_within(core, now, flow, &request, 200, crate::agent::abilities),
-            // We send no reliable provisionals, so no PRACK can match one (RFC 3262 section 3).
-            Method::Prack => self.answer_within(core, now, flow, &request, 481, |_| {}),
+            Method::Prack => self.on_prack(core, now, flow, &request),
             _ => self.answer_within(core, now, flow, &request, 405, |response| {
                 message::push(&mut response.headers, HeaderName::Allow, message::ALLOW);
             }),
@@ -104,7 +106,7 @@ impl Session {
 
     /// Answers at once, through a transaction: a stateless answer to its retransmission would be 500, for its
     /// CSeq has been seen.
-    fn answer_within(
+    pub(super) fn answer_within(
         &self,
         core: &mut Core,
         now: Now,
@@ -118,6 +120,7 @@ impl Session {
             405 => "Method Not Allowed",
             422 => "Session Interval Too Small",
             481 => "Call/Transaction Does Not Exist",
+            488 => "Not Acceptable Here",
             491 => "Request Pending",
             _ => "Server Internal Error",
         };
@@ -246,24 +249,36 @@ impl Session {
     }
 
     pub(super) fn ring(&mut self, core: &mut Core, now: Now) -> Fate {
-        if !self.peer.reliable_only {
-            self.answer(core, now, 180, "Ringing");
+        if self.peer.reliable {
+            self.ring_reliably(core, now);
+        } else {
+            self.provisionally(core, now, |_| {});
         }
         self.set_timer(core, SessionTimer::Ring, now.mono + RING_EVERY);
         Fate::Lives
     }
 
-    /// Answers the INVITE that is pending, without body.
+    /// 180 to the INVITE that is pending, with these headers too; gives what was sent.
+    pub(super) fn provisionally(
+        &self,
+        core: &mut Core,
+        now: Now,
+        fill: impl FnOnce(&mut Headers),
+    ) -> Option<Bytes> {
+        let State::Invited(pending) = &self.state else { return None };
+        let contact = self.contact(core);
+        core.respond(now, pending.tx, 180, "Ringing", &self.dialog.local_tag, |_, request, response| {
+            copy_routes(request, response);
+            message::push(&mut response.headers, HeaderName::Contact, contact);
+            message::push(&mut response.headers, HeaderName::Allow, message::ALLOW);
+            fill(&mut response.headers);
+        })
+    }
+
+    /// A final answer to the INVITE that is pending, without body.
     pub(super) fn answer(&self, core: &mut Core, now: Now, status: u16, reason: &str) {
         let State::Invited(pending) = &self.state else { return };
-        let contact = self.contact(core);
-        core.respond(now, pending.tx, status, reason, &self.dialog.local_tag, |_, request, response| {
-            if status < 200 {
-                copy_routes(request, response);
-                message::push(&mut response.headers, HeaderName::Contact, contact);
-                message::push(&mut response.headers, HeaderName::Allow, message::ALLOW);
-            }
-        });
+        core.respond(now, pending.tx, status, reason, &self.dialog.local_tag, |_, _, _| {});
     }
 
     /// 200 to the request that is pending.
@@ -281,6 +296,7 @@ impl Session {
         };
         self.clear_timer(core, SessionTimer::Answer);
         self.clear_timer(core, SessionTimer::Ring);
+        self.clear_timer(core, SessionTimer::Provisional);
         // In memory of its own: it stays for the life of the session.
         self.sdp = Bytes::copy_from_slice(&sdp);
         let contact = self.contact(core);
@@ -291,7 +307,7 @@ impl Session {
                 let headers = &mut response.headers;
                 message::push(headers, HeaderName::Contact, contact);
                 message::push(headers, HeaderName::Allow, message::ALLOW);
-                message::push(headers, HeaderName::Supported, message::SUPPORTED);
+                message::push(headers, HeaderName::Supported, message::CAPABLE);
                 message::push(headers, HeaderName::Accept, message::ACCEPT);
                 if let Some(terms) = &pending.terms {
                     terms.write(headers);

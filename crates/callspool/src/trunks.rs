@@ -1,0 +1,68 @@
+//! Trunks as the configuration has them, for the gate and the front.
+
+use std::sync::Arc;
+
+use call::{Challenged, Digest, Trunk, Trunks};
+use model::Dtmf;
+use model::peer::Flowing;
+use sip::Transport;
+
+use crate::config::{Config, CredentialsFor, DtmfRule, InactiveMeans, TrunkTransport};
+use crate::users::TrunkUsers;
+
+/// All trunks, with their users.
+pub(crate) fn of(config: &Config, users: &TrunkUsers) -> Trunks {
+    let own = &config.recording.tenant;
+    let written = config.tables.trunk.iter().map(|(name, trunk)| Trunk {
+        name: name.as_str().into(),
+        from: trunk.from.iter().map(|range| range.0).collect(),
+        tls_names: trunk.tls_names.iter().map(|name| name.0.clone()).collect(),
+        transports: trunk.transports.iter().copied().map(transport).collect(),
+        domains: trunk.domains.iter().map(|domain| domain.0.clone()).collect(),
+        tenant: trunk.tenant.as_ref().unwrap_or(own).clone(),
+        calls_max: Some(trunk.max_calls).filter(|max| *max > 0),
+        rate_max: Some(trunk.max_calls_per_second).filter(|max| *max > 0),
+        agent_side: trunk.agent_side.0.clone(),
+        ask_for: trunk.ask_for.iter().map(|codec| codec.0).collect(),
+        retention: Some(trunk.retention.clone()).filter(|name| !name.is_empty()),
+        inactive: trunk.inactive_means.map(flowing),
+        dtmf: trunk.dtmf.map(dtmf),
+        tags: trunk.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
+        digest: users.get(name).map(|users| Digest {
+            realm: trunk.realm.as_str().into(),
+            users: Arc::clone(users),
+            of: match trunk.credentials_for {
+                CredentialsFor::Calls => Challenged::Calls,
+                CredentialsFor::All => Challenged::All,
+            },
+        }),
+    });
+    Trunks::new(written.collect(), own.clone())
+}
+
+/// What a line is on which nothing is sent.
+pub(crate) const fn flowing(inactive: InactiveMeans) -> Flowing {
+    match inactive {
+        InactiveMeans::Hold => Flowing::Held,
+        InactiveMeans::Pause => Flowing::Paused,
+    }
+}
+
+/// As SIP has it.
+pub(crate) const fn transport(setting: TrunkTransport) -> Transport {
+    match setting {
+        TrunkTransport::Udp => Transport::Udp,
+        TrunkTransport::Tcp => Transport::Tcp,
+        TrunkTransport::Tls => Transport::Tls,
+        TrunkTransport::Ws => Transport::Ws,
+        TrunkTransport::Wss => Transport::Wss,
+    }
+}
+
+/// What becomes of digits.
+pub(crate) const fn dtmf(rule: DtmfRule) -> Dtmf {
+    match rule {
+        DtmfRule::Keep => Dtmf::Keep,
+        DtmfRule::Mask => Dtmf::Mask,
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! | signal | command | what |
 //! | --- | --- | --- |
-//! | `SIGTERM`, `SIGINT` | `callspool stop` | stop: no new calls, the others end or are ended, all is sealed |
+//! | `SIGTERM`, `SIGINT` | `callspool stop --node` | stop: no new calls, the others end or are ended, all is sealed |
 //! | `SIGHUP` | `callspool reload` | read the configuration again |
 //! | `SIGUSR1` | `callspool stop --when-idle` | no new calls, stop when the last one has ended |
 //! | | `callspool drain` | no new calls, until `callspool drain --off` |

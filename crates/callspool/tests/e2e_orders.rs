@@ -82,5 +82,8 @@ fn a_call_is_paused_resumed_stopped_and_started_from_the_command_line() {
     assert_eq!(done.code, Some(2), "{}", done.err);
     // A stop of a call never stops the process.
     assert_eq!(server.callspool(&["stop", &id]).code, Some(1));
+    // Nor does a script whose variable is empty.
+    let done = server.callspool(&["stop"]);
+    assert!(done.code == Some(2) && done.err.contains("name a call's id, or say --node"), "{}", done.err);
     server.callspool(&["status"]).expect_ok("status");
 }

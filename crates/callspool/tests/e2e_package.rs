@@ -99,7 +99,7 @@ fn records(server: &Server, root: &Path) {
         _ => Err(program.output()),
     });
     place(server, "call", &["--duration", "500ms"]);
-    run(as_installed(&["stop"]), PATIENCE).expect_ok("stop");
+    run(as_installed(&["stop", "--node"]), PATIENCE).expect_ok("stop");
     assert_eq!(program.wait(PATIENCE).code(), Some(0), "{}", program.output());
     run(as_installed(&["verify", "--all"]), PATIENCE).expect_ok("verify");
 }

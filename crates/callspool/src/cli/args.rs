@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Reload(AskArgs),
     /// Have the running callspool take no new calls, while those in progress go on
     Drain(DrainArgs),
-    /// Stop the running callspool, and come back when it has ended; with a call: record no more of that
+    /// Record no more of a call; or stop the running callspool, and come back when it has ended
     Stop(StopArgs),
     /// Record a call again that was stopped
     Start(OrderArgs),
@@ -104,19 +104,22 @@ pub(crate) struct DrainArgs {
 /// `callspool stop`
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-New calls are refused with 503, or sent to where node.handover says. Calls in progress may go on for
-node.shutdown_grace, then they are ended with BYE and sealed.
-
 With the id of a call callspool goes on, and so does the call: only its recording stops, until
-`callspool start CALL`.")]
+`callspool start CALL`.
+
+With --node new calls are refused with 503, or sent to where node.handover says. Calls in progress may
+go on for node.shutdown_grace, then they are ended with BYE and sealed.")]
 pub(crate) struct StopArgs {
     /// The call to record no more of, by its id as `callspool ls --live` prints it
-    #[arg(value_name = "CALL", conflicts_with_all = ["when_idle", "no_wait"])]
+    #[arg(value_name = "CALL", conflicts_with_all = ["node", "when_idle", "no_wait"])]
     pub(crate) call: Option<CallId>,
     /// Whose call it is; else of `recording.tenant`
     #[arg(long, value_name = "NAME", requires = "call")]
     pub(crate) tenant: Option<TenantId>,
-    /// Let all calls go on to their end, however long that takes
+    /// Stop callspool itself
+    #[arg(long)]
+    pub(crate) node: bool,
+    /// The same, but let all calls go on to their end first, however long that takes
     #[arg(long)]
     pub(crate) when_idle: bool,
     /// Come back at once

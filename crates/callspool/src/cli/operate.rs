@@ -40,10 +40,16 @@ pub(super) fn drain(config: &Config, args: &DrainArgs, out: &mut dyn Write) -> R
 
 /// `callspool stop`, which comes back when the process has ended.
 pub(super) fn stop(config: &Config, args: &StopArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
-    if let Some(call) = args.call {
-        return order(config, LiveOrder::Stop, call, args.tenant.as_ref(), args.json, out);
-    }
-    let what = if args.when_idle { Ask::StopWhenIdle } else { Ask::Stop };
+    let what = match args.call {
+        Some(call) => return order(config, LiveOrder::Stop, call, args.tenant.as_ref(), args.json, out),
+        None if args.when_idle => Ask::StopWhenIdle,
+        None if args.node => Ask::Stop,
+        // A script whose variable is empty must not end every call.
+        None => {
+            let (why, todo) = ("neither a call nor the node is named", "name a call's id, or say --node");
+            return Err(CliError::usage("nothing is stopped", why, todo));
+        }
+    };
     let (answer, mut connection) = asked(&config.node.data_dir, &what)?;
     let outcome = tell(&answer, args.json, out)?;
     out.flush().map_err(CliError::output)?;

@@ -7,26 +7,24 @@ mod ending;
 mod failover;
 mod negotiation;
 mod orders;
+mod terms;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use model::peer::Flowing;
 use model::{
-    CallId, ChangeKind, Dtmf, EndReason, Failure, IdGenerator, Incident, Metadata, Mono, NodeNumber, Now,
-    Occurrence, Order, Report, SegmentId, TenantId,
+    CallId, ChangeKind, EndReason, Failure, IdGenerator, Incident, Metadata, Mono, Now, Occurrence, Order,
+    Report, SegmentId,
 };
 use sip::{Event, RequestInfo, SessionId};
 
 use self::orders::Came;
+pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
 use crate::calls::Calls;
 use crate::describe;
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::{Leg, Phase};
 use crate::timers::Timers;
-use crate::trunk::Trunks;
 
 /// How long a record server may take to open a segment or change its streams before the request is refused:
 /// a fifth of the client's own patience (timer B, 32 s, is the end of it), so that it can still go elsewhere.
@@ -41,115 +39,6 @@ const CLOSE_GIVEN_UP: Duration = Duration::from_secs(300);
 const REFUSALS_TOLD: Duration = Duration::from_secs(10);
 /// What a refused client is told to wait (Retry-After, seconds) before it tries us again.
 const RETRY_AFTER: &str = "10";
-
-/// What the front needs to know.
-#[derive(Debug, Clone)]
-pub struct FrontConfig {
-    /// This node.
-    pub node: NodeNumber,
-    /// Who is told what concerns no single call.
-    pub tenant: TenantId,
-    /// Who may send calls.
-    pub trunks: Trunks,
-    /// Calls at a time of a tenant, for those that have a limit; more are refused with 503.
-    pub tenant_calls_max: BTreeMap<TenantId, usize>,
-    /// Calls at a time, holds and lingering ones included; more are refused with 503.
-    pub calls_max: usize,
-    /// From the end of a call until it is `complete`.
-    pub linger: Duration,
-    /// How long a call may be on hold before it is taken to have ended.
-    pub hold_timeout: Duration,
-    /// What a line means on which nothing is sent: [`Flowing::Held`] or [`Flowing::Paused`].
-    pub inactive: Flowing,
-    /// After how long a pause ends by itself, with an alarm; zero: never. SDP's own pauses last as long as SDP says.
-    pub pause_timeout: Duration,
-    /// Whether headers of INFO, re-INVITE and UPDATE order a pause, a stop and their ends.
-    pub orders_by_header: bool,
-    /// What becomes of digits that are pressed, where a trunk does not say otherwise.
-    pub dtmf: Dtmf,
-    /// The IPv4 address of descriptions; none: the one that the request came to.
-    pub address_v4: Option<IpAddr>,
-    /// The IPv6 address of descriptions; none: the one that the request came to.
-    pub address_v6: Option<IpAddr>,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Answer the pending request of a session with 200 and this description.
-    Accept {
-        /// The session.
-        session: SessionId,
-        /// The description.
-        sdp: Bytes,
-    },
-    /// Refuse the pending request of a session.
-    Refuse {
-        /// The session.
-        session: SessionId,
-        /// The status code.
-        code: u16,
-        /// The reason phrase.
-        reason: &'static str,
-        /// Further headers.
-        headers: Vec<(String, String)>,
-    },
-    /// Send a re-INVITE with this offer.
-    Reoffer {
-        /// The session.
-        session: SessionId,
-        /// The description.
-        sdp: Bytes,
-    },
-    /// End a session.
-    HangUp {
-        /// The session.
-        session: SessionId,
-        /// The value of a Reason header (RFC 3326).
-        reason: String,
-    },
-    /// An order for the record server.
-    Order(Order),
-    /// A change for the catalogue.
-    Tell(TenantId, ChangeKind),
-    /// Something that a person should know.
-    Alarm(Occurrence),
-}
-
-/// What becomes of new calls.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Intake {
-    /// They are taken.
-    #[default]
-    Open,
-    /// They are refused with 503 and Retry-After.
-    Refused,
-    /// They are sent to another recorder, with 302 and this URI as Contact (RFC 3261, 8.1.3.4).
-    HandedOver(String),
-}
-
-/// Counters since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FrontStats {
-    /// Dialogs in progress.
-    pub dialogs: usize,
-    /// Calls in progress, lingering ones included.
-    pub calls: usize,
-    /// Calls that may be in progress.
-    pub calls_max: usize,
-    /// Calls that began.
-    pub begun: u64,
-    /// Requests refused because a limit was reached or new calls are not taken.
-    pub refused: u64,
-    /// Of those, requests from addresses that no trunk has.
-    pub strangers: u64,
-    /// Of those, requests with wrong credentials.
-    pub unauthenticated: u64,
-    /// Requests sent to another recorder.
-    pub handed_over: u64,
-    /// Segments that no record server opened.
-    pub not_recorded: u64,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {

@@ -2,112 +2,34 @@
 //!
 //! Datagrams go from the socket through the stream's receiver into the segment's buffer, with no queue between.
 
+mod steady;
+mod stream;
+
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use media::rtp::{Frame, FrameSink, StreamReceiver};
+use media::rtp::{Frame, FrameSink};
 use model::alarm::About;
 use model::peer::Flowing;
 use model::{
-    Dtmf, Failure, MediaKind, Mono, Now, OpenSegment, OpenStream, PauseSource, SegmentId, StreamPorts,
-    StreamRecord, Subject, TakeOver, WallTime,
+    Dtmf, Failure, Mono, Now, OpenSegment, OpenStream, PauseSource, SegmentId, StreamPorts, StreamRecord,
+    Subject, TakeOver, WallTime,
 };
 use spool::SegmentWriter;
 
 use super::ingest::{Batch, Left};
 use super::listening::Taps;
-use super::ports::{Ports, Sockets};
+use super::ports::Ports;
 use super::quality::{Of, Quality, QualityRules, Signs};
 use super::tell::Teller;
-use crate::descriptors::{RUN_OUT, is_shortage};
-
-/// Batches that one socket may bring per tick: with 5 ms, over 12,000 packets a second. What floods faster waits
-/// in the kernel's buffer and is lost there, so that one stream cannot starve the others.
-const BATCHES_PER_TICK: usize = 4;
+use steady::{NOT_SET_NS, Steady};
+use stream::open_sockets;
+pub(crate) use stream::{Gate, LiveStream, Which};
 
 /// Streams that a segment may have had, closed ones too, whose records stay: a call has two, a conference some more.
 /// What changes its streams beyond that gets no new ones.
 pub(crate) const STREAMS_MAX: usize = 32;
-
-/// A stream of a live segment.
-pub(crate) struct LiveStream {
-    pub(crate) open: OpenStream,
-    ports: StreamPorts,
-    /// None once the stream is gone from the segment; its record stays.
-    sockets: Option<Sockets>,
-    receiver: StreamReceiver,
-    heard: Heard,
-    /// It was told that digits cannot be looked for in its codec.
-    told_unsearched: bool,
-    /// What signalling wants of it; a pause of the segment is on top of that.
-    wanted: Flowing,
-}
-
-/// What a stream does when signalling wants `wanted`: nothing passes in a pause.
-fn effective(wanted: Flowing, gate: Gate) -> Flowing {
-    match (wanted, gate) {
-        (Flowing::Active, Gate::Closed) => Flowing::Paused,
-        (wanted, _) => wanted,
-    }
-}
-
-/// Whether media pass: closed in a pause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gate {
-    Open,
-    Closed,
-}
-
-/// When a stream was last heard of. By the monotonic clock: the wall clock may be set while a call goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Heard {
-    /// The time of the packet that was the last one when last looked.
-    packet: Option<WallTime>,
-    /// When it became the last one, or when media began to be expected.
-    at: Mono,
-}
-
-impl Heard {
-    /// How long nothing has come, given the last packet as it is now.
-    fn silent_for(&mut self, now: Mono, last_packet: Option<WallTime>) -> Duration {
-        if last_packet != self.packet {
-            *self = Self { packet: last_packet, at: now };
-        }
-        now.since(self.at)
-    }
-}
-
-/// The time of a segment: it goes by the monotonic clock from the segment's beginning on, so that a wall clock that is
-/// set while a call goes on makes no gap in it.
-#[derive(Debug, Clone, Copy)]
-struct Steady {
-    now: Now,
-    /// By how much that is off the system's wall clock.
-    skew_ns: i64,
-}
-
-/// The longest that a datagram waits to be read, or an order to be carried out. What seems to have waited longer came
-/// before the clock was set.
-const WAITED_MAX: Duration = Duration::from_secs(5);
-
-/// 10 ms: both clocks are not read at one moment. What differs by less was not set, and a segment's times are those
-/// that everybody else has of the same event.
-const NOT_SET_NS: i64 = 10_000_000;
-
-impl Steady {
-    /// A time of the system's wall clock, not long ago, as one of the segment.
-    fn at(self, system: WallTime) -> WallTime {
-        let at = WallTime(system.0.saturating_add(self.skew_ns));
-        let now = self.now.wall;
-        if at <= now && now.since(at) <= WAITED_MAX { at } else { now }
-    }
-
-    /// The system's wall clock.
-    fn system(self) -> WallTime {
-        WallTime(self.now.wall.0.saturating_sub(self.skew_ns))
-    }
-}
 
 /// See the module.
 pub(crate) struct LiveSegment {
@@ -160,175 +82,9 @@ impl IntoSegment<'_> {
     }
 }
 
-impl LiveStream {
-    pub(crate) fn bind(
-        open: &OpenStream,
-        ports: &Ports,
-        started: WallTime,
-        now: Mono,
-        gate: Gate,
-    ) -> Result<Self, Failure> {
-        let sockets = open_sockets(open, ports)?;
-        let mut opened = open.clone();
-        opened.flowing = effective(open.flowing, gate);
-        let mut receiver = StreamReceiver::new(&opened, started);
-        receiver.set_port(sockets.told_rtp.port());
-        Ok(Self {
-            ports: ports_of(open, &sockets),
-            open: opened,
-            wanted: open.flowing,
-            sockets: Some(sockets),
-            receiver,
-            heard: Heard { packet: None, at: now },
-            told_unsearched: false,
-        })
-    }
-
-    /// The same with sockets that are open already: those of a segment that failed.
-    fn inherit(mut open: OpenStream, sockets: Sockets, started: WallTime, now: Mono, gate: Gate) -> Self {
-        let wanted = open.flowing;
-        open.flowing = effective(wanted, gate);
-        let mut receiver = StreamReceiver::new(&open, started);
-        receiver.set_port(sockets.told_rtp.port());
-        let ports = ports_of(&open, &sockets);
-        let heard = Heard { packet: None, at: now };
-        Self { open, ports, sockets: Some(sockets), receiver, heard, told_unsearched: false, wanted }
-    }
-
-    /// The same with what becomes of digits that are pressed.
-    pub(crate) fn masking(mut self, dtmf: Dtmf) -> Self {
-        self.receiver = self.receiver.masking(dtmf);
-        self
-    }
-
-    /// Takes other sockets, for a stream that had been closed.
-    fn reopen(&mut self, sockets: Sockets) {
-        self.ports = ports_of(&self.open, &sockets);
-        self.receiver.set_port(sockets.told_rtp.port());
-        self.sockets = Some(sockets);
-    }
-
-    fn record(&self) -> StreamRecord {
-        self.receiver.record(self.ports.rtp.port())
-    }
-
-    fn update(&mut self, now: Now, open: &OpenStream, gate: Gate) {
-        self.wanted = open.flowing;
-        let mut open = open.clone();
-        open.flowing = effective(self.wanted, gate);
-        if self.open.flowing != Flowing::Active && open.flowing == Flowing::Active {
-            self.heard.at = now.mono;
-        }
-        self.receiver.update(now.wall, &open);
-        self.open = open;
-    }
-
-    /// How it sounds.
-    fn signs(&mut self, now: Mono) -> Signs {
-        let counts = self.receiver.accounting();
-        let (sampled, loud) = self.receiver.listened();
-        Signs {
-            stream: self.open.stream,
-            is_expected: self.open.flowing == Flowing::Active
-                && self.open.kind == MediaKind::Audio
-                && self.sockets.is_some(),
-            silent_for: self.heard.silent_for(now, self.receiver.last_packet()),
-            sampled,
-            loud,
-            received: counts.received,
-            lost: counts.lost,
-        }
-    }
-
-    /// Digits are to be masked, and in this codec they cannot be: tells it once.
-    fn tell_unsearched(&mut self, segment: SegmentId) {
-        if !self.told_unsearched && self.receiver.keeps_unsearched() {
-            self.told_unsearched = true;
-            tracing::warn!(
-                %segment,
-                stream = %self.open.stream,
-                "tones of digits are not masked in the codec of this stream: only G.711, G.722 and L16 are looked \
-                 into; have the client send one of them (telephone events are masked in any codec)"
-            );
-        }
-    }
-
-    /// The segment is paused, or goes on.
-    fn gate(&mut self, now: Now, gate: Gate) {
-        let mut open = self.open.clone();
-        open.flowing = self.wanted;
-        self.update(now, &open, gate);
-    }
-
-    /// The stream is gone from the segment: takes in the last that came, and closes its ports.
-    fn close(&mut self, steady: Steady, batch: &mut Batch, into: &mut IntoSegment<'_>) {
-        self.read_all(batch, steady, into);
-        let mut gone = self.open.clone();
-        gone.flowing = Flowing::Held;
-        self.update(steady.now, &gone, Gate::Open);
-        self.sockets = None;
-    }
-
-    fn read_all(&mut self, batch: &mut Batch, steady: Steady, into: &mut IntoSegment<'_>) {
-        self.read(Which::Rtp, batch, steady, into);
-        if self.sockets.as_ref().is_some_and(|s| s.rtcp.is_some()) {
-            self.read(Which::Rtcp, batch, steady, into);
-        }
-    }
-
-    /// Reads what is there on the RTP socket, or on the RTCP socket: how many datagrams, and whether that was all.
-    fn read(
-        &mut self,
-        which: Which,
-        batch: &mut Batch,
-        steady: Steady,
-        into: &mut IntoSegment<'_>,
-    ) -> (u64, Left) {
-        let Self { sockets: Some(sockets), receiver, open, .. } = self else { return (0, Left::Nothing) };
-        let ipv6 = sockets.told_rtp.is_ipv6();
-        let socket = match (which, &sockets.rtcp) {
-            (Which::Rtcp, Some(rtcp)) => rtcp,
-            _ => &sockets.rtp,
-        };
-        let rtcp_port = matches!(which, Which::Rtcp) && sockets.rtcp.is_some();
-        batch.read(socket, ipv6, steady.system(), BATCHES_PER_TICK, &mut |d| {
-            let at = steady.at(d.at);
-            if rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes)) {
-                receiver.rtcp(at, d.from, d.bytes);
-            } else {
-                receiver.packet(at, d.from, d.bytes, into);
-            }
-        })
-    }
-}
-
 /// Whether a segment is in a pause as its record stands.
 pub(crate) fn gate_of(writer: &SegmentWriter) -> Gate {
     if writer.is_paused() { Gate::Closed } else { Gate::Open }
-}
-
-/// A port that cannot be had is something that ran out, whatever the system calls it.
-fn open_sockets(open: &OpenStream, ports: &Ports) -> Result<Sockets, Failure> {
-    ports.open(open.family, open.rtcp_mux).map_err(|e| {
-        let why = if is_shortage(&e) { RUN_OUT.to_owned() } else { format!("no port: {e}") };
-        Failure::Resources(why)
-    })
-}
-
-fn ports_of(open: &OpenStream, sockets: &Sockets) -> StreamPorts {
-    StreamPorts { stream: open.stream, rtp: sockets.told_rtp, rtcp: sockets.told_rtcp }
-}
-
-/// Which socket of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
-    Rtp,
-    Rtcp,
-}
-
-/// RTP and RTCP on one port are told apart by the second octet (RFC 5761 section 4).
-fn is_rtcp(bytes: &[u8]) -> bool {
-    bytes.get(1).is_some_and(|t| (192..=223).contains(t))
 }
 
 impl LiveSegment {

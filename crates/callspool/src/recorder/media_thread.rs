@@ -9,32 +9,31 @@
 //! writes a file and never waits for anybody: what the writer cannot take is counted as dropped, and told. Each
 //! volume has a writer of its own, so a disk that stands still delays its own segments only.
 
+mod orders;
+mod state;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use model::{
-    CallData, EndReason, Failure, Incident, Metadata, Mono, Now, OpenStream, PauseSource, Report, SegmentId,
-    TakeOver, WallTime,
-};
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use model::{Failure, Incident, Mono, Now, OpenStream, PauseSource, Report, SegmentId, TakeOver};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use spool::FileOp;
 
-use super::ingest::{Batch, Left};
+use super::ingest::Batch;
 use super::listening::Listening;
-use super::live::{LiveSegment, Which};
-use super::outcomes::Outcomes;
+use super::live::LiveSegment;
 use super::ports::Ports;
-use super::quality::QualityRules;
 use super::tell::Teller;
 use super::writer::{Job, Then};
 use crate::clock::now;
-use crate::descriptors::{RUN_OUT, of_streams};
+use crate::descriptors::of_streams;
 use crate::pulse::Pulse;
 use crate::volumes::Volumes;
+pub(crate) use orders::{MediaConfig, MediaOrder, Shared};
+use state::{End, State, concerns, watch};
 
 /// Sockets that one look at epoll names; with more ready ones it is asked again in the same tick.
 const EVENTS: usize = 1024;
@@ -45,87 +44,6 @@ const ROUNDS_MAX: usize = 8;
 const EARLY_ENDS_MAX: usize = 4_096;
 /// How long such an end is kept. An order to open is refused long before.
 const EARLY_END_KEPT: Duration = Duration::from_secs(60);
-
-/// What a media thread is told.
-pub(crate) enum MediaOrder {
-    /// This segment is yours.
-    Add(Box<LiveSegment>),
-    Change {
-        segment: SegmentId,
-        streams: Vec<OpenStream>,
-    },
-    Annotate {
-        segment: SegmentId,
-        data: CallData,
-        metadata: Vec<Metadata>,
-    },
-    End {
-        segment: SegmentId,
-        at: WallTime,
-        reason: EndReason,
-        by: Option<String>,
-    },
-    /// Keep nothing from now on; answered with this number.
-    Pause {
-        segment: SegmentId,
-        order: u64,
-        by: PauseSource,
-    },
-    /// Keep again what arrives from now on; answered with this number.
-    Resume {
-        segment: SegmentId,
-        order: u64,
-        by: PauseSource,
-    },
-    /// It could not be opened: forget an end that was kept for it.
-    NeverCame(SegmentId),
-    /// Its storage failed.
-    Failed(SegmentId),
-    /// A buffer to use again.
-    Recycle(SegmentId, Vec<u8>),
-}
-
-/// What threads share.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    /// Segments that are live or being closed.
-    pub(crate) segments: AtomicUsize,
-    /// Descriptors that they take.
-    pub(crate) descriptors: AtomicU64,
-    /// Datagrams received.
-    pub(crate) packets: AtomicU64,
-    /// Packets dropped before disk.
-    pub(crate) dropped: AtomicU64,
-    /// What became of segments and calls.
-    pub(crate) outcomes: Outcomes,
-    /// Stop when nothing is live any more.
-    pub(crate) stopping: AtomicBool,
-}
-
-impl Shared {
-    /// Takes descriptors out of `max`, or none.
-    pub(crate) fn reserve(&self, descriptors: u64, max: u64) -> Result<(), Failure> {
-        let take = |taken: u64| taken.checked_add(descriptors).filter(|sum| *sum <= max);
-        match self.descriptors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Failure::Resources(RUN_OUT.to_owned())),
-        }
-    }
-
-    pub(crate) fn release(&self, descriptors: u64) {
-        self.descriptors.fetch_sub(descriptors, Ordering::Relaxed);
-    }
-}
-
-pub(crate) struct MediaConfig {
-    pub(crate) tick: Duration,
-    pub(crate) flush: Duration,
-    pub(crate) media_timeout: Duration,
-    pub(crate) quality: QualityRules,
-    /// Descriptors that segments may take together.
-    pub(crate) descriptors_max: u64,
-    pub(crate) cname: String,
-}
 
 pub(crate) struct MediaThread {
     pub(crate) config: MediaConfig,
@@ -140,33 +58,6 @@ pub(crate) struct MediaThread {
     pub(crate) teller: Teller,
     pub(crate) listening: Listening,
     pub(crate) pulse: Pulse,
-}
-
-/// How a segment is to end.
-struct End {
-    at: WallTime,
-    reason: EndReason,
-    /// Who ordered it.
-    by: Option<String>,
-}
-
-struct State {
-    slots: Vec<Option<Box<LiveSegment>>>,
-    free: Vec<usize>,
-    by_id: BTreeMap<SegmentId, usize>,
-    /// Ends of segments that are not here yet, and since when.
-    early_ends: BTreeMap<SegmentId, (Mono, End)>,
-    /// Ends of segments whose reports could not be sent yet: the last report of a segment is that it ended.
-    late_ends: Vec<(SegmentId, End)>,
-    unsent: VecDeque<Report>,
-    /// Sockets that flooded: what is left on them is read at the next tick, as epoll tells only of news.
-    unread: Vec<u64>,
-    /// What this tick has for each volume's writer: it is woken once, not for each segment.
-    jobs: Vec<Vec<Job>>,
-    batch: Batch,
-    rtcp: Vec<u8>,
-    /// Who listens, as far as the segments here know of it; none: that is to be asked.
-    listeners: Option<u64>,
 }
 
 impl MediaThread {
@@ -483,75 +374,6 @@ impl MediaThread {
     }
 }
 
-impl State {
-    fn push_job(&mut self, volume: usize, job: Job) {
-        if let Some(jobs) = self.jobs.get_mut(volume) {
-            jobs.push(job);
-        }
-    }
-
-    /// Reads the socket that epoll named; how many datagrams came.
-    fn read(&mut self, socket: u64, now: Now) -> u64 {
-        let (slot, stream, which) = unpack(socket);
-        let Some(Some(live)) = self.slots.get_mut(slot) else { return 0 };
-        let (count, left) = live.read(stream, which, &mut self.batch, now);
-        if left == Left::Something {
-            self.unread.push(socket);
-        }
-        count
-    }
-
-    fn live(&mut self, segment: SegmentId) -> Option<&mut LiveSegment> {
-        let slot = *self.by_id.get(&segment)?;
-        self.slots.get_mut(slot)?.as_deref_mut()
-    }
-
-    fn remove(&mut self, segment: SegmentId) -> Option<Box<LiveSegment>> {
-        let slot = self.by_id.remove(&segment)?;
-        self.free.push(slot);
-        self.slots.get_mut(slot)?.take()
-    }
-}
-
-/// Has epoll watch the sockets of these streams. Edge-triggered: each datagram is told once, and
-/// no socket is asked a second time whether it is empty now. A socket that is watched already is told of again.
-fn watch(epoll: &Epoll, slot: usize, live: &LiveSegment, streams: impl IntoIterator<Item = usize>) {
-    let sockets = |stream| live.sockets(stream).map(move |(which, fd)| (stream, which, fd));
-    for (stream, which, fd) in streams.into_iter().flat_map(sockets) {
-        let mut event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, pack(slot, stream, which));
-        let watched = match epoll.add(fd, event) {
-            Err(Errno::EEXIST) => epoll.modify(fd, &mut event),
-            added => added,
-        };
-        if let Err(e) = watched {
-            tracing::error!(segment = %live.id, remote = ?live.remote(), "a port cannot be watched: {e}");
-        }
-    }
-}
-
-/// Whether a report of this thread is about the segment.
-fn concerns(report: &Report, segment: SegmentId) -> bool {
-    match report {
-        Report::Opened { segment: s, .. }
-        | Report::Refused { segment: s, .. }
-        | Report::CarriedOut { segment: s, .. }
-        | Report::MediaTimedOut { segment: s }
-        | Report::Failing { segment: s, .. } => *s == segment,
-        Report::Ended { record } => record.id == segment,
-    }
-}
-
-/// Slot, stream and socket in the 64 bits that epoll gives back.
-fn pack(slot: usize, stream: usize, which: Which) -> u64 {
-    (slot as u64) << 16 | (stream as u64 & 0x7fff) << 1 | u64::from(which == Which::Rtcp)
-}
-
-fn unpack(data: u64) -> (usize, usize, Which) {
-    let slot = usize::try_from(data >> 16).unwrap_or(usize::MAX);
-    let stream = usize::try_from((data >> 1) & 0x7fff).unwrap_or(usize::MAX);
-    (slot, stream, if data & 1 == 1 { Which::Rtcp } else { Which::Rtp })
-}
-
 /// What an operation keeps in memory until it is carried out.
 fn octets(op: &FileOp) -> usize {
     match op {
@@ -573,17 +395,4 @@ fn bucket_count(config: &MediaConfig) -> usize {
 fn first_due(config: &MediaConfig, buckets: usize) -> Vec<Mono> {
     let start = now().mono;
     (0..buckets).map(|b| start + config.tick.saturating_mul(u32::try_from(b).unwrap_or(0))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_epoll_carries_comes_back() {
-        for (slot, stream, which) in [(0, 0, Which::Rtp), (70_000, 15, Which::Rtcp), (1, 32_767, Which::Rtp)]
-        {
-            assert_eq!(unpack(pack(slot, stream, which)), (slot, stream, which));
-        }
-    }
 }

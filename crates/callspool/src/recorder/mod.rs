@@ -25,19 +25,19 @@ mod quality;
 mod reserve;
 mod sealer;
 mod tell;
+mod threads;
 mod watch;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{SendTimeoutError, Sender, TrySendError, bounded, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 use model::{Failure, Incident, NodeNumber, Order, Report, SegmentId, TenantId};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
@@ -50,6 +50,7 @@ pub(crate) use media_thread::Shared;
 pub(crate) use ports::PortConfig;
 pub(crate) use quality::QualityRules;
 pub(crate) use tell::Teller;
+pub(crate) use threads::Threads;
 
 use crate::clock::mono;
 use crate::pulse::Pulses;
@@ -67,10 +68,6 @@ use writer::Writer;
 /// Orders that may wait for a media thread, and segments that may wait to be opened. Some seconds' worth at the
 /// highest call rate; beyond it orders to open are refused.
 const ORDERS_MAX: usize = 8_192;
-/// How long an order that must not be lost waits for its thread, which looks each few milliseconds: one that has
-/// not looked for so long does not look any more.
-const INSIST: Duration = Duration::from_secs(1);
-
 /// What a record server needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct RecorderConfig {
@@ -100,71 +97,6 @@ pub(crate) struct RecorderConfig {
     /// Where its threads show that they go round.
     pub(crate) pulses: Pulses,
 }
-
-/// The ways to the media threads.
-#[derive(Clone)]
-pub(crate) struct Threads {
-    ways: Arc<[Sender<MediaOrder>]>,
-    /// Segments that are not in the thread that their id says: they took over from one that was elsewhere.
-    strays: Arc<RwLock<BTreeMap<SegmentId, usize>>>,
-}
-
-impl Threads {
-    fn of(&self, segment: SegmentId) -> Option<&Sender<MediaOrder>> {
-        self.ways.get(self.index(segment)?)
-    }
-
-    fn index(&self, segment: SegmentId) -> Option<usize> {
-        let count = u64::try_from(self.ways.len()).ok().filter(|n| *n > 0)?;
-        let strays = self.strays.read().unwrap_or_else(PoisonError::into_inner);
-        strays.get(&segment).copied().or_else(|| usize::try_from(segment.as_u64() % count).ok())
-    }
-
-    /// A segment belongs to the thread of another.
-    fn follow(&self, segment: SegmentId, other: SegmentId) {
-        if let Some(index) = self.index(other).filter(|i| self.index(segment) != Some(*i)) {
-            self.strays.write().unwrap_or_else(PoisonError::into_inner).insert(segment, index);
-        }
-    }
-
-    /// A segment has ended, or never was.
-    pub(crate) fn forget(&self, segment: SegmentId) {
-        self.strays.write().unwrap_or_else(PoisonError::into_inner).remove(&segment);
-    }
-
-    /// Waits while the thread's queue is full; for threads that may wait.
-    pub(crate) fn send(&self, segment: SegmentId, order: MediaOrder) -> Result<(), Gone> {
-        if let Some(thread) = self.of(segment)
-            && thread.send(order).is_ok()
-        {
-            return Ok(());
-        }
-        tracing::error!(%segment, "its media thread is gone");
-        Err(Gone)
-    }
-
-    /// The same, for at most [`INSIST`].
-    fn send_soon(&self, segment: SegmentId, order: MediaOrder) -> Result<(), &'static str> {
-        let Some(thread) = self.of(segment) else { return Err("its media thread is gone") };
-        match thread.send_timeout(order, INSIST) {
-            Ok(()) => Ok(()),
-            Err(SendTimeoutError::Timeout(_)) => Err("its media thread stands still"),
-            Err(SendTimeoutError::Disconnected(_)) => Err("its media thread is gone"),
-        }
-    }
-
-    /// Never waits; the order is given back when the queue is full.
-    pub(crate) fn try_send(&self, segment: SegmentId, order: MediaOrder) -> Option<MediaOrder> {
-        match self.of(segment)?.try_send(order) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => None,
-            Err(TrySendError::Full(order)) => Some(order),
-        }
-    }
-}
-
-/// A media thread has ended: the process stops.
-#[derive(Debug)]
-pub(crate) struct Gone;
 
 /// A running record server.
 pub(crate) struct Recorder {
@@ -196,7 +128,7 @@ impl Recorder {
         let (job_ways, writer_jobs): (Vec<_>, Vec<_>) = volumes.iter().map(|_| unbounded()).unzip();
         let (ways, orders): (Vec<_>, Vec<_>) =
             (0..config.threads.max(1)).map(|_| bounded(ORDERS_MAX)).unzip();
-        let media = Threads { ways: ways.into(), strays: Arc::default() };
+        let media = Threads::new(ways);
         let listening = Listening::default();
         let mut threads = Vec::new();
         for (n, orders) in orders.into_iter().enumerate() {
@@ -388,7 +320,7 @@ impl Recorder {
 
     /// Orders that wait for the placer, and for the media threads.
     pub(crate) fn queued(&self) -> (usize, usize) {
-        (self.placer.len(), self.media.ways.iter().map(Sender::len).sum())
+        (self.placer.len(), self.media.queued())
     }
 
     /// What it does now, in a line.

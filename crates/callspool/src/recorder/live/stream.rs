@@ -1,0 +1,240 @@
+//! A stream of a live segment: its sockets and its receiver.
+
+use std::time::Duration;
+
+use media::rtp::StreamReceiver;
+use model::peer::Flowing;
+use model::{
+    Dtmf, Failure, MediaKind, Mono, Now, OpenStream, SegmentId, StreamPorts, StreamRecord, WallTime,
+};
+
+use super::super::ingest::{Batch, Left};
+use super::super::ports::{Ports, Sockets};
+use super::super::quality::Signs;
+use super::IntoSegment;
+use super::steady::Steady;
+use crate::descriptors::{RUN_OUT, is_shortage};
+
+/// Batches that one socket may bring per tick: with 5 ms, over 12,000 packets a second. What floods faster waits
+/// in the kernel's buffer and is lost there, so that one stream cannot starve the others.
+const BATCHES_PER_TICK: usize = 4;
+
+/// A stream of a live segment.
+pub(crate) struct LiveStream {
+    pub(crate) open: OpenStream,
+    pub(super) ports: StreamPorts,
+    /// None once the stream is gone from the segment; its record stays.
+    pub(super) sockets: Option<Sockets>,
+    pub(super) receiver: StreamReceiver,
+    pub(super) heard: Heard,
+    /// It was told that digits cannot be looked for in its codec.
+    told_unsearched: bool,
+    /// What signalling wants of it; a pause of the segment is on top of that.
+    pub(super) wanted: Flowing,
+}
+
+/// What a stream does when signalling wants `wanted`: nothing passes in a pause.
+fn effective(wanted: Flowing, gate: Gate) -> Flowing {
+    match (wanted, gate) {
+        (Flowing::Active, Gate::Closed) => Flowing::Paused,
+        (wanted, _) => wanted,
+    }
+}
+
+/// Whether media pass: closed in a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Open,
+    Closed,
+}
+
+/// When a stream was last heard of. By the monotonic clock: the wall clock may be set while a call goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// The time of the packet that was the last one when last looked.
+    packet: Option<WallTime>,
+    /// When it became the last one, or when media began to be expected.
+    at: Mono,
+}
+
+impl Heard {
+    /// How long nothing has come, given the last packet as it is now.
+    pub(super) fn silent_for(&mut self, now: Mono, last_packet: Option<WallTime>) -> Duration {
+        if last_packet != self.packet {
+            *self = Self { packet: last_packet, at: now };
+        }
+        now.since(self.at)
+    }
+}
+
+impl LiveStream {
+    pub(crate) fn bind(
+        open: &OpenStream,
+        ports: &Ports,
+        started: WallTime,
+        now: Mono,
+        gate: Gate,
+    ) -> Result<Self, Failure> {
+        let sockets = open_sockets(open, ports)?;
+        let mut opened = open.clone();
+        opened.flowing = effective(open.flowing, gate);
+        let mut receiver = StreamReceiver::new(&opened, started);
+        receiver.set_port(sockets.told_rtp.port());
+        Ok(Self {
+            ports: ports_of(open, &sockets),
+            open: opened,
+            wanted: open.flowing,
+            sockets: Some(sockets),
+            receiver,
+            heard: Heard { packet: None, at: now },
+            told_unsearched: false,
+        })
+    }
+
+    /// The same with sockets that are open already: those of a segment that failed.
+    pub(super) fn inherit(
+        mut open: OpenStream,
+        sockets: Sockets,
+        started: WallTime,
+        now: Mono,
+        gate: Gate,
+    ) -> Self {
+        let wanted = open.flowing;
+        open.flowing = effective(wanted, gate);
+        let mut receiver = StreamReceiver::new(&open, started);
+        receiver.set_port(sockets.told_rtp.port());
+        let ports = ports_of(&open, &sockets);
+        let heard = Heard { packet: None, at: now };
+        Self { open, ports, sockets: Some(sockets), receiver, heard, told_unsearched: false, wanted }
+    }
+
+    /// The same with what becomes of digits that are pressed.
+    pub(crate) fn masking(mut self, dtmf: Dtmf) -> Self {
+        self.receiver = self.receiver.masking(dtmf);
+        self
+    }
+
+    /// Takes other sockets, for a stream that had been closed.
+    pub(super) fn reopen(&mut self, sockets: Sockets) {
+        self.ports = ports_of(&self.open, &sockets);
+        self.receiver.set_port(sockets.told_rtp.port());
+        self.sockets = Some(sockets);
+    }
+
+    pub(super) fn record(&self) -> StreamRecord {
+        self.receiver.record(self.ports.rtp.port())
+    }
+
+    pub(super) fn update(&mut self, now: Now, open: &OpenStream, gate: Gate) {
+        self.wanted = open.flowing;
+        let mut open = open.clone();
+        open.flowing = effective(self.wanted, gate);
+        if self.open.flowing != Flowing::Active && open.flowing == Flowing::Active {
+            self.heard.at = now.mono;
+        }
+        self.receiver.update(now.wall, &open);
+        self.open = open;
+    }
+
+    /// How it sounds.
+    pub(super) fn signs(&mut self, now: Mono) -> Signs {
+        let counts = self.receiver.accounting();
+        let (sampled, loud) = self.receiver.listened();
+        Signs {
+            stream: self.open.stream,
+            is_expected: self.open.flowing == Flowing::Active
+                && self.open.kind == MediaKind::Audio
+                && self.sockets.is_some(),
+            silent_for: self.heard.silent_for(now, self.receiver.last_packet()),
+            sampled,
+            loud,
+            received: counts.received,
+            lost: counts.lost,
+        }
+    }
+
+    /// Digits are to be masked, and in this codec they cannot be: tells it once.
+    pub(super) fn tell_unsearched(&mut self, segment: SegmentId) {
+        if !self.told_unsearched && self.receiver.keeps_unsearched() {
+            self.told_unsearched = true;
+            tracing::warn!(
+                %segment,
+                stream = %self.open.stream,
+                "tones of digits are not masked in the codec of this stream: only G.711, G.722 and L16 are looked \
+                 into; have the client send one of them (telephone events are masked in any codec)"
+            );
+        }
+    }
+
+    /// The segment is paused, or goes on.
+    pub(super) fn gate(&mut self, now: Now, gate: Gate) {
+        let mut open = self.open.clone();
+        open.flowing = self.wanted;
+        self.update(now, &open, gate);
+    }
+
+    /// The stream is gone from the segment: takes in the last that came, and closes its ports.
+    pub(super) fn close(&mut self, steady: Steady, batch: &mut Batch, into: &mut IntoSegment<'_>) {
+        self.read_all(batch, steady, into);
+        let mut gone = self.open.clone();
+        gone.flowing = Flowing::Held;
+        self.update(steady.now, &gone, Gate::Open);
+        self.sockets = None;
+    }
+
+    pub(super) fn read_all(&mut self, batch: &mut Batch, steady: Steady, into: &mut IntoSegment<'_>) {
+        self.read(Which::Rtp, batch, steady, into);
+        if self.sockets.as_ref().is_some_and(|s| s.rtcp.is_some()) {
+            self.read(Which::Rtcp, batch, steady, into);
+        }
+    }
+
+    /// Reads what is there on the RTP socket, or on the RTCP socket: how many datagrams, and whether that was all.
+    pub(super) fn read(
+        &mut self,
+        which: Which,
+        batch: &mut Batch,
+        steady: Steady,
+        into: &mut IntoSegment<'_>,
+    ) -> (u64, Left) {
+        let Self { sockets: Some(sockets), receiver, open, .. } = self else { return (0, Left::Nothing) };
+        let ipv6 = sockets.told_rtp.is_ipv6();
+        let socket = match (which, &sockets.rtcp) {
+            (Which::Rtcp, Some(rtcp)) => rtcp,
+            _ => &sockets.rtp,
+        };
+        let rtcp_port = matches!(which, Which::Rtcp) && sockets.rtcp.is_some();
+        batch.read(socket, ipv6, steady.system(), BATCHES_PER_TICK, &mut |d| {
+            let at = steady.at(d.at);
+            if rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes)) {
+                receiver.rtcp(at, d.from, d.bytes);
+            } else {
+                receiver.packet(at, d.from, d.bytes, into);
+            }
+        })
+    }
+}
+
+/// A port that cannot be had is something that ran out, whatever the system calls it.
+pub(super) fn open_sockets(open: &OpenStream, ports: &Ports) -> Result<Sockets, Failure> {
+    ports.open(open.family, open.rtcp_mux).map_err(|e| {
+        let why = if is_shortage(&e) { RUN_OUT.to_owned() } else { format!("no port: {e}") };
+        Failure::Resources(why)
+    })
+}
+
+fn ports_of(open: &OpenStream, sockets: &Sockets) -> StreamPorts {
+    StreamPorts { stream: open.stream, rtp: sockets.told_rtp, rtcp: sockets.told_rtcp }
+}
+
+/// Which socket of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Rtp,
+    Rtcp,
+}
+
+/// RTP and RTCP on one port are told apart by the second octet (RFC 5761 section 4).
+fn is_rtcp(bytes: &[u8]) -> bool {
+    bytes.get(1).is_some_and(|t| (192..=223).contains(t))
+}

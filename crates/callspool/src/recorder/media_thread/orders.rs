@@ -1,0 +1,93 @@
+//! What a media thread goes by and is told, and what all threads of the recorder share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use model::{CallData, EndReason, Failure, Metadata, OpenStream, PauseSource, SegmentId, WallTime};
+
+use super::super::live::LiveSegment;
+use super::super::outcomes::Outcomes;
+use super::super::quality::QualityRules;
+use crate::descriptors::RUN_OUT;
+
+/// What a media thread goes by.
+pub(crate) struct MediaConfig {
+    pub(crate) tick: Duration,
+    pub(crate) flush: Duration,
+    pub(crate) media_timeout: Duration,
+    pub(crate) quality: QualityRules,
+    /// Descriptors that segments may take together.
+    pub(crate) descriptors_max: u64,
+    pub(crate) cname: String,
+}
+
+/// What a media thread is told.
+pub(crate) enum MediaOrder {
+    /// This segment is yours.
+    Add(Box<LiveSegment>),
+    Change {
+        segment: SegmentId,
+        streams: Vec<OpenStream>,
+    },
+    Annotate {
+        segment: SegmentId,
+        data: CallData,
+        metadata: Vec<Metadata>,
+    },
+    End {
+        segment: SegmentId,
+        at: WallTime,
+        reason: EndReason,
+        by: Option<String>,
+    },
+    /// Keep nothing from now on; answered with this number.
+    Pause {
+        segment: SegmentId,
+        order: u64,
+        by: PauseSource,
+    },
+    /// Keep again what arrives from now on; answered with this number.
+    Resume {
+        segment: SegmentId,
+        order: u64,
+        by: PauseSource,
+    },
+    /// It could not be opened: forget an end that was kept for it.
+    NeverCame(SegmentId),
+    /// Its storage failed.
+    Failed(SegmentId),
+    /// A buffer to use again.
+    Recycle(SegmentId, Vec<u8>),
+}
+
+/// What threads share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Segments that are live or being closed.
+    pub(crate) segments: AtomicUsize,
+    /// Descriptors that they take.
+    pub(crate) descriptors: AtomicU64,
+    /// Datagrams received.
+    pub(crate) packets: AtomicU64,
+    /// Packets dropped before disk.
+    pub(crate) dropped: AtomicU64,
+    /// What became of segments and calls.
+    pub(crate) outcomes: Outcomes,
+    /// Stop when nothing is live any more.
+    pub(crate) stopping: AtomicBool,
+}
+
+impl Shared {
+    /// Takes descriptors out of `max`, or none.
+    pub(crate) fn reserve(&self, descriptors: u64, max: u64) -> Result<(), Failure> {
+        let take = |taken: u64| taken.checked_add(descriptors).filter(|sum| *sum <= max);
+        match self.descriptors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Failure::Resources(RUN_OUT.to_owned())),
+        }
+    }
+
+    pub(crate) fn release(&self, descriptors: u64) {
+        self.descriptors.fetch_sub(descriptors, Ordering::Relaxed);
+    }
+}

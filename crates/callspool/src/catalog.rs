@@ -84,24 +84,21 @@ impl CatalogLink {
         let Some(mut reports) = self.reports.take() else { return };
         let handle = self.handle.clone();
         tokio::spawn(async move {
-            while let Some(report) = reports.recv().await {
-                tell(&mender, report);
-                if let Some(wanted) = handle.status().reindex_wanted {
-                    let (mender, to_fill, stop) = (mender.clone(), handle.clone(), stop.clone());
-                    let done = tokio::task::spawn_blocking(move || {
-                        let all = reindex_all(&mender.repository, &mender.teller, &to_fill, &stop);
-                        let settled = settled(&to_fill, &stop);
-                        if settled {
-                            mender.conclude_rest(&stop);
-                        }
-                        all && settled
-                    });
-                    match done.await {
-                        Ok(true) => handle.reindexed(wanted),
-                        _ => tracing::error!(
+            let mut running = None;
+            while let Some(happened) = next(&mut reports, &mut running).await {
+                match happened {
+                    Happened::Told(report) => tell(&mender, report),
+                    Happened::Reindexed { wanted, whole: true } => handle.reindexed(wanted),
+                    Happened::Reindexed { whole: false, .. } => {
+                        tracing::error!(
                             "the reindex did not come to its end; the next start begins it again"
-                        ),
+                        );
+                        continue;
                     }
+                }
+                if let (None, Some(wanted)) = (&running, handle.status().reindex_wanted) {
+                    let done = reindexing(mender.clone(), handle.clone(), stop.clone());
+                    running = Some(Reindex { wanted, done });
                 }
             }
         });
@@ -127,6 +124,44 @@ impl CatalogLink {
             tracing::warn!("the catalog was not closed in time");
         }
     }
+}
+
+/// A reindex in progress, and which wish it fulfils.
+struct Reindex {
+    wanted: u64,
+    done: tokio::task::JoinHandle<bool>,
+}
+
+/// What is to be acted on.
+enum Happened {
+    Told(Report),
+    Reindexed { wanted: u64, whole: bool },
+}
+
+/// What happens next: a reindex takes its time, or hangs with a disk, and what the writer reports is told meanwhile.
+/// None: nothing will happen any more.
+async fn next(reports: &mut mpsc::Receiver<Report>, running: &mut Option<Reindex>) -> Option<Happened> {
+    let Some(reindex) = running else { return reports.recv().await.map(Happened::Told) };
+    tokio::select! {
+        report = reports.recv() => report.map(Happened::Told),
+        done = &mut reindex.done => {
+            let happened = Happened::Reindexed { wanted: reindex.wanted, whole: done.unwrap_or(false) };
+            *running = None;
+            Some(happened)
+        }
+    }
+}
+
+/// Fills the catalogue from the repository; whether all of that came to its end.
+fn reindexing(mender: Mender, to_fill: Handle, stop: watch::Receiver<bool>) -> tokio::task::JoinHandle<bool> {
+    tokio::task::spawn_blocking(move || {
+        let all = reindex_all(&mender.repository, &mender.teller, &to_fill, &stop);
+        let settled = settled(&to_fill, &stop);
+        if settled {
+            mender.conclude_rest(&stop);
+        }
+        all && settled
+    })
 }
 
 /// The highest number of an id that the catalogue knows, as soon as its writer has opened or made it. When it is

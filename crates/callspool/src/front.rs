@@ -19,6 +19,8 @@ use crate::supervise::Supervisor;
 
 /// How long segments may take to be sealed after every call was ended at a stop.
 const SEAL_GRACE: Duration = Duration::from_secs(10);
+/// How long threads have to leave, when all that they did is done.
+const LEAVE_GRACE: Duration = Duration::from_secs(2);
 /// How long answers that are queued may take to leave at a stop.
 const SEND_GRACE: Duration = Duration::from_millis(500);
 /// How often the task goes round when nothing comes, and tells what it does.
@@ -125,12 +127,15 @@ impl FrontTask {
         }
         self.front.end_all(now());
         self.carry_out();
+        let sealed_by = Instant::now() + SEAL_GRACE;
         self.go_on_while(SEAL_GRACE, |t| t.front.stats().calls > 0).await;
         // What follows has deadlines, and no rounds.
         self.pulse.waits();
         let Self { driver, recorder, mut reports, .. } = self;
         driver.close(SEND_GRACE).await;
-        let stopping = tokio::task::spawn_blocking(move || recorder.stop(SEAL_GRACE));
+        // What is not sealed by then hangs with its disk.
+        let left = sealed_by.saturating_duration_since(Instant::now()).max(LEAVE_GRACE);
+        let stopping = tokio::task::spawn_blocking(move || recorder.stop(left));
         // Threads that report must not wait for a reader that is gone; one that hangs keeps its end of the
         // channel, so the channel's end is not what is waited for.
         let drain = async {

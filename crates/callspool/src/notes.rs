@@ -1,15 +1,18 @@
 //! Notes of people, in the calls' logs: the side of `api` that touches the disk.
 //!
 //! The log is the truth. A note is appended to it and synchronized before anybody is told that it was made; the
-//! catalog is told afterwards. Of a call on several volumes the first that is there holds the notes.
+//! catalog is told afterwards. Of a call on several volumes the first that is there holds the notes. A disk that
+//! hangs holds up the notes of its own calls, and of no others.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use api::port::{CallNotes, Changed, NoteError, NotedBy, Notes};
+use faults::{Operation, before};
 use model::note::Subject;
 use model::{CallId, ChangeKind, Note, TenantId, WallTime};
 use spool::log::{Entry, LogLine, Noted, notes_of};
@@ -28,20 +31,55 @@ const VALUES_MAX: usize = 64;
 /// Lines of a log beyond which nothing is noted in it: each note reads all of it. A tag given and taken 5,000 times
 /// comes from a program that went wrong.
 const LINES_MAX: usize = 10_000;
+/// How long a note waits for another in the same log. A line is written within milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Calls that are noted in at once: a thread each, which may hang with its disk.
+const WRITERS_MAX: usize = 32;
 
 /// The logs of the calls that are here.
 pub(crate) struct Notebook {
     volumes: Volumes,
     repository: Repository,
     teller: Teller,
-    /// Who writes: what is in the log already is looked up before, and the catalog is told in the same order.
-    writing: Mutex<()>,
+    /// Calls that somebody writes a note of: what is in a log already is looked up before, and the catalog is told
+    /// in the same order.
+    writing: Mutex<BTreeSet<CallId>>,
+    written: Condvar,
+}
+
+/// The right to write notes of a call, as long as this lives.
+struct Turn<'a> {
+    notebook: &'a Notebook,
+    call: CallId,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.notebook.writing().remove(&self.call);
+        self.notebook.written.notify_all();
+    }
 }
 
 impl Notebook {
     pub(crate) fn new(volumes: Volumes, teller: Teller) -> Self {
         let repository = volumes.repository();
-        Self { volumes, repository, teller, writing: Mutex::new(()) }
+        Self { volumes, repository, teller, writing: Mutex::default(), written: Condvar::new() }
+    }
+
+    fn writing(&self) -> MutexGuard<'_, BTreeSet<CallId>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for one's turn, for a while.
+    fn turn(&self, call: CallId) -> Result<Turn<'_>, NoteError> {
+        let is_taken = |now: &mut BTreeSet<CallId>| now.contains(&call) || now.len() >= WRITERS_MAX;
+        let waited = self.written.wait_timeout_while(self.writing(), PATIENCE, is_taken);
+        let (mut writing, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if is_taken(&mut writing) {
+            return Err(NoteError::Away("an earlier note waits for its disk".to_owned()));
+        }
+        writing.insert(call);
+        Ok(Turn { notebook: self, call })
     }
 
     fn find(&self, tenant: &TenantId, call: CallId) -> Result<String, NoteError> {
@@ -61,8 +99,8 @@ impl Notebook {
         self.repository.log(directory).map(|(lines, _)| lines).map_err(|e| NoteError::Failed(e.to_string()))
     }
 
-    /// Appends a line and waits until it is on disk.
-    fn append(&self, directory: &str, at: WallTime, entry: &Entry) -> Result<(), NoteError> {
+    /// Appends a line; to which file.
+    fn append(&self, directory: &str, at: WallTime, entry: &Entry) -> Result<PathBuf, NoteError> {
         let holds = |root: &Path| root.join(directory).is_dir();
         let Some(volume) = self.volumes.iter().find(|v| v.is_here() && holds(&v.root)) else {
             return Err(NoteError::Away("the volume that holds it has gone".to_owned()));
@@ -70,8 +108,7 @@ impl Notebook {
         let path = layout::log_path(directory);
         let disk = Disk::new(&volume.root);
         let op = FileOp::AppendLine { path: path.clone(), bytes: spool::log::line(at, entry) };
-        let written = disk.apply_all(vec![op]).and_then(|()| synchronize(&disk.path(&path)));
-        written.map_err(|e| match e.kind() {
+        disk.apply_all(vec![op]).map(|()| disk.path(&path)).map_err(|e| match e.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem => NoteError::Away(e.to_string()),
             _ => NoteError::Failed(e.to_string()),
         })
@@ -91,7 +128,7 @@ impl Notes for Notebook {
         note: Note,
         by: &str,
     ) -> Result<(CallNotes, Changed), NoteError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn(call)?;
         let directory = self.find(tenant, call)?;
         let lines = self.lines(&directory)?;
         let mut noted = notes_of(&lines);
@@ -110,9 +147,11 @@ impl Notes for Notebook {
         let ever = noted.len();
         let notes = present(noted.into_values());
         check_limits(&notes, ever, &note)?;
-        self.append(&directory, at, &entry)?;
+        let log = self.append(&directory, at, &entry)?;
+        let durable = synchronize(&log);
+        // It stands in the log now, and whoever tries again is told so: the catalog must say the same.
         self.teller.tell(tenant.clone(), ChangeKind::Noted { call, note, by: by.to_owned() });
-        Ok((notes, Changed::Yes))
+        durable.map(|()| (notes, Changed::Yes)).map_err(|e| NoteError::Failed(e.to_string()))
     }
 }
 
@@ -150,6 +189,7 @@ fn present(newest: impl Iterator<Item = Noted>) -> CallNotes {
 
 /// Waits until a file is on disk.
 fn synchronize(path: &Path) -> io::Result<()> {
+    before(Operation::SyncLine, path)?;
     File::open(path)?.sync_data()
 }
 

@@ -13,6 +13,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_keep_c
 use crate::cli::CliError;
 use crate::config::Config;
 use crate::descriptors::raise_limit;
+use crate::patience::{ANSWER, within};
 use crate::serve::make_private_dir;
 
 /// Becomes the user of `node.user`, if that is another. Must be called while the process has one thread.
@@ -52,7 +53,9 @@ pub(crate) fn give_up(config: &Config) -> Result<(), CliError> {
 
 /// A directory that is new is made for that user. One that is there is theirs already, or somebody has reasons.
 fn hand_over(directory: &Path, uid: Uid, gid: Gid) -> Result<(), CliError> {
-    if directory.exists() {
+    let place = directory.to_owned();
+    // One that does not answer is there.
+    if within(ANSWER, move || place.exists()).unwrap_or(true) {
         return Ok(());
     }
     make_private_dir(directory)?;

@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use faults::{Operation, before};
 use model::{CallId, SegmentId, TenantId, VolumeName};
 use nix::fcntl::OFlag;
 use spool::layout::{self, ManifestPath};
@@ -66,26 +67,35 @@ pub(crate) struct FoundManifest {
 pub(crate) type Markers = Vec<(SegmentId, Result<ManifestPath, String>)>;
 
 impl Lock {
-    /// Takes the right to change a volume, without waiting for it.
-    pub(crate) fn take(root: &Path) -> Result<Self, CliError> {
-        let what = || format!("cannot lock the repository {}", root.display());
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(root.join(LOCK_NAME))
-            .map_err(|e| file_error(what(), &e))?;
+    /// Takes the right to change a volume, without waiting for it. None: another process has it.
+    pub(crate) fn try_take(root: &Path) -> io::Result<Option<Self>> {
+        let path = root.join(LOCK_NAME);
+        before(Operation::Lock, &path)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(CliError::failed(
-                what(),
-                "another callspool runs on it",
-                "stop that one first, or give this one another node.data_dir",
-            )),
-            Err(TryLockError::Error(e)) => Err(file_error(what(), &e)),
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(e),
         }
     }
+
+    /// The same, for a command that cannot do without.
+    pub(crate) fn take(root: &Path) -> Result<Self, CliError> {
+        match Self::try_take(root) {
+            Ok(Some(lock)) => Ok(lock),
+            Ok(None) => Err(taken(root)),
+            Err(e) => Err(file_error(format!("cannot lock the repository {}", root.display()), &e)),
+        }
+    }
+}
+
+/// Another process changes a volume.
+pub(crate) fn taken(root: &Path) -> CliError {
+    CliError::failed(
+        format!("cannot lock the repository {}", root.display()),
+        "another callspool runs on it",
+        "stop that one first, or give this one another node.data_dir",
+    )
 }
 
 impl Place {
@@ -97,7 +107,7 @@ impl Place {
 
     fn list(&self, within: &str, wanted: impl Fn(&std::fs::FileType) -> bool) -> io::Result<Vec<String>> {
         let directory = self.root.join(within);
-        crate::faults::before("list", &directory)?;
+        before(Operation::List, &directory)?;
         let mut names = Vec::new();
         for entry in std::fs::read_dir(directory)? {
             let entry = entry?;
@@ -110,7 +120,7 @@ impl Place {
 
     fn open(&self, path: &str) -> io::Result<File> {
         let (flags, path) = (OFlag::O_NOFOLLOW.bits(), self.root.join(within(path)?));
-        crate::faults::before("read", &path)?;
+        before(Operation::Read, &path)?;
         OpenOptions::new().read(true).custom_flags(flags).open(path)
     }
 
@@ -380,102 +390,4 @@ fn is_date(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn repository() -> (tempfile::TempDir, Repository) {
-        let dir = tempfile::tempdir().unwrap();
-        let repository = Repository::new(dir.path());
-        (dir, repository)
-    }
-
-    fn id(n: u64) -> CallId {
-        CallId::from_u64(n)
-    }
-
-    #[test]
-    fn only_calls_are_walked_the_newest_day_first() {
-        let (dir, repository) = repository();
-        let (a, b, c) = (id(1), id(2), id(3));
-        for path in [
-            format!("default/2026-11-19/{c}"),
-            format!("default/2026-11-20/{a}"),
-            format!("acme/2026-11-20/{b}"),
-            format!("live/2026-11-20/{b}"),
-            "default/2026-11-20/no call".to_owned(),
-            format!("default/no date/{a}"),
-            format!("No Tenant/2026-11-20/{a}"),
-        ] {
-            std::fs::create_dir_all(dir.path().join(path)).unwrap();
-        }
-        std::fs::write(dir.path().join(format!("default/2026-11-20/{}", id(9))), "a file").unwrap();
-        let outside = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(outside.path(), dir.path().join(format!("default/2026-11-20/{}", id(8))))
-            .unwrap();
-        let found: Vec<String> = repository.call_directories().map(Result::unwrap).collect();
-        let expected = [
-            format!("default/2026-11-20/{a}"),
-            format!("acme/2026-11-20/{b}"),
-            format!("default/2026-11-19/{c}"),
-        ];
-        assert_eq!(found, expected);
-        assert_eq!(repository.find(c).unwrap().as_deref(), Some(&*expected[2]));
-        assert_eq!(repository.find(id(8)).unwrap(), None);
-    }
-
-    #[test]
-    fn nothing_outside_is_opened() {
-        let (dir, repository) = repository();
-        std::fs::write(dir.path().join("x"), "x").unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
-        assert!(repository.open("x").is_ok());
-        for path in ["../x", "/etc/passwd", "a/../../x", "link"] {
-            assert!(repository.open(path).is_err(), "{path}");
-        }
-        assert_eq!(repository.list("").unwrap(), ["x"]);
-    }
-
-    #[test]
-    fn a_repository_has_one_owner() {
-        let (_dir, repository) = repository();
-        let lock = repository.lock().unwrap();
-        let refused = repository.lock().unwrap_err().to_string();
-        assert!(refused.contains("another callspool runs on it; stop that one"), "{refused}");
-        drop(lock);
-        assert!(repository.lock().is_ok());
-    }
-
-    #[test]
-    fn a_repository_that_is_not_there_is_told_of() {
-        let repository = Repository::new(Path::new("/nonexistent/repository"));
-        assert_eq!(repository.manifests("default/2026-11-20/x").unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert!(repository.call_directories().next().unwrap().is_err());
-        assert!(repository.live_markers().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_call_on_two_volumes_is_one_call_and_a_volume_that_is_away_is_skipped() {
-        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let place = |n: usize| Place::new(format!("disk{n}").parse().unwrap(), dirs[n].path());
-        let places = vec![place(0), place(1)];
-        let away = Arc::clone(&places[1].away);
-        let repository = Repository::of(places);
-        let call = format!("default/2026-11-20/{}", id(1));
-        for (n, name) in ["001.json", "002.json"].into_iter().enumerate() {
-            std::fs::create_dir_all(dirs[n].path().join(&call)).unwrap();
-            std::fs::write(dirs[n].path().join(&call).join(name), "spoiled").unwrap();
-        }
-        let names = || -> Vec<_> {
-            let found = repository.manifests(&call).unwrap().into_iter();
-            found.map(|m| format!("{} {}", m.volume, m.name)).collect()
-        };
-        assert_eq!(repository.call_directories().map(Result::unwrap).collect::<Vec<_>>(), [call.as_str()]);
-        assert_eq!(names(), ["disk0 001.json", "disk1 002.json"]);
-        assert_eq!(repository.list(&call).unwrap(), ["001.json", "002.json"]);
-        assert!(repository.open(&format!("{call}/002.json")).is_ok());
-        away.store(true, Ordering::Relaxed);
-        assert_eq!(names(), ["disk0 001.json"]);
-        assert!(repository.open(&format!("{call}/002.json")).is_err());
-        assert!(repository.has(&"disk0".parse().unwrap()) && !repository.has(&"disk1".parse().unwrap()));
-    }
-}
+mod tests;

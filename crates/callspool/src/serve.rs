@@ -17,10 +17,12 @@ use std::time::{Duration, Instant};
 
 use api::port::LiveCalls;
 use call::{Front, FrontConfig, Intake, TrunkGate};
+use faults::{Operation, before};
 use model::alarm::AlarmRules;
-use model::{IdGenerator, Report, TenantId};
+use model::{IdGenerator, Report, TenantId, VolumeName};
 use sip::{Agent, AgentConfig, Transport};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::alarms::{AlarmClock, NodeWatch, OurSockets, RecorderWatch};
 use crate::catalog::CatalogLink;
@@ -213,12 +215,21 @@ async fn mend_returned(
     mender: Mender,
     stop: watch::Receiver<bool>,
 ) {
+    // One volume may hang; the others do not wait for it, and each is repaired by one task at a time.
+    let mut last: BTreeMap<VolumeName, JoinHandle<()>> = BTreeMap::new();
     while let Some(volume) = back.recv().await {
         let (mender, stop) = (mender.clone(), stop.clone());
-        let mended = tokio::task::spawn_blocking(move || mender.mend_volume(&volume.name, &stop)).await;
-        if let Err(e) = mended {
-            tracing::error!("a volume that came back is not repaired: {e}; the next start does it");
-        }
+        let (name, before) = (volume.name.clone(), last.remove(&volume.name));
+        let mending = async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            let mended = tokio::task::spawn_blocking(move || mender.mend_volume(&volume.name, &stop)).await;
+            if let Err(e) = mended {
+                tracing::error!("a volume that came back is not repaired: {e}; the next start does it");
+            }
+        };
+        last.insert(name, tokio::spawn(mending));
     }
 }
 
@@ -459,7 +470,8 @@ fn seed() -> Result<[u8; 32], CliError> {
 }
 
 pub(crate) fn make_private_dir(path: &Path) -> Result<(), CliError> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| {
+    let make = |_| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    before(Operation::DataDir, path).and_then(make).map_err(|e| {
         CliError::failed(
             format!("cannot make the directory {}", path.display()),
             e,

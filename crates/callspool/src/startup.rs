@@ -26,9 +26,11 @@ use crate::config::Config;
 use crate::recorder::{Disk, Teller};
 use crate::repository::{Markers, Repository};
 
-/// How long the catalogue may take to list the calls that were cut off. What it does not tell in time is told by
-/// the markers, or at the next start.
+/// How long the catalogue and each volume may take to list what was cut off. What the catalogue does not tell in time
+/// is told by the markers, or at the next start; a volume is asked again when everything else is repaired.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked whether a volume answers.
+const LOOK: Duration = Duration::from_millis(100);
 /// How often the log says how far the repairs are.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
@@ -38,6 +40,8 @@ pub(crate) struct Left {
     markers: Vec<(VolumeName, Markers)>,
     /// Directories of calls that are not concluded.
     calls: BTreeSet<String>,
+    /// Volumes that did not say in time what is on them.
+    silent: Vec<VolumeName>,
 }
 
 /// Mends what a crash left.
@@ -79,7 +83,12 @@ impl Mender {
     pub(crate) async fn survey(&self) -> Left {
         let mut left = Left::default();
         for (volume, repository) in self.repository.each() {
-            left.markers.extend(self.markers(&volume, &repository));
+            let (mender, name) = (self.clone(), volume.clone());
+            let listing = tokio::task::spawn_blocking(move || mender.markers(&name, &repository));
+            match tokio::time::timeout(PATIENCE, listing).await {
+                Ok(listed) => left.markers.extend(listed.ok().flatten()),
+                Err(_) => left.silent.push(volume),
+            }
         }
         if tokio::time::timeout(PATIENCE, self.unfinished(&mut left.calls)).await.is_err() {
             tracing::warn!("the catalog is slow; calls that it did not list are concluded at the next start");
@@ -90,7 +99,9 @@ impl Mender {
     /// What is marked as live on a volume.
     fn markers(&self, volume: &VolumeName, repository: &Repository) -> Option<(VolumeName, Markers)> {
         let markers = repository.live_markers().inspect_err(|e| {
-            tracing::error!("the markers of live segments on volume {volume} cannot be read: {e}");
+            let text =
+                format!("the markers of live segments cannot be read: {e}; the next start tries again");
+            self.tell_unrepaired(None, format!("volume {volume}: {text}"));
         });
         Some((volume.clone(), markers.ok()?))
     }
@@ -98,11 +109,18 @@ impl Mender {
     /// A volume that was away is there: what an earlier process left on it is repaired now.
     pub(crate) fn mend_volume(&self, volume: &VolumeName, stop: &watch::Receiver<bool>) {
         let Some((_, repository)) = self.repository.each().find(|(name, _)| name == volume) else { return };
+        // It may stand still for a moment longer.
+        while repository.is_away() {
+            if *stop.borrow() {
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
         let Some((_, mut markers)) = self.markers(volume, &repository) else { return };
         // Those of this process are closed by who holds them.
         markers.retain(|(segment, _)| segment.made_at() < self.begun);
         let markers = vec![(volume.clone(), markers)];
-        self.mend(Left { markers, calls: BTreeSet::new() }, stop);
+        self.mend(Left { markers, ..Left::default() }, stop);
     }
 
     /// The calls that the catalogue does not know as gathered. None when it is away: a reindex follows then.
@@ -124,7 +142,7 @@ impl Mender {
 
     /// Repairs and concludes what was listed. Blocks; gives up between two of them when the process stops.
     pub(crate) fn mend(&self, left: Left, stop: &watch::Receiver<bool>) {
-        let Left { markers, mut calls } = left;
+        let Left { markers, mut calls, silent } = left;
         let (open, mut told) = (markers.iter().map(|(_, m)| m.len()).sum::<usize>(), Instant::now());
         if open + calls.len() > 0 {
             tracing::info!("{open} segments were left open, {} calls are not concluded", calls.len());
@@ -163,6 +181,15 @@ impl Mender {
         if open + count > 0 {
             tracing::info!("{} segments are repaired, {count} calls looked after", open - unrepaired.len());
         }
+        for volume in silent {
+            tracing::warn!("volume {volume} did not say at the start what is on it; it is asked again");
+            self.mend_volume(&volume, stop);
+        }
+    }
+
+    /// Something that a crash left cannot be repaired now.
+    fn tell_unrepaired(&self, segment: Option<SegmentId>, text: String) {
+        self.teller.alarm(&self.tenant, Incident::Storage, None, segment, text);
     }
 
     /// After a reindex: concludes what ended before this process began. The list at the start could not name it
@@ -182,7 +209,7 @@ impl Mender {
     fn settle(&self, volumes: &[VolumeName]) {
         for volume in volumes {
             if let Some(Err(e)) = self.disks.get(volume).map(Disk::settle) {
-                tracing::error!("repairs on volume {volume} are not synced: {e}; the next start looks again");
+                tracing::error!("after repairs volume {volume} {e}; the next start looks again");
             }
         }
     }
@@ -196,12 +223,14 @@ impl Mender {
         let repaired = match spool::repair::repair(now(), segment, at, self.node, &repository) {
             Ok(repaired) => repaired,
             Err(e) => {
-                tracing::error!(%segment, "a segment cannot be repaired: {e}; the next start tries again");
+                let text = format!("a segment cannot be repaired: {e}; the next start tries again");
+                self.tell_unrepaired(Some(segment), text);
                 return false;
             }
         };
         if let Err(e) = disk.apply_all(repaired.ops) {
-            tracing::error!(%segment, "a repair could not be written: {e}; the next start tries again");
+            let text = format!("a repair could not be written: {e}; the next start tries again");
+            self.tell_unrepaired(Some(segment), text);
             return false;
         }
         let Some(mut record) = repaired.record else { return true };
@@ -368,70 +397,4 @@ fn ended(mut record: SegmentRecord) -> SegmentRecord {
 }
 
 #[cfg(test)]
-mod tests {
-    use model::state::Respondent;
-    use model::{CallData, IdGenerator, OpenSegment, StartTrigger};
-
-    use super::*;
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_live_segment_without_files_ends_with_an_alarm() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("catalog.db");
-        let (handle, worker) = store::CatalogWriter::start(&path, &directory.path().join("journal"));
-        let writer = std::thread::spawn(move || worker.run(|_| {}));
-        let repository = Repository::new(directory.path());
-        let mender = Mender {
-            teller: Teller::new(IdGenerator::new(NodeNumber::SINGLE, 0), Default::default(), handle.clone()),
-            repository,
-            disks: BTreeMap::new(),
-            reader: Arc::new(Catalog::reader(&path)),
-            tenant: TenantId::default(),
-            node: NodeNumber::SINGLE,
-            begun: now().wall,
-            concluding: Arc::default(),
-        };
-        let started = mender.begun - Duration::from_secs(60);
-        let open = OpenSegment {
-            segment: SegmentId::from_u64(5_001),
-            call: CallId::from_u64(4_000),
-            call_started: started,
-            tenant: TenantId::default(),
-            number: 1,
-            total: 1,
-            respondent: Respondent::No,
-            takes_over: None,
-            started,
-            trigger: StartTrigger::Manager,
-            data: CallData::default(),
-            metadata: Vec::new(),
-            streams: Vec::new(),
-            pause: None,
-            dtmf: model::Dtmf::Keep,
-        };
-        let at = now();
-        let segment = spool::SegmentWriter::open(&open, NodeNumber::SINGLE, at);
-        mender.teller.segment_with_copy(segment.record(), segment.directory());
-        let until_written = async |count| {
-            while handle.status().written < count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        until_written(2).await;
-        let call = async || mender.reader.call(&open.tenant, open.call).await.unwrap().unwrap();
-        assert!(call().await.summary.live);
-
-        let left = mender.survey().await;
-        assert_eq!((left.markers.iter().map(|(_, m)| m.len()).sum::<usize>(), left.calls.len()), (0, 1));
-        let (_stop, stopping) = watch::channel(false);
-        let mending = mender.clone();
-        tokio::task::spawn_blocking(move || mending.mend(left, &stopping)).await.unwrap();
-        until_written(6).await;
-        let detail = call().await;
-        assert!(!detail.summary.live && detail.summary.ended.is_some(), "{:?}", detail.summary);
-        assert_eq!(detail.summary.state, RecordingState::PartialInternalError);
-        assert!(detail.events.iter().any(|e| e.kind == "alarm"), "{:?}", detail.events);
-        handle.stop();
-        writer.join().unwrap().unwrap();
-    }
-}
+mod tests;

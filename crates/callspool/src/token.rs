@@ -1,9 +1,11 @@
 //! The access token of the page: made at first start, readable by its owner alone, never logged.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use faults::{Operation, before};
 
 use crate::cli::{CliError, file_error};
 
@@ -63,7 +65,8 @@ impl Problem {
 }
 
 fn load(path: &Path) -> Result<String, Problem> {
-    let mut file = match OpenOptions::new().read(true).open(path) {
+    let opened = before(Operation::Token, path).and_then(|_| OpenOptions::new().read(true).open(path));
+    let mut file = match opened {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Problem::Missing),
         Err(e) => return Err(Problem::Unreadable(e)),
@@ -87,10 +90,16 @@ fn create(path: &Path) -> io::Result<String> {
     let mut octets = [0_u8; TOKEN_OCTETS];
     getrandom::fill(&mut octets).map_err(io::Error::other)?;
     let token: String = octets.iter().map(|o| format!("{o:02x}")).collect();
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(format!("{token}\n").as_bytes())?;
-    file.sync_all()?;
-    Ok(token)
+    let share = before(Operation::TokenWrite, path)?;
+    // Half a token would be taken for one, and an empty file for none that may be replaced.
+    let beside = path.with_added_extension(format!("new-{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let made = share
+        .write(format!("{token}\n").as_bytes(), |bytes| file.write_all(bytes))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::hard_link(&beside, path));
+    let _ = fs::remove_file(&beside);
+    made.map(|()| token)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use faults::{Operation, before};
 use sip::auth::{Algorithm, Ha1, Users};
 
 use crate::config::{Config, Problem};
@@ -83,26 +84,32 @@ pub(crate) enum Change<'a> {
 
 /// Changes a user of a realm; all other lines stay as they are. False when there was no such user.
 pub(crate) fn change(path: &Path, user: &str, realm: &str, change: &Change<'_>) -> io::Result<bool> {
-    let (before, mode) = match text(path) {
+    let (found, mode) = match text(path) {
         Ok(text) => (text, fs::metadata(path)?.mode() & 0o7777),
         Err(e) if e.kind() == io::ErrorKind::NotFound => (String::new(), 0o600),
         Err(e) => return Err(e),
     };
     let prefix = format!("{user}:{realm}:");
-    let was_there = before.lines().any(|line| line.starts_with(&prefix));
+    let was_there = found.lines().any(|line| line.starts_with(&prefix));
     let mut lines: Vec<String> =
-        before.lines().filter(|line| !line.starts_with(&prefix)).map(str::to_owned).collect();
+        found.lines().filter(|line| !line.starts_with(&prefix)).map(str::to_owned).collect();
     if let Change::Password(password, algorithms) = change {
         let line = |a: &Algorithm| Users::line(user, realm, *a, &Ha1::of(*a, user, realm, password));
         lines.extend(algorithms.iter().map(line));
     }
     let beside = path.with_added_extension("new");
+    let share = before(Operation::UsersWrite, path)?;
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    lines.iter().try_for_each(|line| writeln!(file, "{line}"))?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    Ok(was_there)
+    let written = share
+        .write(text.as_bytes(), |bytes| file.write_all(bytes))
+        .and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written.map(|()| was_there)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Every file operation fails, is torn or takes its time in turn, under two calls of which it hits one: that one is
-//! tagged and told of, the other one is complete to the last packet, and what lies on disk is sound.
+//! Every file operation of a recording fails, is torn or takes its time in turn, beside calls that it does not hit:
+//! the one that it hits is tagged and told of, the others are complete to the last packet, and what lies on disk is
+//! sound. What there is to try says [`points`]; starts, the catalog and commands are tried in `fault_starts`.
 //!
 //! Operations fail on order, which only a debug build of callspool takes.
 
@@ -13,8 +14,10 @@ use std::path::{Path, PathBuf};
 
 use fault_support::caller::{CallReport, Caller, place};
 use fault_support::catalog;
-use fault_support::listing::{Segment, directories, segments, wait_for_repair};
+use fault_support::listing::{Segment, directories, expect_sound, segments, wait_for_repair};
 use fault_support::orders::Orders;
+use fault_support::points::{Tried, gaps, tried};
+use faults::Operation;
 use model::RecordingState;
 use support::server::Server;
 use support::{PATIENCE, wait_until};
@@ -22,8 +25,7 @@ use support::{PATIENCE, wait_until};
 /// A server that takes orders to fail.
 fn server() -> (Server, Orders, PathBuf) {
     let mut server = Server::prepare(&[]);
-    let orders = Orders::new(server.directory());
-    server.set("DEBUG_FAULTS", orders.path().to_str().unwrap());
+    let orders = Orders::of(&mut server);
     server.restart();
     let repository = server.state().join("repository");
     (server, orders, repository)
@@ -48,15 +50,16 @@ fn received(segments: &[Segment]) -> u64 {
     segments.iter().flat_map(|s| &s.record.streams).map(|s| s.accounting.received).sum()
 }
 
-/// Two calls that are up, the rule for one of them, and what came of both: the one that was hit, and the other.
+/// Two calls that are up, what happens to one of them, and what came of both: the one that was hit, and the other.
 fn hit_one(
     server: &Server,
     orders: &Orders,
     repository: &Path,
-    rule: &str,
+    rules: &[(Operation, &str)],
 ) -> [(Vec<Segment>, CallReport); 2] {
+    let what = format!("{rules:?}");
     let before = directories(repository);
-    let name = rule.replace([':', '@', '=', '~'], "-");
+    let name = rules.iter().map(|(o, w)| format!("{}-{w}", o.name())).collect::<Vec<_>>().join("-");
     let caller = Caller::start(server, &name, &["--calls", "2", "--rate", "50/s", "--duration", "2500ms"]);
     let up = wait_until("two calls to be up", PATIENCE, || {
         let new: BTreeSet<_> = directories(repository).difference(&before).cloned().collect();
@@ -65,104 +68,122 @@ fn hit_one(
     });
     let (victim, other) = (up.first().unwrap(), up.last().unwrap());
     let id = victim.file_name().unwrap().to_string_lossy();
-    let (operation, what) = rule.split_once(':').unwrap();
-    orders.give(&format!("{operation}~{id}:{what}"));
+    let lines: Vec<_> = rules.iter().map(|(o, what)| format!("{}~{id}:{what}", o.name())).collect();
+    orders.give(&lines.join("\n"));
     let report = caller.finish();
-    report.expect_all_ok(rule);
+    report.expect_all_ok(&what);
     let of = |directory: &Path| {
-        let segments = sealed(directory, rule);
+        let segments = sealed(directory, &what);
         let call = report.calls.iter().find(|c| segments[0].is_of(&c.sip_call_id)).unwrap();
         (segments, call.clone())
     };
     let both = [of(victim), of(other)];
+    for line in lines {
+        orders.expect_obeyed(server, &line);
+    }
     orders.withdraw();
     let (segments, call) = &both[1];
-    assert_eq!(states(segments), [RecordingState::Partial], "the other call ({rule})");
-    assert_eq!(received(segments), call.streams[0].packets, "the other call lost something ({rule})");
+    assert_eq!(states(segments), [RecordingState::Partial], "the other call ({what})");
+    assert_eq!(received(segments), call.streams[0].packets, "the other call lost something ({what})");
     both
 }
 
-fn expect_sound(mut server: Server, repository: &Path) {
-    assert_eq!(server.stop().code(), Some(0), "{}", server.log());
-    server.restart();
-    wait_for_repair(repository);
-    let done = server.callspool(&["verify", "--all"]);
-    assert_eq!(done.code, Some(0), "{}{}", done.text(), done.err);
+#[test]
+fn every_operation_is_tried_in_every_way_that_it_can_go_wrong() {
+    assert_eq!(gaps(), Vec::<String>::new(), "fault_support/points.rs has the cases");
 }
 
 #[test]
 fn what_fails_in_mid_call_costs_one_segment_and_the_call_goes_on() {
     let (server, orders, repository) = server();
-    for rule in [
-        "append:fail",
-        "append:torn",
-        "append:fail@3",
-        "patch:fail",
-        "patch:torn",
-        "replace:fail",
-        "replace:torn",
-        "rename:fail",
-    ] {
-        let [(victim, call), _] = hit_one(&server, &orders, &repository, rule);
-        let log = server.log();
-        assert!(
-            log.contains(&format!("{}~", rule.split(':').next().unwrap())),
-            "{rule} never happened: {log}"
-        );
+    for (operation, what, _) in tried(|t| t == Tried::InMidCall) {
+        let name = format!("{}:{what}", operation.name());
+        // Something is cut back only behind what was torn.
+        let rules = match operation {
+            Operation::Truncate => vec![(Operation::Append, "torn"), (operation, what)],
+            _ => vec![(operation, what)],
+        };
+        let [(victim, call), _] = hit_one(&server, &orders, &repository, &rules);
         // A manifest may be written for the first time when the call is over: then it is closed as after a crash.
         let expected = [RecordingState::PartialInternalError, RecordingState::PartialInternalErrorRespondent];
-        let at_the_end = victim.len() == 1 && (rule.starts_with("re"));
-        assert!(at_the_end || states(&victim) == expected, "{rule}: {:?} of {call:?}", states(&victim));
+        let of_manifest = [Operation::Replace, Operation::Rename].contains(&operation);
+        let at_the_end = victim.len() == 1 && of_manifest;
+        assert!(at_the_end || states(&victim) == expected, "{name}: {:?} of {call:?}", states(&victim));
         if !at_the_end {
             let told = catalog::alarms(&server);
             let id = victim[0].record.id.to_string();
-            assert!(told.iter().any(|(kind, _)| kind == "internal-failure"), "{rule}: {told:?}");
-            assert!(log.contains(&id), "{rule}: the log does not name {id}");
+            assert!(told.iter().any(|(kind, _)| kind == "internal-failure"), "{name}: {told:?}");
+            assert!(server.log().contains(&id), "{name}: the log does not name {id}");
         }
     }
-    expect_sound(server, &repository);
+    expect_sound(server);
 }
 
 #[test]
 fn what_takes_its_time_costs_nothing() {
     let (server, orders, repository) = server();
-    for rule in [
-        "append:delay=1s",
-        "patch:delay=1s",
-        "replace:delay=1s",
-        "append-line:delay=1s",
-        "read:delay=1s",
-        "remove:delay=1s",
+    for operation in [
+        Operation::Append,
+        Operation::Patch,
+        Operation::Replace,
+        Operation::Rename,
+        Operation::AppendLine,
+        Operation::Read,
     ] {
-        let [(victim, call), _] = hit_one(&server, &orders, &repository, rule);
-        assert_eq!(states(&victim), [RecordingState::Partial], "{rule}");
-        assert_eq!(received(&victim), call.streams[0].packets, "{rule}");
+        let [(victim, call), _] = hit_one(&server, &orders, &repository, &[(operation, "delay=1s")]);
+        assert_eq!(states(&victim), [RecordingState::Partial], "{operation:?}");
+        assert_eq!(received(&victim), call.streams[0].packets, "{operation:?}");
     }
-    expect_sound(server, &repository);
+    expect_sound(server);
+}
+
+/// A disk that is slow all the time, from before the first file to after the last.
+#[test]
+fn where_every_operation_takes_its_time_nothing_is_lost() {
+    let mut server = Server::prepare(&[]);
+    let orders = Orders::of(&mut server);
+    let rule = |operation: &Operation| format!("{}:delay=0.03s@1+", operation.name());
+    orders.give(&Operation::ALL.iter().map(rule).collect::<Vec<_>>().join("\n"));
+    server.restart();
+    let report = place(&server, "slow", &["--calls", "2", "--duration", "2s"]);
+    let repository = server.state().join("repository");
+    let all: Vec<_> = directories(&repository).iter().flat_map(|d| sealed(d, "slow")).collect();
+    for call in &report.calls {
+        let mine: Vec<_> = all.iter().filter(|s| s.is_of(&call.sip_call_id)).cloned().collect();
+        assert_eq!(states(&mine), [RecordingState::Partial]);
+        assert_eq!(received(&mine), call.streams[0].packets);
+    }
+    server.kill();
+    server.restart();
+    wait_for_repair(&repository);
+    orders.withdraw();
+    expect_sound(server);
 }
 
 #[test]
 fn what_fails_while_a_segment_is_sealed_is_done_again() {
     let (server, orders, repository) = server();
-    for rule in ["read:fail", "append-line:fail", "append-line:torn", "append-line:fail@2", "rename:fail@2"] {
-        let [(victim, _), _] = hit_one(&server, &orders, &repository, rule);
-        assert_eq!(victim.len(), 1, "{rule}: {:?}", states(&victim));
+    for (operation, what, _) in tried(|t| t == Tried::AtTheEnd) {
+        let name = format!("{}:{what}", operation.name());
+        let [(victim, _), _] = hit_one(&server, &orders, &repository, &[(operation, what)]);
+        assert_eq!(victim.len(), 1, "{name}: {:?}", states(&victim));
         // All media are there, so nothing is lost; that it was given up for a while is said.
         let kept: i64 = victim[0].record.parts.iter().map(|p| p.duration_us / 1_000).sum();
-        assert!(kept >= 2_300, "{rule}: {kept} ms of 2,500");
+        assert!(kept >= 2_300, "{name}: {kept} ms of 2,500");
         let id = victim[0].record.id.to_string();
         wait_until("an alarm that it was given up", PATIENCE, || {
             let told = server.log().lines().any(|l| l.contains("given up") && l.contains(&id));
-            if told { Ok(()) } else { Err(format!("{rule}: {:?}", catalog::alarms(&server))) }
+            if told { Ok(()) } else { Err(format!("{name}: {:?}", catalog::alarms(&server))) }
         });
     }
-    expect_sound(server, &repository);
+    expect_sound(server);
 }
 
 #[test]
 fn what_fails_at_the_beginning_refuses_one_call() {
     let (server, orders, repository) = server();
-    for (count, rule) in ["list", "make-dir", "create", "append-line"].into_iter().enumerate() {
+    for (count, (operation, what, _)) in tried(|t| t == Tried::AtTheBeginning).into_iter().enumerate() {
+        let rule = format!("{}~repository:{what}", operation.name());
         // The conclusion of a call before would take the fault upon itself.
         wait_until("the calls before to be concluded", PATIENCE, || {
             let concluded = |d: &PathBuf| {
@@ -174,45 +195,71 @@ fn what_fails_at_the_beginning_refuses_one_call() {
                 Some(d) => Err(d.display().to_string()),
             }
         });
-        let running = Caller::start(&server, &format!("running-{rule}"), &["--duration", "2s"]);
+        let running = Caller::start(&server, &format!("running-{count}"), &["--duration", "2s"]);
         wait_until("a call to be up", PATIENCE, || match directories(&repository).len() {
             n if n > 2 * count => Ok(()),
             n => Err(format!("{n}")),
         });
-        orders.give(&format!("{rule}~repository:fail"));
-        let refused = Caller::start(&server, &format!("refused-{rule}"), &["--duration", "300ms"]).finish();
+        orders.give(&rule);
+        let refused = Caller::start(&server, &format!("refused-{count}"), &["--duration", "300ms"]).finish();
+        orders.expect_obeyed(&server, &rule);
         orders.withdraw();
         assert_eq!(refused.calls[0].status, 503, "{rule}: {refused:?}");
-        place(&server, &format!("next-{rule}"), &["--duration", "300ms"]);
+        wait_until("the next call to be taken", PATIENCE, || {
+            let next = Caller::start(&server, &format!("next-{count}"), &["--duration", "300ms"]).finish();
+            if next.totals.ok == 1 { Ok(()) } else { Err(format!("{rule}: {next:?}")) }
+        });
         let report = running.finish();
-        report.expect_all_ok(rule);
+        report.expect_all_ok(&rule);
         let of_call = |d: &PathBuf| segments(d).iter().any(|s| s.is_of(&report.calls[0].sip_call_id));
         let mine = directories(&repository).into_iter().find(of_call).expect("the running call");
-        assert_eq!(received(&sealed(&mine, rule)), report.calls[0].streams[0].packets, "{rule}");
+        assert_eq!(received(&sealed(&mine, &rule)), report.calls[0].streams[0].packets, "{rule}");
         let told = catalog::alarms(&server);
         assert!(told.iter().filter(|(kind, _)| kind == "not-recorded").count() > count, "{rule}: {told:?}");
     }
-    expect_sound(server, &repository);
+    expect_sound(server);
 }
 
 #[test]
-fn a_sync_that_fails_is_told_and_costs_no_call() {
-    let (server, orders, repository) = server();
-    orders.give("sync:fail@1+");
-    let report = place(&server, "unsynced", &["--duration", "2500ms"]);
-    wait_until("an alarm", PATIENCE, || {
-        let told = catalog::alarms(&server);
-        let is_told = told.iter().any(|(kind, text)| kind == "unsynced" && text.contains("cannot be synced"));
-        if is_told { Ok(()) } else { Err(format!("{told:?}")) }
-    });
-    orders.withdraw();
-    wait_until("it to be over", PATIENCE, || {
-        match server.log().contains("cleared: volume repository cannot be synced") {
+fn what_fails_beside_a_call_is_told_and_costs_it_nothing() {
+    // Looks at the volume come five times as often, and what was told before is told again.
+    let mut server = Server::prepare(&[("RECORDING__SYNC", "200ms"), ("ALARMS__REPEAT", "1s")]);
+    let orders = Orders::of(&mut server);
+    server.restart();
+    let repository = server.state().join("repository");
+    for (count, (operation, what, tried)) in
+        tried(|t| matches!(t, Tried::BesideACall(..))).into_iter().enumerate()
+    {
+        let Tried::BesideACall(kind, words) = tried else { unreachable!() };
+        let rule = format!("{}:{what}", operation.name());
+        let caller = Caller::start(&server, &format!("beside-{count}"), &["--duration", "2500ms"]);
+        wait_until("a call to be up", PATIENCE, || match directories(&repository).len() {
+            n if n > count => Ok(()),
+            n => Err(format!("{n}")),
+        });
+        let before = server.log().len();
+        let logged = |is_it: &dyn Fn(&str) -> bool| match server.log()[before..].lines().any(is_it) {
             true => Ok(()),
             false => Err("not yet".to_owned()),
-        }
-    });
-    let all: Vec<_> = directories(&repository).iter().flat_map(|d| segments(d)).collect();
-    assert_eq!(received(&all), report.calls[0].streams[0].packets);
-    expect_sound(server, &repository);
+        };
+        orders.give(&rule);
+        wait_until(&format!("an alarm about {rule}"), PATIENCE, || {
+            logged(&|line| line.contains(words) && !line.contains("cleared"))
+        });
+        let report = caller.finish();
+        report.expect_all_ok(&rule);
+        orders.withdraw();
+        wait_until(&format!("{rule} to be over"), PATIENCE, || {
+            logged(&|line| line.contains("cleared: volume repository") && line.contains(words))
+        });
+        let told = catalog::alarms(&server);
+        assert!(told.iter().any(|(k, text)| k == kind && text.contains(words)), "{rule}: {told:?}");
+        let all: Vec<_> = directories(&repository).iter().flat_map(|d| sealed(d, &rule)).collect();
+        let mine: Vec<_> = all.into_iter().filter(|s| s.is_of(&report.calls[0].sip_call_id)).collect();
+        assert_eq!(states(&mine), [RecordingState::Partial], "{rule}");
+        assert_eq!(received(&mine), report.calls[0].streams[0].packets, "{rule}");
+        // Without a start in between: what could not be done is done.
+        wait_for_repair(&repository);
+    }
+    expect_sound(server);
 }

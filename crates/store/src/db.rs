@@ -12,6 +12,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use faults::{Operation, before};
 use sqlx::SqlitePool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -137,6 +138,7 @@ fn sql_error(path: &Path, source: sqlx::Error) -> OpenError {
 
 /// Creates what is missing for nobody but us; SQLite gives `-wal` and `-shm` the mode of the database.
 fn make_private(path: &Path) -> io::Result<()> {
+    before(Operation::CatalogMake, path)?;
     if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty() && !d.exists()) {
         fs::create_dir_all(directory)?;
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
@@ -183,6 +185,7 @@ pub(crate) fn set_aside(path: &Path, what: Aside) -> io::Result<Vec<PathBuf>> {
     let Some(name) = free else { return Err(io::Error::other("too many damaged catalogs beside this one")) };
     for suffix in suffixes {
         let (from, to) = (beside(path, suffix), beside(path, &format!("{name}{suffix}")));
+        before(Operation::CatalogAside, &from)?;
         match fs::rename(&from, &to) {
             Ok(()) => moved.push(to),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}

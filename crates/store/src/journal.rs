@@ -17,6 +17,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use faults::{Operation, before};
 use model::Change;
 
 /// 1 GiB: at about 3 KiB a change and 6 changes a call some 60,000 calls, an hour and a half at 10 calls a
@@ -70,6 +71,7 @@ pub struct Journal {
 impl Journal {
     /// Opens or creates the journal (mode 0600) and cuts off a torn last line. `bytes_max` is usually [`BYTES_MAX`].
     pub fn open(path: &Path, bytes_max: u64) -> io::Result<Self> {
+        before(Operation::JournalOpen, path)?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let bytes = whole_lines(&mut file)?;
@@ -109,8 +111,10 @@ impl Journal {
         if bytes > self.bytes_max {
             return Err(AppendError::Full { bytes: self.bytes, limit: self.bytes_max });
         }
+        let share = before(Operation::JournalAppend, &self.path)?;
         self.file.seek(SeekFrom::Start(self.bytes))?;
-        let written = self.file.write_all(&lines).and_then(|()| self.file.sync_data());
+        let written =
+            share.write(&lines, |bytes| self.file.write_all(bytes)).and_then(|()| self.file.sync_data());
         if let Err(e) = written {
             // What was written in part must not stand before the next line. Where even this fails, the next
             // append overwrites it, and the next opening cuts it off or skips it.
@@ -123,6 +127,7 @@ impl Journal {
 
     /// Reads at most `changes_max` changes from an offset on.
     pub fn read(&mut self, from: u64, changes_max: usize) -> io::Result<Page> {
+        before(Operation::JournalRead, &self.path)?;
         self.file.seek(SeekFrom::Start(from))?;
         let mut reader = BufReader::new((&mut self.file).take(self.bytes.saturating_sub(from)));
         let mut page = Page { next: from, ..Page::default() };
@@ -139,6 +144,7 @@ impl Journal {
 
     /// Forgets all of it: it has been applied.
     pub fn clear(&mut self) -> io::Result<()> {
+        before(Operation::JournalClear, &self.path)?;
         self.file.set_len(0)?;
         self.bytes = 0;
         self.file.sync_data()

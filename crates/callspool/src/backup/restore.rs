@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use faults::{Operation, Share, before};
 use spool::digest::Digester;
 
 use super::{
@@ -160,15 +161,15 @@ fn unpack(
         }
         let piece = buffer.get(..count).unwrap_or_default();
         digester.update(piece);
-        if let Some(to) = &mut to {
-            to.write_all(piece)?;
+        if let Some((to, share)) = &mut to {
+            share.write(piece, |bytes| to.write_all(bytes))?;
         }
     }
     let digest = digester.finish();
     if (digest.bytes, &digest.sha256) != (entry.octets, &entry.sha256) {
         return Err(spoiled(format!("{} is not what was backed up: its digest differs", entry.name)));
     }
-    to.map_or(Ok(()), |to| to.sync_all())
+    to.map_or(Ok(()), |(to, _)| to.sync_all())
 }
 
 /// An entry of an archive.
@@ -183,14 +184,15 @@ impl<R: Read> NamedRead for tar::Entry<'_, R> {
 }
 
 impl Stage {
-    fn begin(&mut self, place: &Path, satellites: &'static [&'static str]) -> io::Result<File> {
+    fn begin(&mut self, place: &Path, satellites: &'static [&'static str]) -> io::Result<(File, Share)> {
+        let share = before(Operation::RestoreWrite, place)?;
         if let Some(directory) = place.parent() {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         let at = beside(place, &format!(".restoring-{}", std::process::id()));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&at)?;
         self.0.push(Staged { at, place: place.to_owned(), satellites });
-        Ok(file)
+        Ok((file, share))
     }
 }
 
@@ -200,26 +202,58 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Each place is empty for no longer than it takes to rename; what was there is never removed.
+/// Each place is empty for no longer than it takes to rename; what was there is never removed. When something does
+/// not go into its place, everything goes back to where it was.
 fn swap(stage: &Stage, restored: &mut Restored) -> io::Result<()> {
     let stamp = restored.manifest.made.clone();
     let aside = free_suffix(stage, &format!(".before-{}", stamp.replace(':', "")));
-    for Staged { at, place, satellites } in &stage.0 {
-        for suffix in [""].iter().chain(*satellites) {
-            let (from, to) = (beside(place, suffix), beside(place, &format!("{aside}{suffix}")));
-            match std::fs::rename(&from, &to) {
-                Ok(()) => restored.kept.push(to),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
-            }
+    let mut moved = Moved::default();
+    for staged in &stage.0 {
+        if let Err(e) = put(staged, &aside, restored, &mut moved) {
+            return Err(moved.back(e));
         }
-        std::fs::rename(at, place)?;
-        if let Some(directory) = place.parent() {
-            File::open(directory)?.sync_all()?;
-        }
-        restored.placed.push(place.clone());
     }
     Ok(())
+}
+
+fn put(staged: &Staged, aside: &str, restored: &mut Restored, moved: &mut Moved) -> io::Result<()> {
+    let Staged { at, place, satellites } = staged;
+    for suffix in [""].iter().chain(*satellites) {
+        let (from, to) = (beside(place, suffix), beside(place, &format!("{aside}{suffix}")));
+        match moved.rename(&from, &to) {
+            Ok(()) => restored.kept.push(to),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    moved.rename(at, place)?;
+    if let Some(directory) = place.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    restored.placed.push(place.clone());
+    Ok(())
+}
+
+/// What was renamed so far: from where, to where.
+#[derive(Default)]
+struct Moved(Vec<(PathBuf, PathBuf)>);
+
+impl Moved {
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        before(Operation::RestoreSwap, from)?;
+        std::fs::rename(from, to)?;
+        self.0.push((from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    /// Undoes it, the last first. What went wrong, and whether this did as well.
+    fn back(self, why: io::Error) -> io::Error {
+        let back = self.0.iter().rev().try_for_each(|(from, to)| std::fs::rename(to, from));
+        match back {
+            Ok(()) => io::Error::new(why.kind(), format!("{why}; everything is where it was")),
+            Err(e) => io::Error::other(format!("{why}; and not all of it could be moved back: {e}")),
+        }
+    }
 }
 
 /// A suffix that no file has yet.

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use faults::{Operation, Share, before};
 use spool::digest::Digester;
 use store::Catalog;
 
@@ -93,7 +94,8 @@ fn copy_whole_lines(journal: &Path, to: &Path) -> io::Result<()> {
         read => read?,
     };
     let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-    private(to)?.write_all(bytes.get(..whole).unwrap_or_default())
+    let (mut file, share) = private(to)?;
+    share.write(bytes.get(..whole).unwrap_or_default(), |bytes| file.write_all(bytes))
 }
 
 fn source(name: &str, setting: &str, path: &Path, from: PathBuf) -> io::Result<Source> {
@@ -124,10 +126,13 @@ fn source(name: &str, setting: &str, path: &Path, from: PathBuf) -> io::Result<S
 }
 
 fn write(to: &Path, manifest: &Manifest, sources: &[Source]) -> io::Result<()> {
-    let file = private(to)?;
+    let (file, share) = private(to)?;
     let mut archive = tar::Builder::new(BufWriter::new(file));
     let text = serde_json::to_vec_pretty(manifest)?;
     archive.append_data(&mut header(text.len() as u64), MANIFEST, text.as_slice())?;
+    if share == Share::Half {
+        return archive.into_inner().map(drop).and(Err(faults::torn()));
+    }
     for Source { entry, from } in sources {
         archive.append_data(&mut header(entry.octets), &entry.name, File::open(from)?.take(entry.octets))?;
     }
@@ -143,8 +148,9 @@ fn header(octets: u64) -> tar::Header {
     header
 }
 
-fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+fn private(path: &Path) -> io::Result<(File, Share)> {
+    let share = before(Operation::BackupWrite, path)?;
+    Ok((OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?, share))
 }
 
 /// A directory beside the backup, for what it is made of; it goes when this goes.
@@ -166,6 +172,7 @@ impl Work {
 
     /// Never over a file that is there.
     fn publish(&self, name: &str, to: &Path) -> io::Result<()> {
+        before(Operation::BackupPublish, to)?;
         std::fs::hard_link(self.path(name), to)?;
         let directory = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(directory)?.sync_all()

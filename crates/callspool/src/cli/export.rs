@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use faults::{Operation, Share, before};
 use model::{SegmentRecord, StreamId};
 use spool::assemble::{Layout, Note, Options, Rate};
 use spool::export::{Export, ExportError, Format, Mp3Encoder, Request, Tags, Tools};
@@ -109,11 +110,16 @@ fn to_file(work: Work<'_>, path: &Path, force: bool) -> Result<Vec<Note>, CliErr
     let beside = PathBuf::from(beside);
     let place = || format!("cannot write {}", beside.display());
     // Voices of people: for their owner alone.
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside);
-    let written = file.map_err(|e| file_error(place(), &e)).and_then(|file: File| {
+    let open = |share| {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside);
+        file.map(|file| (file, share))
+    };
+    let file = before(Operation::Output, path).and_then(open);
+    let written = file.map_err(|e| file_error(place(), &e)).and_then(|(file, share): (File, Share)| {
         let mut out = BufWriter::new(file);
         let notes = work.write(&mut out)?;
-        out.flush().map_err(|e| file_error(place(), &e))?;
+        let cut = if share == Share::Half { Err(faults::torn()) } else { Ok(()) };
+        cut.and_then(|()| out.flush()).map_err(|e| file_error(place(), &e))?;
         std::fs::rename(&beside, path)
             .map_err(|e| file_error(format!("cannot write {}", path.display()), &e))?;
         Ok(notes)

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use axum::body::{Body, BodyDataStream, Bytes};
+use faults::{Operation, before};
 use futures_util::StreamExt;
 use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Request, StatusCode};
@@ -225,7 +226,8 @@ fn file(path: &Path, args: &ListenArgs, what: &str) -> Result<Into, CliError> {
         return Err(CliError::usage(what, why, "choose another name, or write over it with --force"));
     }
     // Voices of people: for their owner alone.
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let open = |_| OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let file = before(Operation::Output, path).and_then(open);
     file.map(|f| Into::File(f, 0)).map_err(|e| file_error(format!("cannot write {}", path.display()), &e))
 }
 

@@ -26,16 +26,19 @@ mod verify;
 mod volumes;
 
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use faults::{Operation, before};
 
 pub(crate) use error::{CliError, Outcome, file_error};
 
 use crate::config::{self, Config, Loaded, Surroundings};
 use crate::control::Ask;
+use crate::patience::{ANSWER, within};
 use crate::repository::{Place, Repository};
 use crate::volumes::identity::{self, Memory};
 use args::{CheckConfigArgs, Cli, Command};
@@ -143,15 +146,9 @@ fn repository(config: &Config) -> Result<Repository, CliError> {
     for spec in crate::volumes::declared(config) {
         let root = spec.path.display();
         let place = Place::new(spec.name.clone(), &spec.path);
-        let is_it = std::fs::read_dir(&spec.path).and_then(|_| {
-            let Some(known) = known.get(&spec.name) else { return Ok(()) };
-            match identity::read(&spec.path)? {
-                Some(found) if found == known.id => Ok(()),
-                Some(_) => Err(io::Error::other("another volume is there")),
-                None => Err(io::Error::other("nothing says that it is there: is its disk mounted?")),
-            }
-        });
-        if let Err(e) = is_it {
+        let (path, known) = (spec.path.clone(), known.get(&spec.name).map(|known| known.id.clone()));
+        let is_it = within(ANSWER, move || is_volume(&path, known.as_ref()));
+        if let Err(e) = is_it.unwrap_or_else(|| Err(io::Error::other("it does not answer"))) {
             place.away.store(true, Ordering::Relaxed);
             if !spec.name.is_default() {
                 eprintln!("callspool: volume {} is left out: {root}: {e}", spec.name);
@@ -171,6 +168,17 @@ fn repository(config: &Config) -> Result<Repository, CliError> {
     match problem {
         Some(problem) if repository.is_away() => Err(problem),
         _ => Ok(repository),
+    }
+}
+
+/// Whether the volume that is known is in its place.
+fn is_volume(path: &Path, known: Option<&identity::VolumeId>) -> io::Result<()> {
+    before(Operation::List, path).and_then(|_| std::fs::read_dir(path))?;
+    let Some(known) = known else { return Ok(()) };
+    match identity::read(path)? {
+        Some(found) if found == *known => Ok(()),
+        Some(_) => Err(io::Error::other("another volume is there")),
+        None => Err(io::Error::other("nothing says that it is there: is its disk mounted?")),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use faults::{Operation, before};
 use model::{Change, ChangeKind, EventId, IdGenerator, TenantId};
 use serde_json::json;
 use store::{Catalog, CatalogError, OpenError};
@@ -158,6 +159,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
             name.push(end);
             name
         };
+        before(Operation::CatalogAside, path)?;
         match std::fs::rename(name(""), name(".damaged")) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}

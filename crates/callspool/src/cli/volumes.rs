@@ -2,7 +2,6 @@
 //!
 //! It looks at the disks itself; what is being recorded it sees by the markers of live segments.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -14,9 +13,10 @@ use super::args::VolumesArgs;
 use super::table::{self, Column};
 use super::{CliError, Outcome, file_error, text};
 use crate::config::Config;
+use crate::patience::{ANSWER, within};
 use crate::repository::{Place, Repository};
 use crate::volumes::identity::{self, Memory, Remembered};
-use crate::volumes::{VolumeSpec, declared};
+use crate::volumes::{VolumeSpec, declared, free_of};
 
 const COLUMNS: [Column; 6] = [
     Column { title: "name", cut: false },
@@ -29,6 +29,8 @@ const COLUMNS: [Column; 6] = [
 
 /// Days of recording that the estimate of what is left goes by.
 const RECENT: Duration = Duration::from_secs(7 * 86_400);
+/// How long it may take to see how much was recorded; an estimate is not worth more.
+const COUNT: Duration = Duration::from_secs(30);
 /// Calls that it looks at: enough for an estimate, and few enough to be quick.
 const CALLS_MAX: usize = 2_000;
 
@@ -48,7 +50,15 @@ pub(super) fn run(config: &Config, args: &VolumesArgs, out: &mut dyn Write) -> R
         return accept(config, &memory, name, out);
     }
     let known = memory.read().map_err(|e| file_error("cannot read what is known of the volumes", &e))?;
-    let seen: Vec<Seen> = declared(config).into_iter().map(|spec| look(spec, &known)).collect();
+    // All are asked at once: one that does not answer holds up no other.
+    let asked: Vec<_> = declared(config)
+        .into_iter()
+        .map(|spec| {
+            let known = known.get(&spec.name).cloned();
+            std::thread::spawn(move || look_in_time(spec, known))
+        })
+        .collect();
+    let seen: Vec<Seen> = asked.into_iter().filter_map(|asked| asked.join().ok()).collect();
     let printed = if args.json { as_json(out, &seen) } else { as_table(out, &seen) };
     printed.map_err(CliError::output)?;
     Ok(if seen.iter().all(|v| ["ready", "only read"].contains(&v.state)) {
@@ -77,15 +87,35 @@ fn accept(
     told.map(|()| Outcome::Ok).map_err(CliError::output)
 }
 
-fn look(spec: VolumeSpec, known: &BTreeMap<VolumeName, Remembered>) -> Seen {
+/// Looks at a volume as long as it answers.
+fn look_in_time(spec: VolumeSpec, known: Option<Remembered>) -> Seen {
+    let silent = Seen { state: "stalled", free: 0, days_left: None, live: 0, spec: spec.clone() };
+    let Some(seen) = within(ANSWER, move || look(spec, known.as_ref())) else { return silent };
+    if seen.state == "away" {
+        return seen;
+    }
+    let room = seen.free.saturating_sub(seen.spec.min_free);
+    let place = Place::new(seen.spec.name.clone(), &seen.spec.path);
+    let counted = within(COUNT, move || {
+        let repository = Repository::of(vec![place]);
+        (repository.live_markers().map_or(0, |m| m.len()), days_left(&repository, room))
+    });
+    match counted {
+        Some((live, days_left)) => Seen { live, days_left, ..seen },
+        None => Seen { state: "stalled", ..seen },
+    }
+}
+
+fn look(spec: VolumeSpec, known: Option<&Remembered>) -> Seen {
     let mut seen = Seen { state: "away", free: 0, days_left: None, live: 0, spec };
-    let is_it = match (identity::read(&seen.spec.path), known.get(&seen.spec.name)) {
+    let is_it = match (identity::read(&seen.spec.path), known) {
         (Ok(Some(found)), Some(known)) => found == known.id,
         (Ok(None), Some(_)) | (Err(_), _) => false,
         (Ok(_), None) => seen.spec.path.is_dir(),
     };
-    let (true, Ok(fs)) = (is_it, statvfs(&seen.spec.path)) else { return seen };
-    seen.free = fs.blocks_available().saturating_mul(fs.fragment_size());
+    let room = free_of(&seen.spec.path).and_then(|free| Ok((free, statvfs(&seen.spec.path)?)));
+    let (true, Ok((free, fs))) = (is_it, room) else { return seen };
+    seen.free = free;
     let is_read_only = fs.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY);
     seen.state = match seen.spec.weight {
         _ if is_read_only => "read-only",
@@ -93,9 +123,6 @@ fn look(spec: VolumeSpec, known: &BTreeMap<VolumeName, Remembered>) -> Seen {
         0 => "only read",
         _ => "ready",
     };
-    let repository = Repository::of(vec![Place::new(seen.spec.name.clone(), &seen.spec.path)]);
-    seen.live = repository.live_markers().map_or(0, |m| m.len());
-    seen.days_left = days_left(&repository, seen.free.saturating_sub(seen.spec.min_free));
     seen
 }
 

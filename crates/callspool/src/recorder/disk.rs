@@ -9,12 +9,12 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use faults::{Operation, Share, before};
 use model::Failure;
 use nix::errno::Errno;
 use spool::FileOp;
 
 use super::reserve::Reserve;
-use crate::faults::{self, Share, before};
 
 /// A volume's directory.
 #[derive(Debug, Clone)]
@@ -28,6 +28,15 @@ pub(crate) struct Disk {
 /// Markers that may wait for a sync. What is beyond stays until the next start, which looks whether the segment is
 /// whole: a disk that takes writes but no sync for so long is an alarm of its own.
 const UNMARKED_MAX: usize = 16_384;
+
+/// What a volume did not do when it was to be settled.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unsettled {
+    #[error("cannot be synced: {0}; what was recorded since is at risk")]
+    Synced(#[source] io::Error),
+    #[error("does not let go of a marker: {0}; what has ended is marked as live until it does")]
+    Marked(#[source] io::Error),
+}
 
 /// A file that is being appended to, and how long it is.
 #[derive(Debug)]
@@ -57,25 +66,29 @@ impl Disk {
         Self { reserve: Arc::new(Reserve::fill()), ..Self::new(root) }
     }
 
-    /// Makes durable all that was written to the volume, then removes the markers of what was sealed before.
-    pub(crate) fn settle(&self) -> io::Result<()> {
+    /// Makes durable all that was written to the volume, then removes the markers of what was sealed before. Those
+    /// that stay are tried again the next time.
+    pub(crate) fn settle(&self) -> Result<(), Unsettled> {
         let sealed = std::mem::take(&mut *self.unmarked());
         // Opened anew each time, so that it is the volume that files are made on now.
         let synced = self.reserve.open(|| File::open(&self.root)).and_then(|volume| {
-            before("sync", &self.root)?;
+            before(Operation::Sync, &self.root)?;
             Ok(nix::unistd::syncfs(&volume)?)
         });
         self.reserve.refill();
         if let Err(e) = synced {
             self.unmark(sealed);
-            return Err(e);
+            return Err(Unsettled::Synced(e));
         }
+        let (mut left, mut why) = (Vec::new(), None);
         for path in sealed {
             if let Err(e) = self.remove(&path) {
-                tracing::warn!("the marker {path} cannot be removed: {e}; the next start does it");
+                why.get_or_insert(e);
+                left.push(path);
             }
         }
-        Ok(())
+        self.unmark(left);
+        why.map_or(Ok(()), |e| Err(Unsettled::Marked(e)))
     }
 
     fn unmarked(&self) -> MutexGuard<'_, Vec<String>> {
@@ -89,11 +102,17 @@ impl Disk {
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        before("remove", &self.path(path))?;
+        before(Operation::Remove, &self.path(path))?;
         match std::fs::remove_file(self.path(path)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
         }
+    }
+
+    /// Removes a directory, if there is nothing in it.
+    pub(crate) fn remove_empty(&self, directory: &str) {
+        let path = self.path(directory);
+        let _ = before(Operation::Remove, &path).and_then(|_| std::fs::remove_dir(path));
     }
 
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
@@ -102,7 +121,7 @@ impl Disk {
 
     /// The names in a directory; none when it is not there.
     pub(crate) fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        before("list", &self.path(directory))?;
+        before(Operation::List, &self.path(directory))?;
         match std::fs::read_dir(self.path(directory)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             entries => entries?.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect(),
@@ -119,37 +138,37 @@ impl Disk {
     fn carry_out(&self, op: FileOp, open: &mut OpenFiles) -> io::Result<Option<Vec<u8>>> {
         match op {
             FileOp::MakeDir { path } => {
-                before("make-dir", &self.path(&path))?;
+                before(Operation::MakeDir, &self.path(&path))?;
                 DirBuilder::new().recursive(true).mode(0o700).create(self.path(&path))?;
             }
             FileOp::Create { path, bytes } => {
                 if is_part(&path) {
                     open.files.retain(|(name, _)| !is_part(name));
                 }
-                let share = before("create", &self.path(&path))?;
+                let share = before(Operation::Create, &self.path(&path))?;
                 let mut file =
                     self.reserve.open(|| private().write(true).create_new(true).open(self.path(&path)))?;
-                write(&bytes, share, |bytes| file.write_all(bytes))?;
+                share.write(&bytes, |bytes| file.write_all(bytes))?;
             }
             FileOp::Append { path, bytes } => {
-                let share = before("append", &self.path(&path))?;
-                self.appending(&path, open)?.append(&bytes, share)?;
+                let share = before(Operation::Append, &self.path(&path))?;
+                self.appending(&path, open)?.append(&self.path(&path), &bytes, share)?;
                 return Ok(Some(bytes));
             }
             FileOp::Patch { path, offset, bytes } => {
-                let share = before("patch", &self.path(&path))?;
+                let share = before(Operation::Patch, &self.path(&path))?;
                 let file = &self.appending(&path, open)?.file;
-                write(&bytes, share, |bytes| file.write_all_at(bytes, offset))?;
+                share.write(&bytes, |bytes| file.write_all_at(bytes, offset))?;
             }
             FileOp::Replace { path, bytes } => self.replace(&path, &bytes)?,
             FileOp::AppendLine { path, bytes } => {
-                let share = before("append-line", &self.path(&path))?;
+                let share = before(Operation::AppendLine, &self.path(&path))?;
                 let mut file =
                     self.reserve.open(|| private().append(true).create(true).open(self.path(&path)))?;
-                write(&bytes, share, |bytes| file.write_all(bytes))?;
+                share.write(&bytes, |bytes| file.write_all(bytes))?;
             }
             FileOp::Truncate { path, bytes } => {
-                before("truncate", &self.path(&path))?;
+                before(Operation::Truncate, &self.path(&path))?;
                 open.files.retain(|(name, _)| *name != path);
                 self.reserve.open(|| private().write(true).open(self.path(&path)))?.set_len(bytes)?;
             }
@@ -169,11 +188,11 @@ impl Disk {
     fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let target = self.path(path);
         let beside = target.with_extension("json.new");
-        let share = before("replace", &target)?;
+        let share = before(Operation::Replace, &target)?;
         let mut file =
             self.reserve.open(|| private().write(true).create(true).truncate(true).open(&beside))?;
-        write(bytes, share, |bytes| file.write_all(bytes))?;
-        before("rename", &target)?;
+        share.write(bytes, |bytes| file.write_all(bytes))?;
+        before(Operation::Rename, &target)?;
         std::fs::rename(&beside, &target)
     }
 
@@ -193,22 +212,15 @@ impl Disk {
 }
 
 impl Appending {
-    fn append(&mut self, bytes: &[u8], share: Share) -> io::Result<()> {
-        if let Err(e) = write(bytes, share, |bytes| self.file.write_all_at(bytes, self.len)) {
-            // What got there of it would be a torn block in front of the next one.
-            let _ = self.file.set_len(self.len);
+    fn append(&mut self, path: &Path, bytes: &[u8], share: Share) -> io::Result<()> {
+        if let Err(e) = share.write(bytes, |bytes| self.file.write_all_at(bytes, self.len)) {
+            // What got there of it would be a torn block in front of the next one. Where even this fails, the
+            // segment is closed all the same, as after a crash: behind its last whole block.
+            let _ = before(Operation::Truncate, path).and_then(|_| self.file.set_len(self.len));
             return Err(e);
         }
         self.len += bytes.len() as u64;
         Ok(())
-    }
-}
-
-/// Writes what it may of the octets.
-fn write(bytes: &[u8], share: Share, write: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    match share {
-        Share::Whole => write(bytes),
-        Share::Half => write(bytes.split_at(bytes.len() / 2).0).and(Err(faults::torn())),
     }
 }
 

@@ -159,7 +159,7 @@ impl Opener {
         for path in made.into_iter().rev() {
             if path.starts_with(layout::LIVE_DIR) {
                 // If nothing else was in it, the call's directory goes too.
-                let _ = std::fs::remove_dir(self.disk.path(directory));
+                self.disk.remove_empty(directory);
             }
             // What cannot be removed is found and closed by the repair at the next start.
             let _ = self.disk.apply(FileOp::Remove { path }, &mut open);

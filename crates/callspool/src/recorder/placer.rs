@@ -33,9 +33,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long an opener may take before another volume is asked as well. Half of it is left to that one, twice over,
 /// before the front's own deadline.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long an order may wait altogether: the front has refused the request then, and nobody would send to the
-/// ports.
-const OPEN_DEADLINE: Duration = Duration::from_secs(5);
+/// How long an order may wait altogether. The front refuses the request half a second later: what comes to itself
+/// then finds that it is too late, and no segment begins that nobody would send to.
+const OPEN_DEADLINE: Duration = Duration::from_millis(4_500);
 /// Calls whose volume is remembered: many times those that can be in progress. Beyond it the oldest are forgotten,
 /// and their next segment goes anywhere.
 const HOMES_MAX: usize = 65_536;

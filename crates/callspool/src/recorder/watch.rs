@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use faults::{Operation, before};
 use model::alarm::{About, Seen, Trend};
 use model::{Condition, Subject, TenantId};
 
@@ -21,9 +22,8 @@ use super::media_thread::Shared;
 use super::tell::Teller;
 use crate::clock::mono;
 use crate::descriptors::is_shortage;
-use crate::faults::before;
 use crate::volumes::identity::Memory;
-use crate::volumes::{Hand, Presence, Volume};
+use crate::volumes::{Hand, Presence, Volume, free_of};
 
 /// Looks after which it is proven that the volume takes a file, if nothing gave reason to doubt it before.
 const PROOF_EVERY: u32 = 10;
@@ -46,11 +46,6 @@ pub(super) struct Watch {
     pub(super) returned: tokio::sync::mpsc::UnboundedSender<Arc<Volume>>,
 }
 
-/// Octets that are free on a volume.
-struct Room {
-    free: u64,
-}
-
 impl Watch {
     /// Runs until the recorder stops and nothing is live any more.
     pub(super) fn run(self) {
@@ -65,7 +60,8 @@ impl Watch {
             std::thread::sleep(self.interval);
         }
         if self.volume.is_here() {
-            let _ = self.sync();
+            // What it cannot make durable has its markers, and the next start looks at it.
+            let _ = self.disk.settle();
         }
     }
 
@@ -84,18 +80,24 @@ impl Watch {
             });
         }
         // A sync of much may take its time; it does not say that the volume stands still.
-        let synced = self.sync();
+        let synced = self.disk.settle();
         self.tell(Condition::Unsynced, synced.is_err(), || {
             let why = synced.as_ref().err().map(ToString::to_string).unwrap_or_default();
-            format!("cannot be synced: {why}; what was recorded since is at risk: look after its disk")
+            format!("{why}: look after its disk")
         });
-        if let Ok(room) = synced {
-            let low = self.volume.measured(room.free);
-            self.tell(Condition::DiskSpace, low, || {
-                let (free, least) = (room.free >> 20, self.volume.min_free >> 20);
-                format!("has too little space ({free} of {least} MiB): new segments are not begun there")
-            });
-            self.foresee(trend, room.free);
+        match self.volume.at_work(Hand::Watch, || free_of(&self.volume.root)) {
+            Ok(free) => {
+                let low = self.volume.measured(free);
+                self.tell(Condition::DiskSpace, low, || {
+                    let (free, least) = (free >> 20, self.volume.min_free >> 20);
+                    format!("has too little space ({free} of {least} MiB): new segments are not begun there")
+                });
+                self.foresee(trend, free);
+            }
+            // What was known of it goes on to count.
+            Err(e) => self.tell(Condition::DiskSpace, true, || {
+                format!("does not say how much space it has: {e}; it is used as before: look after its disk")
+            }),
         }
     }
 
@@ -135,18 +137,12 @@ impl Watch {
     /// Writes a file and takes it away again.
     fn prove(&self) -> io::Result<()> {
         let path = self.volume.root.join(PROOF_NAME);
-        before("create", &path)?;
+        let share = before(Operation::Prove, &path)?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        let written = file.write_all(b"can be written\n").and_then(|()| file.sync_data());
+        let written =
+            share.write(b"can be written\n", |bytes| file.write_all(bytes)).and_then(|()| file.sync_data());
         let _ = std::fs::remove_file(&path);
         written
-    }
-
-    fn sync(&self) -> io::Result<Room> {
-        self.disk.settle()?;
-        let v = nix::sys::statvfs::statvfs(&self.volume.root)?;
-        let unit = v.fragment_size();
-        Ok(Room { free: v.blocks_available().saturating_mul(unit) })
     }
 
     /// Whether the disk will be full within the days that were asked for, if it goes on as it did.

@@ -16,6 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use faults::{Operation, Share, before};
 use model::VolumeName;
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,7 @@ impl Memory {
 
     /// All that is remembered; nothing when there is no such file.
     pub(crate) fn read(&self) -> io::Result<BTreeMap<VolumeName, Remembered>> {
+        before(Operation::Memory, &self.path)?;
         match read_file(&self.path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
@@ -116,9 +118,8 @@ impl Memory {
 
     fn write(&self, all: &BTreeMap<VolumeName, Remembered>) -> io::Result<()> {
         let text = serde_json::to_string_pretty(all).map_err(io::Error::other)?;
-        let beside = self.path.with_extension("json.new");
-        write_file(&beside, format!("{text}\n").as_bytes())?;
-        std::fs::rename(beside, &self.path)
+        let share = before(Operation::MemoryWrite, &self.path)?;
+        write_beside(&self.path, format!("{text}\n").as_bytes(), share)
     }
 }
 
@@ -149,7 +150,7 @@ pub(crate) fn identify(
 
 /// The id of the volume in a directory; none when nothing there says.
 pub(crate) fn read(root: &Path) -> io::Result<Option<VolumeId>> {
-    crate::faults::before("identity", root)?;
+    before(Operation::Identity, root)?;
     match read_file(&root.join(FILE_NAME)) {
         Ok(bytes) => match serde_json::from_slice::<Identity>(&bytes) {
             Ok(identity) if identity.format == FORMAT => Ok(Some(identity.id)),
@@ -162,13 +163,13 @@ pub(crate) fn read(root: &Path) -> io::Result<Option<VolumeId>> {
 }
 
 fn found_volume(name: &VolumeName, root: &Path, id: VolumeId) -> io::Result<VolumeId> {
+    let path = root.join(FILE_NAME);
+    let share = before(Operation::IdentityWrite, &path)?;
     super::make_private_dir(root)?;
     let identity =
         Identity { format: FORMAT.to_owned(), version: VERSION, id: id.clone(), name: name.clone() };
     let text = serde_json::to_string(&identity).map_err(io::Error::other)?;
-    let beside = root.join(format!("{FILE_NAME}.new"));
-    write_file(&beside, format!("{text}\n").as_bytes())?;
-    std::fs::rename(beside, root.join(FILE_NAME))?;
+    write_beside(&path, format!("{text}\n").as_bytes(), share)?;
     Ok(id)
 }
 
@@ -182,10 +183,13 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// Whoever reads it finds the old file or the new one, also after a loss of power.
+fn write_beside(path: &Path, bytes: &[u8], share: Share) -> io::Result<()> {
+    let beside = path.with_added_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    share.write(bytes, |bytes| file.write_all(bytes))?;
+    file.sync_all()?;
+    std::fs::rename(beside, path)
 }
 
 #[cfg(test)]

@@ -17,11 +17,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use faults::{Operation, before};
 use model::{Failure, Mono, SegmentId, VolumeName};
 use spool::placement::{Candidate, Fitness};
 
 use crate::config::Config;
-use crate::repository::{Lock, Place, Repository};
+use crate::patience::{ANSWER, within};
+use crate::repository::{self, Lock, Place, Repository};
 use identity::{Memory, NotHere, VolumeId};
 pub(crate) use standing::Standing;
 
@@ -59,7 +61,10 @@ pub(crate) fn declared(config: &Config) -> Vec<VolumeSpec> {
     // What was recorded before others were declared is still found.
     let before = repository(0);
     let is_declared = volumes.iter().any(|v| v.path == before.path);
-    let reads_before = !is_declared && before.path.is_dir();
+    let place = before.path.clone();
+    // One that does not answer is there.
+    let is_there = || within(ANSWER, move || place.is_dir()).unwrap_or(true);
+    let reads_before = !is_declared && is_there();
     specs.chain(reads_before.then_some(before)).collect()
 }
 
@@ -146,13 +151,14 @@ impl Volume {
         let found = identity::identify(&self.name, &self.root, memory, data_dir).map_err(Arrival::NotHere)?;
         let mut lock = held(&self.lock);
         if lock.is_none() {
-            *lock = Some(Lock::take(&self.root).map_err(Arrival::NotLocked)?);
+            let taken = || Arrival::NotLocked(repository::taken(&self.root));
+            let unreachable = |e| Arrival::NotHere(NotHere::Unreachable(self.root.clone(), e));
+            *lock = Some(Lock::try_take(&self.root).map_err(unreachable)?.ok_or_else(taken)?);
         }
         *held(&self.id) = Some(found);
         // Placement goes by it from the first call on.
-        if let Ok(fs) = nix::sys::statvfs::statvfs(&self.root) {
-            let unit = fs.fragment_size();
-            self.measured(fs.blocks_available().saturating_mul(unit));
+        if let Ok(free) = free_of(&self.root) {
+            self.measured(free);
         }
         self.set_presence(Presence::Here);
         Ok(())
@@ -351,7 +357,11 @@ impl Volumes {
                 if let Err(e) = &arrived {
                     volume.depart(e.to_string());
                 }
-                let _ = tell.send((volume.name.clone(), arrived));
+                // Nobody waits any more, and what a crash left there was not listed: its watch finds it once more,
+                // and has that repaired.
+                if tell.send((volume.name.clone(), arrived)).is_err() && volume.live().is_empty() {
+                    volume.set_presence(Presence::Unknown);
+                }
             };
             // One after the other where no thread can be had.
             if std::thread::Builder::new().name("volume".to_owned()).spawn(look).is_err() {
@@ -370,6 +380,14 @@ impl Volumes {
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Octets that are free in a file system.
+pub(crate) fn free_of(root: &Path) -> io::Result<u64> {
+    before(Operation::FreeSpace, root)?;
+    let fs = nix::sys::statvfs::statvfs(root)?;
+    let unit = fs.fragment_size();
+    Ok(fs.blocks_available().saturating_mul(unit))
 }
 
 /// Makes a directory that is for its owner alone, and those above it.

@@ -32,6 +32,34 @@ pub fn wait_for_repair(repository: &Path) {
     });
 }
 
+/// Stops the server and starts it again: all that lies on disk is sound, and a catalog that is made anew from it
+/// lists what the one before did.
+pub fn expect_sound(mut server: Server) {
+    let repository = server.state().join("repository");
+    assert_eq!(server.stop().code(), Some(0), "{}", server.log());
+    server.restart();
+    wait_for_repair(&repository);
+    let done = server.callspool(&["verify", "--all"]);
+    assert_eq!(done.code, Some(0), "{}{}", done.text(), done.err);
+    let listed = |server: &Server| -> Result<BTreeSet<_>, String> {
+        let calls = try_all_calls(server)?;
+        Ok(calls.into_iter().map(|c| (c.id, c.state, c.segments, c.total, c.live)).collect())
+    };
+    let known = wait_until("every call to be concluded", PATIENCE, || match listed(&server)? {
+        calls if calls.iter().all(|(_, state, .., live)| !live && state.starts_with("complete")) => Ok(calls),
+        calls => Err(format!("{calls:?}")),
+    });
+    assert_eq!(server.stop().code(), Some(0), "{}", server.log());
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = std::fs::remove_file(server.state().join(name));
+    }
+    server.restart();
+    wait_until("the catalog to be made anew", PATIENCE, || match listed(&server)? {
+        calls if calls == known => Ok(()),
+        calls => Err(format!("{calls:?} instead of {known:?}")),
+    });
+}
+
 /// A segment as its manifest says.
 #[derive(Clone, Debug)]
 pub struct Segment {

@@ -7,9 +7,12 @@
 pub mod caller;
 pub mod catalog;
 pub mod disk;
+pub mod fuse;
 pub mod listing;
+pub mod node;
 pub mod noise;
 pub mod orders;
+pub mod points;
 pub mod process;
 pub mod sip;
 pub mod supervisor;

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::support::server::Server;
+use crate::support::{PATIENCE, wait_until};
+
 /// The file of the rules.
 pub struct Orders {
     path: PathBuf,
@@ -11,6 +14,21 @@ impl Orders {
     /// With no rule yet.
     pub fn new(directory: &Path) -> Self {
         Self { path: directory.join("faults") }
+    }
+
+    /// With no rule yet, for this server from its next start on.
+    pub fn of(server: &mut Server) -> Self {
+        let orders = Self::new(server.directory());
+        server.set("DEBUG_FAULTS", orders.path.to_str().expect("a path"));
+        orders
+    }
+
+    /// Fails unless the server has carried out this rule: what never happened was not tried.
+    pub fn expect_obeyed(&self, server: &Server, rule: &str) {
+        wait_until(&format!("{rule} to happen"), PATIENCE, || {
+            let log = server.log();
+            if log.contains(&format!("on order: {rule} (")) { Ok(()) } else { Err("it never did".to_owned()) }
+        });
     }
 
     /// Where it is.

@@ -14,6 +14,7 @@ use crate::support::program::run;
 pub struct Volume {
     path: TempDir,
     hidden: bool,
+    mounted: bool,
 }
 
 impl Volume {
@@ -21,7 +22,7 @@ impl Volume {
     pub fn mount(kib: u32) -> Self {
         let path = tempfile::Builder::new().prefix("callspool-disk-").tempdir().expect("a directory");
         mount(&["-t", "tmpfs", "-o", &format!("size={kib}k,mode=700"), "tmpfs"], path.path());
-        Self { path, hidden: false }
+        Self { path, hidden: false, mounted: true }
     }
 
     /// Where it is.
@@ -55,6 +56,13 @@ impl Volume {
         self.hidden = true;
     }
 
+    /// Unmounts it lazily: what is open goes on, everybody else finds an empty directory, and when nothing is open
+    /// any more all that was written is gone.
+    pub fn pull(&mut self) {
+        unmount(self.path());
+        self.mounted = false;
+    }
+
     /// Takes that away again.
     pub fn show(&mut self) {
         unmount(self.path());
@@ -64,7 +72,7 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        for _ in 0..=usize::from(self.hidden) {
+        for _ in 0..usize::from(self.mounted) + usize::from(self.hidden) {
             unmount(self.path());
         }
     }

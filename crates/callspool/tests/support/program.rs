@@ -7,7 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Which package of Debian brings a program.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 10] = [
+    ("bindfs", "bindfs"),
     ("dpkg-deb", "dpkg"),
     ("sipp", "sip-tester"),
     ("baresip", "baresip"),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use faults::{Operation, before};
 use model::{Change, ChangeKind};
 use tokio::sync::Notify;
 
@@ -192,7 +193,8 @@ impl Shared {
             inner.reindexes_wanted += 1;
             inner.status.reindex_wanted = Some(inner.reindexes_wanted);
         }
-        if let Err(error) = std::fs::write(&self.marker, format!("{why}\n")) {
+        let note = |_| std::fs::write(&self.marker, format!("{why}\n"));
+        if let Err(error) = before(Operation::ReindexNote, &self.marker).and_then(note) {
             tracing::warn!(path = %self.marker.display(), %error,
                 "cannot note that a reindex is wanted; a restart would forget it");
         }
@@ -208,7 +210,8 @@ impl Shared {
         if inner.reindexes_wanted == wanted {
             inner.status.reindex_wanted = None;
             // Under the lock: a wish that comes now must find its note on disk afterwards.
-            if let Err(error) = std::fs::remove_file(&self.marker) {
+            let remove = |_| std::fs::remove_file(&self.marker);
+            if let Err(error) = before(Operation::ReindexNote, &self.marker).and_then(remove) {
                 tracing::debug!(%error, "no note of a reindex to remove");
             }
         }

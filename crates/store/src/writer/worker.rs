@@ -4,6 +4,8 @@
 //! everything goes through it until it has been replayed. A batch whose write takes long is put into the journal
 //! as well: it may be written twice, which does no harm, but never not at all.
 
+mod opening;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,8 +17,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::queue::Shared;
 use super::{Report, WriterConfig};
 use crate::catalog::Catalog;
-use crate::db::{Aside, Identity, set_aside};
-use crate::error::{CatalogError, OpenError};
+use crate::db::Identity;
+use crate::error::CatalogError;
 use crate::journal::{AppendError, Journal};
 
 /// Changes of a transaction at most: 10 ms of SQLite's time, and what a crash makes it do again.
@@ -107,6 +109,9 @@ impl Worker {
             if open && self.replay(report).await {
                 return;
             }
+            // Neither a catalog that is away nor a journal that fails is better at once.
+            let _ = timeout(RETRY, self.until_told_to_spill()).await;
+            return;
         }
         if self.failing {
             // What comes meanwhile goes to the journal in time, unless that fails too.
@@ -221,6 +226,7 @@ impl Worker {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(%error, path = %journal.path().display(), "the journal cannot be read");
+                self.note_away(&format!("its journal cannot be read: {error}"), report);
                 return false;
             }
         };
@@ -243,6 +249,7 @@ impl Worker {
                 // It is replayed once more after a restart, which changes nothing.
                 tracing::error!(%error, path = %journal.path().display(), "the journal cannot be emptied");
                 self.replay_at = journal.bytes();
+                self.note_away(&format!("its journal cannot be emptied: {error}"), report);
                 return false;
             }
             self.replay_at = 0;
@@ -267,92 +274,6 @@ impl Worker {
             tracing::error!(%event, why, "the catalog refused a change");
             self.shared.count(|s| s.refused += 1);
             report(Report::Refused { event, why });
-        }
-    }
-
-    fn failed(&mut self, error: &CatalogError, report: &mut impl FnMut(Report)) {
-        self.failing = true;
-        if let CatalogError::Damaged(_) | CatalogError::Open(OpenError::Damaged { .. }) = error {
-            self.damaged = Some(error.to_string());
-        }
-        self.note_away(&error.to_string(), report);
-    }
-
-    fn note_away(&self, why: &str, report: &mut impl FnMut(Report)) {
-        if self.shared.away(why) {
-            tracing::warn!(why, "the catalog is away; changes go to the journal");
-            report(Report::Away { why: why.to_owned() });
-        }
-    }
-
-    /// Whether the catalog is open and the one at the path; opens it when not.
-    async fn ensure_open(&mut self, report: &mut impl FnMut(Report)) -> bool {
-        if let Some(catalog) = self.catalog.take() {
-            if !self.failing && catalog.is_current().await {
-                self.catalog = Some(catalog);
-                self.note_back(report);
-                return true;
-            }
-            self.last = catalog.identity().await;
-            self.while_spilling(catalog.close()).await;
-        }
-        self.make_way();
-        let path = self.config.path.clone();
-        match self.while_spilling(Catalog::open(&path)).await {
-            Ok(catalog) => {
-                self.last = catalog.identity().await;
-                self.catalog = Some(catalog);
-                self.failing = false;
-                self.replay_at = 0;
-                if let Some((why, set_aside)) = self.rebuilding.take() {
-                    tracing::info!(why, "the catalog is a new one: the repository is to be reindexed");
-                    report(Report::Rebuilt { why, set_aside });
-                }
-                true
-            }
-            Err(error) => {
-                self.failed(&CatalogError::Open(error), report);
-                false
-            }
-        }
-    }
-
-    /// Before the catalog is opened: moves away what must not be opened, and notes that a reindex is wanted when
-    /// there will be a new one. A kill between the two must not make an empty catalog look complete.
-    fn make_way(&mut self) {
-        let path = self.config.path.clone();
-        let was_open = self.last.main.is_some();
-        let (why, moved) = if was_open && Identity::of(&path).main != self.last.main {
-            let moved = self.aside(Aside::Leftovers(self.last));
-            self.last = Identity::default();
-            self.damaged = None;
-            (
-                if path.exists() { "it was replaced by another file" } else { "it was deleted" }.to_owned(),
-                moved,
-            )
-        } else if let Some(damage) = self.damaged.take() {
-            (damage, self.aside(Aside::All))
-        } else if self.rebuilding.is_none() && std::fs::metadata(&path).map_or(true, |m| m.len() == 0) {
-            ("there was none".to_owned(), Vec::new())
-        } else {
-            return;
-        };
-        self.shared.want_reindex(&why);
-        let (_, set_aside) = self.rebuilding.get_or_insert((why, Vec::new()));
-        set_aside.extend(moved);
-    }
-
-    fn aside(&self, what: Aside) -> Vec<PathBuf> {
-        set_aside(&self.config.path, what).unwrap_or_else(|error| {
-            tracing::error!(%error, "a damaged catalog cannot be set aside");
-            Vec::new()
-        })
-    }
-
-    /// The catalog is open; it is back when the journal is replayed too.
-    fn note_back(&mut self, report: &mut impl FnMut(Report)) {
-        if !self.journal_waits() && self.shared.back() {
-            report(Report::Back { replayed: std::mem::take(&mut self.replayed) });
         }
     }
 

@@ -13,13 +13,14 @@ use crate::purity::PURE;
 /// Ours: each crate with what it may import.
 const OURS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("faults", &[]),
     ("sip", &["model"]),
     ("media", &["model"]),
     ("call", &["model", "sip", "media"]),
     ("spool", &["model", "media"]),
-    ("store", &["model"]),
+    ("store", &["model", "faults"]),
     ("api", &["model", "store"]),
-    ("callspool", &["model", "sip", "media", "call", "spool", "store", "api"]),
+    ("callspool", &["model", "sip", "media", "call", "spool", "store", "api", "faults"]),
     ("tidy", &[]),
 ];
 
@@ -33,7 +34,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("axum", &["api", "callspool"]),
     ("tokio", &["store", "api", "callspool"]),
-    ("tracing", &["store", "api", "callspool"]),
+    ("tracing", &["faults", "store", "api", "callspool"]),
     ("tracing-subscriber", &["callspool"]),
     ("nix", &["callspool"]),
     ("socket2", &["callspool"]),

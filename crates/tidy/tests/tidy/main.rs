@@ -9,6 +9,7 @@
 #![cfg(test)]
 
 mod decisions;
+mod failpoints;
 mod files;
 mod headers;
 mod imports;

@@ -97,7 +97,7 @@ fn impure(source: &str) -> Vec<String> {
 }
 
 /// Files that belong to `#[cfg(test)] mod name;` of another file.
-fn test_files(files: &[File]) -> BTreeSet<String> {
+pub(crate) fn test_files(files: &[File]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for file in files {
         let (dir, name) = file.path.rsplit_once('/').unwrap_or_default();

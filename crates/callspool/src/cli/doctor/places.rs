@@ -4,14 +4,19 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
 
 use super::{Check, storage};
 use crate::config::{Config, Role, Size};
+use crate::patience::within;
 
 /// Free space that lasts less than a day for some hundred calls: worth a word, not a failure.
 const SPACE_FACTOR: u64 = 4;
+
+/// How long a volume may take for its checks, which write and sync some pages.
+const LOOK: Duration = Duration::from_secs(15);
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks = vec![directory("data directory", &config.node.data_dir)];
@@ -21,11 +26,18 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
                 true => "repository".to_owned(),
                 false => format!("volume {}", volume.name),
             };
-            checks.push(directory(&name, &volume.path));
-            checks.extend(storage::volume(&name, &volume.path));
-            if volume.weight > 0 {
-                checks.push(space(&volume.path, Size(volume.min_free)));
-            }
+            let what = format!("{name} {}", volume.path.display());
+            let looked = within(LOOK, move || {
+                let mut checks = vec![directory(&name, &volume.path)];
+                checks.extend(storage::volume(&name, &volume.path));
+                if volume.weight > 0 {
+                    checks.push(space(&volume.path, Size(volume.min_free)));
+                }
+                checks
+            });
+            let silent =
+                || vec![Check::failure(what, "it does not answer", "look after its disk, or its server")];
+            checks.extend(looked.unwrap_or_else(silent));
         }
     }
     let catalog = config.catalog.path.parent().unwrap_or(Path::new("/"));

@@ -1,0 +1,155 @@
+//! A volume on a file system of a process (FUSE), as network storage is: its process stops answering, so that whoever
+//! asks hangs in the kernel, or ends. Calls that are recorded there go on elsewhere, everybody else notices nothing,
+//! and nothing that an operator does waits for it: not the interface, not a command, not a stop, not a start.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is test code")]
+
+mod fault_support;
+mod support;
+
+use fault_support::caller::{Caller, place};
+use fault_support::fuse::Fuse;
+use fault_support::listing::{directories, segments};
+use fault_support::node::{Lost, Node, expect_taken_over, node};
+use fault_support::sip;
+use model::RecordingState;
+use serde_json::Value;
+use support::http::{self, Response};
+use support::server::Server;
+use support::{PATIENCE, wait_until};
+
+/// Volumes stand still when an operation takes longer than this.
+const STALL: (&str, &str) = ("RECORDING__STALL", "1s");
+
+fn get(server: &Server, path: &str) -> Response {
+    let token = std::fs::read_to_string(server.state().join("token")).unwrap();
+    let bearer = format!("Bearer {}", token.trim());
+    http::get(&server.http_address(), path, &[("Authorization", &bearer)]).expect("an answer in time")
+}
+
+/// A call that is over, on the volume.
+fn earlier(node: &Node, volume: usize) -> String {
+    wait_until("a call on the volume", PATIENCE, || {
+        place(&node.server, "earlier", &["--calls", "2", "--duration", "300ms"]);
+        let found = node.on(volume).into_iter().find(|s| s.sealed);
+        found.map(|s| s.record.call.to_string()).ok_or_else(|| "none".to_owned())
+    })
+}
+
+#[test]
+fn a_volume_that_does_not_answer_is_left_and_keeps_what_it_was_given() {
+    let Some(one) = Fuse::mount() else { return };
+    let two = tempfile::tempdir().unwrap();
+    let node = node([one.path(), two.path()], &[STALL]);
+    let heard = earlier(&node, 0);
+    let before = node.on(0).len();
+    let caller = node.calls("15s");
+    let stalled = node.on(0).len() - before;
+    one.stall();
+    node.expect_alarm("volume disk1 stands still");
+
+    let during = place(&node.server, "during", &["--calls", "3", "--duration", "500ms"]);
+    assert_eq!(during.answered().count(), 3);
+    sip::expect_options(&node.server, "while a volume stands still");
+    assert_eq!(get(&node.server, "/readyz").status, 200);
+    assert!(get(&node.server, "/metrics").text().contains("disk1"));
+    assert_eq!(get(&node.server, &format!("/api/v1/calls/{heard}")).status, 200);
+    let audio = get(&node.server, &format!("/api/v1/calls/{heard}/audio.wav"));
+    assert!([404, 503].contains(&audio.status), "{} {}", audio.status, audio.text());
+
+    let listed = node.server.callspool(&["volumes", "--json"]);
+    let volumes: Vec<Value> = listed.text().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let state = |name: &str| volumes.iter().find(|v| v["name"] == name).unwrap()["state"].clone();
+    assert_eq!((state("disk1"), state("disk2")), ("stalled".into(), "ready".into()), "{volumes:?}");
+    let doctor = node.server.callspool(&["doctor"]);
+    let line = doctor.text().lines().find(|l| l.contains("volume disk1")).unwrap_or_default();
+    assert!(line.starts_with("failure") && line.contains("does not answer"), "{}", doctor.text());
+    let shown = node.server.callspool(&["show", &heard]);
+    assert!(shown.err.contains("volume disk1 is left out"), "{}{}", shown.text(), shown.err);
+
+    one.go_on();
+    let report = caller.finish();
+    report.expect_all_ok("a volume does not answer");
+    node.expect_sound();
+    let segments = node.concluded(&report.calls);
+    // What waited for it is written when it answers again: nothing is lost at all.
+    assert_eq!(expect_taken_over(&report.calls, &segments, Lost::Nothing), stalled, "{segments:#?}");
+    assert_eq!(get(&node.server, &format!("/api/v1/calls/{heard}/audio.wav")).status, 200);
+}
+
+#[test]
+fn a_volume_whose_server_ends_is_left_and_used_again_when_it_is_mounted() {
+    let Some(mut one) = Fuse::mount() else { return };
+    let two = tempfile::tempdir().unwrap();
+    let node = node([one.path(), two.path()], &[STALL]);
+    let caller = node.calls("5s");
+    let pulled = node.on(0).len();
+    one.pull();
+    let report = caller.finish();
+    report.expect_all_ok("a volume is gone");
+    node.expect_alarm("volume disk1 is not there");
+    let during = place(&node.server, "during", &["--calls", "2", "--duration", "500ms"]);
+    assert_eq!(during.answered().count(), 2);
+    one.plug();
+    node.expect_sound();
+    let segments = node.concluded(&report.calls);
+    assert_eq!(expect_taken_over(&report.calls, &segments, Lost::AtMost(600)), pulled, "{segments:#?}");
+    earlier(&node, 0);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_volume_that_does_not_answer() {
+    let Some(one) = Fuse::mount() else { return };
+    let two = tempfile::tempdir().unwrap();
+    let mut node = node([one.path(), two.path()], &[STALL]);
+    let caller = node.calls("20s");
+    let on_it = node.on(0).len();
+    one.stall();
+    // The grace for calls, for seals twice, for threads and for the catalog: within 30 s, which this waits at most.
+    let status = node.server.stop();
+    assert_eq!(status.code(), Some(0), "{}", node.server.log());
+    assert!(node.server.log().contains("repaired at the next start"), "{}", node.server.log());
+    drop(caller);
+
+    // Nor does a start: what lies there is repaired when it answers.
+    node.server.restart();
+    let during = place(&node.server, "without", &["--calls", "2", "--duration", "500ms"]);
+    assert_eq!(during.answered().count(), 2);
+    node.expect_alarm("volume disk1 stands still");
+    one.go_on();
+    node.expect_sound();
+    let left: Vec<_> = node.on(0).into_iter().map(|s| s.record.state).collect();
+    assert_eq!(left, vec![RecordingState::PartialInternalError; on_it]);
+}
+
+/// Where there is no other volume the calls stay on it: what comes meanwhile is kept as long as there is room.
+#[test]
+fn a_single_volume_that_does_not_answer_for_a_while_costs_nothing_but_new_calls() {
+    let Some(one) = Fuse::mount() else { return };
+    let server = Server::with(&[STALL, ("RECORDING__REPOSITORY", one.path().to_str().unwrap())]);
+    let caller = Caller::start(&server, "running", &["--calls", "4", "--rate", "50/s", "--duration", "9s"]);
+    let found = || directories(one.path()).iter().flat_map(|d| segments(d)).collect::<Vec<_>>();
+    wait_until("calls to be up", PATIENCE, || match directories(one.path()).len() {
+        4 => Ok(()),
+        n => Err(format!("{n} of 4")),
+    });
+    one.stall();
+    sip::expect_refusal(&server, "while the only volume does not answer");
+    sip::expect_options(&server, "while the only volume does not answer");
+    assert_eq!(get(&server, "/readyz").status, 503);
+    one.go_on();
+    let report = caller.finish();
+    report.expect_all_ok("the only volume does not answer for a while");
+    wait_until("calls to be sealed", PATIENCE, || match found().iter().filter(|s| s.sealed).count() {
+        4 => Ok(()),
+        n => Err(format!("{n} of 4")),
+    });
+    let all = found();
+    for call in &report.calls {
+        let segment = all.iter().find(|s| s.is_of(&call.sip_call_id)).unwrap();
+        assert_eq!(segment.record.state, RecordingState::Partial, "{segment:?}");
+        assert_eq!(segment.record.streams[0].accounting.received, call.streams[0].packets, "{segment:?}");
+    }
+    let done = server.callspool(&["verify", "--all"]);
+    assert_eq!(done.code, Some(0), "{}{}", done.text(), done.err);
+}

@@ -1,0 +1,98 @@
+//! How the worker gets a catalog that it can write to: it opens it, sees that it is still the one at the path, and moves
+//! away what must not be opened.
+
+use std::path::PathBuf;
+
+use super::super::Report;
+use super::Worker;
+use crate::catalog::Catalog;
+use crate::db::{Aside, Identity, set_aside};
+use crate::error::{CatalogError, OpenError};
+
+impl Worker {
+    pub(super) fn failed(&mut self, error: &CatalogError, report: &mut impl FnMut(Report)) {
+        self.failing = true;
+        if let CatalogError::Damaged(_) | CatalogError::Open(OpenError::Damaged { .. }) = error {
+            self.damaged = Some(error.to_string());
+        }
+        self.note_away(&error.to_string(), report);
+    }
+
+    pub(super) fn note_away(&self, why: &str, report: &mut impl FnMut(Report)) {
+        if self.shared.away(why) {
+            tracing::warn!(why, "the catalog is not up to date; changes go to the journal");
+            report(Report::Away { why: why.to_owned() });
+        }
+    }
+
+    /// Whether the catalog is open and the one at the path; opens it when not.
+    pub(super) async fn ensure_open(&mut self, report: &mut impl FnMut(Report)) -> bool {
+        if let Some(catalog) = self.catalog.take() {
+            if !self.failing && catalog.is_current().await {
+                self.catalog = Some(catalog);
+                self.note_back(report);
+                return true;
+            }
+            self.last = catalog.identity().await;
+            self.while_spilling(catalog.close()).await;
+        }
+        self.make_way();
+        let path = self.config.path.clone();
+        match self.while_spilling(Catalog::open(&path)).await {
+            Ok(catalog) => {
+                self.last = catalog.identity().await;
+                self.catalog = Some(catalog);
+                self.failing = false;
+                self.replay_at = 0;
+                if let Some((why, set_aside)) = self.rebuilding.take() {
+                    tracing::info!(why, "the catalog is a new one: the repository is to be reindexed");
+                    report(Report::Rebuilt { why, set_aside });
+                }
+                true
+            }
+            Err(error) => {
+                self.failed(&CatalogError::Open(error), report);
+                false
+            }
+        }
+    }
+
+    /// Before the catalog is opened: moves away what must not be opened, and notes that a reindex is wanted when
+    /// there will be a new one. A kill between the two must not make an empty catalog look complete.
+    fn make_way(&mut self) {
+        let path = self.config.path.clone();
+        let was_open = self.last.main.is_some();
+        let (why, moved) = if was_open && Identity::of(&path).main != self.last.main {
+            let moved = self.aside(Aside::Leftovers(self.last));
+            self.last = Identity::default();
+            self.damaged = None;
+            (
+                if path.exists() { "it was replaced by another file" } else { "it was deleted" }.to_owned(),
+                moved,
+            )
+        } else if let Some(damage) = self.damaged.take() {
+            (damage, self.aside(Aside::All))
+        } else if self.rebuilding.is_none() && std::fs::metadata(&path).map_or(true, |m| m.len() == 0) {
+            ("there was none".to_owned(), Vec::new())
+        } else {
+            return;
+        };
+        self.shared.want_reindex(&why);
+        let (_, set_aside) = self.rebuilding.get_or_insert((why, Vec::new()));
+        set_aside.extend(moved);
+    }
+
+    fn aside(&self, what: Aside) -> Vec<PathBuf> {
+        set_aside(&self.config.path, what).unwrap_or_else(|error| {
+            tracing::error!(%error, "a damaged catalog cannot be set aside");
+            Vec::new()
+        })
+    }
+
+    /// The catalog is open; it is back when the journal is replayed too.
+    fn note_back(&mut self, report: &mut impl FnMut(Report)) {
+        if !self.journal_waits() && self.shared.back() {
+            report(Report::Back { replayed: std::mem::take(&mut self.replayed) });
+        }
+    }
+}

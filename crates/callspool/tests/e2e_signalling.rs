@@ -99,6 +99,80 @@ fn refreshes_are_answered_and_interrupt_nothing() {
     });
 }
 
+/// The shortest interval that RFC 4028 allows is 90 s, so the first refresh of ours comes after 45 s, and the end of
+/// a session that its client does not refresh after 60 s: all of them at once.
+#[test]
+fn sessions_are_refreshed_by_us_where_it_is_ours_and_end_where_the_client_does_not() {
+    let server = Server::start();
+    std::thread::scope(|scope| {
+        for (way, file, method) in [
+            (Way::Udp, "refreshed_by_update", "UPDATE"),
+            (Way::Tcp, "refreshed_by_update", "UPDATE"),
+            (Way::Udp, "refreshed_by_reinvite", "INVITE"),
+            (Way::Tcp, "refreshed_by_reinvite", "INVITE"),
+        ] {
+            let server = &server;
+            scope.spawn(move || expect_refreshed(server, way, file, method));
+        }
+        let server = &server;
+        scope.spawn(move || {
+            // They go on until shortly before the end, so that it is none by lack of media.
+            let packets = Talk::new(900.0, 55 * SECOND).packets();
+            let scenario = Scenario::new("expires").within(90 * SECOND);
+            let outcome = place(server, scenario, &Mouth::open(), &packets, "complete-external-error");
+            let bye = outcome.messages.iter().find(|m| m.start_line().starts_with("BYE ")).expect("a BYE");
+            assert!(bye.header("Reason").is_some_and(|r| r.contains("Session expired")), "{}", bye.text);
+            let segment = outcome.recorded.segment();
+            assert_eq!(segment.end, Some(EndReason::Upstream(Failure::SessionExpired)));
+            let length = segment.ended.unwrap().since(segment.started);
+            assert!(length >= 60 * SECOND, "{length:?}: too early");
+            assert_eq!(outcome.recorded.stream().accounting.received, packets.len() as u64);
+        });
+    });
+}
+
+/// One that we refresh by this method, in which media go on until after it.
+fn expect_refreshed(server: &Server, way: Way, file: &str, method: &str) {
+    let what = format!("{way:?} {method}");
+    let packets = Talk::new(700.0, 47 * SECOND).packets();
+    let scenario = way.scenario(file).within(90 * SECOND);
+    let outcome = place(server, scenario, &way.mouth(), &packets, "complete");
+    expect_whole(&what, &outcome.recorded, packets.len());
+    let from_us = |m: &&SipMessage| m.way == support::messages::Way::Received;
+    let is_refresh = |m: &&SipMessage| m.start_line().starts_with(&format!("{method} "));
+    let refreshes: Vec<_> = outcome.messages.iter().filter(from_us).filter(is_refresh).collect();
+    let [refresh] = &refreshes[..] else { panic!("{what}: {} refreshes", refreshes.len()) };
+    assert_eq!(refresh.header("Session-Expires"), Some("90;refresher=uac"), "{what}: {}", refresh.text);
+    assert!(refresh.header("Supported").is_some_and(|s| s.contains("timer")), "{what}: {}", refresh.text);
+    // UPDATE says nothing of media, a re-INVITE the same as before, under the same version.
+    let said = |m: &SipMessage| m.text.split_once("\nv=0").map(|(_, sdp)| sdp.to_owned());
+    let first = outcome.messages.iter().find(|m| m.answers("1 INVITE") && m.status() == Some(200));
+    let expected = if method == "INVITE" { said(first.expect("a 200")) } else { None };
+    assert_eq!(said(refresh), expected, "{what}");
+}
+
+/// RFC 3262: a client may demand that provisional responses are reliable. We have nothing to say before the 200 but
+/// 100, which never is; what is acknowledged and never was, is answered so, and the call goes on.
+#[test]
+fn a_client_that_demands_reliable_provisional_responses_is_recorded() {
+    let server = Server::start();
+    std::thread::scope(|scope| {
+        for way in [Way::Udp, Way::Tcp] {
+            let server = &server;
+            scope.spawn(move || {
+                let packets = Talk::new(700.0, SECOND).packets();
+                let outcome = place(server, way.scenario("reliable"), &way.mouth(), &packets, "complete");
+                expect_whole(&format!("{way:?}"), &outcome.recorded, packets.len());
+                let to_invite = outcome.messages.iter().filter(|m| m.answers("1 INVITE"));
+                let unreliable = to_invite.filter(|m| m.status().is_some_and(|s| (101..200).contains(&s)));
+                for response in unreliable {
+                    assert!(response.header("RSeq").is_some(), "{way:?}: {}", response.text);
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn options_say_what_is_understood() {
     let server = Server::start();

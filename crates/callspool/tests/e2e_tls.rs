@@ -95,6 +95,50 @@ fn mutual_tls_lets_in_who_has_a_certificate_and_nobody_else() {
 }
 
 #[test]
+fn certificates_tell_trunks_apart() {
+    let secured = Secured::start(&[
+        ("TLS__CLIENT_AUTH", "request"),
+        ("TRUNK__BONN__TLS_NAMES", "sbc.bonn.example"),
+        ("TRUNK__BONN__TENANT", "bonn"),
+        ("TRUNK__KOELN__TLS_NAMES", "*.koeln.example"),
+        ("TRUNK__KOELN__TENANT", "koeln"),
+        ("TENANT__BONN__DISPLAY_NAME", "Bonn"),
+        ("TENANT__KOELN__DISPLAY_NAME", "Köln"),
+    ]);
+    let (server, ca) = (&secured.server, secured.authority.file());
+    let [bonn, koeln, other] = ["sbc.bonn.example", "two.koeln.example", "sbc.aachen.example"]
+        .map(|name| secured.authority.issue(name));
+    for (transport, port) in [("tls", secured.tls), ("wss", secured.wss)] {
+        let to = format!("sip:rec@127.0.0.1:{port}");
+        let common = ["--transport", transport, "--ca", text(&ca)];
+        let with = |identity: &Identity| {
+            let own = ["--cert", text(&identity.certificate), "--key", text(&identity.key)];
+            secured.call(&to, &[&common[..], &own[..]].concat())
+        };
+        for (identity, name) in [(&bonn, "bonn"), (&koeln, "koeln")] {
+            let (report, ok) = with(identity);
+            assert!(ok, "{name}: {report:#}");
+            let call = report["sip_call_id"].as_str().unwrap();
+            let recorded = wait_until("the call to be sealed", PATIENCE, || match server.recorded(call) {
+                Some(recorded) if recorded.sealed => Ok(recorded),
+                other => Err(format!("{other:?}")),
+            });
+            let segment = recorded.segment();
+            assert_eq!((segment.tenant.as_str(), segment.data.extra["trunk"].as_str()), (name, name));
+        }
+        // Another name, which the authority vouches for all the same, and none at all.
+        for (report, ok) in [with(&other), secured.call(&to, &common)] {
+            assert!(!ok, "{report:#}");
+            assert_eq!(report["status"], 403, "{report:#}");
+        }
+    }
+    // Where nobody can prove anything.
+    let (report, _) = secured.call(&format!("sip:rec@{}", server.sip_address()), &[]);
+    assert_eq!(report["status"], 403, "{report:#}");
+    assert_eq!(server.recordings().len(), 4, "two of each");
+}
+
+#[test]
 fn certificates_change_under_a_call_that_goes_on() {
     let secured = Secured::start(&[]);
     let (server, ca) = (&secured.server, secured.authority.file());

@@ -5,11 +5,15 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::messages::{self, SipMessage, Way};
 use super::program::Program;
 use super::server::Server;
 use super::{PATIENCE, wait_until};
+
+/// How long a scenario takes at most, unless it says otherwise: longer than anything that it waits for.
+const LIMIT: Duration = Duration::from_secs(40);
 
 /// A scenario that is about to run.
 pub struct Scenario {
@@ -19,6 +23,7 @@ pub struct Scenario {
     host: &'static str,
     /// The address that it sends from; none: the same that it sends to.
     from: Option<&'static str>,
+    limit: Duration,
     keys: Vec<(String, String)>,
 }
 
@@ -32,6 +37,7 @@ impl Scenario {
             transport: "u1",
             host: "127.0.0.1",
             from: None,
+            limit: LIMIT,
             keys: Vec::new(),
         }
     }
@@ -51,6 +57,12 @@ impl Scenario {
     /// From this address of the machine.
     pub fn from(mut self, address: &'static str) -> Self {
         self.from = Some(address);
+        self
+    }
+
+    /// Takes no longer than this; else 40 s.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
         self
     }
 
@@ -85,7 +97,15 @@ impl Scenario {
         let (control, media) = ((port + 1).to_string(), (port + 2).to_string());
         command.args(["-p", &port.to_string(), "-cp", &control, "-mp", &media]);
         command.args(["-cid_str", &format!("{}-%u@test.invalid", self.name)]);
-        command.args(["-timeout", "40s", "-timeout_error", "-trace_msg", "-message_file"]).arg(&trace);
+        command
+            .args([
+                "-timeout",
+                &format!("{}s", self.limit.as_secs()),
+                "-timeout_error",
+                "-trace_msg",
+                "-message_file",
+            ])
+            .arg(&trace);
         command.args(["-trace_err", "-error_file"]).arg(&errors);
         let defaults = [("caller", "1001"), ("called", "recorder"), ("bye_header", "X-Nothing: none")];
         let defaults = defaults.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -97,7 +117,8 @@ impl Scenario {
         command.current_dir(server.directory());
         let call_id = format!("{}-1@test.invalid", self.name);
         let here = SocketAddr::new(own.parse().unwrap(), port);
-        Sipp { program: Program::start(command, &output), trace, errors, call_id, here, told: 0 }
+        let program = Program::start(command, &output);
+        Sipp { program, trace, errors, call_id, here, limit: self.limit, told: 0 }
     }
 }
 
@@ -108,6 +129,7 @@ pub struct Sipp {
     errors: PathBuf,
     call_id: String,
     here: SocketAddr,
+    limit: Duration,
     told: u32,
 }
 
@@ -173,7 +195,7 @@ impl Sipp {
 
     /// Waits until the scenario is over, which must have gone as written; returns its messages.
     pub fn finish(mut self) -> Vec<SipMessage> {
-        let status = self.program.wait(PATIENCE + PATIENCE);
+        let status = self.program.wait(self.limit + PATIENCE);
         let messages = self.messages();
         let told = || tell(&self.errors, &messages);
         assert!(status.success(), "the scenario did not go as written ({status}):\n{}", told());

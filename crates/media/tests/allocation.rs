@@ -1,10 +1,10 @@
 //! The path of a packet in order allocates nothing.
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod receiving;
 
-use common::{START, at, rtp, sender, stream};
 use media::{Frame, StreamReceiver};
+use receiving::{START, at, rtp, sender, stream};
 
 fn allocations(run: impl FnOnce()) -> u64 {
     allocation_counter::measure(run).count_total

@@ -1,10 +1,10 @@
 //! Lists are cut at their limits, counts are not, and a stream stays small.
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod receiving;
 
-use common::{Bench, at, rtp, sender, stream};
 use model::GapReason;
+use receiving::{Bench, at, rtp, sender, stream};
 
 #[test]
 fn a_new_ssrc_with_every_third_packet() {

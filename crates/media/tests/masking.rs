@@ -1,9 +1,8 @@
 //! Masked digits: nothing of a tone goes on, and all else does, in order and at its place.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
-mod common;
+mod receiving;
 
-use common::{Bench, START, Seen, at, flowing, rtp, sender, stream};
 use ezk_g722::libg722::{Bitrate, encoder::Encoder};
 use media::g711::{encode_alaw, encode_ulaw};
 use media::speech::Speech;
@@ -11,6 +10,7 @@ use media::tone::dtmf_frequencies;
 use media::{Frame, FrameKind, StreamReceiver};
 use model::peer::Flowing;
 use model::{Codec, Dtmf, Gap, GapReason, OpenStream};
+use receiving::{Bench, START, Seen, at, flowing, rtp, sender, stream};
 
 /// dBm0 of a sine of full scale (G.711 section 5: µ-law 3.17, A-law 3.14).
 const FULL_SCALE: f64 = 3.15;

@@ -2,13 +2,13 @@
 //! happened must be what the receiver counted, and every packet must come out once, where it belongs.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
+mod receiving;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Bench, rtp, sender, stream};
 use model::GapReason;
 use proptest::prelude::*;
+use receiving::{Bench, rtp, sender, stream};
 
 /// 10 s from the segment's start, so that nothing lies before it.
 const FIRST_US: i64 = 10_000_000;

@@ -1,13 +1,13 @@
 //! Bytes from the network, valid ones that have been mutated and any others, never panic and are all counted.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
+mod receiving;
 
-use common::{Bench, address, at, rtp, sender, stream};
 use media::sdp::{self, Origin, Slot};
 use media::send::{RtpSender, Sending};
 use model::peer::Flowing;
 use proptest::prelude::*;
+use receiving::{Bench, address, at, rtp, sender, stream};
 
 /// Flips, cuts, repeats.
 #[derive(Clone, Debug)]
@@ -77,8 +77,8 @@ proptest! {
         for (payload_type, sequence, timestamp, ssrc, payload, mutations, step_us, source, order) in &datagrams {
             now_us += step_us;
             match order {
-                0 => bench.update(now_us, &common::flowing(Flowing::Held)),
-                1 => bench.update(now_us, &common::flowing(Flowing::Paused)),
+                0 => bench.update(now_us, &receiving::flowing(Flowing::Held)),
+                1 => bench.update(now_us, &receiving::flowing(Flowing::Paused)),
                 2 | 3 => bench.update(now_us, &stream()),
                 _ => {}
             }

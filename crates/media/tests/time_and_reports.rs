@@ -1,11 +1,11 @@
 //! Clocks that drift for a day's work, jitter, and RTCP both ways.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
+mod receiving;
 
-use common::{Bench, address, at, rtp, sender, stream};
 use media::send::{RtpSender, Sending};
 use model::OpenStream;
+use receiving::{Bench, address, at, rtp, sender, stream};
 use rtcp_types::{Compound, Packet, ReportBlock, SdesItem};
 
 /// RTP every 20 ms by a clock that is off by `ppm`, for `seconds`; each `visit` sees the position of a frame.

@@ -28,75 +28,49 @@ fn check(mut pair: Pair, ladder: &str, expect: Expect) {
     expect.assert_eq(&pair.trace);
 }
 
-const CALL: &str = "
+/// A call up to where both talk.
+const ANSWERED: &str = "
 client invite offer
 wait 100ms
 server accept answer
 wait 100ms
-client info
-client bye
-wait 33s
 ";
 
+/// Over UDP, and over a connection, where the transaction is gone when it is answered.
 #[test]
 fn a_call_is_asked_for_credentials_once() {
-    check(
-        pair(Transport::Udp, "sesame", false),
-        CALL,
-        expect![[r#"
-        0.000    ──► INVITE Session-Expires=1800 [offer]
-        0.010    ◄── 401/INVITE (SHA-256) (MD5)
-        0.020    ──► ACK
-        0.020    ──► INVITE Session-Expires=1800 (SHA-256 00000001) [offer]
-        0.030    ◄── 100/INVITE
-        0.030          server Invited [offer]
-        0.100    ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [answer]
-        0.110    ──► ACK (SHA-256 00000001)
-        0.110          client Accepted 200 INVITE [answer]
-        0.120          server Confirmed
-        0.200    ──► INFO X-AC-Action=pause-siprec (SHA-256 00000002)
-        0.200    ──► BYE (SHA-256 00000003)
-        0.210    ◄── 200/INFO
-        0.210          server Informed INFO
-        0.210    ◄── 200/BYE
-        0.210          server Ended Bye
-        0.220          client Ended Local
-    "#]],
-    );
-}
-
-#[test]
-fn over_a_connection_the_transaction_is_gone_when_it_is_answered() {
-    check(
-        pair(Transport::Tcp, "sesame", false),
-        CALL,
-        expect![[r#"
-        0.000    ──► INVITE Session-Expires=1800 [offer]
-        0.010    ◄── 401/INVITE (SHA-256) (MD5)
-        0.020    ──► ACK
-        0.020    ──► INVITE Session-Expires=1800 (SHA-256 00000001) [offer]
-        0.030    ◄── 100/INVITE
-        0.030          server Invited [offer]
-        0.100    ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [answer]
-        0.110    ──► ACK (SHA-256 00000001)
-        0.110          client Accepted 200 INVITE [answer]
-        0.120          server Confirmed
-        0.200    ──► INFO X-AC-Action=pause-siprec (SHA-256 00000002)
-        0.200    ──► BYE (SHA-256 00000003)
-        0.210    ◄── 200/INFO
-        0.210          server Informed INFO
-        0.210    ◄── 200/BYE
-        0.210          server Ended Bye
-        0.220          client Ended Local
-    "#]],
-    );
+    for transport in [Transport::Udp, Transport::Tcp] {
+        check(
+            pair(transport, "sesame", false),
+            &format!("{ANSWERED}client info\nclient bye\nwait 33s\n"),
+            expect![[r#"
+            0.000    ──► INVITE Session-Expires=1800 [offer]
+            0.010    ◄── 401/INVITE (SHA-256) (MD5)
+            0.020    ──► ACK
+            0.020    ──► INVITE Session-Expires=1800 (SHA-256 00000001) [offer]
+            0.030    ◄── 100/INVITE
+            0.030          server Invited [offer]
+            0.100    ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [answer]
+            0.110    ──► ACK (SHA-256 00000001)
+            0.110          client Accepted 200 INVITE [answer]
+            0.120          server Confirmed
+            0.200    ──► INFO X-AC-Action=pause-siprec (SHA-256 00000002)
+            0.200    ──► BYE (SHA-256 00000003)
+            0.210    ◄── 200/INFO
+            0.210          server Informed INFO
+            0.210    ◄── 200/BYE
+            0.210          server Ended Bye
+            0.220          client Ended Local
+            "#]],
+        );
+    }
 }
 
 #[test]
 fn a_wrong_password_is_tried_once() {
     check(
         pair(Transport::Udp, "open", false),
-        CALL,
+        &format!("{ANSWERED}client info\nclient bye\nwait 33s\n"),
         expect![[r#"
         0.000    ──► INVITE Session-Expires=1800 [offer]
         0.010    ◄── 401/INVITE (SHA-256) (MD5)
@@ -133,19 +107,9 @@ fn without_a_password_the_call_is_refused_and_leaves_nothing() {
 fn within_a_dialog_a_stale_nonce_is_replaced() {
     check(
         pair(Transport::Udp, "sesame", true),
-        "
-client invite offer
-wait 100ms
-server accept answer
-wait 100ms
-client reinvite offer2
-wait 100ms
-server accept answer2
-wait 100ms
-wait 600s
-client bye
-wait 33s
-",
+        &format!(
+            "{ANSWERED}client reinvite offer2\nwait 100ms\nserver accept answer2\nwait 600100ms\nclient bye\nwait 33s\n"
+        ),
         expect![[r#"
             0.000    ──► INVITE Session-Expires=1800 [offer]
             0.010    ◄── 401/INVITE (SHA-256) (MD5)

@@ -1,0 +1,54 @@
+//! The front as ladders: what a client and a record server do goes in, what is answered, ordered and told comes
+//! out. Only `check` knows the API.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test tells what is wrong by panicking"
+)]
+
+mod failover;
+mod failures;
+mod intake;
+mod segments;
+#[path = "../world/mod.rs"]
+mod world;
+
+use call::{FrontConfig, Trunk, Trunks};
+use expect_test::Expect;
+use model::TenantId;
+use model::peer::Flowing;
+use world::World;
+
+fn check(script: &str, expected: Expect) {
+    let mut world = World::new(2);
+    for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        world.play(line);
+    }
+    expected.assert_eq(&world.out);
+}
+
+/// Two trunks of two tenants; the second takes `inactive` for a pause and two calls at a time.
+fn check_trunks(script: &str, expected: Expect) -> World {
+    let trunk = |name: &str, from: &str, tenant: &str| Trunk {
+        from: vec![from.parse().unwrap()],
+        name: name.into(),
+        ..Trunk::open(tenant.parse().unwrap())
+    };
+    let pausing = Trunk {
+        inactive: Some(Flowing::Paused),
+        calls_max: Some(2),
+        tags: vec![("site".into(), "Bonn".into())],
+        ..trunk("pausing", "127.0.0.2/32", "bonn")
+    };
+    let limits = [("acme".parse().unwrap(), 1)].into();
+    let written = vec![pausing, trunk("holding", "127.0.0.1/32", "acme")];
+    let trunks = Trunks::new(written, TenantId::default());
+    let mut world = World::of(FrontConfig { trunks, tenant_calls_max: limits, ..world::config(100) });
+    for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        world.play(line);
+    }
+    expected.assert_eq(&world.out);
+    world
+}

@@ -188,7 +188,11 @@ impl Dialog {
         };
         match to.and_then(|to| Some((to, to.address()?))) {
             Some((to, (transport, remote))) if !is_datagram || is_reachable(remote, flow) => (to, transport),
-            _ if is_datagram => over_flow,
+            _ if is_datagram && core.endpoint.is_open(flow) => over_flow,
+            // Forgotten among too many others; where it led to is known.
+            _ if is_datagram => {
+                (Destination::Address { transport: flow.transport, remote: flow.remote }, flow.transport)
+            }
             _ => {
                 let remote = SocketAddr::new(flow.remote.ip(), flow.transport.default_port());
                 (Destination::Address { transport: flow.transport, remote }, flow.transport)

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use model::Mono;
@@ -22,12 +23,17 @@ use crate::flow::{Destination, Flow, FlowId, Transmit, Transport};
 use crate::head::Head;
 use crate::key::{Key, invite_key, merge_key};
 use crate::message;
-use crate::timers::{Deadline, TimerTable, TxId};
+use crate::timers::{Deadline, GIVE_UP, TimerTable, TxId};
 
 /// RFC 3261 table 4: T1 500 ms, T2 4 s, T4 5 s.
 pub(crate) fn timing() -> Timers {
     Timers::default()
 }
+
+/// How long an INVITE of ours may be without a final answer. Once a provisional one has come, RFC 3261 leaves it
+/// without a timer, and a peer that says nothing more would keep it for ever. Longer than a call may ring (300 s), and
+/// then be cancelled (64*T1).
+const INVITE_MAX: Duration = Duration::from_secs(340);
 
 /// What came of a message.
 pub(crate) enum Incoming {
@@ -90,7 +96,7 @@ pub(crate) struct Endpoint {
     transactions: BTreeMap<TxId, Transaction>,
     by_key: BTreeMap<Key, TxId>,
     merges: BTreeMap<Key, TxId>,
-    /// Connections that are open. UDP flows never close.
+    /// Connections that are open, and UDP flows that are remembered: whoever drives this says when one is no more.
     flows: BTreeMap<FlowId, OpenFlow>,
     by_flow: BTreeSet<(FlowId, TxId)>,
     /// The last request of ours that was refused for what it can be sent again with, and where it went.
@@ -108,10 +114,10 @@ impl Endpoint {
 
     /// Whether a flow can still be sent on.
     pub(crate) fn is_open(&self, flow: &Flow) -> bool {
-        flow.transport == Transport::Udp || self.flows.contains_key(&flow.id)
+        self.flows.contains_key(&flow.id)
     }
 
-    /// A connection by its number.
+    /// A flow by its number.
     pub(crate) fn flow(&self, flow: FlowId) -> Option<&Flow> {
         self.flows.get(&flow).map(|open| &open.flow)
     }
@@ -121,11 +127,9 @@ impl Endpoint {
         self.flows.get(&flow).map(|open| Arc::clone(&open.names)).unwrap_or_default()
     }
 
-    /// A connection is open.
+    /// A flow is open.
     pub(crate) fn open_flow(&mut self, flow: &Flow) {
-        if flow.transport != Transport::Udp {
-            self.flows.entry(flow.id).or_insert_with(|| OpenFlow { flow: *flow, names: Arc::default() });
-        }
+        self.flows.entry(flow.id).or_insert_with(|| OpenFlow { flow: *flow, names: Arc::default() });
     }
 
     /// A connection is open, and its peer has proved to be this.
@@ -250,6 +254,9 @@ impl Endpoint {
     ) {
         let key = TransactionKey::from_sent_request(&request)
             .map_or_else(|| Key::unique(tx), |k| Key::of(b'c', &k));
+        if request.method == Method::Invite {
+            self.timers.set(Deadline::Transaction(tx, GIVE_UP), now + INVITE_MAX);
+        }
         let (machine, outputs) = ClientTransaction::new(request, transport.reliability(), timing());
         let machine = Machine::Client(Box::new(machine));
         self.insert(tx, Transaction { machine, key, merge: None, owner, route: to, fallback: None, sent: 0 });
@@ -299,6 +306,9 @@ impl Endpoint {
 
     /// Fires a timer of a transaction.
     pub(crate) fn fire(&mut self, now: Mono, tx: TxId, timer: u8) -> Option<Failed> {
+        if timer == GIVE_UP {
+            return self.give_up(tx);
+        }
         let timer = *Timer::ALL.get(usize::from(timer))?;
         let transaction = self.transactions.get_mut(&tx)?;
         let (owner, to) = (transaction.owner, transaction.route);
@@ -320,6 +330,14 @@ impl Endpoint {
             }
             _ => None,
         }
+    }
+
+    /// An INVITE that nobody answers finally; one that has been answered ends by its own timers.
+    fn give_up(&mut self, tx: TxId) -> Option<Failed> {
+        let failed = self.fail(tx)?;
+        self.counters.timeouts += 1;
+        // Who has answered so far is there: no other address is tried.
+        Some(Failed { transport: false, request: None, ..failed })
     }
 
     /// A flow ended: client transactions on it fail, server transactions answer by Via from now on.

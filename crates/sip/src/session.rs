@@ -54,6 +54,11 @@ const RING_EVERY: Duration = Duration::from_secs(60);
 /// 491 five times in a row is no accident of timing.
 const GLARES_MAX: u8 = 5;
 
+/// How many requests a peer may send within a dialog: ten a second, and what five seconds bring at once. People press
+/// fewer keys, and over UDP each is remembered for 32 s: one client must not fill the table of transactions.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+const ASK_AHEAD: Duration = Duration::from_secs(5);
+
 /// Whether the session goes on after an input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
@@ -104,6 +109,8 @@ pub(crate) struct Session {
     pub(crate) pass: Option<Arc<Pass>>,
     /// Whether we sent the first INVITE, so that the Call-ID is ours.
     is_caller: bool,
+    /// Up to when the requests that the peer has sent are those that it may send.
+    asked: Mono,
 }
 
 enum State {
@@ -204,6 +211,16 @@ pub(crate) enum Input<'a> {
 }
 
 impl Session {
+    /// Counts a request of the peer; false when it is one too many.
+    pub(crate) fn may_ask(&mut self, now: Now) -> bool {
+        let asked = self.asked.max(now.mono);
+        let may = asked <= now.mono + ASK_AHEAD;
+        if may {
+            self.asked = asked + ASK_EVERY;
+        }
+        may
+    }
+
     pub(crate) fn handle(&mut self, core: &mut Core, now: Now, input: Input<'_>) -> Fate {
         if let Input::Response(flow, tx, response) = &input
             && self.answer_challenge(core, now, *tx, response)

@@ -48,11 +48,14 @@ impl SessionTimer {
 /// Who waits for what.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Deadline {
-    /// A timer of a transaction, by its place in [`Timer::ALL`].
+    /// A timer of a transaction, by its place in [`Timer::ALL`], or [`GIVE_UP`].
     Transaction(TxId, u8),
     /// A timer of a session.
     Session(SessionId, SessionTimer),
 }
+
+/// The place of the one timer of a transaction that the RFC does not have.
+pub(crate) const GIVE_UP: u8 = u8::MAX;
 
 impl Deadline {
     pub(crate) fn transaction(tx: TxId, timer: Timer) -> Self {
@@ -93,6 +96,7 @@ impl TimerTable {
         for timer in Timer::ALL {
             self.clear(Deadline::transaction(tx, timer));
         }
+        self.clear(Deadline::Transaction(tx, GIVE_UP));
     }
 
     pub(crate) fn next(&self) -> Option<Mono> {

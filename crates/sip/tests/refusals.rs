@@ -340,3 +340,42 @@ fn requests_within_a_dialog_take_the_route_of_the_dialog() {
         assert_eq!(header(&text, "Route").as_deref(), route, "{text}");
     }
 }
+
+/// A dialog is no way around the limits: requests within one are bounded in number, whoever floods can hang up all the
+/// same, and other calls notice nothing.
+#[test]
+fn within_a_call_requests_are_limited_and_other_calls_go_on() {
+    let mut agent = Agent::new(config(Side::Server), [9; 32]);
+    let send = |agent: &mut Agent, seconds: u64, method: &str, call: &str, tag: &str, cseq: u32| {
+        let text = request(method, "")
+            .replace("z9hG4bK1", &format!("z9hG4bK{call}{cseq}"))
+            .replace("Call-ID: c@", &format!("Call-ID: {call}@"))
+            .replace("To: <sip:record@192.0.2.2>", &format!("To: <sip:record@192.0.2.2>{tag}"))
+            .replace("CSeq: 1 ", &format!("CSeq: {cseq} "));
+        let at = Mono::ZERO + std::time::Duration::from_secs(seconds);
+        agent.receive_datagram(now(at), flow(), Bytes::from(text));
+        let session = std::iter::from_fn(|| agent.poll_event()).find_map(|event| match event {
+            Event::Invited { session, .. } => Some(session),
+            _ => None,
+        });
+        if let Some(session) = session {
+            agent.accept(now(at), session, sdp("offer"), &[]).unwrap();
+        }
+        let sent: Vec<_> = std::iter::from_fn(|| agent.poll_transmit()).collect();
+        String::from_utf8_lossy(&sent.last().unwrap().bytes).into_owned()
+    };
+    let tag = |answer: &str| format!(";tag={}", header(answer, "To").unwrap().split(";tag=").nth(1).unwrap());
+    let [one, other] = ["one", "other"].map(|call| tag(&send(&mut agent, 0, "INVITE", call, "", 1)));
+
+    let answers: Vec<String> = (2..1_002).map(|n| send(&mut agent, 0, "INFO", "one", &one, n)).collect();
+    let served = answers.iter().filter(|answer| answer.starts_with("SIP/2.0 200")).count();
+    assert!((40..=100).contains(&served), "{served} of 1,000 were served");
+    let refused = answers.last().unwrap();
+    assert!(refused.starts_with("SIP/2.0 503") && header(refused, "Retry-After").is_some(), "{refused}");
+    assert_eq!(agent.stats().transactions, served + 2, "a refusal leaves nothing");
+
+    assert!(send(&mut agent, 0, "INFO", "other", &other, 2).starts_with("SIP/2.0 200"));
+    assert!(send(&mut agent, 9, "INFO", "one", &one, 1_002).starts_with("SIP/2.0 200"), "after a while");
+    (1_003..1_200).for_each(|n| _ = send(&mut agent, 9, "INFO", "one", &one, n));
+    assert!(send(&mut agent, 9, "BYE", "one", &one, 1_200).starts_with("SIP/2.0 200"));
+}

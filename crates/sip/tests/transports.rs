@@ -127,3 +127,13 @@ fn a_name_is_looked_up_and_its_next_address_is_tried_when_one_fails() {
     assert!(matches!(agent.poll_event(), Some(Event::Ended { cause: EndCause::Local, .. })));
     assert_eq!(agent.stats().transactions, 0);
 }
+
+/// Flows over UDP are forgotten when there are too many, which made-up sources can bring about; the address of the
+/// peer is still known, and its call must not be lost for that.
+#[test]
+fn a_udp_flow_that_was_forgotten_does_not_cost_the_call() {
+    let (mut agent, session, _) = call(flow(Transport::Udp), "sip:r@c", "sip:a@192.0.2.7:40000");
+    agent.flow_closed(now(1), FlowId(1));
+    let (to, _) = bye(&mut agent, session);
+    assert_eq!(to, address(Transport::Udp, "192.0.2.7:40000"));
+}

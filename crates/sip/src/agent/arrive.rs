@@ -107,6 +107,10 @@ impl<G: Gate> Agent<G> {
         if self.core.endpoint.len() >= transactions_max + transactions_max / 4 {
             return self.over_limit(flow, &request);
         }
+        let may_ask = |session: &mut Session| request.method == Method::Bye || session.may_ask(now);
+        if !self.sessions.get_mut(&id).is_some_and(may_ask) {
+            return self.over_limit(flow, &request);
+        }
         if self.admits(now, flow, &request, Some(id)).is_some() && self.understands(flow, &request) {
             self.input(now, id, Input::Request(flow, request));
         }

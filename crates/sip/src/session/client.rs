@@ -78,6 +78,7 @@ impl Session {
             proving: login.map(|login| Box::new(Proving::new(login))),
             pass: None,
             is_caller: true,
+            asked: now.mono,
         };
         session.set_timer(core, SessionTimer::Answer, now.mono + CALLING_WAIT);
         session

@@ -73,6 +73,7 @@ impl Session {
             proving: None,
             pass,
             is_caller: false,
+            asked: now.mono,
         };
         core.respond(now, tx, 100, "Trying", "", |_, _, _| {});
         session.set_timer(core, SessionTimer::Answer, now.mono + INVITED_WAIT);

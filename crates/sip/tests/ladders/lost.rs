@@ -1,8 +1,10 @@
 //! What is lost on the way, comes twice, comes late, or gets no answer.
 
 use expect_test::expect;
+use sip::Transport;
 
 use crate::check;
+use crate::pair::Pair;
 
 #[test]
 fn a_refusal_is_repeated_until_its_ack() {
@@ -305,4 +307,36 @@ wait 2s
             2.220          client Reoffered INVITE [ours]
         "#]],
     );
+}
+
+/// Once a provisional response has come, RFC 3261 gives an INVITE no timer any more: a peer that says nothing else
+/// must keep neither the session waiting nor the transaction for ever.
+#[test]
+fn an_invite_that_is_only_ever_answered_100_is_given_up() {
+    for end in ["wait 1s", "server bye"] {
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let mut pair = Pair::new(transport);
+            pair.run(&format!(
+                "
+client invite offer
+wait 20ms
+server accept answer
+wait 1s
+lose server 500/INVITE 99
+lose server 487/INVITE 99
+client reinvite offer2
+wait 1s
+{end}
+wait 600s
+"
+            ));
+            let stats = pair.client.stats();
+            assert_eq!(
+                (stats.sessions, stats.transactions, stats.timers),
+                (0, 0, 0),
+                "{end}: {}",
+                pair.trace
+            );
+        }
+    }
 }

@@ -21,11 +21,12 @@ const ABOUT: &str = "Calls that callspool records: lists, segments, audio, notes
     what to do. What is not described here is not promised; members may be added to answers within v1.";
 
 /// What every route may answer.
-const COMMON: [Kind; 7] = [
+const COMMON: [Kind; 8] = [
     kinds::BAD_REQUEST,
     kinds::UNAUTHORIZED,
     kinds::NOT_ACCEPTABLE,
     kinds::FOREIGN_HOST,
+    kinds::TOO_MANY_REQUESTS,
     kinds::INTERNAL,
     kinds::BUSY,
     kinds::TOO_SLOW,

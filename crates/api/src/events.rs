@@ -1,13 +1,13 @@
 //! What happens, as it happens: server-sent events from the catalog's outbox.
 //!
 //! A client is given what it has room for and no more: the next page of events is read when the one before has
-//! gone out, so nothing is buffered for one that does not read, and its connection is closed by whoever serves it.
-//! Each event has an id; a client that comes again with it goes on where it was. When what it has missed is not kept
-//! any more, it is told of the gap first.
+//! gone out, so nothing is buffered for one that does not read, and its connection is closed by whoever serves it. A
+//! stream ends after a while, so that no place is taken for ever. Each event has an id; a client that comes again
+//! with it goes on where it was. When what it has missed is not kept any more, it is told of the gap first.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -30,6 +30,10 @@ use crate::state::ApiState;
 const PAGE: usize = 100;
 /// How often the outbox is looked into: what a person sees as at once.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long a stream lasts by default. Where little happens, what is sent fits into the buffers on the way for hours, so
+/// that a client that never reads cannot be told from one that does: its place comes back in any case. Others come
+/// again by themselves and go on where they were.
+pub const EVENT_STREAM_LASTS: Duration = Duration::from_secs(60 * 60);
 /// How often something is sent when nothing happens, so that proxies keep the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// What events there are.
@@ -55,11 +59,11 @@ pub(crate) struct EventParameters {
 ///
 /// Each has `id`, `event` (its kind) and `data` (an `Event` as JSON). Without `Last-Event-ID` or `after` it begins
 /// now. The event `gap` says that events after the named one are not kept any more: ask for lists anew, then go on.
-/// Lines that begin with a colon are heartbeats, each 15 s.
+/// Lines that begin with a colon are heartbeats, each 15 s. After an hour the stream ends: come again.
 #[utoipa::path(get, path = "/events", operation_id = "stream_events", tag = "events",
     params(EventParameters,
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received", pattern = "^[0-7][0-9a-hjkmnp-tv-z]{12}$")),
-    responses((status = 200, description = "A stream that does not end", body = String, content_type = "text/event-stream"),
+    responses((status = 200, description = "A stream of events", body = String, content_type = "text/event-stream"),
         EventRefusals),
     security(("token" = []), ("cookie" = [])))]
 pub(crate) async fn events(
@@ -82,7 +86,8 @@ pub(crate) async fn events(
     };
     let span = state.0.catalog.event_span().await?;
     let (after, gap) = begin(last, span);
-    let feed = Feed { state, wanted, after, ready: gap.into_iter().collect(), _permit: permit };
+    let ends = Instant::now() + state.0.config.event_stream_lasts;
+    let feed = Feed { state, wanted, after, ready: gap.into_iter().collect(), ends, _permit: permit };
     Ok(Sse::new(stream::unfold(feed, Feed::next)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("")))
 }
 
@@ -137,6 +142,8 @@ struct Feed {
     /// The newest event that was looked at.
     after: EventId,
     ready: VecDeque<Sent>,
+    /// When its client has to come again.
+    ends: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -145,6 +152,9 @@ impl Feed {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some((Ok(event), self));
+            }
+            if Instant::now() >= self.ends {
+                return None;
             }
             if self.look().await < PAGE {
                 tokio::time::sleep(LOOK).await;

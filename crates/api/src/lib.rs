@@ -39,11 +39,13 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderMap;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use document::text as document;
+pub use events::EVENT_STREAM_LASTS;
 pub use port::{Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest};
 pub use problem::{Problem, problem_kinds};
 pub use state::{ApiConfig, ApiState, MetricsAccess, Ports, Token, TokenError};
@@ -65,6 +67,12 @@ pub fn router(state: ApiState) -> Router {
         .layer(from_fn_with_state(state.clone(), guard::host))
         .layer(from_fn(guard::headers))
         .with_state(state)
+}
+
+/// What a source is told that asks too often: whoever serves the routes counts, for he knows who asks.
+#[must_use]
+pub fn too_many_requests() -> Response {
+    Problem::too_many_requests().into_response()
 }
 
 /// All routes that have a description.

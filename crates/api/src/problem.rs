@@ -107,6 +107,11 @@ impl Problem {
         Self::new(kinds::NO_SUCH_SEGMENT, "the call is there, the segment is not")
     }
 
+    /// A source asks too often.
+    pub(crate) fn too_many_requests() -> Self {
+        Self::new(kinds::TOO_MANY_REQUESTS, "more requests come from this address than may")
+    }
+
     /// No room for another stream of events.
     pub(crate) fn too_many_streams() -> Self {
         Self::new(kinds::TOO_MANY_STREAMS, "32 streams of events are open")

@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::TenantId;
 use store::{Catalog, Handle};
@@ -33,6 +34,9 @@ pub struct ApiConfig {
     pub allowed_hosts: Vec<String>,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
+    /// How long a stream of events lasts; then its client has to come again. [`EVENT_STREAM_LASTS`](crate::EVENT_STREAM_LASTS)
+    /// where there is no reason for another.
+    pub event_stream_lasts: Duration,
 }
 
 /// Who may read `/metrics`. They tell counts and names of volumes, nothing of calls or people.

@@ -15,6 +15,7 @@ use sip::AgentStats;
 use store::Handle;
 use tokio::sync::watch;
 
+use crate::http::Refused;
 use crate::net::{NetStats, SipTally, Unread};
 use crate::recorder::Shared;
 use crate::volumes::Volumes;
@@ -50,6 +51,8 @@ pub(crate) struct Queued {
 pub(crate) struct Numbers {
     catalog: Handle,
     volumes: Volumes,
+    /// What the page refused.
+    refused: Arc<Refused>,
     /// None where no calls are recorded, and until the recorder runs.
     recording: OnceLock<Recording>,
 }
@@ -62,7 +65,12 @@ pub(crate) struct Recording {
 
 impl Numbers {
     pub(crate) fn new(catalog: Handle, volumes: Volumes) -> Self {
-        Self { catalog, volumes, recording: OnceLock::new() }
+        Self { catalog, volumes, refused: Arc::default(), recording: OnceLock::new() }
+    }
+
+    /// Where the page counts what it refuses.
+    pub(crate) const fn refused(&self) -> &Arc<Refused> {
+        &self.refused
     }
 
     /// The recorder runs.
@@ -88,6 +96,7 @@ impl Metrics for Numbers {
         }
         all.extend(volumes(&self.volumes));
         all.extend(catalog(&self.catalog));
+        all.push(page(&self.refused));
         all.extend(process());
         all
     }
@@ -166,7 +175,8 @@ fn connections(of: &Signalled) -> Vec<Family> {
         )
         .with(&[("reason", "bad")], count(net.closed_bad))
         .with(&[("reason", "idle")], count(net.closed_idle))
-        .with(&[("reason", "not-reading")], count(net.closed_not_reading)),
+        .with(&[("reason", "not-reading")], count(net.closed_not_reading))
+        .with(&[("reason", "flood")], count(net.closed_flood)),
         Family::counter("callspool_sip_datagrams_dropped", "Datagrams that could not be sent, by reason")
             .with(&[("reason", "queue-full")], count(net.datagrams_dropped))
             .with(&[("reason", "kernel")], count(net.datagrams_refused))
@@ -279,6 +289,15 @@ fn catalog(handle: &Handle) -> Vec<Family> {
 }
 
 /// What Prometheus expects of every process, by the names that it expects.
+fn page(refused: &Refused) -> Family {
+    let what = "Connections and requests to the page that were refused, by reason";
+    let family = Family::counter("callspool_http_refused", what);
+    refused
+        .by_reason()
+        .into_iter()
+        .fold(family, |family, (reason, n)| family.with(&[("reason", reason)], count(n)))
+}
+
 fn process() -> Vec<Family> {
     let mut all = Vec::new();
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::port::LiveCalls;
-use api::{ApiConfig, ApiState, MetricsAccess, Ports, Token};
+use api::{ApiConfig, ApiState, EVENT_STREAM_LASTS, MetricsAccess, Ports, Token};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -11,7 +11,7 @@ use crate::audio::Recordings;
 use crate::catalog::CatalogLink;
 use crate::cli::CliError;
 use crate::config::Config;
-use crate::http;
+use crate::http::{self, HttpLimits, PerSource};
 use crate::metrics::Numbers;
 use crate::notes::notebook;
 use crate::readiness::Readiness;
@@ -48,7 +48,9 @@ pub(crate) async fn start(
         token,
         allowed_hosts: config.api.allowed_hosts.clone(),
         metrics: if config.api.metrics_open { MetricsAccess::Open } else { MetricsAccess::Token },
+        event_stream_lasts: EVENT_STREAM_LASTS,
     };
+    let refused = Arc::clone(behind.numbers.refused());
     let ports = Ports {
         catalog: Arc::clone(&behind.catalog.reader),
         writer: Some(behind.catalog.handle.clone()),
@@ -60,6 +62,11 @@ pub(crate) async fn start(
     };
     let app = api::router(ApiState::new(settings, ports));
     tracing::info!("page http://{address}/ (its token is in {})", config.api.token_file.display());
-    tokio::spawn(http::serve(listener, app, stop));
+    let per_source = PerSource {
+        connections: config.api.max_connections_per_source,
+        requests: config.api.max_requests_per_source,
+        proxies: config.api.proxies.iter().map(|range| range.0).collect(),
+    };
+    tokio::spawn(http::serve(listener, app, HttpLimits::new(per_source), refused, stop));
     Ok(())
 }

@@ -4,10 +4,12 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use model::{EndReason, Failure, RecordingState};
 use serde_json::Value;
+use support::http;
 use support::messages::SipMessage;
 use support::rtp::Mouth;
 use support::server::Server;
@@ -74,6 +76,84 @@ fn when_ports_run_out_a_call_is_refused_and_the_others_go_on() {
     server.set("MEDIA__PORT_MAX", &last.to_string());
     server.restart();
     expect_one_refused(&server);
+}
+
+/// One source may not ask for more than its share, over connections either; another one is served meanwhile, and
+/// what had begun is complete.
+#[test]
+fn beyond_its_rate_a_source_is_refused_over_connections_too_and_others_are_served() {
+    let server = Server::with(&[("SIP__MAX_REQUESTS_PER_SOURCE", "10"), ("API__METRICS_OPEN", "true")]);
+    let to = format!("sip:recorder@{}", server.sip_address());
+    let many = ["--transport", "tcp", "--calls", "30", "--rate", "200/s", "--duration", "2s", "--json"];
+    let done = server.callspool(&[&["call", "--to", &to], &many[..]].concat());
+    let reports = done.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let reports: Vec<Value> = reports.filter(|report| report["sip_call_id"].is_string()).collect();
+    let of = |status: u64| reports.iter().filter(move |report| report["status"] == status);
+    let (taken, refused) = (of(200).count(), of(503).count());
+    assert!(
+        taken >= 20 && refused >= 1 && taken + refused == 30,
+        "{taken} taken, {refused} refused: {}",
+        done.err
+    );
+    for report in of(200) {
+        let recorded = server.wait_for_state(report["sip_call_id"].as_str().unwrap(), "complete");
+        let sent = report["streams"][0]["packets"].as_u64().unwrap();
+        assert_eq!(recorded.stream().accounting.received, sent);
+    }
+
+    // A flood on a connection: it is closed, and who calls from elsewhere is served.
+    let mut flood = std::net::TcpStream::connect(server.sip_address()).unwrap();
+    flood.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    let asks: String = (0..500)
+        .map(|n| {
+            format!(
+                "OPTIONS sip:rec@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP h.invalid;branch=z9hG4bK{n}\r\nMax-Forwards: 70\r\n\
+                 From: <sip:a@h.invalid>;tag={n}\r\nTo: <sip:rec@127.0.0.1>\r\nCall-ID: {n}\r\nCSeq: 1 OPTIONS\r\n\
+                 Content-Length: 0\r\n\r\n"
+            )
+        })
+        .collect();
+    let _ = flood.write_all(asks.as_bytes());
+    let mut answers = Vec::new();
+    // An end, or a reset, for there is something left that nobody reads.
+    assert!(!flood.read_to_end(&mut answers).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock));
+    let mut other = Scenario::new("call").tcp().from("127.0.0.2").key("audio", 9).start(&server);
+    other.answer("1 INVITE");
+    support::wait_until("the flood to be counted", support::PATIENCE, || {
+        let metrics = http::get(&server.http_address(), "/metrics", &[]).map_err(|e| e.to_string())?;
+        let line = "callspool_sip_connections_closed_total{reason=\"flood\"} 1";
+        if metrics.text().contains(line) { Ok(()) } else { Err(metrics.text()) }
+    });
+}
+
+/// The page: a source is told to ask less often, a proxy is not counted, and on the machine itself nobody is.
+#[test]
+fn the_page_tells_a_source_to_ask_less_often_and_counts_no_proxy() {
+    let limits = [("API__MAX_REQUESTS_PER_SOURCE", "2"), ("API__MAX_CONNECTIONS_PER_SOURCE", "3")];
+    let ask = |server: &Server| http::get(&server.http_address(), "/healthz", &[]);
+    let open = Server::with(&limits);
+    for _ in 0..30 {
+        assert_eq!(ask(&open).unwrap().status, 200, "by default loopback is where a proxy is");
+    }
+    drop(open);
+    let counting = Server::with(&[&limits[..], &[("API__PROXIES", "192.0.2.1")]].concat());
+    let statuses: Vec<u16> = (0..7).filter_map(|_| ask(&counting).ok()).map(|answer| answer.status).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    support::wait_until("the page to answer again", support::PATIENCE, || match ask(&counting) {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        other => Err(format!("{:?}", other.map(|answer| answer.status))),
+    });
+    let held: Vec<_> =
+        (0..3).map(|_| std::net::TcpStream::connect(counting.http_address()).unwrap()).collect();
+    support::wait_until("another connection to be closed", support::PATIENCE, || match ask(&counting) {
+        Err(_) => Ok(()),
+        Ok(answer) => Err(answer.status.to_string()),
+    });
+    drop(held);
+    support::wait_until("the page to answer again", support::PATIENCE, || match ask(&counting) {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        other => Err(format!("{:?}", other.map(|answer| answer.status))),
+    });
 }
 
 fn expect_one_refused(server: &Server) {

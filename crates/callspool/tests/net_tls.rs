@@ -271,6 +271,139 @@ async fn beyond_its_rate_a_source_gets_503_and_its_calls_go_on() {
     assert!(gated.answers().iter().any(|answer| answer.starts_with("SIP/2.0 200") && answer.contains("BYE")));
 }
 
+/// What a driver that takes every call has counted.
+type Counted = Arc<std::sync::Mutex<(net::Unread, net::NetStats)>>;
+
+/// A driver on UDP, TCP and WebSocket that takes every call.
+async fn taking(rate: usize) -> ([SocketAddr; 3], Counted) {
+    let any = || vec!["127.0.0.1:0".parse().unwrap()];
+    let config = NetConfig { udp: any(), tcp: any(), ws: any(), ..NetConfig::default() };
+    let sockets = SipSockets::bind(&config).unwrap();
+    let addresses = [
+        sockets.udp_addresses()[0],
+        sockets.addresses(Transport::Tcp)[0],
+        sockets.addresses(Transport::Ws)[0],
+    ];
+    let mut driver = SipDriver::new(Agent::new(AgentConfig::default(), [5; 32]), sockets)
+        .limited(Rates::new(rate, Instant::now()), "gate".into());
+    let counted = Counted::default();
+    let told = Arc::clone(&counted);
+    tokio::spawn(async move {
+        loop {
+            let input = driver.select().await;
+            driver.apply(input);
+            while let Some(event) = driver.poll_event() {
+                if let Event::Invited { session, .. } = event {
+                    driver
+                        .with(|agent, now| agent.accept(now, session, Bytes::from_static(b"v=0\r\n"), &[]))
+                        .unwrap();
+                }
+            }
+            *told.lock().unwrap() = (driver.unread(), driver.counts().0);
+        }
+    });
+    (addresses, counted)
+}
+
+fn request(n: usize, method: &str, tag: &str) -> String {
+    let cseq = if method == "BYE" { 2 } else { 1 };
+    format!(
+        "{method} sip:rec@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TCP h.invalid;branch=z9hG4bK{method}{n}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:a@192.0.2.2>;tag=f{n}\r\nTo: <sip:rec@192.0.2.1>{tag}\r\n\
+         Call-ID: call-{n}\r\nCSeq: {cseq} {method}\r\nContact: <sip:a@h.invalid>\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+/// Answers other than provisional ones, until there are so many or the connection is closed. They have no body but
+/// the offers of 2xx to INVITE, which have no blank line.
+async fn finals(client: &mut TcpStream, count: usize) -> Vec<String> {
+    let mut text = String::new();
+    let mut buffer = [0; 4_096];
+    let of = |text: &str| -> Vec<String> {
+        let answers = text.split("SIP/2.0 ").filter(|a| a.contains("\r\n\r\n") && !a.starts_with('1'));
+        answers.map(str::to_owned).collect()
+    };
+    let read = async {
+        while of(&text).len() < count {
+            match client.read(&mut buffer).await {
+                Ok(length @ 1..) => text.push_str(std::str::from_utf8(&buffer[..length]).unwrap()),
+                _ => break,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("answers, or an end");
+    of(&text)
+}
+
+#[tokio::test]
+async fn beyond_twice_its_rate_a_source_loses_its_connection_and_its_calls_go_on() {
+    let ([_, tcp, _], counted) = taking(5).await;
+    let mut client = TcpStream::connect(tcp).await.unwrap();
+    client.write_all(request(0, "INVITE", "").as_bytes()).await.unwrap();
+    let tag = to_tag(&finals(&mut client, 1).await[0]).unwrap();
+    client.write_all(request(0, "ACK", &tag).as_bytes()).await.unwrap();
+
+    // Ten may come at once, and some more while this goes on; each beyond is told to come again.
+    let many = |range: std::ops::Range<usize>| range.map(|n| request(n, "OPTIONS", "")).collect::<String>();
+    client.write_all(many(1..15).as_bytes()).await.unwrap();
+    let answers = finals(&mut client, 14).await;
+    let refused =
+        answers.iter().filter(|a| a.starts_with("503") && a.contains("\r\nRetry-After: 10\r\n")).count();
+    assert!((1..=5).contains(&refused), "{refused} of {} were refused", answers.len());
+    assert_eq!(answers.iter().filter(|a| a.starts_with("200")).count(), 14 - refused);
+    assert_eq!(counted.lock().unwrap().1.closed_flood, 0);
+
+    // Who goes on is not answered any more.
+    let _ = client.write_all(many(15..200).as_bytes()).await;
+    finals(&mut client, usize::MAX).await;
+    let stats = counted.lock().unwrap().1;
+    assert_eq!((stats.closed_flood, stats.accepted), (1, 1), "{stats:?}");
+
+    // The call that went on goes on, over another connection of the same source.
+    let mut again = TcpStream::connect(tcp).await.unwrap();
+    again.write_all(request(0, "BYE", &tag).as_bytes()).await.unwrap();
+    let answer = finals(&mut again, 1).await;
+    assert!(answer[0].starts_with("200") && answer[0].contains("2 BYE"), "{answer:?}");
+}
+
+/// One limit for all transports: what came over one counts for the others.
+#[tokio::test]
+async fn requests_of_a_source_are_counted_over_all_transports_together() {
+    let ([udp, tcp, websocket], counted) = taking(5).await;
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for n in 0..12 {
+        let text = request(n, "OPTIONS", "").replace("/TCP", "/UDP").replace(";branch", ";rport;branch");
+        socket.send_to(text.as_bytes(), udp).await.unwrap();
+    }
+    let mut buffer = [0; 4_096];
+    for _ in 0..12 {
+        tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("an answer").unwrap();
+    }
+    let refused = || counted.lock().unwrap().0.too_many;
+    let before = refused();
+    let mut client = TcpStream::connect(tcp).await.unwrap();
+    client
+        .write_all((20..24).map(|n| request(n, "OPTIONS", "")).collect::<String>().as_bytes())
+        .await
+        .unwrap();
+    let answers = finals(&mut client, 4).await;
+    assert!(answers.iter().any(|a| a.starts_with("503")), "{answers:?}");
+    assert!(refused() > before);
+    let upgrade = format!("ws://{websocket}/").into_client_request().map(|mut request| {
+        request.headers_mut().insert("Sec-WebSocket-Protocol", "sip".parse().unwrap());
+        request
+    });
+    let stream = TcpStream::connect(websocket).await.unwrap();
+    let (mut browser, _) = tokio_tungstenite::client_async(upgrade.unwrap(), stream).await.unwrap();
+    let mut is_refused = false;
+    for n in 30..34 {
+        browser.send(Message::text(request(n, "OPTIONS", "").replace("/TCP", "/WS"))).await.unwrap();
+        let answer = tokio::time::timeout(PATIENCE, browser.next()).await.expect("an answer");
+        is_refused |= answer.unwrap().unwrap().to_text().unwrap().starts_with("SIP/2.0 503");
+    }
+    assert!(is_refused);
+}
+
 #[tokio::test]
 async fn a_call_that_nobody_has_room_for_costs_less_than_a_call() {
     const CALLS: usize = 2_000;

@@ -1,6 +1,7 @@
-//! The least that must be read of a datagram to refuse it: a limit that costs as much as a call is no limit.
+//! The least that must be read of a request to refuse it: a limit that costs as much as a call is no limit.
 //!
-//! The head is cut into lines and nothing is parsed; what is refused gets its own Via, From, To, Call-ID and CSeq
+//! The head of a datagram is cut into lines and nothing is parsed; what a connection brings has been parsed to see
+//! where it ends, and no more is looked at than these lines. What is refused gets its own Via, From, To, Call-ID and CSeq
 //! back with 503 and `Retry-After` (RFC 3261 sections 8.2.7 and 21.5.4), without a transaction, and its ACK is known
 //! by the tag of that answer.
 
@@ -8,8 +9,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use sipx_sip::Via;
 use sipx_sip::headers::via::first_hop_end;
+use sipx_sip::{HeaderName, Request, Via};
 
 use crate::flow::{Destination, Flow, Transmit, Transport};
 use crate::message;
@@ -61,6 +62,26 @@ impl<'a> Head<'a> {
         }
         let is_whole = ![head.from, head.to, head.call_id, head.cseq].iter().any(|value| value.is_empty());
         (is_whole && (1..=VIAS_MAX).contains(&head.vias.len())).then_some(head)
+    }
+
+    /// Of a request that a connection has read; none when it cannot be answered.
+    #[must_use]
+    pub fn of(request: &'a Request) -> Option<Self> {
+        let all = |name: HeaderName| {
+            let named = request.headers.iter().filter(move |header| *header.name() == name);
+            named.map(|header| header.raw_value().trim_ascii())
+        };
+        let one = |name| all(name).next().filter(|value| !value.is_empty());
+        let vias: Vec<&[u8]> = all(HeaderName::Via).take(VIAS_MAX + 1).collect();
+        let head = Self {
+            method: request.method.as_bytes(),
+            from: one(HeaderName::From)?,
+            to: one(HeaderName::To)?,
+            call_id: one(HeaderName::CallId)?,
+            cseq: one(HeaderName::CSeq)?,
+            vias,
+        };
+        (1..=VIAS_MAX).contains(&head.vias.len()).then_some(head)
     }
 
     /// Whether it begins a call, as far as can be seen: an INVITE without To-tag.
@@ -118,7 +139,9 @@ impl<'a> Head<'a> {
         line("Content-Length: ", b"0", "");
         answer.put_slice(b"\r\n");
         let port = via.port.unwrap_or(Transport::Udp.default_port());
-        let to = match via.rport().is_some() || port == flow.remote.port() {
+        // On a connection it goes back the way that it came (RFC 3261 section 18.2.2).
+        let is_connected = flow.transport != Transport::Udp;
+        let to = match is_connected || via.rport().is_some() || port == flow.remote.port() {
             true => Destination::Flow(flow.id),
             false => Destination::Address {
                 transport: flow.transport,
@@ -183,6 +206,23 @@ mod tests {
         let ack = Head::scan(ack.as_bytes()).unwrap();
         assert!(ack.acknowledges("t503") && !ack.acknowledges("other"));
         assert_eq!(ack.refuse(&flow(), "t503", Duration::ZERO), None);
+    }
+
+    #[test]
+    fn what_a_connection_has_read_is_refused_on_it() {
+        let stream = INVITE.replace("UDP 10.0.0.1:5070", "TCP 10.0.0.1:5070").replace(";rport", "");
+        let mut messages = crate::Framer::new().push(stream.as_bytes()).unwrap();
+        let Some(crate::Message::Request(request)) = messages.pop() else { panic!("no request") };
+        let head = Head::of(&request).unwrap();
+        let scanned = Head::scan(stream.as_bytes()).unwrap();
+        assert_eq!(format!("{head:?}"), format!("{scanned:?}"));
+        let flow = Flow { transport: Transport::Tcp, ..flow() };
+        let refused = |head: Head<'_>| head.refuse(&flow, "t503", Duration::from_secs(10)).unwrap();
+        assert_eq!(refused(head), refused(scanned));
+        assert_eq!(refused(Head::of(&request).unwrap()).to, Destination::Flow(FlowId(3)));
+        let mut none = request;
+        none.headers.remove_all(&HeaderName::CSeq);
+        assert!(Head::of(&none).is_none());
     }
 
     #[test]

@@ -84,6 +84,9 @@ kinds! {
     /// More streams of events than a server has room for.
     TOO_MANY_STREAMS = "too-many-streams", TOO_MANY_REQUESTS, "Too many streams of events",
         "close streams that nobody reads; try again after `Retry-After`";
+    /// A source asks too often.
+    TOO_MANY_REQUESTS = "too-many-requests", TOO_MANY_REQUESTS, "Too many requests",
+        "ask less often; try again after `Retry-After`";
     /// As many listen to live calls as may.
     TOO_MANY_LISTENERS = "too-many-listeners", TOO_MANY_REQUESTS, "No more can listen",
         "wait until somebody stops to listen; `detail` says how many may";

@@ -121,6 +121,19 @@ async fn streams_are_bounded_and_freed_places_are_used_again() {
     Listening::to(&server, "", None).await;
 }
 
+/// One that nobody reads looks like one on which nothing happens: its place comes back when its time is over, and who
+/// was there goes on where it was.
+#[tokio::test]
+async fn a_stream_ends_after_its_time_and_its_client_goes_on_where_it_was() {
+    let server = Server::with_short_streams(Duration::from_millis(400)).await;
+    let mut open = Listening::to(&server, "?after=0000000000000", None).await;
+    let last = open.next().await.1;
+    let rest = async { while open.body.next().await.is_some() {} };
+    tokio::time::timeout(PATIENCE, rest).await.expect("it ends");
+    let mut again = Listening::to(&server, "", Some(&last)).await;
+    assert_eq!((last, again.next().await.1), (id(1), id(2)));
+}
+
 #[tokio::test]
 async fn what_makes_no_sense_is_refused() {
     let server = Server::with_calls(0).await;

@@ -11,7 +11,8 @@ use model::{NodeNumber, TenantId};
 
 use super::declare::sections;
 use super::values::{
-    DtmfRule, HostPort, InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients, VolumeSetting,
+    AddressRange, DtmfRule, HostPort, InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients,
+    VolumeSetting,
 };
 
 sections! {
@@ -67,7 +68,7 @@ sections! {
         tcp_max_connections: usize = "4096", "connections";
         /// Such connections at once from one source: an IPv4 address, or an IPv6 network of 64 bits.
         tcp_max_connections_per_source: usize = "256", "connections";
-        /// Requests a second from one source over UDP (bursts of twice as many pass), apart from those of calls that go on; beyond it they are refused with 503 and Retry-After at little cost. 0: no limit.
+        /// Requests a second from one source, by whatever transport (bursts of twice as many pass), apart from those of calls that go on; beyond it they are refused with 503 and Retry-After at little cost, and a connection that brings more than twice as many is closed. 0: no limit.
         max_requests_per_source: usize = "1000", "requests per second";
         /// Name servers for names of SIP peers (RFC 3263); empty: those of the system.
         name_servers: Vec<SocketAddr> = "", "list of IP:port";
@@ -165,6 +166,12 @@ sections! {
         token_file: PathBuf = "", "path";
         /// Host names by which the page may be asked for, beside localhost and the listen address.
         allowed_hosts: Vec<String> = "", "list of names";
+        /// Connections to the page at once from one source, an IPv4 address or an IPv6 network of 64 bits, of 512 in all; beyond it new ones are closed. 0: no limit.
+        max_connections_per_source: usize = "256", "connections";
+        /// Requests a second to the page from one source (bursts of twice as many pass); beyond it they are answered 429 with Retry-After, and beyond twice as many the connection is closed. 0: no limit.
+        max_requests_per_source: usize = "100", "requests per second";
+        /// Addresses of proxies before the page: all their clients are one source, so for them there is no limit per source. The default is a proxy on the same machine.
+        proxies: Vec<AddressRange> = "127.0.0.0/8, ::1", "list of IP or IP/bits";
         /// Serve /metrics to whoever reaches the page, without the token: it tells counts and names of volumes, nothing of calls or people.
         metrics_open: bool = "false", "true or false";
     }

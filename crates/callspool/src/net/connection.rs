@@ -44,6 +44,8 @@ pub(crate) enum CloseReason {
     Idle,
     /// The peer did not read, and the queue was full or a write took too long.
     NotReading,
+    /// Requests came on it at more than twice the rate of their source.
+    Flood,
     /// It could not be made.
     Connect,
     /// The handshake of TLS or WebSocket failed, or took too long.

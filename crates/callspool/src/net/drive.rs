@@ -14,9 +14,9 @@
 use std::time::{Duration, Instant};
 
 use model::Now;
-use sip::{Agent, Destination, Event, Flow, Gate, Head, Message, OpenGate};
+use sip::{Agent, Destination, Event, Flow, Gate, Head, Message, OpenGate, Transport};
 
-use super::rates::Rates;
+use super::rates::{Rate, Rates};
 use super::resolver::{Answer, Resolver};
 use super::sockets::{NetEvent, NetStats, SipSockets};
 use super::tally::SipTally;
@@ -78,7 +78,7 @@ impl<G: Gate> SipDriver<G> {
         Self { resolver: Some(resolver), ..self }
     }
 
-    /// Refuses what is over the rate, and calls that nobody has room for, before it is read. The tag must be one
+    /// Refuses what is over the rate, and calls that nobody has room for, by its lines alone. The tag must be one
     /// that nobody can guess.
     pub(crate) fn limited(self, rates: Rates, tag: String) -> Self {
         Self {
@@ -131,9 +131,7 @@ impl<G: Gate> SipDriver<G> {
             }
             _ => {}
         }
-        if let DriverInput::Net(NetEvent::Datagram { flow, bytes }) = &input
-            && self.is_shed(flow, bytes)
-        {
+        if self.is_refused(&input) {
             return;
         }
         let targets = match &input {
@@ -183,13 +181,24 @@ impl<G: Gate> SipDriver<G> {
         answer.found.iter().copied().map(named).collect()
     }
 
-    /// Refuses a datagram by its lines alone, when it is one too many. What belongs to a call that goes on passes.
-    fn is_shed(&mut self, flow: &Flow, bytes: &[u8]) -> bool {
-        let Some(shedding) = &mut self.shedding else { return false };
-        if bytes.starts_with(b"SIP/2.0 ") {
-            return false;
+    /// Refuses a request by its lines alone, when it is one too many.
+    fn is_refused(&mut self, input: &DriverInput) -> bool {
+        match input {
+            DriverInput::Net(NetEvent::Datagram { flow, bytes }) if !bytes.starts_with(b"SIP/2.0 ") => {
+                self.is_shed(flow, || Head::scan(bytes))
+            }
+            DriverInput::Net(NetEvent::Message { flow, message }) => match &**message {
+                Message::Request(request) => self.is_shed(flow, || Head::of(request)),
+                Message::Response(_) => false,
+            },
+            _ => false,
         }
-        let head = Head::scan(bytes);
+    }
+
+    /// What belongs to a call that goes on passes.
+    fn is_shed<'a>(&mut self, flow: &Flow, head: impl FnOnce() -> Option<Head<'a>>) -> bool {
+        let Some(shedding) = &mut self.shedding else { return false };
+        let head = head();
         let head = head.as_ref();
         if head.is_some_and(|head| head.acknowledges(&shedding.tag)) {
             return true;
@@ -197,12 +206,12 @@ impl<G: Gate> SipDriver<G> {
         if head.is_some_and(|head| self.agent.knows(head)) {
             return false;
         }
-        let is_within = shedding.rates.take(flow.remote.ip(), Instant::now());
+        let rate = shedding.rates.take(flow.remote.ip(), Instant::now());
         let has_room = !(shedding.is_full || self.agent.is_full());
-        if is_within && (has_room || !head.is_some_and(Head::is_new_call)) {
+        if rate == Rate::Within && (has_room || !head.is_some_and(Head::is_new_call)) {
             return false;
         }
-        if is_within {
+        if rate == Rate::Within {
             shedding.unread.shed += 1;
         } else {
             shedding.unread.too_many += 1;
@@ -211,6 +220,11 @@ impl<G: Gate> SipDriver<G> {
                 let (count, source) = (shedding.unread.too_many, flow.remote.ip());
                 tracing::warn!(%source, "{count} requests were refused because their source sends too many");
             }
+        }
+        if rate == Rate::Flood && flow.transport != Transport::Udp {
+            // Reading it goes on to cost something: let the kernel refuse the rest. Calls survive their connection.
+            self.sockets.hang_up(flow.id);
+            return true;
         }
         if let Some(answer) = head.and_then(|head| head.refuse(flow, &shedding.tag, RETRY_AFTER)) {
             self.tally.went(&answer.bytes);

@@ -13,7 +13,8 @@
 //!
 //! A flow is (local, remote, transport, connection): a client is reached over the connection that it
 //! opened, whatever its Contact says. `send` never waits: a UDP datagram that does not fit waits in a short
-//! queue or is dropped and counted (SIP retransmits), a connection whose queue is full is closed. A
+//! queue or is dropped and counted (SIP retransmits), a connection whose queue is full is closed. Requests
+//! over the rate of their source are refused by their lines alone, and a connection that floods is closed. A
 //! peer that trickles, floods, never reads or sends what is no SIP costs itself its connection and nobody
 //! else anything; what is not SIP gets no answer.
 //!
@@ -39,12 +40,13 @@ mod websocket;
 
 pub(crate) use config::{NetConfig, NetLimits};
 pub(crate) use drive::{DriverInput, SipDriver, Unread};
-pub(crate) use rates::Rates;
+pub(crate) use rates::{Rate, Rates};
 pub(crate) use resolver::Resolver;
 #[cfg(test)]
 #[allow(unused_imports, reason = "named by the tests beside src, which take this module in")]
 pub(crate) use sockets::NetEvent;
 pub(crate) use sockets::{BindError, NetStats, SipSockets};
+pub(crate) use source::Source;
 pub(crate) use tally::SipTally;
 pub(crate) use tls::{Certificates, ClientAuth, TlsError, TlsFiles, TlsVersion};
 pub(crate) use udp::local_towards;

@@ -113,6 +113,8 @@ pub(crate) struct NetStats {
     pub(crate) closed_idle: u64,
     /// Connections closed because the peer did not read.
     pub(crate) closed_not_reading: u64,
+    /// Connections closed because of how many requests came on them.
+    pub(crate) closed_flood: u64,
     /// Connections whose handshake failed or took too long.
     pub(crate) handshake_failures: u64,
     /// Connections closed because their peer showed no certificate that is trusted.
@@ -243,6 +245,12 @@ impl SipSockets {
                 None => self.unreachable(transmit.to),
             },
         }
+    }
+
+    /// Closes a connection on which too much comes. What waits to be written on it is lost.
+    pub(crate) fn hang_up(&mut self, flow: FlowId) {
+        let event = self.closed(flow, CloseReason::Flood);
+        self.closed.extend(event);
     }
 
     /// Lets what is queued go out, for at most `limit`, then closes everything.
@@ -403,6 +411,7 @@ impl SipSockets {
             CloseReason::Framing | CloseReason::Slow => stats.closed_bad += 1,
             CloseReason::Idle => stats.closed_idle += 1,
             CloseReason::NotReading => stats.closed_not_reading += 1,
+            CloseReason::Flood => stats.closed_flood += 1,
             CloseReason::Connect => stats.connect_failures += 1,
             CloseReason::Handshake => stats.handshake_failures += 1,
             // Counted when it was told.

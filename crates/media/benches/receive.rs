@@ -9,8 +9,7 @@ use media::g711::encode_ulaw;
 use media::send::{RtpSender, Sending};
 use media::speech::Speech;
 use media::{Frame, FrameSink, StreamReceiver};
-use model::peer::{Family, Flowing};
-use model::{Codec, Dtmf, MediaKind, OpenStream, Side, StreamId, WallTime};
+use model::{Codec, Dtmf, OpenStream, Side, WallTime};
 
 const PACKETS: u64 = 1_000;
 const PACKET_NS: i64 = 20_000_000;
@@ -25,19 +24,7 @@ impl FrameSink for Octets {
 }
 
 fn stream() -> OpenStream {
-    OpenStream {
-        stream: StreamId::from_u64(1),
-        slot: 0,
-        label: None,
-        kind: MediaKind::Audio,
-        side: Side::Agent,
-        codecs: vec![(0, Codec::new("PCMU", 8_000, 1)), (8, Codec::new("PCMA", 8_000, 1))],
-        family: Family::V4,
-        remote: None,
-        remote_rtcp: None,
-        rtcp_mux: false,
-        flowing: Flowing::Active,
-    }
+    OpenStream::audio(1, Side::Agent, &[(0, Codec::new("PCMU", 8_000, 1)), (8, Codec::new("PCMA", 8_000, 1))])
 }
 
 fn receive(c: &mut Criterion) {

@@ -65,6 +65,27 @@ pub struct OpenStream {
     pub flowing: Flowing,
 }
 
+impl OpenStream {
+    /// Audio over IPv4, of a sender of whom nothing is known, in these codecs by payload type. What tests and
+    /// benchmarks record is made of it.
+    #[must_use]
+    pub fn audio(stream: u64, side: Side, codecs: &[(u8, Codec)]) -> Self {
+        Self {
+            stream: StreamId::from_u64(stream),
+            slot: 0,
+            label: None,
+            kind: MediaKind::Audio,
+            side,
+            codecs: codecs.to_vec(),
+            family: Family::V4,
+            remote: None,
+            remote_rtcp: None,
+            rtcp_mux: false,
+            flowing: Flowing::Active,
+        }
+    }
+}
+
 /// A segment that a new one takes the place of, because it cannot be written any more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TakeOver {
@@ -110,6 +131,31 @@ pub struct OpenSegment {
     /// What becomes of digits that are pressed.
     #[serde(default)]
     pub dtmf: Dtmf,
+}
+
+impl OpenSegment {
+    /// The first segment of a call that begins with it and of which nothing else is known. What tests and benchmarks
+    /// record is made of it.
+    #[must_use]
+    pub fn first(segment: SegmentId, call: CallId, started: WallTime, streams: Vec<OpenStream>) -> Self {
+        Self {
+            segment,
+            call,
+            call_started: started,
+            tenant: TenantId::default(),
+            number: 1,
+            total: 1,
+            respondent: Respondent::No,
+            takes_over: None,
+            started,
+            trigger: StartTrigger::Manager,
+            data: CallData::default(),
+            metadata: Vec::new(),
+            streams,
+            pause: None,
+            dtmf: Dtmf::Keep,
+        }
+    }
 }
 
 /// The ports that a record server opened for a stream.

@@ -4,11 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use media::{Frame, FrameKind};
-use model::peer::{Family, Flowing};
-use model::state::Respondent;
 use model::{
-    CallData, CallId, Codec, EndReason, MediaKind, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentId,
-    SegmentRecord, Side, StartTrigger, StreamId, TenantId, WallTime,
+    CallId, Codec, EndReason, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentId, SegmentRecord, Side,
+    StreamId, WallTime,
 };
 
 use crate::memory::MemoryDisk;
@@ -27,19 +25,8 @@ pub(crate) fn pcmu() -> Codec {
 }
 
 pub(crate) fn stream(n: u64, side: Side, codecs: &[Codec]) -> OpenStream {
-    OpenStream {
-        stream: StreamId::from_u64(n),
-        slot: 0,
-        label: Some(n.to_string()),
-        kind: MediaKind::Audio,
-        side,
-        codecs: codecs.iter().cloned().enumerate().map(|(i, c)| (u8::try_from(i).unwrap(), c)).collect(),
-        family: Family::V4,
-        remote: None,
-        remote_rtcp: None,
-        rtcp_mux: false,
-        flowing: Flowing::Active,
-    }
+    let codecs: Vec<_> = (0..).zip(codecs.iter().cloned()).collect();
+    OpenStream { label: Some(n.to_string()), ..OpenStream::audio(n, side, &codecs) }
 }
 
 /// An agent (stream 1) and an external party (stream 2), both µ-law.
@@ -48,22 +35,12 @@ pub(crate) fn two_streams() -> Vec<OpenStream> {
 }
 
 pub(crate) fn segment(number: u16, start_ms: u64, streams: Vec<OpenStream>) -> OpenSegment {
+    let id = SegmentId::from_u64(5_000 + u64::from(number));
     OpenSegment {
-        segment: SegmentId::from_u64(5_000 + u64::from(number)),
-        call: CallId::from_u64(4_000),
-        call_started: START,
-        tenant: TenantId::default(),
         number,
         total: number,
-        respondent: Respondent::No,
-        takes_over: None,
         started: now(start_ms).wall,
-        trigger: StartTrigger::Manager,
-        data: CallData::default(),
-        metadata: Vec::new(),
-        streams,
-        pause: None,
-        dtmf: model::Dtmf::Keep,
+        ..OpenSegment::first(id, CallId::from_u64(4_000), START, streams)
     }
 }
 

@@ -10,11 +10,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use media::{Frame, FrameKind};
-use model::peer::{Family, Flowing};
-use model::state::Respondent;
 use model::{
-    CallData, CallId, Codec, EndReason, MediaKind, NodeNumber, Now, OpenSegment, OpenStream, SegmentId, Side,
-    StartTrigger, StreamId, TenantId, WallTime,
+    CallId, Codec, EndReason, NodeNumber, Now, OpenSegment, OpenStream, SegmentId, Side, StreamId, WallTime,
 };
 use spool::memory::MemoryDisk;
 use spool::{FileOp, SegmentWriter};
@@ -33,36 +30,12 @@ fn run(program: &str, args: &[&str]) -> (String, String) {
 fn part(codecs: &[(Codec, Vec<u8>)]) -> Vec<u8> {
     let started = WallTime::from_millis(1_795_166_100_000);
     let now = Now { wall: started, ..Now::default() };
-    let streams = (1..).zip(codecs).map(|(n, (codec, _))| OpenStream {
-        stream: StreamId::from_u64(n),
-        slot: 0,
-        label: None,
-        kind: MediaKind::Audio,
-        side: if n == 1 { Side::Agent } else { Side::External },
-        codecs: vec![(0, codec.clone())],
-        family: Family::V4,
-        remote: None,
-        remote_rtcp: None,
-        rtcp_mux: false,
-        flowing: Flowing::Active,
+    let streams = (1..).zip(codecs).map(|(n, (codec, _))| {
+        let side = if n == 1 { Side::Agent } else { Side::External };
+        OpenStream::audio(n, side, &[(0, codec.clone())])
     });
-    let open = OpenSegment {
-        segment: SegmentId::from_u64(2),
-        call: CallId::from_u64(1),
-        call_started: started,
-        tenant: TenantId::default(),
-        number: 1,
-        total: 1,
-        respondent: Respondent::No,
-        takes_over: None,
-        started,
-        trigger: StartTrigger::Manager,
-        data: CallData::default(),
-        metadata: Vec::new(),
-        streams: streams.collect(),
-        pause: None,
-        dtmf: model::Dtmf::Keep,
-    };
+    let streams = streams.collect();
+    let open = OpenSegment::first(SegmentId::from_u64(2), CallId::from_u64(1), started, streams);
     let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, now);
     let mut ops = Vec::new();
     for n in 0..250_u32 {

@@ -9,12 +9,7 @@ use std::time::Duration;
 
 use media::send::{RtpSender, Sending};
 use media::{Frame, StreamReceiver, g711};
-use model::peer::{Family, Flowing};
-use model::state::Respondent;
-use model::{
-    CallData, CallId, Codec, EndReason, MediaKind, NodeNumber, Now, OpenSegment, OpenStream, SegmentId, Side,
-    StartTrigger, StreamId, TenantId, WallTime,
-};
+use model::{CallId, Codec, EndReason, NodeNumber, Now, OpenSegment, OpenStream, SegmentId, Side, WallTime};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 use spool::assemble::{Assembler, Layout, NoDecoders, Options, Rate};
 use spool::memory::MemoryDisk;
@@ -29,36 +24,10 @@ fn now(ms: u64) -> Now {
 }
 
 fn open() -> OpenSegment {
-    let stream = |n, side| OpenStream {
-        stream: StreamId::from_u64(n),
-        slot: 0,
-        label: None,
-        kind: MediaKind::Audio,
-        side,
-        codecs: vec![(0, Codec::new("PCMU", 8_000, 1)), (101, Codec::new("TELEPHONE-EVENT", 8_000, 1))],
-        family: Family::V4,
-        remote: None,
-        remote_rtcp: None,
-        rtcp_mux: false,
-        flowing: Flowing::Active,
-    };
-    OpenSegment {
-        segment: SegmentId::from_u64(2),
-        call: CallId::from_u64(1),
-        call_started: START,
-        tenant: TenantId::default(),
-        number: 1,
-        total: 1,
-        respondent: Respondent::No,
-        takes_over: None,
-        started: START,
-        trigger: StartTrigger::Manager,
-        data: CallData::default(),
-        metadata: Vec::new(),
-        streams: vec![stream(1, Side::Agent), stream(2, Side::External)],
-        pause: None,
-        dtmf: model::Dtmf::Keep,
-    }
+    let codecs = [(0, Codec::new("PCMU", 8_000, 1)), (101, Codec::new("TELEPHONE-EVENT", 8_000, 1))];
+    let streams = [(1, Side::Agent), (2, Side::External)];
+    let streams = streams.map(|(n, side)| OpenStream::audio(n, side, &codecs)).to_vec();
+    OpenSegment::first(SegmentId::from_u64(2), CallId::from_u64(1), START, streams)
 }
 
 /// What the network does to one packet.

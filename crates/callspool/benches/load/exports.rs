@@ -8,11 +8,8 @@ use std::time::{Duration, Instant};
 
 use media::speech::Speech;
 use media::{Frame, FrameKind, g711};
-use model::peer::{Family, Flowing};
-use model::state::Respondent;
 use model::{
-    CallData, CallId, Codec, EndReason, MediaKind, NodeNumber, Now, OpenSegment, OpenStream, SegmentId, Side,
-    StartTrigger, StreamId, TenantId, WallTime,
+    CallId, Codec, EndReason, NodeNumber, Now, OpenSegment, OpenStream, SegmentId, Side, StreamId, WallTime,
 };
 use nix::sys::resource::{UsageWho, getrusage};
 use spool::memory::MemoryDisk;
@@ -133,23 +130,9 @@ fn get(token: &str, of: &str, header: &str) -> Result<(Vec<u8>, f64, f64), Failu
 /// Writes the call as a recorder does.
 fn record(repository: &Path) -> Result<(), Failure> {
     let started = WallTime::from_millis(1_795_166_100_000);
-    let open = OpenSegment {
-        segment: SegmentId::from_u64(2),
-        call: CALL,
-        call_started: started,
-        tenant: TenantId::default(),
-        number: 1,
-        total: 1,
-        respondent: Respondent::No,
-        takes_over: None,
-        started,
-        trigger: StartTrigger::Manager,
-        data: CallData::default(),
-        metadata: Vec::new(),
-        streams: vec![side(1, Side::Agent), side(2, Side::External)],
-        pause: None,
-        dtmf: model::Dtmf::Keep,
-    };
+    let streams = [(1, Side::Agent), (2, Side::External)];
+    let streams = streams.map(|(n, side)| OpenStream::audio(n, side, &[(0, pcmu())])).to_vec();
+    let open = OpenSegment::first(SegmentId::from_u64(2), CALL, started, streams);
     let mut now = Now { wall: started, ..Now::default() };
     let (mut writer, mut disk) = (SegmentWriter::open(&open, NodeNumber::SINGLE, now), MemoryDisk::new());
     let mut voices = [Speech::new(8_000, 1), Speech::new(8_000, 2)];
@@ -200,20 +183,4 @@ fn record(repository: &Path) -> Result<(), Failure> {
 
 fn pcmu() -> Codec {
     Codec::new("PCMU", 8_000, 1)
-}
-
-fn side(n: u64, side: Side) -> OpenStream {
-    OpenStream {
-        stream: StreamId::from_u64(n),
-        slot: 0,
-        label: None,
-        kind: MediaKind::Audio,
-        side,
-        codecs: vec![(0, pcmu())],
-        family: Family::V4,
-        remote: None,
-        remote_rtcp: None,
-        rtcp_mux: false,
-        flowing: Flowing::Active,
-    }
 }

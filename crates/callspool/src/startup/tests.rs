@@ -1,7 +1,6 @@
 //! A segment that only the catalog knows of is ended by a start.
 
-use model::state::Respondent;
-use model::{CallData, IdGenerator, OpenSegment, StartTrigger};
+use model::{IdGenerator, OpenSegment};
 
 use super::*;
 
@@ -23,23 +22,7 @@ async fn a_live_segment_without_files_ends_with_an_alarm() {
         concluding: Arc::default(),
     };
     let started = mender.begun - Duration::from_secs(60);
-    let open = OpenSegment {
-        segment: SegmentId::from_u64(5_001),
-        call: CallId::from_u64(4_000),
-        call_started: started,
-        tenant: TenantId::default(),
-        number: 1,
-        total: 1,
-        respondent: Respondent::No,
-        takes_over: None,
-        started,
-        trigger: StartTrigger::Manager,
-        data: CallData::default(),
-        metadata: Vec::new(),
-        streams: Vec::new(),
-        pause: None,
-        dtmf: model::Dtmf::Keep,
-    };
+    let open = OpenSegment::first(SegmentId::from_u64(5_001), CallId::from_u64(4_000), started, Vec::new());
     let at = now();
     let segment = spool::SegmentWriter::open(&open, NodeNumber::SINGLE, at);
     mender.teller.segment_with_copy(segment.record(), segment.directory());

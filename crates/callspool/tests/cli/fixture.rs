@@ -9,12 +9,10 @@ use std::time::Duration;
 
 use expect_test::Expect;
 use media::{Frame, FrameKind, tone::Tone};
-use model::peer::{Family, Flowing};
-use model::state::Respondent;
 use model::{
-    CallData, CallId, Codec, Conclusion, EndReason, Gap, GapReason, MediaKind, Mono, NodeNumber, Now,
-    OpenSegment, OpenStream, Party, PartyRole, RecordingState, SegmentId, SegmentRecord, Side, StartTrigger,
-    StreamId, StreamRecord, TenantId, WallTime,
+    CallData, CallId, Codec, Conclusion, EndReason, Gap, GapReason, Mono, NodeNumber, Now, OpenSegment,
+    OpenStream, Party, PartyRole, RecordingState, SegmentId, SegmentRecord, Side, StreamId, StreamRecord,
+    TenantId, WallTime,
 };
 use spool::memory::MemoryDisk;
 use spool::{Files, SegmentWriter, digest_of};
@@ -73,24 +71,18 @@ fn write(disk: &MemoryDisk, root: &Path) {
 }
 
 fn segment(disk: &mut MemoryDisk, number: u16, start_ms: u64, end: Option<EndReason>) {
-    let streams: Vec<OpenStream> =
-        [Side::Agent, Side::External].into_iter().zip(1..).map(|(side, n)| stream(n, side)).collect();
+    let streams = [(1, Side::Agent), (2, Side::External)];
+    let streams = streams.map(|(n, side)| OpenStream {
+        label: Some(n.to_string()),
+        ..OpenStream::audio(n, side, &[(0, pcmu())])
+    });
+    let id = SegmentId::from_u64(5_000 + u64::from(number));
     let open = OpenSegment {
-        segment: SegmentId::from_u64(5_000 + u64::from(number)),
-        call: CALL,
-        call_started: START,
-        tenant: TenantId::default(),
         number,
         total: number,
-        respondent: Respondent::No,
-        takes_over: None,
         started: at(start_ms).wall,
-        trigger: StartTrigger::Manager,
         data: data(),
-        metadata: Vec::new(),
-        streams,
-        pause: None,
-        dtmf: model::Dtmf::Keep,
+        ..OpenSegment::first(id, CALL, START, streams.to_vec())
     };
     let names = disk.list(&spool::layout::call_directory(&open.tenant, START, CALL)).unwrap_or_default();
     let mut writer = SegmentWriter::open_beside(&open, NodeNumber::SINGLE, at(start_ms), &names);
@@ -145,22 +137,6 @@ fn pcmu() -> Codec {
 
 fn source() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 7], 16_384))
-}
-
-fn stream(n: u64, side: Side) -> OpenStream {
-    OpenStream {
-        stream: StreamId::from_u64(n),
-        slot: 0,
-        label: Some(n.to_string()),
-        kind: MediaKind::Audio,
-        side,
-        codecs: vec![(0, pcmu())],
-        family: Family::V4,
-        remote: None,
-        remote_rtcp: None,
-        rtcp_mux: false,
-        flowing: Flowing::Active,
-    }
 }
 
 fn records(open: &OpenSegment) -> Vec<StreamRecord> {

@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 
 use media::{Frame, FrameKind, FrameSink, StreamReceiver};
-use model::peer::{Family, Flowing};
-use model::{Codec, MediaKind, OpenStream, Side, StreamId, WallTime};
+use model::peer::Flowing;
+use model::{Codec, OpenStream, Side, WallTime};
 
 /// 2026-11-20T09:15:00Z: where segments of these tests begin.
 pub const START: WallTime = WallTime(1_795_166_100_000_000_000);
@@ -26,25 +26,15 @@ pub fn sender() -> SocketAddr {
 
 /// PCMU, PCMA, telephone-event 101, comfort noise 13, Opus 111.
 pub fn stream() -> OpenStream {
-    OpenStream {
-        stream: StreamId::from_u64(77),
-        slot: 0,
-        label: Some("1".to_owned()),
-        kind: MediaKind::Audio,
-        side: Side::Agent,
-        codecs: vec![
-            (0, Codec::new("PCMU", 8_000, 1)),
-            (8, Codec::new("PCMA", 8_000, 1)),
-            (13, Codec::new("CN", 8_000, 1)),
-            (101, Codec::new("telephone-event", 8_000, 1)),
-            (111, Codec::new("opus", 48_000, 2)),
-        ],
-        family: Family::V4,
-        remote: Some(sender()),
-        remote_rtcp: None,
-        rtcp_mux: false,
-        flowing: Flowing::Active,
-    }
+    let codecs = [
+        (0, Codec::new("PCMU", 8_000, 1)),
+        (8, Codec::new("PCMA", 8_000, 1)),
+        (13, Codec::new("CN", 8_000, 1)),
+        (101, Codec::new("telephone-event", 8_000, 1)),
+        (111, Codec::new("opus", 48_000, 2)),
+    ];
+    let stream = OpenStream::audio(77, Side::Agent, &codecs);
+    OpenStream { label: Some("1".to_owned()), remote: Some(sender()), ..stream }
 }
 
 /// The stream, held or paused or active.

@@ -23,6 +23,9 @@ mod clock;
 mod decoders;
 mod lane;
 mod mix;
+mod notes;
+mod options;
+mod placed;
 mod run;
 mod sidecar;
 mod source;
@@ -33,120 +36,26 @@ use media::listen::{Foreign, Resampler};
 use model::{SegmentRecord, StreamId};
 
 pub use decoders::{Decoders, DecodersError, NoDecoders};
+pub use notes::{Note, not_decoded};
+pub use options::{Layout, Options, Rate};
 
 use crate::codec::TICKS_PER_SECOND;
 use crate::op::Files;
 use crate::timeline::Timeline;
 use clock::Clock;
-use lane::{Coding, LOOK_AHEAD_TICKS, LOOK_BACK_TICKS, Lane, MARGIN_TICKS, Silent, Taken};
+use lane::{LOOK_BACK_TICKS, Lane, MARGIN_TICKS, Silent, Taken};
 use mix::{Mixer, Place};
+use notes::note;
+use placed::Placed;
 use run::{Grid, Heard};
 use sidecar::SidecarSource;
-use source::{Found, Source, coding_of};
+use source::{Found, Source};
 
 /// 30 s: how much later than in its place a block may stand in its file. Late packets are some hundred
 /// milliseconds late; a source that RFC 3550 still takes for the same one, at most 3,000 packets.
 const WINDOW_TICKS: i64 = 30 * TICKS_PER_SECOND;
-/// 100 notes: enough to see what is wrong; the rest is counted.
-const NOTES_MAX: usize = 100;
 /// 10 s: more than a clock is off in a day.
 const DRIFT_MAX_TICKS: i64 = 10 * TICKS_PER_SECOND;
-
-/// Who is heard where.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Layout {
-    /// Agent left, external right.
-    Stereo,
-    /// All in one channel.
-    Mono,
-    /// One stream alone, in one channel.
-    One(StreamId),
-}
-
-impl Layout {
-    /// Channels of the output.
-    #[must_use]
-    pub const fn channels(self) -> u8 {
-        match self {
-            Self::Stereo => 2,
-            Self::Mono | Self::One(_) => 1,
-        }
-    }
-}
-
-/// Samples a second.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Rate {
-    /// 8,000: as G.711 came.
-    Narrow,
-    /// 16,000: as G.722 and AMR-WB came.
-    Wide,
-    /// 48,000: as Opus came.
-    Full,
-}
-
-impl Rate {
-    /// Samples a second.
-    #[must_use]
-    pub const fn hz(self) -> u32 {
-        match self {
-            Self::Narrow => 8_000,
-            Self::Wide => 16_000,
-            Self::Full => 48_000,
-        }
-    }
-
-    /// The highest rate of what was received: nothing is lost then.
-    #[must_use]
-    pub fn of<'a>(segments: impl IntoIterator<Item = &'a SegmentRecord>) -> Self {
-        let uses = segments.into_iter().flat_map(|s| &s.streams).flat_map(|s| &s.codecs);
-        let codings = uses.filter_map(|u| coding_of(u.codec.as_ref()?));
-        let hz = codings.map(|coding| match coding {
-            Coding::Here(codec) => codec.rate(),
-            Coding::There(codec) => codec.rate(),
-        });
-        match hz.max() {
-            Some(16_001..) => Self::Full,
-            Some(8_001..) => Self::Wide,
-            _ => Self::Narrow,
-        }
-    }
-}
-
-/// How to assemble.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Options {
-    /// Samples a second.
-    pub rate: Rate,
-    /// Who is heard where.
-    pub layout: Layout,
-}
-
-/// Something that is not heard although it is there, or should be.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Note {
-    /// A file, or what follows damage in it, is missing.
-    Unreadable {
-        /// Which.
-        path: String,
-        /// Why.
-        why: String,
-    },
-    /// Some or all of a stream is in a codec that could not be decoded.
-    NotDecoded {
-        /// The stream.
-        stream: StreamId,
-        /// The codec's name.
-        codec: String,
-        /// Why, and what to do.
-        why: String,
-    },
-    /// Media that stand more than 30 s behind their place in their file.
-    TooLate {
-        /// The stream.
-        stream: StreamId,
-    },
-}
 
 /// Why a call cannot be assembled.
 #[derive(Debug, thiserror::Error)]
@@ -154,81 +63,6 @@ pub enum AssembleError {
     /// Not one of the files can be read: silence would be a lie.
     #[error("none of the recording's files can be read; the first one: {0}")]
     NothingReadable(String),
-}
-
-/// What of a call will not be heard, because nobody here decodes it.
-#[must_use]
-pub fn not_decoded<'a>(
-    segments: impl IntoIterator<Item = &'a SegmentRecord>,
-    decoders: &dyn Decoders,
-) -> Vec<Note> {
-    let mut notes = Vec::new();
-    for stream in segments.into_iter().flat_map(|s| &s.streams) {
-        for codec in stream.codecs.iter().filter_map(|u| u.codec.as_ref()) {
-            let (name, why) = match coding_of(codec) {
-                Some(Coding::Here(_)) => continue,
-                Some(Coding::There(foreign)) => match decoders.can(foreign) {
-                    Ok(()) => continue,
-                    Err(e) => (foreign.name().to_owned(), e.to_string()),
-                },
-                // No media: events, comfort noise.
-                None if codec.is("TELEPHONE-EVENT") || codec.is("CN") => continue,
-                None => (codec.name.clone(), format!("{} is not known here", codec.name)),
-            };
-            let note = Note::NotDecoded { stream: stream.id, codec: name, why };
-            if notes.len() < NOTES_MAX && !notes.contains(&note) {
-                notes.push(note);
-            }
-        }
-    }
-    notes
-}
-
-/// A segment on the time line.
-struct Placed {
-    record: SegmentRecord,
-    /// The tick at which it begins.
-    start: i64,
-    clocks: BTreeMap<StreamId, Clock>,
-    /// Whether other programs decode some of it.
-    foreign: bool,
-}
-
-impl Placed {
-    fn new(record: SegmentRecord, start: i64) -> Self {
-        let clocks = record.streams.iter().map(|s| (s.id, Clock::of(s, record.started))).collect();
-        let codecs = record.streams.iter().flat_map(|s| &s.codecs).filter_map(|u| u.codec.as_ref());
-        let parts = record.parts.iter().flat_map(|p| &p.tracks).map(|t| &t.codec);
-        let foreign = codecs.chain(parts).any(|c| matches!(coding_of(c), Some(Coding::There(_))));
-        Self { record, start, clocks, foreign }
-    }
-
-    /// How far, in its own ticks, it must be read before all that lies before `until` is there.
-    fn read_until(&self, until: i64) -> i64 {
-        let wall = to_f64(until.saturating_sub(self.start));
-        let positions = self.clocks.values().map(|c| to_i64(c.position(wall)));
-        let position = positions.max().unwrap_or(0).max(until.saturating_sub(self.start));
-        position.saturating_add(LOOK_AHEAD_TICKS + WINDOW_TICKS)
-    }
-
-    /// The tick behind its last media.
-    fn end(&self) -> i64 {
-        let mut end = 0;
-        for part in &self.record.parts {
-            let position =
-                to_f64(part.offset_us.max(0).saturating_add(part.duration_us.max(0)) / crate::codec::TICK_US);
-            let clocks = part.tracks.iter().filter_map(|t| self.clocks.get(&t.stream));
-            let walls = clocks.map(|c| to_i64(c.wall(position).ceil()));
-            end = end.max(walls.max().unwrap_or_else(|| to_i64(position)));
-        }
-        // How long a sidecar is it does not say; the segment does.
-        if self.record.sidecar.is_some() && self.record.streams.iter().any(sidecar::has_heard) {
-            let last = self.record.streams.iter().flat_map(|s| &s.anchors).map(|a| a.at).max();
-            let ended = self.record.ended.or(last).unwrap_or(self.record.started);
-            end = end.max(ended.nanos_since(self.record.started) / 1_000 / crate::codec::TICK_US);
-        }
-        self.start.saturating_add(end)
-    }
 }
 
 /// Assembles a call.
@@ -484,12 +318,6 @@ impl Decoders for Known<'_> {
             self.decoders.can(codec)?;
         }
         self.decoders.decode(codec, file)
-    }
-}
-
-fn note(notes: &mut Vec<Note>, note: Note) {
-    if notes.len() < NOTES_MAX && !notes.contains(&note) {
-        notes.push(note);
     }
 }
 

@@ -1,0 +1,57 @@
+//! A segment on the time line of its call.
+
+use std::collections::BTreeMap;
+
+use model::{SegmentRecord, StreamId};
+
+use super::clock::Clock;
+use super::lane::{Coding, LOOK_AHEAD_TICKS};
+use super::source::coding_of;
+use super::{WINDOW_TICKS, sidecar, to_f64, to_i64};
+use crate::codec::TICK_US;
+
+/// A segment on the time line.
+pub(super) struct Placed {
+    pub(super) record: SegmentRecord,
+    /// The tick at which it begins.
+    pub(super) start: i64,
+    pub(super) clocks: BTreeMap<StreamId, Clock>,
+    /// Whether other programs decode some of it.
+    pub(super) foreign: bool,
+}
+
+impl Placed {
+    pub(super) fn new(record: SegmentRecord, start: i64) -> Self {
+        let clocks = record.streams.iter().map(|s| (s.id, Clock::of(s, record.started))).collect();
+        let codecs = record.streams.iter().flat_map(|s| &s.codecs).filter_map(|u| u.codec.as_ref());
+        let parts = record.parts.iter().flat_map(|p| &p.tracks).map(|t| &t.codec);
+        let foreign = codecs.chain(parts).any(|c| matches!(coding_of(c), Some(Coding::There(_))));
+        Self { record, start, clocks, foreign }
+    }
+
+    /// How far, in its own ticks, it must be read before all that lies before `until` is there.
+    pub(super) fn read_until(&self, until: i64) -> i64 {
+        let wall = to_f64(until.saturating_sub(self.start));
+        let positions = self.clocks.values().map(|c| to_i64(c.position(wall)));
+        let position = positions.max().unwrap_or(0).max(until.saturating_sub(self.start));
+        position.saturating_add(LOOK_AHEAD_TICKS + WINDOW_TICKS)
+    }
+
+    /// The tick behind its last media.
+    pub(super) fn end(&self) -> i64 {
+        let mut end = 0;
+        for part in &self.record.parts {
+            let position = to_f64(part.offset_us.max(0).saturating_add(part.duration_us.max(0)) / TICK_US);
+            let clocks = part.tracks.iter().filter_map(|t| self.clocks.get(&t.stream));
+            let walls = clocks.map(|c| to_i64(c.wall(position).ceil()));
+            end = end.max(walls.max().unwrap_or_else(|| to_i64(position)));
+        }
+        // How long a sidecar is it does not say; the segment does.
+        if self.record.sidecar.is_some() && self.record.streams.iter().any(sidecar::has_heard) {
+            let last = self.record.streams.iter().flat_map(|s| &s.anchors).map(|a| a.at).max();
+            let ended = self.record.ended.or(last).unwrap_or(self.record.started);
+            end = end.max(ended.nanos_since(self.record.started) / 1_000 / TICK_US);
+        }
+        self.start.saturating_add(end)
+    }
+}

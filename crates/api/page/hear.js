@@ -26,7 +26,9 @@ export class Hearing {
       meter.hidden = true;
       return meter;
     });
-    this.box.append(this.button, ...this.meters, this.text);
+    this.silent = make("p", "dim");
+    this.silent.hidden = true;
+    this.box.append(this.button, ...this.meters, this.text, this.silent);
   }
 
   async start() {
@@ -49,12 +51,16 @@ export class Hearing {
     if (this.context) this.context.close().catch(() => undefined);
     this.context = null;
     for (const meter of this.meters) meter.hidden = true;
+    this.silent.hidden = true;
     setText(this.button, "Listen");
   }
 
   async run(signal) {
     const path = "/api/v1/calls/" + this.call + "/live.wav?rate=16000&" + this.layout();
     const response = await fetched(path, { signal });
+    const silent = response.headers.get("Callspool-Not-Heard");
+    setText(this.silent, silent ? "Not heard: " + silent : "");
+    this.silent.hidden = !silent;
     const reader = response.body.getReader();
     let held = new Uint8Array(0);
     let format = null;

@@ -213,20 +213,22 @@ fn about(stream: &dyn AudioStream, format: AudioFormat) -> HeaderMap {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     let name = format!("inline; filename=\"{}.{}\"", stream.name(), format.extension());
     let tag = stream.version().map(|v| format!("\"{v}\""));
-    // Codecs' names and what to install: ours, but for what a program said, which is made plain.
-    let not_heard = stream.not_heard().join("; ").replace(|c: char| !(' '..='~').contains(&c), " ");
-    let silent = (!not_heard.is_empty()).then_some(not_heard);
-    let all = [
-        (header::CONTENT_DISPOSITION, Some(name)),
-        (header::ETAG, tag),
-        (HeaderName::from_static("callspool-not-heard"), silent),
-    ];
-    for (header, value) in all {
+    for (header, value) in [(header::CONTENT_DISPOSITION, Some(name)), (header::ETAG, tag)] {
         if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
             headers.insert(header, value);
         }
     }
+    tell_not_heard(&mut headers, &stream.not_heard());
     headers
+}
+
+/// What is silent in a file, and why: a header for whoever plays it.
+pub(crate) fn tell_not_heard(headers: &mut HeaderMap, not_heard: &[String]) {
+    // Codecs' names and what to install: ours, but for what a program said, which is made plain.
+    let text = not_heard.join("; ").replace(|c: char| !(' '..='~').contains(&c), " ");
+    if let Some(Ok(value)) = (!text.is_empty()).then_some(text).map(HeaderValue::try_from) {
+        headers.insert(HeaderName::from_static("callspool-not-heard"), value);
+    }
 }
 
 /// Whether a range may be taken of this file: nobody asks for a version, or for the one that this is (RFC 9110

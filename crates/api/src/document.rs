@@ -125,6 +125,8 @@ refusals! {
     LogRefusals: NO_SUCH_CALL RECORDING_AWAY RECORDING_UNREADABLE;
     /// Of files of sound.
     AudioRefusals: NO_SUCH_CALL NOTHING_TO_PLAY RECORDING_AWAY RECORDING_UNREADABLE FORMAT_MISSING;
+    /// Of sound that is said now.
+    ListenRefusals: NO_SUCH_CALL NOT_LIVE TOO_MANY_LISTENERS NODE_UNREACHABLE;
     /// Of pictures.
     PeaksRefusals: NO_SUCH_CALL NOTHING_TO_PLAY RECORDING_AWAY RECORDING_UNREADABLE;
     /// Of routes that write to a call's log.

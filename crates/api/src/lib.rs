@@ -82,7 +82,6 @@ fn documented(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(json.layer(from_fn(answer::accepts_json)))
         .merge(events.layer(from_fn(answer::accepts_events)))
         .merge(files)
-        .route("/calls/{id}/live.wav", get(listen::wav))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .route_layer(from_fn_with_state(state.clone(), guard::token));
     let token = from_fn_with_state(state.clone(), guard::token);
@@ -137,7 +136,8 @@ fn described() -> Described {
         .routes(routes!(audio::wav))
         .routes(routes!(audio::mp3))
         .routes(routes!(audio::opus))
-        .routes(routes!(audio::flac));
+        .routes(routes!(audio::flac))
+        .routes(routes!(listen::wav));
     let open = OpenApiRouter::with_openapi(document::base())
         .routes(routes!(document::openapi))
         .routes(routes!(problem::kind))

@@ -12,12 +12,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 use std::convert::Infallible;
+use utoipa::IntoParams;
 
-use crate::audio::layout;
+use crate::audio::{layout, tell_not_heard};
+use crate::document::ListenRefusals;
 use crate::path::CallPath;
 use crate::port::{AudioLayout, ListenError, ListenRequest};
 use crate::problem::Problem;
 use crate::query::parsed;
+use crate::schema;
 use crate::state::{ApiState, BY};
 
 /// 16,000 samples a second: as wide as speech is coded on phones. What is wider is heard with `rate=48000`.
@@ -27,15 +30,32 @@ const RATES: [u32; 3] = [8_000, 16_000, 48_000];
 const UNKNOWN: u32 = u32::MAX;
 
 /// What may stand behind the `?`.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, IntoParams)]
 #[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListenParameters {
+    /// `stereo` (when not said): agent left, external right; `mix`: both in one channel; `stream`: the one that
+    /// `stream` names, alone.
+    #[param(schema_with = schema::layout)]
     layout: Option<String>,
+    /// The stream that is heard alone; not with `stereo` or `mix`.
+    #[param(schema_with = schema::id)]
     stream: Option<String>,
+    /// Samples a second; 16000 when not said.
+    #[param(schema_with = schema::sample_rate)]
     rate: Option<String>,
 }
 
-/// `live.wav`
+/// What is said in a call that goes on, as WAV that ends when the call does.
+///
+/// It is sent as it is said, at the pace of the clock, and has neither a length nor ranges. Pauses, holds and what is
+/// lost are silence. Who takes nothing for a while misses what was said, and hears the present then.
+#[utoipa::path(get, path = "/calls/{id}/live.wav", operation_id = "listen", tag = "audio",
+    params(CallPath, ListenParameters),
+    responses((status = 200, description = "Sound that goes on as long as the call", body = Vec<u8>, content_type = "audio/wav",
+            headers(("Callspool-Not-Heard" = Option<String>, description = "Which codecs are silent, and what to install so that they are heard"))),
+        ListenRefusals),
+    security(("token" = []), ("cookie" = [])))]
 pub(crate) async fn wav(
     State(state): State<ApiState>,
     path: Path<CallPath>,
@@ -53,8 +73,8 @@ pub(crate) async fn wav(
         return Err(ListenError::Unreachable("no record server runs here".to_owned()).into());
     };
     let wanted = ListenRequest { tenant: tenant.clone(), call, layout, rate, by: BY.to_owned() };
-    let sound = match live.listen(wanted).await {
-        Ok(sound) => sound,
+    let hearing = match live.listen(wanted).await {
+        Ok(hearing) => hearing,
         // Whoever holds live calls does not know those that are over; the catalog does, when it is there.
         Err(ListenError::NoSuchCall) => match state.0.catalog.call(&tenant, call).await {
             Ok(Some(_)) => return Err(ListenError::NotLive.into()),
@@ -69,7 +89,7 @@ pub(crate) async fn wav(
     let body = match method {
         Method::HEAD => Body::empty(),
         _ => {
-            let pieces = stream::iter([head(channels, rate)]).chain(sound);
+            let pieces = stream::iter([head(channels, rate)]).chain(hearing.sound);
             Body::from_stream(pieces.map(Ok::<Bytes, Infallible>))
         }
     };
@@ -81,6 +101,7 @@ pub(crate) async fn wav(
     if let Ok(name) = HeaderValue::try_from(name) {
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
+    tell_not_heard(headers, &hearing.not_heard);
     Ok(response)
 }
 

@@ -220,10 +220,6 @@ impl FrontTask {
         let stats = self.front.stats();
         let taking = *self.front.intake() == Intake::Open;
         self.load.send_replace(Load::of(&stats, taking));
-        let listening = self.recorder.listening();
-        for call in listening.calls().into_iter().filter(|c| !self.front.is_known(*c)) {
-            listening.end(call);
-        }
         let (net, messages) = self.driver.counts();
         let (agent, flows) = (self.driver.agent().stats(), self.driver.open_flows());
         let (placer, media) = self.recorder.queued();
@@ -267,9 +263,21 @@ impl FrontTask {
             }
         }
         self.driver.set_full(self.front.is_full());
+        self.tell_listeners();
         match self.driver.take_shed() {
             0 => {}
             shed => self.front.count_refused(now(), shed),
+        }
+    }
+
+    /// Whoever listens to a call that is over is told at once.
+    fn tell_listeners(&self) {
+        let listening = self.recorder.listening();
+        if listening.is_empty() {
+            return;
+        }
+        for call in listening.calls().into_iter().filter(|c| !self.front.goes_on(*c)) {
+            listening.end(call);
         }
     }
 

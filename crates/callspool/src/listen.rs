@@ -4,27 +4,34 @@
 //! frames that wait for it. It writes nothing, and has no say over the call.
 
 mod decoding;
+mod program;
 
 use std::time::Duration;
 
-use api::port::{AudioLayout, ListenRequest, LiveSound};
+use api::port::{AudioLayout, ListenRequest, LiveHearing};
 use bytes::Bytes;
-use media::listen::{LiveLayout, LiveMix, Piece};
+use media::listen::{LiveLayout, LiveMix};
 use model::{CallId, Mono};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::mono;
+use crate::programs::programs;
 use crate::recorder::Ear;
 use decoding::Decoding;
 
 /// How often sound is made: as much as a packet holds. More often costs more, less often is heard as delay.
 const PIECE: Duration = Duration::from_millis(20);
+/// 120 ms: two packets of the longest that are usual. Who speaks in that time is known when the sound begins.
+const LOOK: Duration = Duration::from_millis(120);
+/// 1 s: where it is not known by then whether a codec can be decoded, the sound begins all the same.
+const LOOK_MAX: Duration = Duration::from_secs(1);
 /// How long somebody goes on to listen when the call is over: what was said before is still on its way.
 const ECHO: Duration = Duration::from_millis(300);
 
 /// Somebody who listens.
 pub(crate) struct Listener {
     ear: Ear,
+    layout: LiveLayout,
     mix: LiveMix,
     decoding: Decoding,
     began: Mono,
@@ -44,7 +51,33 @@ impl Listener {
         let (call, by) = (wanted.call, wanted.by.clone());
         tracing::info!(%call, %by, listener = ear.number(), ?layout, "somebody listens to a call");
         let mix = LiveMix::new(now, wanted.rate, layout);
-        Self { ear, mix, decoding: Decoding::default(), began: now, ends: None, call, by }
+        let decoding = Decoding::new(call, programs());
+        Self { ear, layout, mix, decoding, began: now, ends: None, call, by }
+    }
+
+    /// Listens for a moment, to know who speaks and whether that can be heard.
+    async fn look_around(&mut self) {
+        let mut pace = tokio::time::interval(PIECE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pace.tick().await;
+            let now = mono();
+            self.take(now);
+            let waited = now.since(self.began);
+            if waited >= LOOK && self.decoding.is_settled() || waited >= LOOK_MAX || self.ear.is_over() {
+                return;
+            }
+        }
+    }
+
+    /// Takes what was said since.
+    fn take(&mut self, now: Mono) {
+        while let Some(frame) = self.ear.next() {
+            if !matches!(self.layout, LiveLayout::One(stream) if stream != frame.stream) {
+                self.decoding.take(now, &frame, &mut self.mix);
+            }
+        }
+        self.decoding.collect(now, &mut self.mix);
     }
 
     /// What is to be heard now, as octets; none when the call is over and all of it was heard.
@@ -56,18 +89,7 @@ impl Listener {
                 return None;
             }
         }
-        while let Some(frame) = self.ear.next() {
-            let Some((rate, samples)) = self.decoding.decode(&frame) else { continue };
-            self.mix.hear(&Piece {
-                at: frame.at,
-                segment: frame.segment,
-                stream: frame.stream,
-                side: frame.side,
-                position_us: frame.position_us,
-                rate,
-                samples,
-            });
-        }
+        self.take(now);
         let mut samples = Vec::new();
         self.mix.play(now, &mut samples);
         Some(samples.iter().flat_map(|s| s.to_le_bytes()).collect())
@@ -82,11 +104,13 @@ impl Drop for Listener {
     }
 }
 
-/// The sound of a listener, at the pace of the clock.
-pub(crate) fn sound(listener: Listener) -> LiveSound {
+/// What a listener hears, at the pace of the clock.
+pub(crate) async fn hearing(mut listener: Listener) -> LiveHearing {
+    listener.look_around().await;
+    let not_heard = listener.decoding.not_heard();
     let mut pace = tokio::time::interval(PIECE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    Box::pin(futures_util::stream::unfold((listener, pace), |(mut listener, mut pace)| async move {
+    let sound = futures_util::stream::unfold((listener, pace), |(mut listener, mut pace)| async move {
         loop {
             pace.tick().await;
             let piece = listener.hear(mono())?;
@@ -94,5 +118,6 @@ pub(crate) fn sound(listener: Listener) -> LiveSound {
                 return Some((piece, (listener, pace)));
             }
         }
-    }))
+    });
+    LiveHearing { sound: Box::pin(sound), not_heard }
 }

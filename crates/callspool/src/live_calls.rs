@@ -95,7 +95,7 @@ impl LiveCalls for LiveLink {
                 Ok(Err(_)) => return Err(ListenError::Unreachable("it is stopping".to_owned())),
                 Err(_) => return Err(ListenError::Unreachable("it did not answer in time".to_owned())),
             };
-            Ok(listen::sound(Listener::new(ear, &wanted, mono())))
+            Ok(listen::hearing(Listener::new(ear, &wanted, mono())).await)
         })
     }
 }

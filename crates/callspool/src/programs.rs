@@ -3,9 +3,13 @@
 //! Each is a child process for one piece of work: samples or payloads in by standard input, all of its output back
 //! by standard output. None lives longer than its work, nor longer than a minute; no more than some run at once;
 //! nothing is written to disk. They are found by `PATH`. Without them everything else works.
+//!
+//! Those of calls that somebody listens to while they go on are started here, and live
+//! [there](crate::listen): as long as somebody hears what they decode.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +22,8 @@ use spool::export::{Mp3Encoder, Mp3EncoderError, Mp3Setup};
 const WORK_MAX: Duration = Duration::from_secs(60);
 /// 4 at once: beyond the cores that recording leaves, more would only wait for each other.
 const AT_ONCE_MAX: usize = 4;
+/// 16 streams that are heard live: each takes some 20 MiB, and a hundredth of a core.
+const LIVE_MAX: usize = 16;
 /// 64 MiB: a minute of stereo at 48 kHz is 11.
 const OUTPUT_MAX: u64 = 64 << 20;
 /// 4 KiB of what a program complains of: its last lines say why.
@@ -33,6 +39,7 @@ pub(crate) struct Programs(Arc<Shared>);
 struct Shared {
     running: Mutex<usize>,
     ended: Condvar,
+    live: AtomicUsize,
     decoders: Mutex<Option<(Instant, Result<String, String>)>>,
     lame: Mutex<Option<(Instant, Result<String, String>)>>,
 }
@@ -91,6 +98,30 @@ impl Programs {
         Err(format!("{name} failed ({status}): {}", last.trim()))
     }
 
+    /// Starts a decoder that gives back each frame as soon as it has it, and goes on until its input ends.
+    pub(crate) fn decode_live(&self, codec: Foreign) -> Result<(Child, LivePlace), DecodersError> {
+        Decoders::can(self, codec)?;
+        let place = self.live_place().ok_or_else(|| {
+            let why = format!("{LIVE_MAX} streams that other programs decode are listened to on this node");
+            DecodersError::Failed(format!("{} is not decoded: {why}", codec.name()))
+        })?;
+        let mut command = Command::new("ffmpeg");
+        // It reads no further than it must to know what the file is: that would be heard as delay.
+        let at_once = ["-probesize", "32", "-analyzeduration", "0"];
+        decoding(&mut command, codec, &at_once, &["-flush_packets", "1"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let child = command.spawn().map_err(|e| {
+            DecodersError::Failed(format!("{} is not decoded: cannot start ffmpeg: {e}", codec.name()))
+        })?;
+        Ok((child, place))
+    }
+
+    fn live_place(&self) -> Option<LivePlace> {
+        let more = |n| (n < LIVE_MAX).then_some(n + 1);
+        self.0.live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(LivePlace(Arc::clone(&self.0)))
+    }
+
     /// Waits until fewer than the most run.
     fn place(&self) -> Place<'_> {
         let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,6 +138,15 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.ended.notify_one();
+    }
+}
+
+/// A place among those that decode what is said now.
+pub(crate) struct LivePlace(Arc<Shared>);
+
+impl Drop for LivePlace {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -139,6 +179,14 @@ fn wait(from: &Receiver<Vec<u8>>, end: Instant) -> Option<Vec<u8>> {
     from.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
 }
 
+/// A file of the codec by standard input, samples by standard output.
+fn decoding(ffmpeg: &mut Command, codec: Foreign, input: &[&str], output: &[&str]) {
+    ffmpeg.args(["-nostdin", "-hide_banner", "-v", "error", "-threads", "1"]);
+    ffmpeg.args(input).args(["-c:a", codec.decoder().unwrap_or_default()]).args(codec.input());
+    ffmpeg.args(["-i", "pipe:0", "-f", "s16le", "-ac", "1", "-ar", &codec.rate().to_string()]);
+    ffmpeg.args(output).arg("pipe:1");
+}
+
 impl Decoders for Programs {
     fn can(&self, codec: Foreign) -> Result<(), DecodersError> {
         let name = codec.name();
@@ -162,12 +210,7 @@ impl Decoders for Programs {
     fn decode(&self, codec: Foreign, file: &[u8]) -> Result<Vec<i16>, DecodersError> {
         Decoders::can(self, codec)?;
         let mut command = Command::new("ffmpeg");
-        command.args(["-nostdin", "-hide_banner", "-v", "error", "-threads", "1"]);
-        command
-            .args(["-c:a", codec.decoder().unwrap_or_default()])
-            .args(codec.input())
-            .args(["-i", "pipe:0"]);
-        command.args(["-f", "s16le", "-ac", "1", "-ar", &codec.rate().to_string(), "pipe:1"]);
+        decoding(&mut command, codec, &[], &[]);
         let out = self.run(&mut command, file.to_vec());
         let out =
             out.map_err(|why| DecodersError::Failed(format!("{} was not decoded: {why}", codec.name())))?;
@@ -263,6 +306,17 @@ mod tests {
             assert_eq!(heard.len(), samples * 100, "{codec:?}");
             assert!(heard.iter().any(|s| *s != 0), "{codec:?}");
         }
+    }
+
+    #[test]
+    fn so_many_live_decoders_run_and_no_more() {
+        let programs = Programs::default();
+        let places: Vec<_> = std::iter::from_fn(|| programs.live_place()).take(100).collect();
+        assert_eq!(places.len(), LIVE_MAX);
+        let why = programs.decode_live(Foreign::Gsm).map(|_| ()).unwrap_err().to_string();
+        assert!(why.contains("GSM") && why.contains("16 streams"), "{why}");
+        drop(places);
+        assert!(programs.live_place().is_some());
     }
 
     #[test]

@@ -6,126 +6,23 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use model::GapReason;
-use support::audio::{Sound, wav, wav_bytes};
-use support::program::Program;
+use support::audio::{wav, wav_bytes};
+use support::listener::{Listener, RATE, ask, bearer};
+use support::program::{Program, run};
 use support::rtp::{Mouth, Packet, Talk, ulaw};
 use support::server::Server;
-use support::uac::Dialog;
+use support::uac::{Dialog, Spoken};
 use support::{PATIENCE, http, wait_until};
 
-const RATE: u32 = 8_000;
 const FRAME: Duration = Duration::from_millis(20);
-/// A tone is heard when so much of the last sound is it.
-const LOOK: f64 = 0.3;
-
-/// Somebody who listens by HTTP and takes all that comes.
-struct Listener {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    ended: Arc<AtomicBool>,
-}
-
-impl Listener {
-    fn begin(server: &Server, call: &str, query: &str) -> Self {
-        let mut stream = ask(server, call, query);
-        let (bytes, ended) = (Arc::<Mutex<Vec<u8>>>::default(), Arc::new(AtomicBool::new(false)));
-        let (into, end) = (Arc::clone(&bytes), Arc::clone(&ended));
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4_096];
-            while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                into.lock().unwrap().extend_from_slice(&buffer[..count]);
-            }
-            end.store(true, Ordering::Relaxed);
-        });
-        Self { bytes, ended }
-    }
-
-    /// All that was heard so far; one sound for each channel.
-    fn heard(&self, channels: usize) -> Vec<Sound> {
-        let raw = self.bytes.lock().unwrap().clone();
-        let text = String::from_utf8_lossy(&raw[..raw.len().min(400)]).into_owned();
-        assert!(raw.is_empty() || text.starts_with("HTTP/1.1 200"), "{text}");
-        let body = unchunked(&raw);
-        let samples: Vec<i16> = body
-            .get(44..)
-            .unwrap_or_default()
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|s| i16::from_le_bytes(*s))
-            .collect();
-        let of = |n| samples.iter().copied().skip(n).step_by(channels).collect();
-        (0..channels).map(|n| Sound { rate: RATE, samples: of(n) }).collect()
-    }
-
-    /// Waits until the last that was heard is this tone, in the one channel.
-    fn wait_for_tone(&self, hertz: f64) {
-        wait_until(&format!("{hertz} Hz to be heard"), PATIENCE, || {
-            let sound = self.heard(1).remove(0);
-            let last = sound.cut(sound.seconds() - LOOK, sound.seconds());
-            let level = last.level(hertz);
-            if last.seconds() >= LOOK * 0.9 && level > -13.5 {
-                Ok(())
-            } else {
-                Err(format!("{level:.0} dBFS"))
-            }
-        });
-    }
-
-    /// Waits until nothing at all is heard for so long.
-    fn wait_for_silence(&self, seconds: f64) {
-        wait_until("silence", PATIENCE, || {
-            let sound = self.heard(1).remove(0);
-            let last = sound.cut(sound.seconds() - seconds, sound.seconds());
-            let loud = last.samples.iter().filter(|s| **s != 0).count();
-            if sound.seconds() > seconds && loud == 0 { Ok(()) } else { Err(format!("{loud} samples")) }
-        });
-    }
-
-    fn wait_for_end(&self) {
-        wait_until("the end of the sound", PATIENCE, || {
-            if self.ended.load(Ordering::Relaxed) { Ok(()) } else { Err("it goes on".to_owned()) }
-        });
-    }
-}
-
-fn bearer(server: &Server) -> String {
-    let token = std::fs::read_to_string(server.state().join("token")).unwrap();
-    format!("Bearer {}", token.trim())
-}
-
-fn ask(server: &Server, call: &str, query: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(server.http_address()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!(
-        "GET /api/v1/calls/{call}/live.wav?rate=8000&{query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\
-         Connection: close\r\n\r\n",
-        bearer(server)
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    stream
-}
-
-/// The body of an answer that may still go on.
-fn unchunked(raw: &[u8]) -> Vec<u8> {
-    let mut whole = Vec::new();
-    let Some(head) = raw.windows(4).position(|w| w == b"\r\n\r\n") else { return whole };
-    let mut rest = &raw[head + 4..];
-    while let Some(line) = rest.windows(2).position(|w| w == b"\r\n") {
-        let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
-        let Some(chunk) = rest.get(line + 2..line + 2 + length).filter(|_| length > 0) else { break };
-        whole.extend_from_slice(chunk);
-        rest = rest.get(line + 2 + length + 2..).unwrap_or_default();
-    }
-    whole
-}
 
 /// Somebody who hums a tone without end; the tone can be changed.
 struct Hum {
@@ -177,6 +74,58 @@ impl Hum {
         self.sent.take().unwrap().join().unwrap()
     }
 }
+
+/// A codec that ffmpeg decodes for callspool, and encodes for the test.
+#[derive(Clone, Copy)]
+struct Foreign {
+    spoken: Spoken,
+    encode: &'static [&'static str],
+    octets: usize,
+    frame: Duration,
+}
+
+impl Foreign {
+    const fn new(
+        payload_type: u8,
+        rtpmap: &'static str,
+        encode: &'static [&'static str],
+        (octets, ms): (usize, u64),
+    ) -> Self {
+        Self { spoken: Spoken { payload_type, rtpmap }, encode, octets, frame: Duration::from_millis(ms) }
+    }
+
+    /// A tone, in packets of a frame each.
+    fn packets(&self, server: &Server, hertz: u32, seconds: u32) -> Vec<Packet> {
+        let file = server.directory().join(format!("{}-{hertz}", self.spoken.payload_type));
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-v", "error", "-y", "-f", "lavfi", "-i"]);
+        ffmpeg.arg(format!("sine=frequency={hertz}:sample_rate=8000:duration={seconds},volume=12dB"));
+        ffmpeg.args(self.encode).arg(&file);
+        run(ffmpeg, PATIENCE).expect_ok("ffmpeg");
+        let octets = std::fs::read(&file).unwrap();
+        let samples = RATE * self.frame.as_millis() as u32 / 1_000;
+        (0_u32..)
+            .zip(octets.chunks_exact(self.octets))
+            .map(|(n, payload)| Packet {
+                at: self.frame * n,
+                marker: n == 0,
+                payload_type: self.spoken.payload_type,
+                sequence: n as u16,
+                timestamp: n * samples,
+                ssrc: 0x5eed,
+                payload: payload.to_vec(),
+            })
+            .collect()
+    }
+}
+
+const GSM: Foreign = Foreign::new(3, "GSM/8000", &["-c:a", "libgsm", "-f", "gsm"], (33, 20));
+const FOREIGN: [Foreign; 4] = [
+    GSM,
+    Foreign::new(4, "G723/8000", &["-c:a", "g723_1", "-b:a", "6300", "-f", "g723_1"], (24, 30)),
+    Foreign::new(98, "G726-32/8000", &["-c:a", "g726le", "-b:a", "32k", "-f", "g726le"], (80, 20)),
+    Foreign::new(99, "AAL2-G726-32/8000", &["-c:a", "g726", "-b:a", "32k", "-f", "g726"], (80, 20)),
+];
 
 fn order(server: &Server, call: &str, what: &str) {
     let path = format!("/api/v1/calls/{call}/{what}");
@@ -328,4 +277,105 @@ fn a_player_that_is_missing_is_named() {
     assert_eq!(done.code, Some(1));
     assert!(done.err.contains("ffplay") && done.err.contains("apt-get install"), "{}", done.err);
     dialog.bye();
+}
+
+#[test]
+fn what_ffmpeg_decodes_is_heard_while_it_is_said() {
+    let server = Server::start();
+    for codec in FOREIGN {
+        let (name, mouth) = (codec.spoken.rtpmap, Mouth::open());
+        let call_id = format!("foreign-{}", codec.spoken.payload_type);
+        let (mut dialog, to) = Dialog::begin_in(&server, &call_id, mouth.port(), codec.spoken);
+        let call = id_of(&server, &dialog);
+        let (low, high) = (codec.packets(&server, 500, 30), codec.packets(&server, 900, 30));
+        let say = Say::begin(&mouth, to, low);
+        let listener = Listener::begin(&server, &call, "layout=mix");
+        listener.wait_for_tone(500.0);
+        assert!(!listener.head().contains("callspool-not-heard"), "{name}: {}", listener.head());
+        say.go_over_to(high);
+        listener.wait_for_tone(900.0);
+        assert!(children(&server) > 0, "{name}: nobody decodes it");
+        dialog.bye();
+        say.end();
+        listener.wait_for_end();
+        server.wait_for_state(dialog.call_id(), "complete");
+    }
+    wait_until("the end of what decoded", PATIENCE, || match children(&server) {
+        0 => Ok(()),
+        count => Err(format!("{count} processes")),
+    });
+}
+
+#[test]
+fn a_codec_that_cannot_be_decoded_is_told_to_whoever_listens() {
+    let mut server = Server::prepare(&[]);
+    server.without_programs();
+    server.restart();
+    let mouth = Mouth::open();
+    let (mut dialog, to) = Dialog::begin_in(&server, "untold", mouth.port(), GSM.spoken);
+    let call = id_of(&server, &dialog);
+    let say = Say::begin(&mouth, to, GSM.packets(&server, 500, 30));
+    let listener = Listener::begin(&server, &call, "layout=mix");
+    wait_until("the head of the sound", PATIENCE, || {
+        let head = listener.head();
+        if head.contains("\r\n\r\n") { Ok(()) } else { Err(head) }
+    });
+    let head = listener.head();
+    assert!(head.contains("callspool-not-heard: GSM needs ffmpeg"), "{head}");
+    assert!(head.contains("apt-get install ffmpeg"), "{head}");
+    let mut command = server.command();
+    command.args(["listen", &call, "-o"]).arg(server.directory().join("silent.wav"));
+    let mut program = Program::start(command, &server.directory().join("listen.log"));
+    wait_until("the note", PATIENCE, || {
+        let output = program.output();
+        if output.contains("note: not heard: GSM needs ffmpeg") { Ok(()) } else { Err(output) }
+    });
+    dialog.bye();
+    say.end();
+    assert!(program.wait(PATIENCE).success());
+    listener.wait_for_end();
+    assert!(server.log().contains("a listener does not hear a stream"), "{}", server.log());
+}
+
+/// Somebody who says packets, one after the other.
+struct Say {
+    packets: Arc<Mutex<Vec<Packet>>>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Say {
+    fn begin(mouth: &Mouth, to: SocketAddr, packets: Vec<Packet>) -> Self {
+        let (packets, stop) = (Arc::new(Mutex::new(packets)), Arc::new(AtomicBool::new(false)));
+        let (said, end, mouth) = (Arc::clone(&packets), Arc::clone(&stop), mouth.share());
+        let thread = std::thread::spawn(move || {
+            let begin = Instant::now();
+            for n in 0.. {
+                let Some(packet) = said.lock().unwrap().get(n).cloned() else { return };
+                if end.load(Ordering::Relaxed) {
+                    return;
+                }
+                mouth.say_from(begin, to, &[packet]);
+            }
+        });
+        Self { packets, stop, thread }
+    }
+
+    /// Goes on with the same place of other packets.
+    fn go_over_to(&self, packets: Vec<Packet>) {
+        *self.packets.lock().unwrap() = packets;
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
+}
+
+/// Processes that the server has started and that have not ended.
+fn children(server: &Server) -> usize {
+    let of = format!("PPid:\t{}", server.id());
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let status = |p: std::fs::DirEntry| std::fs::read_to_string(p.path().join("status")).unwrap_or_default();
+    processes.map(status).filter(|status| status.lines().any(|l| l == of)).count()
 }

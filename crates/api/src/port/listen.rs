@@ -28,8 +28,16 @@ pub struct ListenRequest {
 /// interleaved. Who takes nothing for a while misses what was said, and hears the present then.
 pub type LiveSound = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
+/// A call in progress, as somebody hears it.
+pub struct LiveHearing {
+    /// What is said.
+    pub sound: LiveSound,
+    /// Which of the codecs that are spoken now are silent, and why, in words for people.
+    pub not_heard: Vec<String>,
+}
+
 /// The sound, when somebody may listen.
-pub type ListenAnswer = Pin<Box<dyn Future<Output = Result<LiveSound, ListenError>> + Send>>;
+pub type ListenAnswer = Pin<Box<dyn Future<Output = Result<LiveHearing, ListenError>> + Send>>;
 
 /// Why somebody cannot listen.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -22,6 +22,7 @@ async fn a_live_call_is_a_wav_file_without_an_end() {
         assert_eq!(answer.status, 200, "{query}: {}", answer.text());
         assert_eq!((answer.header("content-type"), answer.header("content-length")), ("audio/wav", ""));
         assert_eq!((answer.header("accept-ranges"), answer.header("cache-control")), ("none", "no-store"));
+        assert_eq!(answer.header("callspool-not-heard"), "G.729 needs ffmpeg; EVS: no program");
         let (head, body) = answer.body.split_at(44);
         let number = |at: usize, octets: usize| {
             head[at..at + octets].iter().rev().fold(0_u64, |n, o| n << 8 | u64::from(*o))

@@ -54,10 +54,10 @@ impl Front {
         self.session_of(call, tenant).map(|_| ())
     }
 
-    /// Whether a call may still go on: it is in progress, or a continuation of it is waited for.
+    /// Whether a call goes on. One that ended never does again, though its last segments may not be sealed yet.
     #[must_use]
-    pub fn is_known(&self, call: CallId) -> bool {
-        self.calls.get(call).is_some()
+    pub fn goes_on(&self, call: CallId) -> bool {
+        self.calls.get(call).is_some_and(|c| c.record.ended.is_none())
     }
 
     fn session_of(&self, call: CallId, tenant: &TenantId) -> Result<SessionId, CommandError> {

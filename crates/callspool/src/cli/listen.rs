@@ -22,6 +22,8 @@ use crate::token;
 
 /// 64 KiB: a refusal is a few lines.
 const REFUSAL_MAX: usize = 64 << 10;
+/// The header that says what is silent.
+const NOT_HEARD: &str = "callspool-not-heard";
 /// Octets of a WAV file's head, and where the lengths of the file and of its samples stand in it.
 const HEAD: u64 = 44;
 const FILE_LENGTH_AT: u64 = 4;
@@ -90,6 +92,9 @@ async fn ask(
         .body(Body::empty())
         .map_err(|e| failed(&e))?;
     let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
+    if let Some(silent) = response.headers().get(NOT_HEARD).and_then(|h| h.to_str().ok()) {
+        eprintln!("callspool: note: not heard: {}", super::text::clean(silent));
+    }
     let (status, body) = (response.status(), Body::new(response.into_body()));
     if status == StatusCode::OK {
         return Ok(body.into_data_stream());

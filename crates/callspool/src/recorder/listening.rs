@@ -13,7 +13,7 @@
 //! and when a listener came or went.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -108,6 +108,8 @@ pub(crate) struct Listening(Arc<Shared>);
 struct Shared {
     /// Grows when a listener comes or goes.
     changes: AtomicU64,
+    /// How many listen: `State::count`, for who may not wait.
+    count: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -136,6 +138,7 @@ impl Listening {
             return Err(Crowded::Call);
         }
         state.count += 1;
+        self.0.count.store(state.count, Ordering::Release);
         state.last += 1;
         let (to, from) = bounded(FRAMES_MAX);
         let (number, missed) = (state.last, Arc::new(AtomicU64::new(0)));
@@ -145,6 +148,11 @@ impl Listening {
         let over = Arc::clone(&listened.over);
         self.0.changes.fetch_add(1, Ordering::Release);
         Ok(Ear { call, number, from, missed, over, listening: self.clone() })
+    }
+
+    /// Whether nobody listens to any call. It waits for nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.count.load(Ordering::Acquire) == 0
     }
 
     /// The calls that somebody listens to.
@@ -171,6 +179,7 @@ impl Listening {
             state.calls.remove(&call);
         }
         state.count = state.count.saturating_sub(1);
+        self.0.count.store(state.count, Ordering::Release);
         self.0.changes.fetch_add(1, Ordering::Release);
     }
 
@@ -266,6 +275,7 @@ mod tests {
         );
         let before = listening.changes();
         say(&listening.look().unwrap()(call(1)), FrameKind::Media, false);
+        assert!(!listening.is_empty());
         assert!(one.next().is_some() && two.next().is_some() && other.next().is_none());
         drop(two);
         assert!(listening.changes() > before);
@@ -278,6 +288,8 @@ mod tests {
         drop(one);
         assert!(listening.look().unwrap()(call(1)).is_empty());
         assert_eq!(listening.calls(), [call(2)]);
+        drop(other);
+        assert!(listening.is_empty());
     }
 
     #[test]

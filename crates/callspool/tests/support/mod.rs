@@ -14,6 +14,7 @@ pub mod baresip;
 pub mod browser;
 pub mod calls;
 pub mod http;
+pub mod listener;
 pub mod messages;
 pub mod party;
 pub mod ports;

@@ -22,6 +22,8 @@ pub struct Server {
     starts: u32,
     /// Descriptors that it may have; as many as this process when not said.
     descriptors: Option<u64>,
+    /// Where it looks for other programs; where this process does when not said.
+    path: Option<String>,
 }
 
 impl Server {
@@ -62,7 +64,7 @@ impl Server {
         .map(|(key, value)| (key.to_owned(), value))
         .to_vec();
         all.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        Self { directory, ports, settings: all, program: None, starts: 0, descriptors: None }
+        Self { directory, ports, settings: all, program: None, starts: 0, descriptors: None, path: None }
     }
 
     /// Another setting, for the next start.
@@ -75,6 +77,16 @@ impl Server {
         self.descriptors = Some(count);
     }
 
+    /// No other programs, from the next start on.
+    pub fn without_programs(&mut self) {
+        self.path = Some("/nonexistent".to_owned());
+    }
+
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.program.as_ref().expect("it runs").id()
+    }
+
     /// Starts it (again, after `kill` or `stop`) and waits until it answers.
     pub fn restart(&mut self) {
         assert!(self.program.is_none(), "it runs");
@@ -83,7 +95,7 @@ impl Server {
             None => self.command(),
             Some(count) => self.command_by("prlimit", &[&format!("--nofile={count}:{count}")]),
         };
-        command.arg("serve");
+        command.arg("serve").envs(self.path.iter().map(|path| ("PATH", path)));
         let mut program = Program::start(command, &self.log_path());
         let address = self.http_address();
         let mut answer = || {
@@ -114,8 +126,7 @@ impl Server {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        let id = self.program.as_ref().expect("it runs").id();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id.try_into().unwrap()), signal).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.id().try_into().unwrap()), signal).unwrap();
     }
 
     /// Waits for the end that somebody else asked for.

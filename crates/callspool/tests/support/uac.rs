@@ -6,6 +6,18 @@ use std::time::{Duration, Instant};
 use super::messages::{Media, SipMessage, Way};
 use super::server::Server;
 
+/// A codec that is offered.
+#[derive(Clone, Copy, Debug)]
+pub struct Spoken {
+    /// Its payload type.
+    pub payload_type: u8,
+    /// As in `a=rtpmap`.
+    pub rtpmap: &'static str,
+}
+
+/// What everybody speaks.
+const PCMU: Spoken = Spoken { payload_type: 0, rtpmap: "PCMU/8000" };
+
 /// One dialog. It sends requests in order and waits for the final response of each.
 pub struct Dialog {
     socket: UdpSocket,
@@ -14,17 +26,23 @@ pub struct Dialog {
     to: String,
     cseq: u32,
     media_port: u16,
+    spoken: Spoken,
 }
 
 impl Dialog {
     /// An INVITE that offers PCMU and telephone-event from this port; the dialog, and where its media go.
     pub fn begin(server: &Server, name: &str, media_port: u16) -> (Self, SocketAddr) {
+        Self::begin_in(server, name, media_port, PCMU)
+    }
+
+    /// The same, with this codec in place of PCMU.
+    pub fn begin_in(server: &Server, name: &str, media_port: u16, spoken: Spoken) -> (Self, SocketAddr) {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let to = format!("<sip:rec@{}>", server.sip_address());
         let server = server.sip_address();
         let id = format!("{name}-{}", std::process::id());
-        let mut dialog = Self { socket, server, id, to, cseq: 0, media_port };
+        let mut dialog = Self { socket, server, id, to, cseq: 0, media_port, spoken };
         let media = dialog.offer("sendonly");
         (dialog, media[0].rtp())
     }
@@ -52,10 +70,11 @@ impl Dialog {
     }
 
     fn sdp(&self, direction: &str) -> String {
-        let port = self.media_port;
+        let (port, Spoken { payload_type, rtpmap }) = (self.media_port, self.spoken);
         format!(
             "v=0\r\no=- 1 {} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n",
+             m=audio {port} RTP/AVP {payload_type} 101\r\na=rtpmap:{payload_type} {rtpmap}\r\n\
+             a=rtpmap:101 telephone-event/8000\r\na={direction}\r\n",
             self.cseq + 1
         )
     }

@@ -136,6 +136,17 @@ impl Foreign {
         }
     }
 
+    /// How long ffmpeg waits at most for more of a file before it decodes what it has, in microseconds. It reads
+    /// G.726 by 1,020 octets, which are 255 ms; it knows the end of a frame of AMR by the beginning of the next.
+    #[must_use]
+    pub const fn read_ahead_us(self) -> i64 {
+        match self {
+            Self::G726Low | Self::G726High => 255_000,
+            Self::AmrOctets | Self::AmrBits | Self::AmrWbOctets | Self::AmrWbBits => 20_000,
+            _ => 0,
+        }
+    }
+
     /// Samples a second after decoding.
     #[must_use]
     pub const fn rate(self) -> u32 {
@@ -149,20 +160,22 @@ impl Foreign {
     /// does what is beyond 8 MiB.
     #[must_use]
     pub fn repack<'a>(self, payloads: impl Iterator<Item = &'a [u8]>) -> Repacked {
-        let mut octets = self.file_head().to_vec();
+        let mut octets = self.head().to_vec();
         let samples = payloads
             .map(|payload| {
                 if octets.len() + payload.len() > FILE_OCTETS_MAX {
                     0
                 } else {
-                    self.put(payload, &mut octets)
+                    self.append(payload, &mut octets)
                 }
             })
             .collect();
         Repacked { octets, samples }
     }
 
-    const fn file_head(self) -> &'static [u8] {
+    /// What a file of it begins with.
+    #[must_use]
+    pub const fn head(self) -> &'static [u8] {
         match self {
             Self::Ilbc20 => b"#!iLBC20\n",
             Self::Ilbc30 => b"#!iLBC30\n",
@@ -172,7 +185,9 @@ impl Foreign {
         }
     }
 
-    fn put(self, payload: &[u8], out: &mut Vec<u8>) -> usize {
+    /// Appends a payload to a file that has its head: how many samples it lasts. What cannot be read in it lasts no
+    /// time, and is left out.
+    pub fn append(self, payload: &[u8], out: &mut Vec<u8>) -> usize {
         match self {
             Self::G729 => whole_frames(payload, 10, 80, out),
             Self::G723 => g723_frames(payload, out),

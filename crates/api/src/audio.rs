@@ -63,74 +63,37 @@ pub(crate) struct AudioParameters {
 type Asked =
     (State<ApiState>, Path<CallPath>, Result<Query<AudioParameters>, QueryRejection>, Method, HeaderMap);
 
-/// What was said in a call as WAV: PCM of 16 bits.
-#[utoipa::path(get, path = "/calls/{id}/audio.wav", operation_id = "get_audio_wav", tag = "audio",
-    params(CallPath, AudioParameters),
-    responses((status = 200, description = "The file, made while it is sent", body = Vec<u8>, content_type = "audio/wav"),
+/// A route for each format: what it is, and of those whose length is known, that parts can be asked for.
+macro_rules! routes {
+    ($($(#[$what:meta])* $name:ident: $format:ident at $path:literal as $id:literal, $media_type:literal, ($($ranges:tt)*);)*) => {$(
+        $(#[$what])*
+        #[utoipa::path(get, path = $path, operation_id = $id, tag = "audio",
+            params(CallPath, AudioParameters),
+            responses((status = 200, description = "The file, made while it is sent", body = Vec<u8>, content_type = $media_type),
+                $($ranges)*
+                AudioRefusals),
+            security(("token" = []), ("cookie" = [])))]
+        pub(crate) async fn $name(asked: Asked) -> Result<Response, Problem> {
+            file(AudioFormat::$format, asked).await
+        }
+    )*};
+}
+
+routes! {
+    /// What was said in a call as WAV: PCM of 16 bits.
+    wav: Wav at "/calls/{id}/audio.wav" as "get_audio_wav", "audio/wav", (
         (status = 206, description = "The part that Range names", body = Vec<u8>, content_type = "audio/wav"),
-        (status = 416, description = "The file is shorter than Range says"),
-        AudioRefusals),
-    security(("token" = []), ("cookie" = [])))]
-pub(crate) async fn wav(
-    state: State<ApiState>,
-    path: Path<CallPath>,
-    parameters: Result<Query<AudioParameters>, QueryRejection>,
-    method: Method,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    file(AudioFormat::Wav, (state, path, parameters, method, headers)).await
-}
-
-/// What was said in a call as MP3 of a constant bit rate.
-#[utoipa::path(get, path = "/calls/{id}/audio.mp3", operation_id = "get_audio_mp3", tag = "audio",
-    params(CallPath, AudioParameters),
-    responses((status = 200, description = "The file, made while it is sent", body = Vec<u8>, content_type = "audio/mpeg"),
+        (status = 416, description = "The file is shorter than Range says"),);
+    /// What was said in a call as MP3 of a constant bit rate.
+    mp3: Mp3 at "/calls/{id}/audio.mp3" as "get_audio_mp3", "audio/mpeg", (
         (status = 206, description = "The part that Range names", body = Vec<u8>, content_type = "audio/mpeg"),
-        (status = 416, description = "The file is shorter than Range says"),
-        AudioRefusals),
-    security(("token" = []), ("cookie" = [])))]
-pub(crate) async fn mp3(
-    state: State<ApiState>,
-    path: Path<CallPath>,
-    parameters: Result<Query<AudioParameters>, QueryRejection>,
-    method: Method,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    file(AudioFormat::Mp3, (state, path, parameters, method, headers)).await
-}
-
-/// What was said in a call as Opus in Ogg.
-#[utoipa::path(get, path = "/calls/{id}/audio.opus", operation_id = "get_audio_opus", tag = "audio",
-    params(CallPath, AudioParameters),
-    responses((status = 200, description = "The file, made while it is sent", body = Vec<u8>, content_type = "audio/ogg; codecs=opus"),
+        (status = 416, description = "The file is shorter than Range says"),);
+    /// What was said in a call as Opus in Ogg.
+    opus: Opus at "/calls/{id}/audio.opus" as "get_audio_opus", "audio/ogg; codecs=opus", (
         (status = 206, description = "The part that Range names", body = Vec<u8>, content_type = "audio/ogg; codecs=opus"),
-        (status = 416, description = "The file is shorter than Range says"),
-        AudioRefusals),
-    security(("token" = []), ("cookie" = [])))]
-pub(crate) async fn opus(
-    state: State<ApiState>,
-    path: Path<CallPath>,
-    parameters: Result<Query<AudioParameters>, QueryRejection>,
-    method: Method,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    file(AudioFormat::Opus, (state, path, parameters, method, headers)).await
-}
-
-/// What was said in a call as FLAC; it has neither a length nor ranges.
-#[utoipa::path(get, path = "/calls/{id}/audio.flac", operation_id = "get_audio_flac", tag = "audio",
-    params(CallPath, AudioParameters),
-    responses((status = 200, description = "The file, made while it is sent", body = Vec<u8>, content_type = "audio/flac"),
-        AudioRefusals),
-    security(("token" = []), ("cookie" = [])))]
-pub(crate) async fn flac(
-    state: State<ApiState>,
-    path: Path<CallPath>,
-    parameters: Result<Query<AudioParameters>, QueryRejection>,
-    method: Method,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    file(AudioFormat::Flac, (state, path, parameters, method, headers)).await
+        (status = 416, description = "The file is shorter than Range says"),);
+    /// What was said in a call as FLAC; it has neither a length nor ranges.
+    flac: Flac at "/calls/{id}/audio.flac" as "get_audio_flac", "audio/flac", ();
 }
 
 async fn file(format: AudioFormat, asked: Asked) -> Result<Response, Problem> {

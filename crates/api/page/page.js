@@ -13,6 +13,7 @@ const AGAIN_MS = 3000;
 
 let view = null;
 let isLinked = false;
+let isRefused = false;
 
 /** Does it, and shows what went wrong until something goes right. */
 async function tried(work) {
@@ -20,11 +21,14 @@ async function tried(work) {
   try {
     await work;
     box.hidden = true;
+    isRefused = false;
     return true;
   } catch (error) {
     if (error.name === "AbortError") return true;
     setText(box, error.message);
     box.hidden = false;
+    isRefused = error.status === 401;
+    if (isRefused) showLink();
     return false;
   }
 }
@@ -57,9 +61,13 @@ async function go() {
 function linked(yes) {
   if (yes === isLinked && yes) return;
   isLinked = yes;
-  at("link").dataset.state = yes ? "up" : "down";
-  setText(at("link-text"), yes ? "Up to date" : "Connection lost: reconnecting …");
+  showLink();
   if (yes) soon("list", "call", "alarms");
+}
+
+function showLink() {
+  at("link").dataset.state = isLinked ? "up" : "down";
+  setText(at("link-text"), isLinked ? "Up to date" : isRefused ? "Not let in" : "Connection lost: reconnecting …");
 }
 
 /** The address says which call is open. */

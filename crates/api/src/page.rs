@@ -64,6 +64,12 @@ pub(crate) async fn index(
     let Query(entrance) = entrance.map_err(|e| Problem::bad_request(e.body_text()))?;
     let Some(given) = entrance.token else { return Ok(file(&headers, &HTML)) };
     let token = &state.0.config.token;
+    let shows_pages =
+        headers.get(header::ACCEPT).and_then(|a| a.to_str().ok()).is_some_and(|a| a.contains("text/html"));
+    if !token.is(&given) && shows_pages {
+        // To a person the page says what is missing.
+        return Ok((StatusCode::UNAUTHORIZED, file(&HeaderMap::new(), &HTML)).into_response());
+    }
     if !token.is(&given) {
         return Err(Problem::unauthorized(
             "the token in the address is wrong; callspool prints the right one",

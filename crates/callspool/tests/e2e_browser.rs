@@ -1,80 +1,21 @@
 //! The page in a browser, over real recordings: lists, waveform, player, orders, live listening.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is test code")]
+#![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
 
 mod support;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
 
-use support::browser::Browser;
+use support::browser::{Browser, address, painted};
 use support::calls::place;
 use support::program::Program;
-use support::rtp::{Mouth, Talk};
+use support::rtp::{Hum, Mouth, Packet, Talk, ulaw};
 use support::server::Server;
 use support::sipp::Scenario;
 use support::uac::Dialog;
 use support::{PATIENCE, wait_until};
-
-fn address(server: &Server) -> String {
-    let token = std::fs::read_to_string(server.state().join("token")).unwrap();
-    format!("http://{}/?token={}", server.http_address(), token.trim())
-}
-
-/// With `CALLSPOOL_PICTURES` set to a directory, what is seen is kept there.
-fn picture(browser: &mut Browser, name: &str) {
-    if let Some(directory) = std::env::var_os("CALLSPOOL_PICTURES") {
-        browser.picture(&PathBuf::from(directory).join(format!("{name}.png")));
-    }
-}
-
-/// How many points of a canvas have the color of a CSS variable, nearly.
-fn painted(variable: &str) -> String {
-    format!(
-        "(() => {{
-            const canvas = document.querySelector('.wave canvas');
-            if (!canvas || !canvas.width) return -1;
-            const probe = document.createElement('canvas').getContext('2d');
-            probe.fillStyle = getComputedStyle(canvas.parentNode).getPropertyValue('--{variable}').trim();
-            probe.fillRect(0, 0, 1, 1);
-            const wanted = probe.getImageData(0, 0, 1, 1).data;
-            const seen = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-            let count = 0;
-            for (let i = 0; i < seen.length; i += 4) {{
-                const off = Math.abs(seen[i] - wanted[0]) + Math.abs(seen[i + 1] - wanted[1]) + Math.abs(seen[i + 2] - wanted[2]);
-                if (seen[i + 3] > 100 && off < 30) count += 1;
-            }}
-            return count;
-        }})()"
-    )
-}
-
-/// Somebody who hums until told to stop.
-struct Hum(Arc<AtomicBool>, Option<JoinHandle<()>>);
-
-impl Hum {
-    fn begin(mouth: &Mouth, to: std::net::SocketAddr) -> Self {
-        let (stop, mouth) = (Arc::new(AtomicBool::new(false)), mouth.share());
-        let end = Arc::clone(&stop);
-        let hum = std::thread::spawn(move || {
-            let mut talk = Talk::new(440.0, Duration::from_secs(1));
-            while !end.load(Ordering::Relaxed) {
-                mouth.say(to, &talk.packets());
-                talk.sequence = talk.sequence.wrapping_add(50);
-                talk.timestamp = talk.timestamp.wrapping_add(8_000);
-            }
-        });
-        Self(stop, Some(hum))
-    }
-
-    fn end(mut self) {
-        self.0.store(true, Ordering::Relaxed);
-        self.1.take().unwrap().join().unwrap();
-    }
-}
 
 /// A call with two voices that is held for a while, by the built-in caller.
 fn two_voices(server: &Server) -> String {
@@ -107,7 +48,7 @@ fn a_recording_is_listed_drawn_and_played() {
     browser.wait_for("the call", "document.querySelectorAll('#past-list > li').length === 1");
     let call = two_voices(&server);
     browser.wait_for("both calls", "document.querySelectorAll('#past-list > li').length === 2");
-    picture(&mut browser, "list");
+    browser.picture("list");
 
     browser.eval(&format!("location.hash = '#/call/{call}'"));
     browser.wait_for(
@@ -149,10 +90,10 @@ fn a_recording_is_listed_drawn_and_played() {
     browser
         .eval("document.querySelector('.wave').dispatchEvent(new KeyboardEvent('keydown', { key: 'Home' }))");
     browser.wait_for("the beginning", "document.querySelector('audio').currentTime < 2");
-    picture(&mut browser, "call-light");
+    browser.picture("call-light");
     browser.prefer("dark");
     std::thread::sleep(Duration::from_millis(200));
-    picture(&mut browser, "call-dark");
+    browser.picture("call-dark");
 
     browser.eval("(() => { const field = document.querySelector('[aria-label=\"New tag\"]'); field.value = 'complaint'; field.form.requestSubmit(); })()");
     browser.wait_for("the tag", "document.querySelector('.notes .tags').textContent.includes('complaint')");
@@ -169,14 +110,14 @@ fn a_recording_is_listed_drawn_and_played() {
     // As narrow as a phone: nothing sticks out.
     browser.resize(360, 740);
     browser.wait_for("no sideways scrolling", "document.documentElement.scrollWidth <= 360");
-    picture(&mut browser, "narrow-call");
+    browser.picture("narrow-call");
     browser.eval("location.hash = ''");
     browser.wait_for("the list again", "document.getElementById('past-list').offsetParent !== null");
     browser.wait_for("no sideways scrolling", "document.documentElement.scrollWidth <= 360");
-    picture(&mut browser, "narrow-list");
+    browser.picture("narrow-list");
     browser.click("button", "Filters");
     browser.wait_for("states to choose from", "document.querySelectorAll('[name=state] option').length > 20");
-    picture(&mut browser, "narrow-filters");
+    browser.picture("narrow-filters");
     browser.wait_for("no sideways scrolling", "document.documentElement.scrollWidth <= 360");
     let filter = |name: &str, value: &str| {
         format!(
@@ -210,14 +151,14 @@ fn a_live_call_is_paused_heard_and_over() {
     browser.click("button", "Pause recording");
     browser.wait_for("the pause", "document.querySelector('#call header').textContent.includes('paused')");
     browser.wait_for("silence in it", &format!("!({loud})"));
-    picture(&mut browser, "live-paused");
+    browser.picture("live-paused");
     browser.click("button", "Resume recording");
     browser.wait_for("the voice again", loud);
     browser.wait_for("the pause in the picture", &format!("{} > 20", painted("pause")));
-    picture(&mut browser, "live");
+    browser.picture("live");
     browser.resize(360, 740);
     browser.wait_for("no sideways scrolling", "document.documentElement.scrollWidth <= 360");
-    picture(&mut browser, "narrow-live");
+    browser.picture("narrow-live");
     browser.resize(1_280, 860);
     hum.end();
     dialog.bye();
@@ -232,4 +173,78 @@ fn a_live_call_is_paused_heard_and_over() {
     browser.wait_for("a connection again", "document.getElementById('link').dataset.state === 'up'");
     let scripts: Vec<_> = browser.complaints().iter().filter(|c| !c.contains("\"network\"")).collect();
     assert!(scripts.is_empty(), "{scripts:#?}");
+}
+
+/// In the page: all that goes to the loudspeaker goes through an ear, which notes when a sound begins.
+const EAR: &str = "(() => {
+    const connect = AudioNode.prototype.connect;
+    AudioNode.prototype.connect = function (to, ...rest) {
+        if (!(to instanceof AudioDestinationNode)) return connect.call(this, to, ...rest);
+        if (!window.ear) {
+            window.ear = to.context.createAnalyser();
+            window.ear.fftSize = 256;
+            connect.call(window.ear, to);
+        }
+        return connect.call(this, window.ear);
+    };
+    window.heard = [];
+    let was = true;
+    const samples = new Float32Array(256);
+    setInterval(() => {
+        if (!window.ear) return;
+        window.ear.getFloatTimeDomainData(samples);
+        const loud = samples.some((s) => Math.abs(s) > 0.05);
+        if (loud && !was) window.heard.push(performance.timeOrigin + performance.now());
+        was = loud;
+    }, 4);
+})()";
+
+/// Beeps of 400 ms, one each 1.2 s. When each began to be sent, in milliseconds since 1970.
+fn beep(mouth: &Mouth, to: SocketAddr, count: usize) -> Vec<f64> {
+    let (begin, mut sent) = (Instant::now(), Vec::new());
+    for n in 0..u32::try_from(count).unwrap() * 60 {
+        let is_loud = n % 60 >= 40;
+        let say = |s: u32| f64::from(s) / 8_000.0 * 700.0 * std::f64::consts::TAU;
+        let sample = |s| if is_loud { (say(n * 160 + s).sin() * 8_192.0) as i16 } else { 0 };
+        let packet = Packet {
+            at: Duration::from_millis(20) * n,
+            marker: n == 0,
+            payload_type: 0,
+            sequence: n as u16,
+            timestamp: n * 160,
+            ssrc: 0x5eed,
+            payload: (0..160).map(|s| ulaw(sample(s))).collect(),
+        };
+        mouth.say_from(begin, to, &[packet]);
+        if n % 60 == 40 {
+            sent.push(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64() * 1e3);
+        }
+    }
+    sent
+}
+
+#[test]
+fn what_is_said_comes_out_of_the_page_each_time() {
+    let server = Server::start();
+    let mut browser = Browser::start(1_280, 860);
+    browser.go(&address(&server));
+    let mouth = Mouth::open();
+    let (mut dialog, to) = Dialog::begin(&server, "beeps", mouth.port());
+    browser.click("#live-list a", "");
+    browser.wait_for("the call", "document.querySelector('.hearing button') !== null");
+    browser.eval(EAR);
+    browser.click("button", "Listen");
+    browser.wait_for("something to come", "Boolean(window.ear)");
+    let sent = beep(&mouth, to, 12);
+    browser.wait_for("all beeps", "window.heard.length >= 12");
+    let heard = browser.eval("window.heard");
+    let heard: Vec<f64> = heard.as_array().unwrap().iter().map(|h| h.as_f64().unwrap()).collect();
+    assert_eq!(heard.len(), sent.len(), "each once: {sent:?} {heard:?}");
+    // What it takes is for people to read (docs/benchmarks.md); that nothing is heard before it is said is certain.
+    let mut delays: Vec<f64> = heard.iter().zip(&sent).map(|(heard, sent)| heard - sent).collect();
+    assert!(delays.iter().all(|d| *d > 0.0), "{delays:?}");
+    delays.sort_by(f64::total_cmp);
+    let late = browser.eval("[ear.context.baseLatency, ear.context.outputLatency].map((s) => s * 1000)");
+    println!("from packet to page, ms: {delays:.0?}; the loudspeaker's own: {late}");
+    dialog.bye();
 }

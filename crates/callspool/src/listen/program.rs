@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use media::listen::Foreign;
 
 use crate::programs::{LivePlace, Programs};
@@ -70,10 +70,7 @@ impl Program {
 
     /// The next samples that came back, as octets.
     pub(super) fn next(&self) -> Option<Vec<u8>> {
-        match self.from.try_recv() {
-            Ok(octets) => Some(octets),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.from.try_recv().ok()
     }
 
     pub(super) fn standing(&self) -> Standing {

@@ -1,5 +1,6 @@
 //! A browser in the test's own hands: Chromium without a window, told what to do by its DevTools protocol.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,35 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::program::Program;
+use super::server::Server;
 use super::{PATIENCE, wait_until};
+
+/// The page's address, with the token.
+pub fn address(server: &Server) -> String {
+    let token = std::fs::read_to_string(server.state().join("token")).unwrap();
+    format!("http://{}/?token={}", server.http_address(), token.trim())
+}
+
+/// How many points of the picture of a call have the color of a CSS variable, nearly: an expression.
+pub fn painted(variable: &str) -> String {
+    format!(
+        "(() => {{
+            const canvas = document.querySelector('.wave canvas');
+            if (!canvas || !canvas.width) return -1;
+            const probe = document.createElement('canvas').getContext('2d');
+            probe.fillStyle = getComputedStyle(canvas.parentNode).getPropertyValue('--{variable}').trim();
+            probe.fillRect(0, 0, 1, 1);
+            const wanted = probe.getImageData(0, 0, 1, 1).data;
+            const seen = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+            let count = 0;
+            for (let i = 0; i < seen.length; i += 4) {{
+                const off = Math.abs(seen[i] - wanted[0]) + Math.abs(seen[i + 1] - wanted[1]) + Math.abs(seen[i + 2] - wanted[2]);
+                if (seen[i + 3] > 100 && off < 30) count += 1;
+            }}
+            return count;
+        }})()"
+    )
+}
 
 /// One page of a browser.
 pub struct Browser {
@@ -129,13 +158,46 @@ impl Browser {
         self.eval(&format!("{found}.click()"));
     }
 
+    /// Presses a key and lets it go: `Tab`, `Enter`, a space, an arrow.
+    pub fn press(&mut self, key: &str) {
+        let (number, text) = match key {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            " " => (32, " "),
+            "End" => (35, ""),
+            "Home" => (36, ""),
+            "ArrowRight" => (39, ""),
+            other => panic!("{other} is not known here"),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let mut event = json!({ "type": kind, "key": key, "windowsVirtualKeyCode": number });
+            if kind == "keyDown" && !text.is_empty() {
+                event["text"] = text.into();
+            }
+            self.call("Input.dispatchKeyEvent", event);
+        }
+    }
+
+    /// Goes on with the Tab key until the element that has the focus is of this selector.
+    pub fn tab_to(&mut self, selector: &str) {
+        for _ in 0..60 {
+            self.press("Tab");
+            if self.eval(&format!("document.activeElement.matches({selector:?})")) == Value::Bool(true) {
+                return;
+            }
+        }
+        panic!("the Tab key does not lead to {selector}");
+    }
+
     /// Errors of scripts, and what the browser's console complains of.
     pub fn complaints(&self) -> &[String] {
         &self.complaints
     }
 
-    /// The page as PNG, into a file.
-    pub fn picture(&mut self, path: &std::path::Path) {
+    /// What is seen, as PNG; only where `CALLSPOOL_PICTURES` is a directory for it.
+    pub fn picture(&mut self, name: &str) {
+        let Some(directory) = std::env::var_os("CALLSPOOL_PICTURES") else { return };
+        let path = PathBuf::from(directory).join(format!("{name}.png"));
         let shot = self.call("Page.captureScreenshot", json!({ "format": "png" }));
         let text = shot["data"].as_str().expect("a picture");
         let mut base64 = Command::new("base64");

@@ -3,6 +3,9 @@
 //! Written anew here, from RFC 3550 and ITU-T G.711, so that sender and recorder share no mistake.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The clock of G.711.
@@ -152,6 +155,32 @@ impl Mouth {
     /// Another hold of the same socket, for another thread.
     pub fn share(&self) -> Self {
         Self { socket: self.socket.try_clone().expect("a second descriptor") }
+    }
+}
+
+/// Somebody who hums until told to stop.
+pub struct Hum(Arc<AtomicBool>, Option<JoinHandle<()>>);
+
+impl Hum {
+    /// Begins with 440 Hz.
+    pub fn begin(mouth: &Mouth, to: SocketAddr) -> Self {
+        let (stop, mouth) = (Arc::new(AtomicBool::new(false)), mouth.share());
+        let end = Arc::clone(&stop);
+        let hum = std::thread::spawn(move || {
+            let mut talk = Talk::new(440.0, Duration::from_secs(1));
+            while !end.load(Ordering::Relaxed) {
+                mouth.say(to, &talk.packets());
+                talk.sequence = talk.sequence.wrapping_add(50);
+                talk.timestamp = talk.timestamp.wrapping_add(8_000);
+            }
+        });
+        Self(stop, Some(hum))
+    }
+
+    /// Ends when the second that is being hummed is over.
+    pub fn end(mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.take().unwrap().join().unwrap();
     }
 }
 

@@ -23,6 +23,8 @@ const PARTS_MAX: usize = 16;
 const DEPTH_MAX: usize = 3;
 /// Content-Type, -Disposition, -ID, -Length, -Transfer-Encoding, and some of the vendor's own.
 const PART_HEADERS_MAX: usize = 16;
+/// RFC 2046 section 5.1.1 allows 70, and some write more. What is longer delimits nothing.
+const BOUNDARY_BYTES_MAX: usize = 256;
 
 /// Splits a body into its parts; a body of another type is one part. Never fails: what cannot be split is one
 /// part too. Nested multiparts are flattened.
@@ -109,12 +111,13 @@ fn boundary_of(content_type: &str, body: &[u8]) -> Option<Vec<u8>> {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"').to_owned())
     });
+    let is_short = |boundary: &[u8]| boundary.len() <= BOUNDARY_BYTES_MAX;
     if let Some(boundary) = named.filter(|b| !b.is_empty()) {
-        return Some(boundary.into_bytes());
+        return Some(boundary.into_bytes()).filter(|b| is_short(b));
     }
     body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).find_map(|line| {
         let boundary = line.strip_prefix(b"--")?;
-        (!boundary.is_empty()).then(|| boundary.to_vec())
+        (!boundary.is_empty() && is_short(boundary)).then(|| boundary.to_vec())
     })
 }
 
@@ -210,7 +213,8 @@ fn find(haystack: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     if needle.is_empty() {
         return None;
     }
-    haystack.get(from..)?.windows(needle.len()).position(|window| window == needle).map(|at| at + from)
+    // Linear, whatever is in both: who sends a body chooses its boundary too.
+    memchr::memmem::find(haystack.get(from..)?, needle).map(|at| at + from)
 }
 
 #[cfg(test)]
@@ -276,6 +280,21 @@ mod tests {
         assert_eq!(split("multipart/mixed;boundary=b", &Bytes::from(many)).len(), PARTS_MAX);
         let deep = "--b\r\nContent-Type: multipart/mixed;boundary=b\r\n\r\n".repeat(100);
         assert!(split("multipart/mixed;boundary=b", &Bytes::from(deep)).len() <= PARTS_MAX);
+    }
+
+    /// A search costs by the length of what is searched for too, and where the parameter is missing the boundary is
+    /// whatever line begins like one, however long.
+    #[test]
+    fn what_is_too_long_for_a_boundary_is_none() {
+        for length in [70, 5_000] {
+            let boundary = "-".repeat(length);
+            let body = format!("--{boundary}\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--{boundary}--\r\n");
+            for content_type in [format!("multipart/mixed;boundary={boundary}"), "multipart/mixed".to_owned()] {
+                let parts = split(&content_type, &Bytes::from(body.clone()));
+                let is_split = parts.len() == 1 && parts[0].bytes.as_ref() == b"v=0";
+                assert_eq!(is_split, length == 70, "{length}: {parts:?}");
+            }
+        }
     }
 
     proptest! {

@@ -151,8 +151,9 @@ fn expect_refreshed(server: &Server, way: Way, file: &str, method: &str) {
     assert_eq!(said(refresh), expected, "{what}");
 }
 
-/// RFC 3262: a client may demand that provisional responses are reliable. We have nothing to say before the 200 but
-/// 100, which never is; what is acknowledged and never was, is answered so, and the call goes on.
+/// RFC 3262: a client may demand that provisional responses are reliable. Where the 200 comes at once there is none but
+/// 100, which never is; what is acknowledged and never was, is answered so, and the call goes on. What happens when the
+/// 200 takes its time is in `fault_slow_opening`.
 #[test]
 fn a_client_that_demands_reliable_provisional_responses_is_recorded() {
     let server = Server::start();

@@ -207,7 +207,7 @@ impl<G: Gate> Agent<G> {
         }
     }
 
-    /// Answers 180 to the INVITE, and again each minute.
+    /// Answers 180 to the INVITE, and again each minute. By itself that begins after a second.
     ///
     /// # Errors
     /// When no INVITE awaits an answer.

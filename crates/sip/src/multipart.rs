@@ -288,8 +288,10 @@ mod tests {
     fn what_is_too_long_for_a_boundary_is_none() {
         for length in [70, 5_000] {
             let boundary = "-".repeat(length);
-            let body = format!("--{boundary}\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--{boundary}--\r\n");
-            for content_type in [format!("multipart/mixed;boundary={boundary}"), "multipart/mixed".to_owned()] {
+            let body =
+                format!("--{boundary}\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--{boundary}--\r\n");
+            for content_type in [format!("multipart/mixed;boundary={boundary}"), "multipart/mixed".to_owned()]
+            {
                 let parts = split(&content_type, &Bytes::from(body.clone()));
                 let is_split = parts.len() == 1 && parts[0].bytes.as_ref() == b"v=0";
                 assert_eq!(is_split, length == 70, "{length}: {parts:?}");

@@ -49,6 +49,8 @@ const ANSWER_WAIT: Duration = Duration::from_secs(32);
 const INVITED_WAIT: Duration = Duration::from_secs(180);
 /// What people let ring at most; beyond it the INVITE is cancelled.
 const CALLING_WAIT: Duration = Duration::from_secs(300);
+/// An INVITE that is not answered by then is answered 180: what takes a disk that hangs a while is no silence.
+const RING_AFTER: Duration = Duration::from_secs(1);
 /// RFC 3261 section 13.3.1.1: a provisional each minute keeps proxies waiting.
 const RING_EVERY: Duration = Duration::from_secs(60);
 /// 491 five times in a row is no accident of timing.

@@ -195,6 +195,8 @@ wait 33s
             0.520    ──► INVITE Session-Expires=1800 (SHA-256 00000001) [offer]
             0.530    ◄── 100/INVITE
             0.530          server Invited [offer]
+            1.530    ◄── 180/INVITE
+            1.540          client Ringing 180
             2.000    ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [answer]
             2.010    ──► ACK (SHA-256 00000001)
             2.010          client Accepted 200 INVITE [answer]

@@ -8,7 +8,8 @@ use sipx_sip::{HeaderName, Headers, Method, Request, Response};
 
 use super::refresh::{Terms, negotiate};
 use super::{
-    ANSWER_WAIT, Exchange, Fate, INVITED_WAIT, Peer, Pending, Queued, RING_EVERY, Session, State, Unacked,
+    ANSWER_WAIT, Exchange, Fate, INVITED_WAIT, Peer, Pending, Queued, RING_AFTER, RING_EVERY, Session, State,
+    Unacked,
 };
 use crate::core::Core;
 use crate::dialog::Dialog;
@@ -77,6 +78,7 @@ impl Session {
         };
         core.respond(now, tx, 100, "Trying", "", |_, _, _| {});
         session.set_timer(core, SessionTimer::Answer, now.mono + INVITED_WAIT);
+        session.set_timer(core, SessionTimer::Ring, now.mono + RING_AFTER);
         core.events.push_back(Event::Invited { session: id, request: info });
         session
     }

@@ -261,6 +261,12 @@ wait 340s
             0.000    ──► INVITE Session-Expires=1800 [offer]
             0.010    ◄── 100/INVITE
             0.010          server Invited [offer]
+            1.010    ◄── 180/INVITE
+            1.020          client Ringing 180
+            61.010   ◄── 180/INVITE
+            61.020         client Ringing 180
+            121.010  ◄── 180/INVITE
+            121.020        client Ringing 180
             180.010  ◄── 480/INVITE  (lost)
             180.010        server Ended RequestTimeout
             180.510  ◄── 480/INVITE  (lost)

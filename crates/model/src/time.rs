@@ -62,6 +62,12 @@ impl WallTime {
         Duration::from_nanos(u64::try_from(self.nanos_since(earlier)).unwrap_or(0))
     }
 
+    /// The same to the microsecond, as its text form has it: what is compared with what was written must not have more.
+    #[must_use]
+    pub const fn to_micros(self) -> Self {
+        Self(self.0.div_euclid(1_000) * 1_000)
+    }
+
     /// The UTC date, `2026-11-20`: the name of a directory in a repository.
     #[must_use]
     pub fn utc_date(self) -> String {

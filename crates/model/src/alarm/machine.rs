@@ -124,6 +124,11 @@ impl Alarms {
         }
     }
 
+    /// Other limits from now on; what waits for a pause waits for the one that it began with.
+    pub const fn configure(&mut self, rules: AlarmRules) {
+        self.rules = rules;
+    }
+
     /// The next alarm to tell, and whose it is.
     pub fn poll(&mut self) -> Option<(TenantId, Alarm)> {
         self.out.pop_front()
@@ -163,7 +168,8 @@ impl Alarms {
             return;
         }
         let due = now.mono + self.rules.pause;
-        let merged = Merged { tenant, call, segment, raised: now.wall, count: 1, told: 1, due };
+        let raised = now.wall.to_micros();
+        let merged = Merged { tenant, call, segment, raised, count: 1, told: 1, due };
         self.out.push_back((merged.tenant.clone(), merged.alarm(&key)));
         self.due.insert((due, Key::Incident(key.clone())));
         self.incidents.insert(key, merged);
@@ -239,7 +245,8 @@ impl Alarms {
         match watched.phase {
             Phase::Suspected => {
                 watched.phase = Phase::Raised;
-                (watched.raised, watched.told, watched.due) = (now.wall, Some(now.mono), None);
+                // It names the alarm, on the way through files too.
+                (watched.raised, watched.told, watched.due) = (now.wall.to_micros(), Some(now.mono), None);
                 self.out.push_back((watched.about.tenant.clone(), watched.alarm(&key, None)));
             }
             Phase::Recovering => {

@@ -71,6 +71,23 @@ impl World {
 const NOTHING: [&str; 0] = [];
 
 #[test]
+fn an_alarm_is_named_by_a_time_that_its_text_form_keeps() {
+    let mut w = world(AlarmRules::default());
+    w.now.wall = WallTime(w.now.wall.0 + 1_234_567);
+    let alarms = |w: &mut World| std::iter::from_fn(|| w.alarms.poll()).map(|(_, a)| a).collect::<Vec<_>>();
+    let about = About::default();
+    w.alarms.observe(w.now, Condition::DiskSpace, &node(), &about, Seen::Bad("it is bad".to_owned()));
+    let (tenant, incident) = (TenantId::default(), Incident::Limit);
+    let text = "once".to_owned();
+    w.alarms.occurred(w.now, Occurrence { tenant, incident, call: None, segment: None, text });
+    let told = alarms(&mut w);
+    assert_eq!(told.len(), 2);
+    for alarm in told {
+        assert_eq!(alarm.raised.to_string().parse(), Ok(alarm.raised));
+    }
+}
+
+#[test]
 fn a_condition_is_raised_after_its_time_and_cleared_after_its_time() {
     let mut w = world(AlarmRules::default());
     assert_eq!(w.bad(Condition::CallLimit), NOTHING);

@@ -1,4 +1,8 @@
 //! Alarms: what is wrong now, and what was.
+//!
+//! The catalog has both. While it is away, which is an alarm too, the node tells from memory what is wrong now.
+
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -6,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use model::{AlarmKind, CallId, EventId, SegmentId, Severity, Subject, TenantId, WallTime};
 use serde::{Deserialize, Serialize};
-use store::{AlarmQuery, AlarmRow, LIST_DEFAULT, LIST_MAX};
+use store::{AlarmQuery, AlarmRow, CatalogError, LIST_DEFAULT, LIST_MAX};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::answer;
@@ -15,6 +19,10 @@ use crate::problem::Problem;
 use crate::query::{limit, parsed};
 use crate::schema;
 use crate::state::ApiState;
+
+/// How long the catalog may take to tell of alarms: Prometheus gives up after 10 s, and whoever looks for what is wrong
+/// does so when the catalog is slow.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What may stand behind the `?`. Another name is an error: a misspelled filter must not show all.
 #[derive(Deserialize, Default, IntoParams)]
@@ -50,6 +58,41 @@ pub(crate) struct ListJson {
     /// What `before` is for the next page; null when this is the last.
     #[schema(schema_with = schema::id_or_null)]
     next: Option<EventId>,
+    /// Who told it: `catalog`, or `node` while that is away: then it is what lasts by the node's own memory.
+    #[schema(schema_with = schema::alarm_source)]
+    source: Source,
+}
+
+/// Who told of alarms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Source {
+    Catalog,
+    Node,
+}
+
+/// Alarms by the catalog; what lasts by the node's own memory, while the catalog is away.
+pub(crate) async fn found(
+    state: &ApiState,
+    query: &AlarmQuery,
+) -> Result<(Vec<AlarmRow>, Source), CatalogError> {
+    let of_node = || {
+        let rows = state.0.node.lasting().into_iter().filter(|row| query.takes(row));
+        (rows.take(query.limit.unwrap_or(LIST_DEFAULT)).collect(), Source::Node)
+    };
+    // It may still be read, and lack what it could not take.
+    let takes_nothing = state.0.writer.as_ref().is_some_and(|w| w.status().away_for.is_some());
+    if query.active && takes_nothing {
+        return Ok(of_node());
+    }
+    let asked = state.0.catalog.alarms(query);
+    if !query.active {
+        return asked.await.map(|rows| (rows, Source::Catalog));
+    }
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(rows)) => Ok((rows, Source::Catalog)),
+        Ok(Err(_)) | Err(_) => Ok(of_node()),
+    }
 }
 
 /// An alarm.
@@ -129,7 +172,8 @@ pub(crate) async fn list(
         limit: limit(parameters.limit)?,
     };
     let limit = query.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
-    let rows = state.0.catalog.alarms(&query).await?;
+    let (rows, source) = found(&state, &query).await?;
     let next = rows.last().filter(|_| rows.len() >= limit).map(|last| last.id);
-    answer::json(&headers, &ListJson { alarms: rows.into_iter().map(AlarmJson::from).collect(), next })
+    let alarms = rows.into_iter().map(AlarmJson::from).collect();
+    answer::json(&headers, &ListJson { alarms, next, source })
 }

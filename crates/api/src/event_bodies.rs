@@ -1,4 +1,4 @@
-//! What the bodies of events hold, for the OpenAPI document. The catalog writes them (`store::apply`); a test reads
+//! What the bodies of events hold, for the OpenAPI document. The catalog writes them (`store::Event::of`); a test reads
 //! back what it wrote by these.
 
 #![allow(dead_code, reason = "shapes of what the catalog writes; only their descriptions are used")]

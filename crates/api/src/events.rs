@@ -36,8 +36,16 @@ const LOOK: Duration = Duration::from_millis(250);
 pub const EVENT_STREAM_LASTS: Duration = Duration::from_secs(60 * 60);
 /// How often something is sent when nothing happens, so that proxies keep the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// What events there are.
-const KINDS: [&str; 6] = ["call", "segment", "copy", "tag", "metadata", "alarm"];
+/// What kinds of events there are.
+pub const KINDS: [&str; 6] = ["call", "segment", "copy", "tag", "metadata", "alarm"];
+
+/// An event as JSON: as streams have it, and whoever tells of it in another way.
+///
+/// # Errors
+/// None that is known of: all of it is text and numbers.
+pub fn event_json(event: &Event) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&EventJson::from(event.clone()))
+}
 
 /// Which events.
 #[derive(Deserialize, Default, IntoParams)]

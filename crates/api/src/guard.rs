@@ -29,12 +29,10 @@ pub(crate) async fn host(State(state): State<ApiState>, request: Request, next: 
         .map(|a| a.as_str().to_owned())
         .or_else(|| request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).map(str::to_owned));
     match named {
-        Some(name) if is_ours(&name, &state.0.config.allowed_hosts) => {
-            match foreign_origin(&request, &name) {
-                None => next.run(request).await,
-                Some(origin) => Problem::foreign_origin(origin).into_response(),
-            }
-        }
+        Some(name) if is_ours(&name, &state.allowed_hosts()) => match foreign_origin(&request, &name) {
+            None => next.run(request).await,
+            Some(origin) => Problem::foreign_origin(origin).into_response(),
+        },
         Some(name) => Problem::foreign_host(&name).into_response(),
         None => Problem::bad_request("a Host header is needed").into_response(),
     }

@@ -340,6 +340,9 @@ pub(crate) struct EventJson {
     id: EventId,
     #[schema(schema_with = schema::time)]
     at: WallTime,
+    /// Whose it is.
+    #[schema(value_type = String)]
+    tenant: TenantId,
     kind: String,
     #[schema(schema_with = schema::id_or_null)]
     segment: Option<SegmentId>,
@@ -352,8 +355,10 @@ pub(crate) struct EventJson {
 
 impl From<Event> for EventJson {
     fn from(event: Event) -> Self {
-        let body = serde_json::from_str(&event.body).unwrap_or(serde_json::Value::String(event.body));
-        Self { id: event.id, at: event.at, kind: event.kind, segment: event.segment, call: event.call, body }
+        let body = serde_json::from_str(&event.body);
+        let body = body.unwrap_or_else(|_| serde_json::Value::String(event.body.clone()));
+        let Event { id, at, tenant, kind, call, segment, body: _ } = event;
+        Self { id, at, tenant, kind, segment, call, body }
     }
 }
 

@@ -45,7 +45,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use document::text as document;
-pub use events::EVENT_STREAM_LASTS;
+pub use events::{EVENT_STREAM_LASTS, KINDS as EVENT_KINDS, event_json};
 pub use port::{Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest};
 pub use problem::{Problem, problem_kinds};
 pub use state::{ApiConfig, ApiState, MetricsAccess, Ports, Token, TokenError};

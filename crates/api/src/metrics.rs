@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header;
@@ -21,6 +21,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use store::{AlarmQuery, LIST_MAX};
 
+use crate::alarms;
 use crate::document::MetricsRefusals;
 use crate::port::{Family, FamilyKind, count};
 use crate::problem::Problem;
@@ -28,10 +29,6 @@ use crate::state::{ApiState, EVENT_STREAMS_MAX, LISTENERS_MAX, REQUESTS_MAX};
 
 /// From an answer out of memory to the longest that one may take to begin.
 const SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0];
-
-/// How long the catalog may take to tell of alarms: Prometheus gives up after 10 s, and the other numbers matter most
-/// when the catalog is slow.
-const ALARMS_MAX: Duration = Duration::from_secs(2);
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -63,7 +60,7 @@ pub(crate) async fn measure(State(state): State<ApiState>, request: Request, nex
     security((), ("token" = []), ("cookie" = [])))]
 pub(crate) async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem> {
     let mut families = state.0.metrics.families();
-    families.extend(alarms(&state).await);
+    families.extend(lasting(&state).await);
     families.push(places(&state));
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Gathered(families)));
@@ -77,16 +74,15 @@ pub(crate) async fn metrics(State(state): State<ApiState>) -> Result<Response, P
     Ok(([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response())
 }
 
-/// Conditions that last, by kind and severity; nothing while the catalog is away, which has a number of its own.
-async fn alarms(state: &ApiState) -> Option<Family> {
+/// Conditions that last, by kind and severity.
+async fn lasting(state: &ApiState) -> Option<Family> {
     let query = AlarmQuery {
         tenant: state.0.config.tenant.clone(),
         active: true,
         limit: Some(LIST_MAX),
         ..AlarmQuery::default()
     };
-    let asked = tokio::time::timeout(ALARMS_MAX, state.0.catalog.alarms(&query)).await;
-    let rows = asked.ok()?.ok()?;
+    let (rows, _) = alarms::found(state, &query).await.ok()?;
     let mut by_kind = std::collections::BTreeMap::<(String, String), u64>::new();
     for row in rows {
         *by_kind.entry((row.alarm.kind.to_string(), row.alarm.severity.to_string())).or_default() += 1;

@@ -88,6 +88,11 @@ pub(crate) fn alarm_kind() -> ObjectBuilder {
     names(AlarmKind::all())
 }
 
+/// Who told of alarms.
+pub(crate) fn alarm_source() -> ObjectBuilder {
+    names(["catalog", "node"])
+}
+
 /// Who is heard where.
 pub(crate) fn layout() -> ObjectBuilder {
     names(["stereo", "mix", "stream"])

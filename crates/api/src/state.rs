@@ -1,7 +1,7 @@
 //! What the routes share: catalog, audio, token, limits.
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::TenantId;
@@ -30,7 +30,7 @@ pub struct ApiConfig {
     pub tenant: TenantId,
     /// What whoever asks must know.
     pub token: Token,
-    /// Names beside the loopback ones that the server may be called by, without port.
+    /// Names beside the loopback ones that the server may be called by, without port; to begin with.
     pub allowed_hosts: Vec<String>,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
@@ -55,6 +55,8 @@ pub struct ApiState(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
     pub(crate) config: ApiConfig,
+    /// The names in effect.
+    allowed_hosts: RwLock<Arc<[String]>>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) writer: Option<Handle>,
     pub(crate) audio: Arc<dyn Audio>,
@@ -100,6 +102,7 @@ impl ApiState {
     pub fn new(config: ApiConfig, ports: Ports) -> Self {
         let Ports { catalog, writer, audio, live, notes, node, metrics } = ports;
         Self(Arc::new(Shared {
+            allowed_hosts: RwLock::new(config.allowed_hosts.clone().into()),
             config,
             catalog,
             writer,
@@ -114,6 +117,17 @@ impl ApiState {
             event_streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
             note_takers: Arc::new(Semaphore::new(NOTE_TAKERS_MAX)),
         }))
+    }
+}
+
+impl ApiState {
+    /// Names that the server may be called by from now on.
+    pub fn allow_hosts(&self, names: Vec<String>) {
+        *self.0.allowed_hosts.write().unwrap_or_else(PoisonError::into_inner) = names.into();
+    }
+
+    pub(crate) fn allowed_hosts(&self) -> Arc<[String]> {
+        Arc::clone(&self.0.allowed_hosts.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

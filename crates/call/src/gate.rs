@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Mono, Now};
-use sip::auth::{Authenticator, Protection, Verdict};
+use sip::auth::{Authenticator, Judged, Protection, Verdict};
 use sip::{Admission, Gate, GateRequest, Pass};
 
 use crate::trunk::{Origin, Trunk, Trunks};
@@ -93,6 +93,12 @@ impl TrunkGate {
     pub fn configure(&mut self, trunks: Trunks) {
         self.rates.retain(|name, _| trunks.named(name).is_some());
         self.trunks = trunks;
+    }
+
+    /// What came of all credentials.
+    #[must_use]
+    pub const fn judged(&self) -> Judged {
+        self.authenticator.judged()
     }
 
     /// What was turned away since this was asked last.

@@ -68,8 +68,8 @@ pub(crate) async fn watch(certificates: Arc<Certificates>, mut stop: watch::Rece
             _ = stop.wait_for(|stop| *stop) => return,
         }
         let now = certificates.stamp();
-        // A file that is broken is told once, and tried again when it changes.
-        if now != seen && now != certificates.loaded_stamp() {
+        // A file that is broken is told once, and tried again when it changes: also to what it was before.
+        if now != seen && (now != certificates.loaded_stamp() || certificates.unusable().is_some()) {
             match reload(&certificates) {
                 Ok(told) => tracing::info!("{told}"),
                 Err(told) => tracing::error!("{told}"),

@@ -16,8 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::port::LiveOrder;
-use model::{CallId, TenantId, WallTime};
+use model::{Alarm, CallId, EventId, NodeNumber, TenantId, WallTime};
 use serde::{Deserialize, Serialize};
+use store::AlarmRow;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -38,6 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) enum Ask {
     /// What it does.
     Status,
+    /// What is wrong by its own memory.
+    Alarms,
     /// To read the configuration again.
     Reload,
     /// To take no new calls, and go on with those that are there.
@@ -58,8 +61,9 @@ pub(crate) enum Ask {
 }
 
 /// The names on the wire of those that are one word.
-const ASKS: [(Ask, &str); 6] = [
+const ASKS: [(Ask, &str); 7] = [
     (Ask::Status, "status"),
+    (Ask::Alarms, "alarms"),
     (Ask::Reload, "reload"),
     (Ask::Drain, "drain"),
     (Ask::Undrain, "undrain"),
@@ -114,6 +118,9 @@ pub(crate) struct Answer {
     /// After an order to a call: how it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) call: Option<CallStands>,
+    /// After a question for alarms: how they stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) alarms: Option<AlarmsStand>,
     /// After a reload: settings that are in effect now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) in_effect: Vec<String>,
@@ -132,6 +139,36 @@ pub(crate) struct CallStands {
     pub(crate) resumes_at: Option<WallTime>,
     /// Whether the order changed anything.
     pub(crate) changed: bool,
+}
+
+/// What lasts, as the process has it in memory.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct AlarmsStand {
+    /// Whether the catalog does not take what it is told, so that it lacks some.
+    pub(crate) catalog_away: bool,
+    /// Newest first, as many as a list has.
+    pub(crate) lasting: Vec<LastingAlarm>,
+}
+
+/// A condition that lasts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct LastingAlarm {
+    pub(crate) id: EventId,
+    pub(crate) tenant: TenantId,
+    pub(crate) node: NodeNumber,
+    pub(crate) alarm: Alarm,
+}
+
+impl From<AlarmRow> for LastingAlarm {
+    fn from(AlarmRow { id, tenant, node, alarm }: AlarmRow) -> Self {
+        Self { id, tenant, node, alarm }
+    }
+}
+
+impl From<LastingAlarm> for AlarmRow {
+    fn from(LastingAlarm { id, tenant, node, alarm }: LastingAlarm) -> Self {
+        Self { id, tenant, node, alarm }
+    }
 }
 
 impl Answer {

@@ -14,7 +14,7 @@ use crate::live_calls::{Awaited, LiveCommand, NoEar};
 use crate::metrics::{Queued, Signalled};
 use crate::net::{DriverInput, SipDriver};
 use crate::pulse::Pulse;
-use crate::recorder::{Recorder, Teller};
+use crate::recorder::{AlarmThresholds, Recorder, Teller};
 use crate::supervise::Supervisor;
 
 /// How long segments may take to be sealed after every call was ended at a stop.
@@ -54,6 +54,8 @@ pub(crate) struct Tuning {
     pub(crate) grace: Duration,
     /// What becomes of new calls when none are taken.
     pub(crate) closed: Intake,
+    /// When something is told as an alarm.
+    pub(crate) thresholds: AlarmThresholds,
 }
 
 /// What the task has to do, as others see it.
@@ -225,8 +227,17 @@ impl FrontTask {
         let (placer, media) = self.recorder.queued();
         let (reports, commands) = (self.reports.len(), self.commands.len());
         let queued = Queued { reports, commands, placer, media };
-        let unread = self.driver.unread();
-        self.signalled.send_replace(Signalled { front: stats, agent, net, messages, unread, flows, queued });
+        let (unread, credentials) = (self.driver.unread(), self.driver.gate_mut().judged());
+        self.signalled.send_replace(Signalled {
+            front: stats,
+            agent,
+            net,
+            messages,
+            unread,
+            credentials,
+            flows,
+            queued,
+        });
         let what = if taking { "recording" } else { "taking no new calls" };
         self.supervisor.status(format!("{what}: {} calls, {}", stats.dialogs, self.recorder.summary()));
     }
@@ -236,7 +247,8 @@ impl FrontTask {
             FrontOrder::Close => self.front.set_intake(self.closed.clone()),
             FrontOrder::Open => self.front.set_intake(Intake::Open),
             FrontOrder::Tune(tuning) => {
-                let Tuning { front, grace, closed } = *tuning;
+                let Tuning { front, grace, closed, thresholds } = *tuning;
+                self.recorder.set_thresholds(thresholds);
                 self.driver.gate_mut().configure(front.trunks.clone());
                 self.front.configure(front);
                 if *self.front.intake() != Intake::Open {

@@ -39,6 +39,7 @@ mod token;
 mod trunks;
 mod users;
 mod volumes;
+mod webhook;
 
 use std::process::ExitCode;
 

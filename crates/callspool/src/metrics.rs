@@ -12,6 +12,7 @@ use model::RecordingState;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeValLike;
 use sip::AgentStats;
+use sip::auth::Judged;
 use store::Handle;
 use tokio::sync::watch;
 
@@ -19,6 +20,7 @@ use crate::http::Refused;
 use crate::net::{NetStats, SipTally, Unread};
 use crate::recorder::Shared;
 use crate::volumes::Volumes;
+use crate::webhook::Board;
 
 /// What the signalling task has counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +31,7 @@ pub(crate) struct Signalled {
     pub(crate) messages: SipTally,
     /// Refused by their heads alone.
     pub(crate) unread: Unread,
+    pub(crate) credentials: Judged,
     /// Connections, and UDP flows.
     pub(crate) flows: (usize, usize),
     pub(crate) queued: Queued,
@@ -51,6 +54,7 @@ pub(crate) struct Queued {
 pub(crate) struct Numbers {
     catalog: Handle,
     volumes: Volumes,
+    webhooks: Board,
     /// What the page refused.
     refused: Arc<Refused>,
     /// None where no calls are recorded, and until the recorder runs.
@@ -64,8 +68,8 @@ pub(crate) struct Recording {
 }
 
 impl Numbers {
-    pub(crate) fn new(catalog: Handle, volumes: Volumes) -> Self {
-        Self { catalog, volumes, refused: Arc::default(), recording: OnceLock::new() }
+    pub(crate) fn new(catalog: Handle, volumes: Volumes, webhooks: Board) -> Self {
+        Self { catalog, volumes, webhooks, refused: Arc::default(), recording: OnceLock::new() }
     }
 
     /// Where the page counts what it refuses.
@@ -90,6 +94,7 @@ impl Metrics for Numbers {
             let signalled = *recording.signalled.borrow();
             all.extend(calls(&signalled.front));
             all.extend(signalling(&signalled));
+            all.extend(credentials(&signalled.credentials));
             all.extend(connections(&signalled));
             all.push(queues(&signalled.queued));
             all.extend(recorded(&recording.shared));
@@ -97,12 +102,14 @@ impl Metrics for Numbers {
         all.extend(volumes(&self.volumes));
         all.extend(catalog(&self.catalog));
         all.push(page(&self.refused));
+        all.extend(self.webhooks.families(crate::clock::wall()));
         all.extend(process());
         all
     }
 }
 
 fn calls(front: &FrontStats) -> Vec<Family> {
+    let limited = front.refused.saturating_sub(front.strangers.saturating_add(front.unauthenticated));
     vec![
         Family::gauge("callspool_calls_live", "Calls in progress, those that may still be resumed included")
             .of(count(front.calls)),
@@ -110,9 +117,10 @@ fn calls(front: &FrontStats) -> Vec<Family> {
         Family::counter("callspool_calls_begun", "Calls that began").of(count(front.begun)),
         Family::counter("callspool_calls_refused", "Calls that were not taken, by reason")
             .with(&[("reason", "stranger")], count(front.strangers))
+            .with(&[("reason", "credentials")], count(front.unauthenticated))
             .with(&[("reason", "handed-over")], count(front.handed_over))
             .with(&[("reason", "not-recorded")], count(front.not_recorded))
-            .with(&[("reason", "limit")], count(front.refused.saturating_sub(front.strangers))),
+            .with(&[("reason", "limit")], count(limited)),
     ]
 }
 
@@ -148,6 +156,24 @@ fn signalling(of: &Signalled) -> Vec<Family> {
         Family::gauge("callspool_sip_sessions", "INVITE sessions that there are").of(count(agent.sessions)),
         Family::gauge("callspool_sip_transactions", "SIP transactions that there are")
             .of(count(agent.transactions)),
+    ]
+}
+
+fn credentials(of: &Judged) -> [Family; 2] {
+    [
+        Family::counter(
+            "callspool_sip_credentials_accepted",
+            "Credentials of users of trunks that were right",
+        )
+        .of(count(of.passed)),
+        Family::counter(
+            "callspool_sip_credentials_refused",
+            "Requests that were refused for their credentials, by reason",
+        )
+        .with(&[("reason", "missing")], count(of.missing))
+        .with(&[("reason", "stale")], count(of.stale))
+        .with(&[("reason", "wrong")], count(of.wrong))
+        .with(&[("reason", "locked")], count(of.locked)),
     ]
 }
 

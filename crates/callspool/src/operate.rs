@@ -10,19 +10,24 @@
 
 use std::sync::Arc;
 
+use api::ApiState;
 use api::port::{Changed, LiveCalls, LiveOrder, LiveRecording, LiveState};
 use model::{CallId, TenantId};
+use store::LIST_MAX;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, Problem};
-use crate::control::{Answer, Ask, Asked, CallStands};
+use crate::control::{AlarmsStand, Answer, Ask, Asked, CallStands};
 use crate::front::{FrontOrder, Load};
 use crate::logging::LogLevel;
 use crate::net::Certificates;
+use crate::recorder::Teller;
 use crate::reload::{Reloaded, Reloader};
+use crate::serve::alarm_rules;
 use crate::supervise::{Phase, Supervisor};
 use crate::users::TrunkUsers;
+use crate::webhook::Webhooks;
 
 /// The signalling task as seen from here.
 pub(crate) struct FrontLink {
@@ -45,6 +50,11 @@ pub(crate) struct Operator {
     pub(crate) front: Option<FrontLink>,
     /// Orders to its calls.
     pub(crate) live: Option<Arc<dyn LiveCalls>>,
+    pub(crate) webhooks: Webhooks,
+    /// What is told of alarms.
+    pub(crate) teller: Teller,
+    /// The page and the interface, where they are served.
+    pub(crate) page: Option<ApiState>,
     /// To stop when no call is left.
     pub(crate) when_idle: bool,
 }
@@ -58,14 +68,19 @@ enum Input {
 }
 
 impl Operator {
-    /// Serves the operator until the process is to stop; gives the signals back.
-    pub(crate) async fn until_stop(mut self) -> Signals {
+    /// Serves the operator until the process is to stop; gives back what goes on until its end.
+    pub(crate) async fn until_stop(mut self) -> (Signals, Webhooks) {
+        self.serve().await;
+        (self.signals, self.webhooks)
+    }
+
+    async fn serve(&mut self) {
         loop {
             match self.select().await {
-                Input::Stop => return self.signals,
+                Input::Stop => return,
                 Input::Idle => {
                     tracing::info!("no call is left");
-                    return self.signals;
+                    return;
                 }
                 Input::StopWhenIdle => self.stop_when_idle().await,
                 Input::Reload => {
@@ -79,7 +94,7 @@ impl Operator {
                     let said = self.answer(ask).await;
                     let _ = answer.send(said);
                     if stops {
-                        return self.signals;
+                        return;
                     }
                 }
             }
@@ -107,6 +122,7 @@ impl Operator {
     async fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
             Ask::Status => Answer::done(self.supervisor.line()),
+            Ask::Alarms => self.alarms(),
             Ask::Reload => self.reload().await,
             Ask::Drain => {
                 self.order(FrontOrder::Close).await;
@@ -125,6 +141,12 @@ impl Operator {
             // Answered elsewhere: it may take a while.
             Ask::Live { .. } => Answer::refused(Vec::new()),
         }
+    }
+
+    fn alarms(&self) -> Answer {
+        let lasting = self.teller.told().lasting().into_iter().take(LIST_MAX).map(Into::into);
+        let stand = AlarmsStand { catalog_away: self.teller.is_catalog_away(), lasting: lasting.collect() };
+        Answer { alarms: Some(stand), ..Answer::done("what lasts, by the memory of this process") }
     }
 
     /// Passes an order on to whoever holds the call. Nothing waits for its answer here.
@@ -178,8 +200,19 @@ impl Operator {
         if let Some(front) = &self.front {
             let _ = front.orders.send((front.tuning)(config, self.reloader.users())).await;
         }
+        self.teller.set_rules(alarm_rules(config));
+        if let Some(page) = &self.page {
+            page.allow_hosts(config.api.allowed_hosts.clone());
+        }
+        let renewed = self.webhooks.apply(self.reloader.webhooks(), self.teller.newest()).await;
         let certificates = self.certificates.as_deref().map(crate::certificates::reload);
-        let Reloaded { in_effect, at_restart } = reloaded;
+        let Reloaded { mut in_effect, at_restart } = reloaded;
+        for name in renewed {
+            let table = format!("webhook.{name}");
+            if !in_effect.iter().any(|setting| setting.starts_with(&format!("{table}."))) {
+                in_effect.push(format!("the files of {table}"));
+            }
+        }
         let mut text = vec![match in_effect.is_empty() {
             true => "configuration read; nothing new is in effect".to_owned(),
             false => format!("configuration read; in effect now: {}", in_effect.join(", ")),
@@ -195,7 +228,7 @@ impl Operator {
             }
             None => {}
         }
-        Answer { done: true, text, call: None, in_effect, at_restart }
+        Answer { done: true, text, in_effect, at_restart, ..Answer::default() }
     }
 }
 

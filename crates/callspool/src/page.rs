@@ -29,12 +29,12 @@ pub(crate) struct Behind<'a> {
     pub(crate) live: Option<Arc<dyn LiveCalls>>,
 }
 
-/// Binds the address and serves until told to stop.
+/// Binds the address and serves until told to stop. What comes back can be told of other names.
 pub(crate) async fn start(
     config: &Config,
     behind: Behind<'_>,
     stop: watch::Receiver<bool>,
-) -> Result<(), CliError> {
+) -> Result<ApiState, CliError> {
     let address = config.api.listen;
     let listener = TcpListener::bind(address).await.map_err(|e| {
         let todo = "stop what uses the address, or choose another in api.listen";
@@ -60,7 +60,8 @@ pub(crate) async fn start(
         node: behind.readiness,
         metrics: behind.numbers,
     };
-    let app = api::router(ApiState::new(settings, ports));
+    let state = ApiState::new(settings, ports);
+    let app = api::router(state.clone());
     tracing::info!("page http://{address}/ (its token is in {})", config.api.token_file.display());
     let per_source = PerSource {
         connections: config.api.max_connections_per_source,
@@ -68,5 +69,5 @@ pub(crate) async fn start(
         proxies: config.api.proxies.iter().map(|range| range.0).collect(),
     };
     tokio::spawn(http::serve(listener, app, HttpLimits::new(per_source), refused, stop));
-    Ok(())
+    Ok(state)
 }

@@ -1,4 +1,4 @@
-//! Whether this node may be sent calls: what `/readyz` tells.
+//! Whether this node may be sent calls: what `/readyz` tells. And what is wrong, by its own memory.
 //!
 //! It may when SIP is bound, new calls are taken, and some volume can be written. All of that is looked up in what
 //! threads keep up to date anyway; nothing is tried here.
@@ -7,8 +7,10 @@ use std::sync::OnceLock;
 
 use api::port::{Lack, Node, Standing};
 use spool::placement::Fitness;
+use store::AlarmRow;
 use tokio::sync::watch;
 
+use crate::alarms::Told;
 use crate::clock::mono;
 use crate::front::Load;
 use crate::volumes::Volumes;
@@ -21,6 +23,7 @@ pub(crate) struct Readiness {
     /// Whether it records at all.
     records: Records,
     stop: watch::Receiver<bool>,
+    told: Told,
 }
 
 /// Whether a node has the role `recorder`.
@@ -31,8 +34,8 @@ pub(crate) enum Records {
 }
 
 impl Readiness {
-    pub(crate) fn new(volumes: Volumes, records: Records, stop: watch::Receiver<bool>) -> Self {
-        Self { volumes, load: OnceLock::new(), records, stop }
+    pub(crate) fn new(volumes: Volumes, records: Records, stop: watch::Receiver<bool>, told: Told) -> Self {
+        Self { volumes, load: OnceLock::new(), records, stop, told }
     }
 
     /// SIP is bound, and so the signalling task stands.
@@ -70,6 +73,10 @@ impl Node for Readiness {
         let lost = self.volumes.iter().filter(|v| v.is_lost());
         let degraded = lost.map(|v| lack("repository", &format!("volume {} cannot be used", v.name)));
         Standing { unready: self.unready(), degraded: degraded.collect() }
+    }
+
+    fn lasting(&self) -> Vec<AlarmRow> {
+        self.told.lasting()
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::config::{self, Config, Loaded, Problem, Surroundings};
 use crate::users::{self, TrunkUsers};
+use crate::webhook::{self, Targets};
 
 /// A setting by its name, and how it is taken over.
 type Live = (&'static str, fn(&mut Config, &Config));
@@ -27,6 +28,7 @@ macro_rules! live {
 pub(crate) const LIVE_TABLES: &[Live] = &[
     ("trunk.", |to, new| to.tables.trunk.clone_from(&new.tables.trunk)),
     ("tenant.", |to, new| to.tables.tenant.clone_from(&new.tables.tenant)),
+    ("webhook.", |to, new| to.tables.webhook.clone_from(&new.tables.webhook)),
 ];
 
 /// The settings that are applied to a running process. Addresses, directories, threads and sizes of buffers are not:
@@ -41,6 +43,14 @@ pub(crate) const LIVE: &[Live] = live![
     recording.inactive_means,
     recording.dtmf,
     recording.max_calls,
+    api.allowed_hosts,
+    alarms.repeat,
+    alarms.max_subjects,
+    alarms.no_media,
+    alarms.one_way,
+    alarms.silence,
+    alarms.loss,
+    alarms.disk_full_within,
     log.level,
 ];
 
@@ -63,6 +73,8 @@ pub(crate) struct Reloader {
     values: BTreeMap<String, Value>,
     /// The users of trunks, as their files had them last.
     users: TrunkUsers,
+    /// The webhooks with their files as they were last.
+    webhooks: Targets,
 }
 
 impl Reloader {
@@ -71,8 +83,14 @@ impl Reloader {
         around: Surroundings,
         loaded: &Loaded,
         users: TrunkUsers,
+        webhooks: Targets,
     ) -> Self {
-        Self { named, around, config: loaded.config.clone(), values: values_of(loaded), users }
+        Self { named, around, config: loaded.config.clone(), values: values_of(loaded), users, webhooks }
+    }
+
+    /// The webhooks in effect.
+    pub(crate) const fn webhooks(&self) -> &Targets {
+        &self.webhooks
     }
 
     /// The users of trunks in effect.
@@ -90,6 +108,7 @@ impl Reloader {
         let loaded = config::load(self.named.as_deref(), &self.around)?;
         // Passwords change without a change of the configuration.
         let users = users::load(&loaded.config)?;
+        let webhooks = webhook::load(&loaded.config)?;
         let new = values_of(&loaded);
         let names: std::collections::BTreeSet<&String> = self.values.keys().chain(new.keys()).collect();
         let changed: Vec<String> =
@@ -113,6 +132,8 @@ impl Reloader {
             reloaded.in_effect.push("users of trunks".to_owned());
             self.users = users;
         }
+        // Whether a file of theirs has changed, who runs them sees.
+        self.webhooks = webhooks;
         Ok(reloaded)
     }
 }
@@ -153,7 +174,7 @@ mod tests {
             host_name: "test".to_owned(),
         };
         let loaded = config::load(Some(&file), &around).unwrap();
-        (dir, Reloader::new(Some(file), around, &loaded, TrunkUsers::new()))
+        (dir, Reloader::new(Some(file), around, &loaded, TrunkUsers::new(), Targets::new()))
     }
 
     #[test]

@@ -40,7 +40,7 @@ use crate::page::{self, Behind};
 use crate::privilege;
 use crate::pulse::Pulses;
 use crate::readiness::{Readiness, Records};
-use crate::recorder::{PortConfig, QualityRules, Recorder, RecorderConfig, Teller};
+use crate::recorder::{AlarmThresholds, PortConfig, QualityRules, Recorder, RecorderConfig, Teller};
 use crate::reload::Reloader;
 use crate::startup::Mender;
 use crate::supervise::{Phase, Supervisor};
@@ -48,6 +48,7 @@ use crate::trunks;
 use crate::users::{self, TrunkUsers};
 use crate::volumes::identity::{Memory, NotHere};
 use crate::volumes::{self, Arrival, Volume, Volumes};
+use crate::webhook::{self, Board, Webhooks};
 
 /// Reports that may wait for the front: some seconds' worth at the highest call rate. Threads that may wait wait
 /// then, media threads keep theirs.
@@ -72,7 +73,8 @@ pub(crate) fn run(loaded: Loaded, named: Option<PathBuf>, log: LogLevel) -> Resu
         .build()
         .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))?;
     let users = users::load(config).map_err(CliError::of_problems)?;
-    let reloader = Reloader::new(named, Surroundings::of_process(), &loaded, users);
+    let webhooks = webhook::load(config).map_err(CliError::of_problems)?;
+    let reloader = Reloader::new(named, Surroundings::of_process(), &loaded, users, webhooks);
     let served = runtime.block_on(serve(loaded.config, reloader, log));
     // What still blocks is left behind: whatever it was doing is done again or repaired at the next start.
     runtime.shutdown_timeout(LEAVE);
@@ -92,6 +94,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let mut catalog = CatalogLink::start(&config).await?;
     let ids = IdGenerator::new(node, catalog.highest_id);
     let teller = Teller::new(ids.clone(), alarm_rules(&config), catalog.handle.clone());
+    // Webhooks that are new are told of all that this process tells.
+    let first_event = teller.newest();
     let mender = Mender::new(&config, &repository, &catalog, &teller);
     // Before anything is recorded, so that nothing new is in the list.
     let left = mender.survey().await;
@@ -99,12 +103,14 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let (live, commands) = live_calls::channel();
     let records = if config.node.roles.contains(&Role::Recorder) { Records::Yes } else { Records::No };
     let live: Option<Arc<dyn LiveCalls>> = (records == Records::Yes).then(|| Arc::new(live) as _);
-    let readiness = Arc::new(Readiness::new(volumes.clone(), records, stopping.clone()));
+    let readiness =
+        Arc::new(Readiness::new(volumes.clone(), records, stopping.clone(), teller.told().clone()));
     // Before anything answers: whoever sees this process up may order it about; it acts when it is ready.
     let signals = Signals::new();
     let asked = control::start(&config.node.data_dir);
-    let numbers = Arc::new(Numbers::new(catalog.handle.clone(), volumes.clone()));
-    if config.node.roles.contains(&Role::Api) {
+    let board = Board::default();
+    let numbers = Arc::new(Numbers::new(catalog.handle.clone(), volumes.clone(), board.clone()));
+    let page = if config.node.roles.contains(&Role::Api) {
         let behind = Behind {
             volumes: &volumes,
             catalog: &catalog,
@@ -113,8 +119,10 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
             numbers: Arc::clone(&numbers),
             live: live.clone(),
         };
-        page::start(&config, behind, stopping.clone()).await?;
-    }
+        Some(page::start(&config, behind, stopping.clone()).await?)
+    } else {
+        None
+    };
     let certificates = crate::certificates::load(&config)?;
     let (front, link) = if records == Records::Yes {
         let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses };
@@ -139,6 +147,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let alarms = AlarmClock::start(&config, &catalog, &teller, watch)?;
     // Nothing that asks the catalog runs before here: it would outlive a start that fails.
     catalog.watch(mender.clone(), stopping.clone());
+    let mut webhooks = Webhooks::new(&config, &catalog, &teller, board);
+    webhooks.apply(reloader.webhooks(), first_event).await;
     let front = front.map(|task| tokio::spawn(task.run()));
     if let Some(certificates) = &certificates {
         tokio::spawn(crate::certificates::watch(Arc::clone(certificates), stopping.clone()));
@@ -155,9 +165,12 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
         supervisor: supervisor.clone(),
         front: link,
         live,
+        webhooks,
+        teller,
+        page,
         when_idle: false,
     };
-    let signals = operator.until_stop().await;
+    let (signals, webhooks) = operator.until_stop().await;
     tracing::info!("stopping");
     supervisor.tell(Phase::Stopping);
     tokio::spawn(exit_at(signals));
@@ -170,6 +183,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     if tokio::time::timeout(LEAVE, mending).await.is_err() {
         tracing::warn!("a repair did not end in time; the next start does it again");
     }
+    webhooks.stop().await;
     alarms.stop();
     catalog.close().await;
     let _ = std::fs::remove_file(control::path(&config.node.data_dir));
@@ -270,7 +284,7 @@ fn front_task(
     }
     let Tellers { teller, supervisor, pulses } = tellers;
     let pulse = pulses.take("signalling");
-    let Tuning { front, grace, closed } = tuning(config, &trust.users);
+    let Tuning { front, grace, closed, .. } = tuning(config, &trust.users);
     let gate = TrunkGate::new(front.trunks.clone(), seed()?);
     let agent = Agent::with_gate(agent_config(config), seed()?, gate);
     let (reports_in, reports) = mpsc::channel::<Report>(REPORTS_MAX);
@@ -319,7 +333,12 @@ fn tuning(config: &Config, users: &TrunkUsers) -> Tuning {
         "" => Intake::Refused,
         to => Intake::HandedOver(to.to_owned()),
     };
-    Tuning { front: front_config(config, users), grace: config.node.shutdown_grace, closed }
+    Tuning {
+        front: front_config(config, users),
+        grace: config.node.shutdown_grace,
+        closed,
+        thresholds: thresholds(config),
+    }
 }
 
 /// How the descriptors are divided; told when they do not reach.
@@ -436,14 +455,8 @@ fn recorder_config(config: &Config, shares: Shares, pulses: Pulses, memory: Memo
         flush: config.recording.flush,
         sync: config.recording.sync,
         media_timeout: config.media.media_timeout,
-        quality: QualityRules {
-            no_media: config.alarms.no_media,
-            one_way: config.alarms.one_way,
-            silence: config.alarms.silence,
-            loss: config.alarms.loss,
-        },
+        thresholds: thresholds(config),
         stall: config.recording.stall,
-        disk_full_within: config.alarms.disk_full_within,
         // A call has one live segment, and perhaps one that is being sealed.
         segments_max: config.recording.max_calls.saturating_mul(2),
         descriptors_max: shares.segments,
@@ -452,7 +465,20 @@ fn recorder_config(config: &Config, shares: Shares, pulses: Pulses, memory: Memo
     }
 }
 
-fn alarm_rules(config: &Config) -> AlarmRules {
+fn thresholds(config: &Config) -> AlarmThresholds {
+    let alarms = &config.alarms;
+    AlarmThresholds {
+        quality: QualityRules {
+            no_media: alarms.no_media,
+            one_way: alarms.one_way,
+            silence: alarms.silence,
+            loss: alarms.loss,
+        },
+        disk_full_within: alarms.disk_full_within,
+    }
+}
+
+pub(crate) fn alarm_rules(config: &Config) -> AlarmRules {
     AlarmRules { pause: config.alarms.repeat, subjects_max: config.alarms.max_subjects }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use support::program::Done;
 use support::server::Server;
 use support::sipp::Scenario;
-use support::{PATIENCE, wait_until};
+use support::{PATIENCE, http, wait_until};
 
 /// Sets the password of a user of a trunk by the command, with these further arguments.
 fn set_password(server: &Server, trunk: &str, user: &str, password: &str, more: &[&str]) {
@@ -86,6 +86,22 @@ fn who_knows_a_password_is_recorded_and_nobody_else() {
             true => Ok(()),
             false => Err(alarms.text().to_owned()),
         }
+    });
+    wait_until("the numbers", PATIENCE, || {
+        let token = std::fs::read_to_string(server.state().join("token")).unwrap();
+        let bearer = format!("Bearer {}", token.trim());
+        let metrics =
+            http::get(&server.http_address(), "/metrics", &[("Authorization", &bearer)]).unwrap().text();
+        // Each of five calls begins without; the password of one user and the name of another were wrong.
+        let expected = [
+            "callspool_sip_credentials_refused_total{reason=\"missing\"} 5",
+            "callspool_sip_credentials_refused_total{reason=\"wrong\"} 2",
+            "callspool_sip_credentials_refused_total{reason=\"locked\"} 0",
+            "callspool_calls_refused_total{reason=\"credentials\"} 2",
+            "callspool_sip_credentials_accepted_total 2",
+        ];
+        let missing: Vec<&str> = expected.into_iter().filter(|line| !metrics.contains(line)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}:\n{metrics}")) }
     });
     let log = server.log();
     for secret in ["sesame", "response=", "Authorization"] {

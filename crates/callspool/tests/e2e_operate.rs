@@ -11,7 +11,7 @@ use fault_support::listing::{all_calls, directories, wait_for_repair};
 use fault_support::sip::{Response, ask};
 use nix::sys::signal::Signal;
 use support::server::Server;
-use support::{PATIENCE, wait_until};
+use support::{PATIENCE, http, wait_until};
 
 fn configure(server: &Server, text: &str) {
     std::fs::write(server.directory().join("callspool.toml"), text).unwrap();
@@ -71,6 +71,20 @@ fn a_reload_applies_what_it_can_and_names_the_rest_and_a_broken_file_changes_not
         .expect_all_ok("a call after the reload");
     caller.finish().expect_all_ok("the call that was up all the time");
     assert!(server.is_running());
+}
+
+#[test]
+fn names_that_the_page_may_be_asked_for_by_change_by_a_reload() {
+    let server = Server::start();
+    let ask = || http::get_as("rec.example.com", &server.http_address(), "/healthz", &[]).unwrap().status;
+    assert_eq!(ask(), 421);
+    configure(&server, "[api]\nallowed_hosts = [\"rec.example.com\"]\n");
+    let done = server.callspool(&["reload"]).expect_ok("reload");
+    assert!(done.text().contains("in effect now: api.allowed_hosts"), "{}", done.text());
+    assert_eq!(ask(), 200);
+    configure(&server, "");
+    server.callspool(&["reload"]).expect_ok("reload");
+    assert_eq!(ask(), 421);
 }
 
 #[test]

@@ -69,3 +69,22 @@ fn a_call_without_media_then_silent_then_lossy_is_told_of_and_what_is_over_is_cl
         assert_eq!(of_kind(&server, kind, &["--all"])[0]["call"], id.as_str(), "{kind}");
     }
 }
+
+#[test]
+fn a_threshold_that_is_reloaded_is_in_effect_for_calls_that_go_on() {
+    let server = Server::with(&[("MEDIA__MEDIA_TIMEOUT", "60s")]);
+    let configure = |text: &str| {
+        std::fs::write(server.directory().join("callspool.toml"), text).unwrap();
+        server.callspool(&["reload"]).expect_ok("a reload").text().to_owned()
+    };
+    let told = configure("[alarms]\nno_media = \"0s\"\n");
+    assert!(told.contains("in effect now: alarms.no_media"), "{told}");
+    let mouth = Mouth::open();
+    let (mut dialog, _) = Dialog::begin(&server, "quality", mouth.port());
+    id_of(&server, dialog.call_id());
+    configure("[alarms]\nno_media = \"1s\"\n");
+    assert!(raised(&server, "no-media").starts_with("segment:"));
+    configure("[alarms]\nno_media = \"0s\"\n");
+    cleared(&server, "no-media");
+    dialog.bye();
+}

@@ -160,18 +160,33 @@ fn certificates_change_under_a_call_that_goes_on() {
         log => Err(log),
     });
     assert!(secured.call(&to, &["--ca", text(&ca)]).1, "still the old certificate");
+    wait_for_alarm(server, true);
 
     // Another authority: who trusts only the old one is refused by itself, who trusts the new one is not.
     let other = Authority::new(server.directory(), "other");
     other.issue_into("recorder.example", &secured.identity);
     server.callspool(&["reload"]).expect_ok("reload");
     assert!(!secured.call(&to, &["--ca", text(&ca)]).1, "the old certificate is gone");
+    wait_for_alarm(server, false);
     let (report, ok) = secured.call(&to, &["--ca", text(&other.file())]);
     assert!(ok, "{report:#}");
 
     assert!(long.wait(PATIENCE).success(), "{}", long.output());
     let report: Value = serde_json::from_str(long.output().lines().next().unwrap()).unwrap();
     secured.expect_recorded(&report);
+}
+
+/// Waits until the alarm about files of certificates is raised, or is not any more.
+fn wait_for_alarm(server: &Server, is_raised: bool) {
+    wait_until("the alarm to be raised or cleared", PATIENCE, || {
+        let alarms = server.callspool(&["alarms", "--json"]).text().to_owned();
+        let is_told = alarms.lines().any(|a| {
+            let alarm: Value = serde_json::from_str(a).unwrap();
+            alarm["kind"] == "certificate-unusable"
+                && alarm["text"].as_str().unwrap().contains("recorder.example.pem")
+        });
+        if is_told == is_raised { Ok(()) } else { Err(alarms) }
+    });
 }
 
 #[test]

@@ -29,6 +29,20 @@ pub struct AlarmQuery {
     pub limit: Option<usize>,
 }
 
+impl AlarmQuery {
+    /// Whether an alarm is one of those that are asked for, apart from the limit.
+    #[must_use]
+    pub fn takes(&self, row: &AlarmRow) -> bool {
+        let alarm = &row.alarm;
+        row.tenant == self.tenant
+            && (!self.active || alarm.is_active())
+            && self.severity.is_none_or(|severity| alarm.severity == severity)
+            && self.kind.is_none_or(|kind| alarm.kind == kind)
+            && self.call.is_none_or(|call| alarm.call == Some(call))
+            && self.before.is_none_or(|before| row.id < before)
+    }
+}
+
 /// An alarm as the catalog knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AlarmRow {

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use model::{
     CallId, CallRecord, Change, ChangeKind, Copy, CopyOf, EventId, Location, Note, SegmentRecord, TenantId,
 };
-use serde_json::json;
 use sqlx::SqliteConnection;
 
 use crate::derive::derive;
 use crate::error::CatalogError;
+use crate::outbox;
 use crate::rows;
 
 /// Whether the call data of a touched call changed, so that parties and key-values are to be written anew.
@@ -52,7 +52,7 @@ pub(crate) async fn apply(db: &mut SqliteConnection, changes: &[Change]) -> Resu
             }
             touched.add(call, Touch::StateOnly);
         }
-        event(db, change).await?;
+        outbox::write(db, change).await?;
         match &change.kind {
             ChangeKind::Call(record) => told(db, &mut touched, change.id, record).await?,
             ChangeKind::Segment { record, directory } => {
@@ -272,53 +272,4 @@ async fn noted(
         None => query.execute(db).await?,
     };
     Ok(())
-}
-
-/// The event in the outbox: what happened in short; whoever needs more asks for the call.
-async fn event(db: &mut SqliteConnection, change: &Change) -> Result<(), CatalogError> {
-    let (segment, body) = match &change.kind {
-        ChangeKind::Call(c) => (None, json!({ "started": c.started, "ended": c.ended, "total": c.total })),
-        ChangeKind::Segment { record, .. } => (
-            Some(record.id),
-            json!({ "number": record.number, "total": record.total, "state": record.state,
-                    "live": record.is_live(), "end": record.end.as_ref().map(|e| e.describe()) }),
-        ),
-        ChangeKind::Copy { copy, .. } => (
-            match copy.of {
-                CopyOf::Segment(id) => Some(id),
-                CopyOf::Call(_) => None,
-            },
-            json!({ "at": rows::place(&copy.at), "state": copy.state }),
-        ),
-        ChangeKind::Noted { note, by, .. } => (None, noted_body(note, by)),
-        ChangeKind::Alarm(alarm) => (
-            alarm.segment,
-            json!({ "alarm": alarm.kind, "severity": alarm.severity, "subject": alarm.subject,
-                    "raised": alarm.raised, "cleared": alarm.cleared, "count": alarm.count, "text": alarm.text }),
-        ),
-    };
-    sqlx::query(
-        "INSERT INTO events (id, at, tenant, kind, call, segment, body) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-         ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(rows::id(change.id.as_u64()))
-    .bind(change.at.0)
-    .bind(change.tenant.as_str())
-    .bind(change.kind.name())
-    .bind(change.kind.call().map(|c| rows::id(c.as_u64())))
-    .bind(segment.map(|s| rows::id(s.as_u64())))
-    .bind(body.to_string())
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// A note as its event tells it.
-fn noted_body(note: &Note, by: &str) -> serde_json::Value {
-    match note {
-        Note::Tagged { tag } => json!({ "tag": tag, "present": true, "by": by }),
-        Note::Untagged { tag } => json!({ "tag": tag, "present": false, "by": by }),
-        Note::Put { key, value } => json!({ "key": key, "value": value, "by": by }),
-        Note::Removed { key } => json!({ "key": key, "value": null, "by": by }),
-    }
 }

@@ -19,6 +19,7 @@ mod db;
 mod derive;
 mod error;
 pub mod journal;
+mod outbox;
 mod query;
 mod rows;
 mod view;

@@ -1,9 +1,14 @@
-//! How this node stands: whether it may be sent calls.
+//! How this node stands: whether it may be sent calls, and what is wrong by its own knowledge.
+
+use store::AlarmRow;
 
 /// Tells how this node stands. Does not wait.
 pub trait Node: Send + Sync {
     /// What keeps it from taking calls, and what it lacks beside.
     fn standing(&self) -> Standing;
+
+    /// The conditions that last, of all tenants, newest first, as it has them in memory: for when the catalog is away.
+    fn lasting(&self) -> Vec<AlarmRow>;
 }
 
 /// How a node stands.

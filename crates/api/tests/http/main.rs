@@ -406,6 +406,36 @@ async fn a_catalog_that_is_away_is_told_and_health_stays_200() {
 }
 
 #[tokio::test]
+async fn what_lasts_is_told_from_memory_while_the_catalog_is_away() {
+    let server = Server::with_calls(0).await;
+    let of_catalog = server.get("/api/v1/alarms").await.json();
+    assert_eq!((&of_catalog["source"], &of_catalog["alarms"]), (&"catalog".into(), &serde_json::json!([])));
+    std::fs::remove_file(server.catalog_path()).unwrap();
+    for (query, expected) in [
+        ("", vec!["catalog-away", "disk-space"]),
+        ("?severity=critical", vec!["disk-space"]),
+        ("?kind=catalog-away", vec!["catalog-away"]),
+        ("?limit=1", vec!["catalog-away"]),
+        ("?before=0000000000008", vec!["disk-space"]),
+        ("?call=0000000000008", vec![]),
+    ] {
+        let answer = server.get(&format!("/api/v1/alarms{query}")).await;
+        let body = answer.json();
+        assert_eq!((answer.status, &body["source"]), (StatusCode::OK, &"node".into()), "{query}");
+        let kinds: Vec<&str> =
+            body["alarms"].as_array().unwrap().iter().map(|a| a["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, expected, "{query}");
+    }
+    let history = server.get("/api/v1/alarms?active=false").await;
+    assert_eq!(history.status, StatusCode::SERVICE_UNAVAILABLE);
+    let metrics = server.get("/metrics").await.text();
+    for series in ["kind=\"catalog-away\",severity=\"warning\"", "kind=\"disk-space\",severity=\"critical\""]
+    {
+        assert!(metrics.contains(&format!("callspool_alarms_active{{{series}}} 1")), "{metrics}");
+    }
+}
+
+#[tokio::test]
 async fn listeners_are_bounded() {
     let server = Server::with_calls(1).await;
     let path = format!("/api/v1/calls/{}/audio.wav", call_id(0));

@@ -113,6 +113,15 @@ pub(super) fn certificate(left: Duration) -> Seen {
     }
 }
 
+/// Why the files of the certificate cannot be read again.
+pub(super) fn certificate_files(unusable: Option<String>) -> Seen {
+    unusable.map_or(Seen::Good, |why| {
+        Seen::Bad(format!(
+            "the TLS certificates stay as they were: {why}; connections go on with the old ones"
+        ))
+    })
+}
+
 /// Datagrams that the kernel dropped between two looks. The first is bad: the buffer of a stream holds seconds of it,
 /// so nobody read it for that long, or it is too small for SIP.
 pub(super) fn receive_drops(count: u64) -> Seen {
@@ -185,6 +194,12 @@ mod tests {
             letters(certificate, &[30 * day, 14 * day + day / 2, 14 * day, day, Duration::ZERO]),
             "ggbbb"
         );
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_are_bad() {
+        assert_eq!(letter(&certificate_files(None)), 'g');
+        assert_eq!(letter(&certificate_files(Some("no key".to_owned()))), 'b');
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod judge;
 mod sockets;
+mod told;
 mod watch;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::clock::{mono, wall};
 use crate::config::Config;
 use crate::recorder::Teller;
 pub(crate) use sockets::OurSockets;
+pub(crate) use told::Told;
 pub(crate) use watch::{NodeWatch, RecorderWatch};
 
 /// How often it is looked at least: alarms are told to people, who do not notice a second.

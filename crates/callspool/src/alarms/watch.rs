@@ -65,6 +65,9 @@ impl NodeWatch {
         let see = |condition, seen| teller.observe_node(condition, &self.tenant, seen);
         let status = self.catalog.status();
         see(Condition::JournalGrowing, judge::journal(status.journal_bytes, self.journal_max));
+        if let Some(certificates) = &self.certificates {
+            see(Condition::CertificateUnusable, judge::certificate_files(certificates.unusable()));
+        }
         if let Some(left) = self.certificates.as_ref().and_then(|c| c.valid_for(since_1970())) {
             see(Condition::Certificate, judge::certificate(left));
         }

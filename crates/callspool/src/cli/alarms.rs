@@ -4,13 +4,14 @@ use std::io::{self, Write};
 
 use model::{Severity, WallTime};
 use serde_json::json;
-use store::{AlarmQuery, AlarmRow, Catalog};
+use store::{AlarmQuery, AlarmRow, Catalog, LIST_DEFAULT};
 
 use super::args::AlarmsArgs;
 use super::ls::cure;
 use super::table::{self, Column};
 use super::{CliError, Outcome, block_on, text};
 use crate::config::Config;
+use crate::control::AlarmsStand;
 
 const COLUMNS: [Column; 7] = [
     Column { title: "since (UTC)", cut: false },
@@ -24,6 +25,39 @@ const COLUMNS: [Column; 7] = [
 
 /// Lists them; [`Outcome::Failed`] when something critical is active.
 pub(super) fn run(config: &Config, args: &AlarmsArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let wanted = AlarmQuery {
+        tenant: config.recording.tenant.clone(),
+        active: !args.all,
+        limit: usize::try_from(args.limit).ok(),
+        ..AlarmQuery::default()
+    };
+    // Asked apart, so that no limit hides it.
+    let worst =
+        AlarmQuery { active: true, severity: Some(Severity::Critical), limit: Some(1), ..wanted.clone() };
+    let serving = super::operate::alarms(&config.node.data_dir);
+    let (rows, is_critical) = match serving {
+        Some(serving) if serving.catalog_away && wanted.active => {
+            eprintln!("callspool: the catalog is away; this is what the process that serves has in memory");
+            in_memory(serving, &wanted, &worst)
+        }
+        serving => match (in_catalog(config, &wanted, &worst), serving) {
+            (Ok(found), _) => found,
+            (Err(e), None) => return Err(e),
+            (Err(e), Some(serving)) => {
+                eprintln!("{e}; this is what the process that serves has in memory");
+                in_memory(serving, &AlarmQuery { active: true, ..wanted }, &worst)
+            }
+        },
+    };
+    let printed = if args.json { as_json(out, &rows) } else { as_table(out, &rows) };
+    printed.map_err(CliError::output)?;
+    Ok(if is_critical { Outcome::Failed } else { Outcome::Ok })
+}
+
+/// The alarms to show, and whether something critical is active.
+type Found = (Vec<AlarmRow>, bool);
+
+fn in_catalog(config: &Config, wanted: &AlarmQuery, worst: &AlarmQuery) -> Result<Found, CliError> {
     let path = &config.catalog.path;
     let what = || format!("cannot read the catalog {}", path.display());
     if !path.exists() {
@@ -31,24 +65,18 @@ pub(super) fn run(config: &Config, args: &AlarmsArgs, out: &mut dyn Write) -> Re
         return Err(CliError::failed(what(), "there is none yet", todo));
     }
     let catalog = Catalog::reader(path);
-    let limit = usize::try_from(args.limit).ok();
-    let wanted = AlarmQuery {
-        tenant: config.recording.tenant.clone(),
-        active: !args.all,
-        limit,
-        ..AlarmQuery::default()
-    };
-    // Asked apart, so that no limit hides it.
-    let worst =
-        AlarmQuery { active: true, severity: Some(Severity::Critical), limit: Some(1), ..wanted.clone() };
     let asked = block_on(async {
-        let rows = catalog.alarms(&wanted).await?;
-        Ok::<_, store::CatalogError>((rows, !catalog.alarms(&worst).await?.is_empty()))
+        let rows = catalog.alarms(wanted).await?;
+        Ok::<_, store::CatalogError>((rows, !catalog.alarms(worst).await?.is_empty()))
     })?;
-    let (rows, is_critical) = asked.map_err(|e| CliError::failed(what(), &e, cure(&e)))?;
-    let printed = if args.json { as_json(out, &rows) } else { as_table(out, &rows) };
-    printed.map_err(CliError::output)?;
-    Ok(if is_critical { Outcome::Failed } else { Outcome::Ok })
+    asked.map_err(|e| CliError::failed(what(), &e, cure(&e)))
+}
+
+fn in_memory(serving: AlarmsStand, wanted: &AlarmQuery, worst: &AlarmQuery) -> Found {
+    let rows: Vec<AlarmRow> = serving.lasting.into_iter().map(AlarmRow::from).collect();
+    let is_critical = rows.iter().any(|row| worst.takes(row));
+    let shown = rows.into_iter().filter(|row| wanted.takes(row));
+    (shown.take(wanted.limit.unwrap_or(LIST_DEFAULT)).collect(), is_critical)
 }
 
 fn as_table(out: &mut dyn Write, rows: &[AlarmRow]) -> io::Result<()> {

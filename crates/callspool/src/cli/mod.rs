@@ -112,6 +112,7 @@ fn load(named: &Option<std::path::PathBuf>) -> Result<Loaded, CliError> {
 
 fn check_config(loaded: &Loaded, args: &CheckConfigArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     crate::users::load(&loaded.config).map_err(CliError::of_problems)?;
+    crate::webhook::load(&loaded.config).map_err(CliError::of_problems)?;
     let text = match (args.json, args.reference) {
         (true, _) => format!("{}\n", config::print::effective_json(loaded)),
         (_, true) => config::print::reference_markdown(),

@@ -14,12 +14,14 @@ use model::{CallId, TenantId};
 use super::args::{AskArgs, DrainArgs, OrderArgs, PauseArgs, StopArgs};
 use super::{CliError, Outcome, file_error};
 use crate::config::Config;
-use crate::control::{self, Answer, Ask};
+use crate::control::{self, AlarmsStand, Answer, Ask};
 
 /// How long an answer may take. A reload looks names up; nothing else takes more than a moment.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The longest answer: as many settings as there can be, by name.
-const ANSWER_MAX: u64 = 1 << 20;
+/// The same for alarms, which are read without it too.
+const PATIENCE_FOR_ALARMS: Duration = Duration::from_secs(5);
+/// The longest answer, 4 MiB: a thousand alarms with texts of 500 characters, or all settings by name.
+const ANSWER_MAX: u64 = 4 << 20;
 
 /// `callspool status` and `callspool reload`.
 pub(super) fn ask(
@@ -113,7 +115,21 @@ fn tell(answer: &Answer, as_json: bool, out: &mut dyn Write) -> Result<Outcome, 
     Ok(if answer.done { Outcome::Ok } else { Outcome::Failed })
 }
 
+/// What the process that serves in this data directory has in memory of alarms; none when there is none, or it does
+/// not answer.
+pub(super) fn alarms(data_dir: &Path) -> Option<AlarmsStand> {
+    asked_within(data_dir, &Ask::Alarms, PATIENCE_FOR_ALARMS).ok().and_then(|(answer, _)| answer.alarms)
+}
+
 fn asked(data_dir: &Path, ask: &Ask) -> Result<(Answer, BufReader<UnixStream>), CliError> {
+    asked_within(data_dir, ask, PATIENCE)
+}
+
+fn asked_within(
+    data_dir: &Path,
+    ask: &Ask,
+    patience: Duration,
+) -> Result<(Answer, BufReader<UnixStream>), CliError> {
     let path = control::path(data_dir);
     let failed = |e: io::Error| file_error(format!("cannot ask callspool at {}", path.display()), &e);
     let mut stream = UnixStream::connect(&path).map_err(|e| match e.kind() {
@@ -124,7 +140,7 @@ fn asked(data_dir: &Path, ask: &Ask) -> Result<(Answer, BufReader<UnixStream>), 
         ),
         _ => failed(e),
     })?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    stream.set_read_timeout(Some(patience)).map_err(failed)?;
     stream.write_all(format!("{ask}\n").as_bytes()).map_err(failed)?;
     let mut reading = BufReader::new(stream);
     let mut line = String::new();

@@ -1,5 +1,7 @@
 //! What cannot work together, and values that are out of range: told at start, not in the middle of a call.
 
+mod webhooks;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -81,6 +83,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
     rest(config, &mut findings);
     tenants(config, &mut findings);
     trunks(config, &mut findings);
+    webhooks::check(config, &mut findings);
     findings.problems
 }
 

@@ -7,10 +7,10 @@
 //!
 //! ```text
 //! tables! {
-//!     /// Where changes of calls are told.                           what one of them is, for the docs
+//!     /// Where events are posted as they happen.                    what one of them is, for the docs
 //!     webhook: WebhookConfig, at most WEBHOOKS_MAX {                 [webhook.NAME], and how many there may be
-//!         /// Where the events are posted.                           what the key does, for the docs
-//!         url: String = "", "https URL";                             type, default, unit
+//!         /// How long a request may take.                           what the key does, for the docs
+//!         timeout: Duration = "10s", "time";                         type, default, unit
 //!     }
 //! }
 //! ```

@@ -11,6 +11,7 @@ pub(crate) mod sections;
 pub(crate) mod source;
 pub(crate) mod tables;
 pub(crate) mod values;
+pub(crate) mod webhooks;
 
 use std::path::{Path, PathBuf};
 
@@ -123,9 +124,11 @@ impl Config {
         }
         // Empty: there is none.
         let of_trunks = self.tables.trunk.values_mut().map(|trunk| &mut trunk.users_file);
-        for path in
-            [&mut self.tls.certificate, &mut self.tls.key, &mut self.tls.ca].into_iter().chain(of_trunks)
-        {
+        let of_webhooks = self.tables.webhook.values_mut().flat_map(|w| {
+            [&mut w.secret_file, &mut w.authorization_file, &mut w.ca, &mut w.certificate, &mut w.key]
+        });
+        let of_tls = [&mut self.tls.certificate, &mut self.tls.key, &mut self.tls.ca];
+        for path in of_tls.into_iter().chain(of_trunks).chain(of_webhooks) {
             if !path.as_os_str().is_empty() {
                 *path = absolute(&around.directory, path);
             }

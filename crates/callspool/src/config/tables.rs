@@ -4,19 +4,23 @@
 //! `docs/configuration.md` is made from this file too.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use model::TenantId;
+use model::{Severity, TenantId};
 
 use super::declare::tables;
 use super::values::{
     AddressRange, AgentIs, CodecName, CredentialsFor, DtmfRule, HostPattern, InactiveMeans, Tag,
     TrunkTransport,
 };
+use super::webhooks::{EventPattern, WebhookUrl};
 
 /// Each is a few hundred octets, and is looked at for every call that begins: a thousand are some microseconds.
 const TRUNKS_MAX: usize = 1_000;
 /// As many as there may be trunks to bring them calls.
 const TENANTS_MAX: usize = 1_000;
+/// Each reads the outbox four times a second: a few programs, not a fan-out.
+const WEBHOOKS_MAX: usize = 32;
 
 tables! {
     /// Who may send calls, and how they are taken: an SBC, a PBX, a carrier. Without any, everybody may; with one, only those that are written.
@@ -61,5 +65,31 @@ tables! {
         display_name: String = "", "text";
         /// Calls recorded at once for it; beyond it new ones are refused with 503. 0: as many as `recording.max_calls`.
         max_calls: usize = "0", "calls";
+    }
+
+    /// Where events are posted as they happen: an on-call service, a program of yours. webhooks.md has requests, answers and a receiver.
+    webhook: WebhookConfig, at most WEBHOOKS_MAX {
+        /// Where they are posted; must be given.
+        url: Option<WebhookUrl> = "", "http or https URL";
+        /// File with what the receiver knows too, 32 octets or more on a line: requests are signed with it, with each of them where there are several lines. Empty: they are not signed.
+        secret_file: PathBuf = "", "path";
+        /// File with the value of the header `Authorization`, such as `Bearer …`. Empty: there is none.
+        authorization_file: PathBuf = "", "path";
+        /// Which events: kinds (`call`, `segment`, `copy`, `tag`, `metadata`, `alarm`), alarms of some kinds (`alarm:disk-*`), or `*` for all.
+        events: Vec<EventPattern> = "alarm", "list of kinds";
+        /// Of alarms only those as bad as this or worse.
+        severity: Severity = "notice", "notice, warning or critical";
+        /// Only what concerns these tenants; empty: all. What is told of the node belongs to `recording.tenant`.
+        tenants: Vec<TenantId> = "", "list of names";
+        /// PEM file of the authorities that the receiver is trusted by; empty: those of the system.
+        ca: PathBuf = "", "path";
+        /// PEM file of a certificate that is shown to the receiver (mutual TLS). Empty: none.
+        certificate: PathBuf = "", "path";
+        /// PEM file of its private key.
+        key: PathBuf = "", "path";
+        /// How long a request may take, from the connection to the answer; then it is sent again.
+        timeout: Duration = "10s", "time, 500ms to 60s";
+        /// After how long without success the alarm `webhook-failing` is raised.
+        alarm_after: Duration = "1m", "time";
     }
 }

@@ -165,6 +165,28 @@ fn what_is_wrong_with_a_named_table_is_told_with_its_line() {
 }
 
 #[test]
+fn what_is_wrong_with_a_webhook_is_told() {
+    refused(
+        "[webhook.a]\n[webhook.b]\nurl = \"alerts.example.com\"\n[webhook.c]\nurl = \"http://a.example/\"\n\
+         events = [\"calls\", \"alarm:disk-*\"]\nseverity = \"bad\"\ntimeout = \"2m\"\nca = \"ca.pem\"\nkey = \"x\"\n\
+         [webhook.d]\nurl = \"https://a.example/\"\nevents = []\nalarm_after = \"0s\"\ncertificate = \"c\"\n",
+        &[],
+        expect![[r#"
+            c.toml:3 webhook.b.url: it begins with neither http:// nor https://; give an address such as "https://alerts.example.com/callspool"
+            c.toml:6 webhook.c.events: 'calls' is no kind of event; give call, segment, copy, tag, metadata, alarm, "alarm:disk-*" for some of them, or "*" for all
+            c.toml:7 webhook.c.severity: 'bad' is no severity; give notice, warning or critical
+            c.toml:1 webhook.a.url: it says not where to; give the address that events are posted to
+            c.toml:9 webhook.c.ca: http:// has no certificates; write https:// in url, or leave it out
+            c.toml:4 webhook.c.certificate: a certificate and its key go together; give both, or none
+            c.toml:8 webhook.c.timeout: 2m is out of range; give 500ms to 1m
+            c.toml:13 webhook.d.events: nothing would be told; name events, or leave it out
+            c.toml:11 webhook.d.key: a certificate and its key go together; give both, or none
+            c.toml:14 webhook.d.alarm_after: 0s is out of range; give 1s to 1d
+        "#]],
+    );
+}
+
+#[test]
 fn variables_that_are_no_settings_are_left_alone() {
     assert!(load_text("", &[("CALLSPOOL_TEST_DIR", "x"), ("SIP__UDP", "x"), ("CALLSPOOL", "x")]).is_ok());
 }

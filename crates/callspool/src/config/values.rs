@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use model::{NodeNumber, TenantId, VolumeName};
+use model::{NodeNumber, Severity, TenantId, VolumeName};
 use toml::Value;
 
 use super::declare::{Setting, article, quoted};
@@ -335,6 +335,7 @@ macro_rules! textual {
 textual! {
     SocketAddr, "an IP address with a port, such as \"0.0.0.0:5060\" or \"[::]:5060\"", "IP address with a port";
     TenantId, "1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit", "tenant name";
+    Severity, "notice, warning or critical", "severity";
 }
 
 impl Setting for String {

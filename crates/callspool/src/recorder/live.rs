@@ -18,10 +18,11 @@ use model::{
 };
 use spool::SegmentWriter;
 
+use super::Thresholds;
 use super::ingest::{Batch, Left};
 use super::listening::Taps;
 use super::ports::Ports;
-use super::quality::{Of, Quality, QualityRules, Signs};
+use super::quality::{Of, Quality, Signs};
 use super::tell::Teller;
 use steady::{NOT_SET_NS, Steady};
 use stream::open_sockets;
@@ -321,14 +322,14 @@ impl LiveSegment {
     }
 
     /// Sees how its streams sound, once a second, and tells what has changed.
-    pub(crate) fn look(&mut self, now: Mono, rules: &QualityRules, teller: &Teller) {
+    pub(crate) fn look(&mut self, now: Mono, thresholds: &Thresholds, teller: &Teller) {
         if !self.quality.is_due(now) {
             return;
         }
         let signs: Vec<Signs> = self.streams.iter_mut().map(|s| s.signs(now)).collect();
         let record = self.writer.record();
         let (call, segment) = (Some(record.call), Some(record.id));
-        self.quality.look(now, rules, &signs, &mut |condition, of, seen| {
+        self.quality.look(now, &thresholds.get().quality, &signs, &mut |condition, of, seen| {
             let subject = match of {
                 Of::Segment => Subject::Segment(record.id),
                 Of::Stream(stream) => Subject::Stream(stream),

@@ -298,7 +298,7 @@ impl MediaThread {
                 let records = if live.writer.manifest_due(now) { live.records() } else { Vec::new() };
                 live.writer.flush(now, records, &mut ops);
             }
-            live.look(now.mono, &self.config.quality, &self.teller);
+            live.look(now.mono, &self.shared.thresholds, &self.teller);
             if live.times_out(now.mono, self.config.media_timeout) {
                 state.unsent.push_back(Report::MediaTimedOut { segment: live.id });
             }

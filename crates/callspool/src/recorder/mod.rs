@@ -26,6 +26,7 @@ mod reserve;
 mod sealer;
 mod tell;
 mod threads;
+mod thresholds;
 mod watch;
 mod writer;
 
@@ -51,6 +52,7 @@ pub(crate) use ports::PortConfig;
 pub(crate) use quality::QualityRules;
 pub(crate) use tell::Teller;
 pub(crate) use threads::Threads;
+pub(crate) use thresholds::{AlarmThresholds, Thresholds};
 
 use crate::clock::mono;
 use crate::pulse::Pulses;
@@ -83,10 +85,8 @@ pub(crate) struct RecorderConfig {
     pub(crate) flush: Duration,
     pub(crate) sync: Duration,
     pub(crate) media_timeout: Duration,
-    /// When the sound of a call is told of.
-    pub(crate) quality: QualityRules,
-    /// A disk that will be full sooner is told of; zero: never.
-    pub(crate) disk_full_within: Duration,
+    /// When something is told as an alarm, to begin with.
+    pub(crate) thresholds: AlarmThresholds,
     /// How long an operation may take before its volume counts as standing still.
     pub(crate) stall: Duration,
     /// Segments that are live or being closed, at most.
@@ -122,6 +122,7 @@ impl Recorder {
         returned: tokio::sync::mpsc::UnboundedSender<Arc<Volume>>,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
+        shared.thresholds.set(config.thresholds);
         let ports = Arc::new(Ports::new(config.ports.clone()));
         let (placer, placings) = bounded(ORDERS_MAX);
         let (answer, tried) = unbounded();
@@ -137,7 +138,6 @@ impl Recorder {
                     tick: config.tick,
                     flush: config.flush,
                     media_timeout: config.media_timeout,
-                    quality: config.quality,
                     descriptors_max: config.descriptors_max,
                     cname: config.cname.clone(),
                 },
@@ -204,7 +204,6 @@ impl Recorder {
                 memory: config.memory.clone(),
                 data_dir: config.data_dir.clone(),
                 interval: config.sync,
-                days_left: config.disk_full_within,
                 tenant: config.tenant.clone(),
                 teller: teller.clone(),
                 shared: Arc::clone(&shared),
@@ -316,6 +315,11 @@ impl Recorder {
     /// What its threads count.
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
+    }
+
+    /// When something is told as an alarm from now on.
+    pub(crate) fn set_thresholds(&self, thresholds: AlarmThresholds) {
+        self.shared.thresholds.set(thresholds);
     }
 
     /// Orders that wait for the placer, and for the media threads.

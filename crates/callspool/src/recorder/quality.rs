@@ -25,7 +25,7 @@ const LOSS_OVER: Duration = Duration::from_secs(10);
 const LOSS_LEAST: u64 = 50;
 
 /// When it is told. Zero: never.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct QualityRules {
     pub(crate) no_media: Duration,
     pub(crate) one_way: Duration,

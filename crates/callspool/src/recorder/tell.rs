@@ -9,6 +9,7 @@ use model::{
     Location, Mono, NodeNumber, Occurrence, SegmentId, SegmentRecord, Severity, Subject, TenantId,
 };
 
+use crate::alarms::Told;
 use crate::clock::now;
 
 /// Cheap to clone; one generator of event ids for the process, so that ids order what was told.
@@ -19,21 +20,34 @@ pub(crate) struct Teller {
     catalog: store::Handle,
     /// Locked before the ids, and only for the time of a decision.
     alarms: Arc<Mutex<Alarms>>,
+    /// What was told of alarms, for when the catalog is away.
+    told: Told,
 }
 
 impl Teller {
     pub(crate) fn new(ids: IdGenerator, rules: AlarmRules, catalog: store::Handle) -> Self {
         let node = ids.node();
         let alarms = Arc::new(Mutex::new(Alarms::new(node, rules)));
-        Self { ids: Arc::new(Mutex::new(ids)), node, catalog, alarms }
+        Self { ids: Arc::new(Mutex::new(ids)), node, catalog, alarms, told: Told::default() }
+    }
+
+    /// Whether the catalog does not take what it is told.
+    pub(crate) fn is_catalog_away(&self) -> bool {
+        self.catalog.status().away_for.is_some()
+    }
+
+    /// What was told of alarms.
+    pub(crate) const fn told(&self) -> &Told {
+        &self.told
     }
 
     pub(crate) fn tell(&self, tenant: TenantId, kind: ChangeKind) {
         let at = now().wall;
         // The lock is held while telling, so that changes are told in the order of their ids.
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = ids.event(at);
-        self.catalog.tell(Change { id, at, tenant, kind });
+        let change = Change { id: ids.event(at), at, tenant, kind };
+        self.told.note(&change);
+        self.catalog.tell(change);
     }
 
     /// Ids for what is read from files now and told later: a change that happens meanwhile is newer.
@@ -41,6 +55,11 @@ impl Teller {
         let at = now().wall;
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         (0..count).map(|_| ids.event(at)).collect()
+    }
+
+    /// An id that is newer than all that was told, and older than what will be.
+    pub(crate) fn newest(&self) -> EventId {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).event(now().wall)
     }
 
     /// Tells with an id that was drawn before.
@@ -109,6 +128,11 @@ impl Teller {
         alarms.handle_timeout(now());
         self.tell_alarms(&mut alarms);
         alarms.next_timeout()
+    }
+
+    /// Other limits of alarms from now on.
+    pub(crate) fn set_rules(&self, rules: AlarmRules) {
+        self.alarms().configure(rules);
     }
 
     /// What is raised is told again, to a catalogue that knows nothing.

@@ -36,8 +36,6 @@ pub(super) struct Watch {
     pub(super) memory: Memory,
     pub(super) data_dir: PathBuf,
     pub(super) interval: Duration,
-    /// A disk that will be full sooner is told of; zero: never.
-    pub(super) days_left: Duration,
     pub(super) tenant: TenantId,
     pub(super) teller: Teller,
     pub(super) shared: Arc<Shared>,
@@ -150,15 +148,16 @@ impl Watch {
         // What may be used: below the least free space nothing is recorded.
         let (now, room) = (mono(), free.saturating_sub(self.volume.min_free));
         trend.sample(now, room);
+        let days_left = self.shared.thresholds.get().disk_full_within;
         let seen = match trend.left(now, room) {
-            _ if self.days_left.is_zero() => Seen::Good,
-            Some(left) if left < self.days_left => Seen::Bad(format!(
+            _ if days_left.is_zero() => Seen::Good,
+            Some(left) if left < days_left => Seen::Bad(format!(
                 "volume {} will be full in {:.1} days if it goes on as it did: free some space, or add a volume",
                 self.volume.name,
                 left.as_secs_f64() / 86_400.0
             )),
             // A tenth more before it is over, so that it does not come and go with each call.
-            Some(left) if left < self.days_left + self.days_left / 10 => Seen::Between,
+            Some(left) if left < days_left + days_left / 10 => Seen::Between,
             _ => Seen::Good,
         };
         self.observe(Condition::DiskDays, seen);

@@ -19,6 +19,7 @@ pub mod messages;
 pub mod party;
 pub mod ports;
 pub mod program;
+pub mod receiver;
 pub mod recording;
 pub mod rtp;
 pub mod secrets;

@@ -165,6 +165,8 @@ kinds! {
         MediaBacklog = "media-backlog", Critical, 2, 30;
         /// The TLS certificate expires soon, or has expired.
         Certificate = "certificate", Warning, 0, 0;
+        /// The files of the TLS certificate have changed and cannot be used: the old one stays.
+        CertificateUnusable = "certificate-unusable", Warning, 0, 0;
         /// Media are expected on a call and none come.
         NoMedia = "no-media", Warning, 0, 2;
         /// Media come on one stream of a call and not on another.
@@ -175,6 +177,8 @@ kinds! {
         Loss = "loss", Warning, 0, 10;
         /// The kernel dropped datagrams because a receive buffer was full.
         ReceiveDrops = "receive-drops", Warning, 0, 60;
+        /// A webhook does not take what it is to be told.
+        WebhookFailing = "webhook-failing", Warning, 0, 0;
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Subject {
     Segment(SegmentId),
     /// A stream.
     Stream(StreamId),
+    /// A webhook, by its name.
+    Webhook(String),
 }
 
 impl fmt::Display for Subject {
@@ -55,6 +57,7 @@ impl fmt::Display for Subject {
             Self::Call(id) => write!(f, "call:{id}"),
             Self::Segment(id) => write!(f, "segment:{id}"),
             Self::Stream(id) => write!(f, "stream:{id}"),
+            Self::Webhook(name) => write!(f, "webhook:{name}"),
         }
     }
 }
@@ -76,6 +79,7 @@ impl FromStr for Subject {
             "call" => name.parse().map(Self::Call).map_err(|_| bad()),
             "segment" => name.parse().map(Self::Segment).map_err(|_| bad()),
             "stream" => name.parse().map(Self::Stream).map_err(|_| bad()),
+            "webhook" => Ok(Self::Webhook(name.to_owned())),
             _ => Err(bad()),
         }
     }
@@ -160,6 +164,7 @@ mod tests {
             Subject::Call(CallId::from_u64(77)),
             Subject::Segment(SegmentId::from_u64(78)),
             Subject::Stream(StreamId::from_u64(79)),
+            Subject::Webhook("ops".to_owned()),
         ];
         for subject in subjects {
             assert_eq!(subject.to_string().parse(), Ok(subject));

@@ -42,6 +42,21 @@ pub enum Verdict {
     Locked,
 }
 
+/// How often credentials were judged, by what came of it, since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Judged {
+    /// They were right.
+    pub passed: u64,
+    /// There were none for the realm that could be read: as each first request has none.
+    pub missing: u64,
+    /// Their nonce was too old or another's, or had been used with this count.
+    pub stale: u64,
+    /// User or password were wrong.
+    pub wrong: u64,
+    /// So many were wrong before from this address that they were not looked at.
+    pub locked: u64,
+}
+
 /// Nonces, the counts that were used, and the addresses that failed. See the module above.
 pub struct Authenticator {
     nonces: Nonces,
@@ -49,6 +64,7 @@ pub struct Authenticator {
     failures: Failures,
     /// Computed with when there is no such user, so that time does not tell.
     nobody: Ha1,
+    judged: Judged,
 }
 
 impl Authenticator {
@@ -60,7 +76,14 @@ impl Authenticator {
             counts: Counts::new(NONCES_MAX),
             failures: Failures::default(),
             nobody: Ha1(super::hex(&secret).into()),
+            judged: Judged::default(),
         }
+    }
+
+    /// What came of all that was judged.
+    #[must_use]
+    pub const fn judged(&self) -> Judged {
+        self.judged
     }
 
     /// Judges the values of `Authorization` of a request with this method from this address.
@@ -74,21 +97,27 @@ impl Authenticator {
     ) -> Verdict {
         let mut of_realm = authorization.iter().filter_map(|value| Credentials::read(value));
         let Some(credentials) = of_realm.find(|c| c.realm == protection.realm) else {
+            self.judged.missing += 1;
             return Verdict::Challenged(self.challenges(now, protection, source, false));
         };
         if self.failures.is_locked(now, source) {
+            self.judged.locked += 1;
             return Verdict::Locked;
         }
         let Some(nonce) = self.nonces.check(now, &credentials.nonce, protection.scope, source) else {
+            self.judged.stale += 1;
             return Verdict::Challenged(self.challenges(now, protection, source, true));
         };
         let Some(user) = self.proved(protection.users, &credentials, method) else {
             self.failures.count(now, source);
+            self.judged.wrong += 1;
             return Verdict::Wrong(self.challenges(now, protection, source, false));
         };
         if !self.counts.take(now, nonce, credentials.count) {
+            self.judged.stale += 1;
             return Verdict::Challenged(self.challenges(now, protection, source, true));
         }
+        self.judged.passed += 1;
         Verdict::Passed { user }
     }
 
@@ -186,6 +215,8 @@ mod tests {
             let again = challenged(judge(&mut authenticator, &users, HOME, &answer));
             assert!(again[0].ends_with("stale=true"), "{again:?}");
         }
+        let expected = Judged { passed: 2, missing: 1, stale: 2, ..Judged::default() };
+        assert_eq!(authenticator.judged(), expected);
     }
 
     #[test]
@@ -227,6 +258,7 @@ mod tests {
         assert_eq!(judge(&mut authenticator, &users, HOME, &right), Verdict::Locked);
         let none = judge(&mut authenticator, &users, HOME, &[]);
         assert!(matches!(none, Verdict::Challenged(_)), "who shows nothing learns nothing");
+        assert_eq!(authenticator.judged(), Judged { missing: 2, wrong: 20, locked: 1, ..Judged::default() });
         let other = [192, 0, 2, 2].into();
         let there = challenged(judge(&mut authenticator, &users, other, &[]));
         let passed = judge(&mut authenticator, &users, other, &[answer(&there[0], "sesame", 1)]);

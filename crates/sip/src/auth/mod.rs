@@ -27,7 +27,7 @@ use std::fmt::Write as _;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
-pub use judge::{Authenticator, Protection, Verdict};
+pub use judge::{Authenticator, Judged, Protection, Verdict};
 pub use users::{Users, UsersError};
 
 /// The algorithms that we speak, the best first: a client takes the first that it knows (RFC 8760 section 2.4).

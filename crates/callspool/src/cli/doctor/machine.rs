@@ -88,6 +88,10 @@ fn time_service(proc: &Path) -> Check {
 /// What ffmpeg calls the decoders of codecs that are stored as they come and need it for listening.
 const DECODERS: [(&str, &str); 3] = [("g729", "G.729"), ("amrnb", "AMR"), ("amrwb", "AMR-WB")];
 
+/// It is no fault of this machine.
+const NO_EVS: &str =
+    "there is no free decoder of EVS: it is recorded as it comes, and silent when it is played";
+
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.is_file())
@@ -99,7 +103,7 @@ fn decoders() -> Check {
     let Some(program) = on_path("ffmpeg") else {
         return Check::good(
             what,
-            "not installed; G.729, AMR and EVS are recorded, and cannot be listened to here",
+            "not installed; G.729, G.723.1, G.726, GSM, iLBC, AMR, AMR-WB and EVS are recorded, and cannot be listened to here",
         );
     };
     let listed = Command::new(&program).args(["-hide_banner", "-decoders"]).stdin(Stdio::null()).output();
@@ -112,11 +116,11 @@ fn decoders() -> Check {
     let missing: Vec<&str> =
         DECODERS.iter().filter(|(name, _)| !can(name)).map(|(_, codec)| *codec).collect();
     match missing.is_empty() {
-        true => Check::good(what, format!("{}: decodes G.729, AMR, AMR-WB", program.display())),
+        true => Check::good(what, format!("{}: decodes G.729, AMR, AMR-WB; {NO_EVS}", program.display())),
         false => Check::warning(
             what,
             format!("{} does not decode {}", program.display(), missing.join(", ")),
-            "install one that does, if calls come with it",
+            format!("install one that does, if calls come with it; {NO_EVS}"),
         ),
     }
 }

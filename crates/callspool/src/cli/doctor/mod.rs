@@ -10,6 +10,7 @@ mod owner;
 mod places;
 mod storage;
 mod tls;
+mod webhooks;
 
 use std::io::{self, Write};
 
@@ -67,6 +68,7 @@ pub(super) fn run(loaded: &Loaded, args: &DoctorArgs, out: &mut dyn Write) -> Re
     checks.extend(kernel::checks(config));
     checks.extend(places::checks(config));
     checks.extend(tls::checks(config));
+    checks.extend(webhooks::checks(config));
     checks.iter().try_for_each(|check| tell(out, check, args.json)).map_err(CliError::output)?;
     let failed = checks.iter().any(|c| c.verdict == Verdict::Failure);
     Ok(if failed { Outcome::Failed } else { Outcome::Ok })

@@ -27,6 +27,8 @@ use files::{Loaded, Stamp};
 pub(crate) struct Certificates {
     files: TlsFiles,
     loaded: RwLock<Arc<Held>>,
+    /// Why the files, as they are now, cannot be used; what was read before is used on.
+    unusable: RwLock<Option<String>>,
 }
 
 struct Held {
@@ -44,11 +46,13 @@ impl std::fmt::Debug for Certificates {
 }
 
 /// A handshake that failed.
-#[derive(Debug)]
-pub(super) enum HandshakeError {
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
     /// The peer showed no certificate, or one that is not trusted.
+    #[error("{0}")]
     Certificate(String),
     /// Anything else.
+    #[error("{0}")]
     Other(String),
 }
 
@@ -56,14 +60,21 @@ impl Certificates {
     /// Reads the files.
     pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let held = Arc::new(Held::read(&files)?);
-        Ok(Self { files, loaded: RwLock::new(held) })
+        Ok(Self { files, loaded: RwLock::new(held), unusable: RwLock::new(None) })
     }
 
     /// Reads the files again. On an error all stays as it is, and the error says what to do.
     pub(crate) fn reload(&self) -> Result<(), TlsError> {
-        let held = Arc::new(Held::read(&self.files)?);
-        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = held;
+        let read = Held::read(&self.files);
+        *self.unusable.write().unwrap_or_else(PoisonError::into_inner) =
+            read.as_ref().err().map(ToString::to_string);
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read?);
         Ok(())
+    }
+
+    /// Why the files could not be read again when that was tried last; none when they could.
+    pub(crate) fn unusable(&self) -> Option<String> {
+        self.unusable.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the files are at this moment, to be compared with the next time.
@@ -105,7 +116,7 @@ impl Certificates {
     }
 
     /// The client's side of a handshake with a server that must have this name or address.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         host: &str,
         stream: TcpStream,

@@ -7,7 +7,7 @@ use model::{CallData, EndReason, Failure, Metadata, OpenStream, PauseSource, Seg
 
 use super::super::live::LiveSegment;
 use super::super::outcomes::Outcomes;
-use super::super::quality::QualityRules;
+use super::super::thresholds::Thresholds;
 use crate::descriptors::RUN_OUT;
 
 /// What a media thread goes by.
@@ -15,7 +15,6 @@ pub(crate) struct MediaConfig {
     pub(crate) tick: Duration,
     pub(crate) flush: Duration,
     pub(crate) media_timeout: Duration,
-    pub(crate) quality: QualityRules,
     /// Descriptors that segments may take together.
     pub(crate) descriptors_max: u64,
     pub(crate) cname: String,
@@ -73,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) dropped: AtomicU64,
     /// What became of segments and calls.
     pub(crate) outcomes: Outcomes,
+    /// When something is told as an alarm.
+    pub(crate) thresholds: Thresholds,
     /// Stop when nothing is live any more.
     pub(crate) stopping: AtomicBool,
 }

@@ -1,0 +1,205 @@
+//! How far a webhook has come in the outbox, and the file that remembers it.
+//!
+//! ```text
+//! <data_dir>/webhooks/<name>.json
+//! {"format":"callspool-webhook","version":1,"after":"0cmx8vc8r0000","ahead":["0cmx8vd000000"]}
+//! ```
+//!
+//! All events up to `after` are done with. Those in `ahead` come after it and are done with too: they were alarms, told
+//! from memory while the catalog was away. The file is written beside and renamed. Without it, or when it cannot be
+//! read, a webhook begins with what happens from then on.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use model::EventId;
+use serde::{Deserialize, Serialize};
+
+const DIRECTORY: &str = "webhooks";
+const FORMAT: &str = "callspool-webhook";
+const VERSION: u32 = 1;
+/// 128 KiB: four times what the longest has.
+const FILE_MAX: u64 = 128 << 10;
+/// Alarms told ahead that are remembered; beyond it the oldest is told once more when the catalog is back.
+const AHEAD_MAX: usize = 2_048;
+
+/// See the module.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    after: EventId,
+    ahead: BTreeSet<EventId>,
+}
+
+impl Place {
+    /// With nothing to tell up to here.
+    pub(super) const fn begin(after: EventId) -> Self {
+        Self { after, ahead: BTreeSet::new() }
+    }
+
+    /// The outbox is read behind this event.
+    pub(super) const fn after(&self) -> EventId {
+        self.after
+    }
+
+    /// Whether an event need not be told any more.
+    pub(super) fn is_done(&self, event: EventId) -> bool {
+        event <= self.after || self.ahead.contains(&event)
+    }
+
+    /// All of the outbox up to an event is done with.
+    pub(super) fn pass(&mut self, event: EventId) {
+        self.after = self.after.max(event);
+        while self.ahead.first().is_some_and(|first| *first <= self.after) {
+            self.ahead.pop_first();
+        }
+    }
+
+    /// An event was told before the outbox came to it.
+    pub(super) fn told_ahead(&mut self, event: EventId) {
+        if event > self.after {
+            self.ahead.insert(event);
+        }
+        while self.ahead.len() > AHEAD_MAX {
+            self.ahead.pop_first();
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: String,
+    version: u32,
+    after: EventId,
+    #[serde(default)]
+    ahead: BTreeSet<EventId>,
+}
+
+/// The file of one webhook.
+#[derive(Clone, Debug)]
+pub(super) struct PlaceFile(PathBuf);
+
+impl PlaceFile {
+    pub(super) fn new(data_dir: &Path, name: &str) -> Self {
+        Self(data_dir.join(DIRECTORY).join(format!("{name}.json")))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What it holds; none when there is no file.
+    pub(super) fn read(&self) -> io::Result<Option<Place>> {
+        let file = match File::open(&self.0) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let mut text = String::new();
+        file.take(FILE_MAX).read_to_string(&mut text)?;
+        let stored: Stored = serde_json::from_str(&text).map_err(io::Error::other)?;
+        if stored.format != FORMAT || stored.version != VERSION {
+            return Err(io::Error::other(format!("it is {} of version {}", stored.format, stored.version)));
+        }
+        let mut place = Place::begin(stored.after);
+        stored.ahead.into_iter().for_each(|event| place.told_ahead(event));
+        Ok(Some(place))
+    }
+
+    /// Remembers a place.
+    pub(super) fn write(&self, place: &Place) -> io::Result<()> {
+        let directory = self.0.parent().unwrap_or(Path::new("."));
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let stored = Stored {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            after: place.after,
+            ahead: place.ahead.clone(),
+        };
+        let text = serde_json::to_string(&stored).map_err(io::Error::other)?;
+        let beside = self.0.with_extension("json.new");
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(format!("{text}\n").as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &self.0)?;
+        File::open(directory)?.sync_all()
+    }
+
+    /// Moves aside what cannot be read.
+    pub(super) fn set_aside(&self) -> io::Result<PathBuf> {
+        let aside = self.0.with_extension("json.unreadable");
+        std::fs::rename(&self.0, &aside)?;
+        Ok(aside)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    use super::*;
+
+    fn id(n: u64) -> EventId {
+        EventId::from_u64(n)
+    }
+
+    #[test]
+    fn what_is_told_ahead_is_not_told_again_when_the_outbox_comes_to_it() {
+        let mut place = Place::begin(id(10));
+        place.told_ahead(id(12));
+        place.told_ahead(id(14));
+        place.told_ahead(id(9));
+        assert!(place.is_done(id(9)) && place.is_done(id(12)) && !place.is_done(id(11)));
+        place.pass(id(11));
+        place.pass(id(12));
+        assert_eq!(place, Place { after: id(12), ahead: BTreeSet::from([id(14)]) });
+        place.pass(id(5));
+        assert_eq!(place.after(), id(12), "it never goes back");
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_there_is_room_for() {
+        let mut place = Place::begin(id(0));
+        (1..=AHEAD_MAX as u64 + 5).for_each(|n| place.told_ahead(id(n)));
+        assert_eq!(place.ahead.len(), AHEAD_MAX);
+        assert!(!place.is_done(id(5)) && place.is_done(id(6)));
+        let dir = tempfile::tempdir().unwrap();
+        let file = PlaceFile::new(dir.path(), "ops");
+        file.write(&place).unwrap();
+        assert_eq!(file.read().unwrap(), Some(place), "the longest is read again");
+    }
+
+    #[test]
+    fn what_is_spoiled_is_told_of_and_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = PlaceFile::new(dir.path(), "ops");
+        assert_eq!(file.read().unwrap(), None);
+        file.write(&Place::begin(id(1))).unwrap();
+        for spoiled in [
+            "",
+            "{}",
+            r#"{"format":"callspool-webhook","version":2,"after":"0000000000001"}"#,
+            r#"{"format":"callspool-webhook","version":1,"after":"x"}"#,
+        ] {
+            std::fs::write(file.path(), spoiled).unwrap();
+            assert!(file.read().is_err(), "{spoiled}");
+        }
+        let aside = file.set_aside().unwrap();
+        assert!(aside.exists() && file.read().unwrap().is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn a_place_comes_back_from_its_file(after in any::<u64>(), ahead in proptest::collection::vec(any::<u64>(), 0..9)) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut place = Place::begin(id(after));
+            ahead.iter().for_each(|n| place.told_ahead(id(*n)));
+            let file = PlaceFile::new(dir.path(), "ops");
+            file.write(&place).unwrap();
+            prop_assert_eq!(file.read().unwrap(), Some(place.clone()));
+            prop_assert!(ahead.iter().all(|n| place.is_done(id(*n))));
+        }
+    }
+}

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 
 use fault_support::caller::place;
 use fault_support::catalog::{Stranger, path_of};
+use fault_support::orders::Orders;
+use fault_support::points::{Tried, tried};
 use serde_json::Value;
 use support::receiver::{Posted, Receiver};
 use support::server::Server;
@@ -93,4 +95,40 @@ fn a_webhook_is_told_that_the_catalog_is_away_and_everything_once() {
     assert_eq!(ids.len(), told.len(), "something was told twice");
     let others = told.iter().filter(|p| p.json()["kind"] != "alarm").map(Posted::id);
     assert!(others.is_sorted(), "what waited in the journal keeps its order");
+}
+
+/// Whether the ends of so many calls were told.
+fn has_ended(posted: &[Posted], calls: usize) -> bool {
+    let ended = posted.iter().map(Posted::json).filter(|e| !e["body"]["ended"].is_null());
+    ended.map(|e| e["call"].to_string()).collect::<BTreeSet<_>>().len() >= calls
+}
+
+#[test]
+fn a_webhook_whose_file_fails_is_told_of_and_tells_all_the_same() {
+    let receiver = Receiver::start(0);
+    for (operation, what, tried) in tried(|t| matches!(t, Tried::WithAWebhook(_))) {
+        let Tried::WithAWebhook(words) = tried else { unreachable!() };
+        let before = receiver.posted().len();
+        let mut server = Server::prepare(&[("WEBHOOK__OPS__EVENTS", "call")]);
+        server.set("WEBHOOK__OPS__URL", &format!("http://127.0.0.1:{}/", receiver.port()));
+        let orders = Orders::of(&mut server);
+        server.restart();
+        assert_eq!(server.stop().code(), Some(0), "{}", server.log());
+        let rule = format!("{}:{what}", operation.name());
+        orders.give(&rule);
+        server.restart();
+        place(&server, "one", &["--duration", "300ms"]);
+        receiver.wait_for(&rule, |posted| has_ended(&posted[before..], 1));
+        wait_until(words, PATIENCE, || match server.log() {
+            log if log.contains(words) => Ok(()),
+            log => Err(log),
+        });
+        orders.withdraw();
+        assert_eq!(server.stop().code(), Some(0), "{}", server.log());
+        server.restart();
+        place(&server, "other", &["--duration", "300ms"]);
+        let posted = receiver.wait_for(&rule, |posted| has_ended(&posted[before..], 2));
+        let ids: Vec<String> = posted[before..].iter().map(Posted::id).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{rule}: told twice: {ids:?}");
+    }
 }

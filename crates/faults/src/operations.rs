@@ -109,6 +109,12 @@ operations! {
     /// Makes it.
     TokenWrite = "token-write", Writes;
 
+    // Of webhooks.
+    /// Reads how far a webhook has come.
+    WebhookPlace = "webhook-place", Whole;
+    /// Writes it, or moves aside what cannot be read.
+    WebhookPlaceWrite = "webhook-place-write", Writes;
+
     // Of commands.
     /// Writes a piece of a backup.
     BackupWrite = "backup-write", Writes;

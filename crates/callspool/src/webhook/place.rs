@@ -15,6 +15,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use faults::{Operation, before};
 use model::EventId;
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +93,7 @@ impl PlaceFile {
 
     /// What it holds; none when there is no file.
     pub(super) fn read(&self) -> io::Result<Option<Place>> {
+        before(Operation::WebhookPlace, &self.0)?;
         let file = match File::open(&self.0) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
@@ -109,6 +111,7 @@ impl PlaceFile {
 
     /// Remembers a place.
     pub(super) fn write(&self, place: &Place) -> io::Result<()> {
+        let share = before(Operation::WebhookPlaceWrite, &self.0)?;
         let directory = self.0.parent().unwrap_or(Path::new("."));
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let stored = Stored {
@@ -121,7 +124,7 @@ impl PlaceFile {
         let beside = self.0.with_extension("json.new");
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(format!("{text}\n").as_bytes())?;
+        share.write(format!("{text}\n").as_bytes(), |octets| file.write_all(octets))?;
         file.sync_all()?;
         std::fs::rename(&beside, &self.0)?;
         File::open(directory)?.sync_all()
@@ -129,6 +132,7 @@ impl PlaceFile {
 
     /// Moves aside what cannot be read.
     pub(super) fn set_aside(&self) -> io::Result<PathBuf> {
+        before(Operation::WebhookPlaceWrite, &self.0)?;
         let aside = self.0.with_extension("json.unreadable");
         std::fs::rename(&self.0, &aside)?;
         Ok(aside)

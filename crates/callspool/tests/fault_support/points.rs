@@ -21,6 +21,8 @@ pub enum Tried {
     AtAStart(&'static str),
     /// While the catalog is in trouble: no call is lost to it, and the log has these words.
     WithTheCatalog(Trouble, &'static str),
+    /// In a process with a webhook, from its start on: all is told, and the log has these words.
+    WithAWebhook(&'static str),
     /// While a person's note is written: the person is told, and tries again.
     InANote,
     /// In a command, which says so, fails, and changes nothing.
@@ -43,7 +45,7 @@ pub fn cases(operation: Operation) -> &'static [(&'static str, Tried)] {
     use Operation as O;
     use Tried::{
         AfterACrash, AtAStart, AtTheBeginning, AtTheEnd, BesideACall, InACommand, InANote, InMidCall,
-        WithTheCatalog,
+        WithAWebhook, WithTheCatalog,
     };
     match operation {
         O::Identity => &[
@@ -97,6 +99,11 @@ pub fn cases(operation: Operation) -> &'static [(&'static str, Tried)] {
         O::TokenWrite => &[
             ("fail", AtAStart("cannot make the token file")),
             ("torn", AtAStart("cannot make the token file")),
+        ],
+        O::WebhookPlace => &[("fail@1+", WithAWebhook("how far it had come cannot be read"))],
+        O::WebhookPlaceWrite => &[
+            ("fail@1+", WithAWebhook("how far it has come cannot be written")),
+            ("torn@1+", WithAWebhook("how far it has come cannot be written")),
         ],
         O::BackupWrite => &[("fail", InACommand), ("torn", InACommand), ("fail@2", InACommand)],
         O::BackupPublish => &[("fail", InACommand)],

@@ -137,7 +137,8 @@ fn described() -> Described {
         .routes(routes!(audio::mp3))
         .routes(routes!(audio::opus))
         .routes(routes!(audio::flac))
-        .routes(routes!(listen::wav));
+        .routes(routes!(listen::wav))
+        .routes(routes!(listen::opus));
     let open = OpenApiRouter::with_openapi(document::base())
         .routes(routes!(document::openapi))
         .routes(routes!(problem::kind))

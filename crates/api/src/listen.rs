@@ -1,4 +1,4 @@
-//! Listening to a call in progress: a WAV file without an end, sent as it is said.
+//! Listening to a call in progress: a file without an end, WAV or Opus, sent as it is said.
 //!
 //! It comes from whoever holds the call, by a port, and never from a file or the catalog. Nothing is made for a
 //! client that takes nothing: what it misses is gone, and the sound goes on in the present.
@@ -17,7 +17,7 @@ use utoipa::IntoParams;
 use crate::audio::{layout, tell_not_heard};
 use crate::document::ListenRefusals;
 use crate::path::CallPath;
-use crate::port::{AudioLayout, ListenError, ListenRequest};
+use crate::port::{AudioLayout, ListenError, ListenRequest, LiveFormat};
 use crate::problem::Problem;
 use crate::query::parsed;
 use crate::schema;
@@ -46,21 +46,39 @@ pub(crate) struct ListenParameters {
     rate: Option<String>,
 }
 
+/// Which call is to be heard, and how.
+type Asked = (State<ApiState>, Path<CallPath>, Result<Query<ListenParameters>, QueryRejection>, Method);
+
 /// What is said in a call that goes on, as WAV that ends when the call does.
 ///
 /// It is sent as it is said, at the pace of the clock, and has neither a length nor ranges. Pauses, holds and what is
 /// lost are silence. Who takes nothing for a while misses what was said, and hears the present then.
-#[utoipa::path(get, path = "/calls/{id}/live.wav", operation_id = "listen", tag = "audio",
+#[utoipa::path(get, path = "/calls/{id}/live.wav", operation_id = "listen_wav", tag = "audio",
     params(CallPath, ListenParameters),
     responses((status = 200, description = "Sound that goes on as long as the call", body = Vec<u8>, content_type = "audio/wav",
             headers(("Callspool-Not-Heard" = Option<String>, description = "Which codecs are silent, and what to install so that they are heard"))),
         ListenRefusals),
     security(("token" = []), ("cookie" = [])))]
-pub(crate) async fn wav(
-    State(state): State<ApiState>,
-    path: Path<CallPath>,
-    parameters: Result<Query<ListenParameters>, QueryRejection>,
-    method: Method,
+pub(crate) async fn wav(asked: Asked) -> Result<Response, Problem> {
+    listen(LiveFormat::Pcm, asked).await
+}
+
+/// The same as Opus in Ogg, for thin lines: a tenth of what WAV takes, and half of that for silence.
+///
+/// Each page holds 20 ms. It is later than WAV by what the encoder looks ahead, 7 ms, and by a page.
+#[utoipa::path(get, path = "/calls/{id}/live.opus", operation_id = "listen_opus", tag = "audio",
+    params(CallPath, ListenParameters),
+    responses((status = 200, description = "Sound that goes on as long as the call", body = Vec<u8>, content_type = "audio/ogg; codecs=opus",
+            headers(("Callspool-Not-Heard" = Option<String>, description = "Which codecs are silent, and what to install so that they are heard"))),
+        ListenRefusals),
+    security(("token" = []), ("cookie" = [])))]
+pub(crate) async fn opus(asked: Asked) -> Result<Response, Problem> {
+    listen(LiveFormat::Opus, asked).await
+}
+
+async fn listen(
+    format: LiveFormat,
+    (State(state), path, parameters, method): Asked,
 ) -> Result<Response, Problem> {
     let Query(parameters) = parameters.map_err(|e| Problem::bad_query(e.body_text()))?;
     let (call, tenant) = (CallPath::read(&path)?, state.0.config.tenant.clone());
@@ -72,7 +90,7 @@ pub(crate) async fn wav(
     let Some(live) = &state.0.live else {
         return Err(ListenError::Unreachable("no record server runs here".to_owned()).into());
     };
-    let wanted = ListenRequest { tenant: tenant.clone(), call, layout, rate, by: BY.to_owned() };
+    let wanted = ListenRequest { tenant: tenant.clone(), call, layout, rate, format, by: BY.to_owned() };
     let hearing = match live.listen(wanted).await {
         Ok(hearing) => hearing,
         // Whoever holds live calls does not know those that are over; the catalog does, when it is there.
@@ -86,17 +104,21 @@ pub(crate) async fn wav(
         AudioLayout::Stereo => 2,
         AudioLayout::Mix | AudioLayout::Stream(_) => 1,
     };
+    let (extension, media_type, head) = match format {
+        LiveFormat::Pcm => ("wav", "audio/wav", Some(head(channels, rate))),
+        LiveFormat::Opus => ("opus", "audio/ogg; codecs=opus", None),
+    };
     let body = match method {
         Method::HEAD => Body::empty(),
         _ => {
-            let pieces = stream::iter([head(channels, rate)]).chain(hearing.sound);
+            let pieces = stream::iter(head).chain(hearing.sound);
             Body::from_stream(pieces.map(Ok::<Bytes, Infallible>))
         }
     };
-    let name = format!("inline; filename=\"{call}-live.wav\"");
+    let name = format!("inline; filename=\"{call}-live.{extension}\"");
     let mut response = body.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
     if let Ok(name) = HeaderValue::try_from(name) {
         headers.insert(header::CONTENT_DISPOSITION, name);

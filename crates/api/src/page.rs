@@ -45,6 +45,7 @@ files! {
     "wave.js": "text/javascript; charset=utf-8",
     "player.js": "text/javascript; charset=utf-8",
     "hear.js": "text/javascript; charset=utf-8",
+    "sound.js": "text/javascript; charset=utf-8",
     "alarms.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }

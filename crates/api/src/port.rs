@@ -13,7 +13,7 @@ mod notes;
 pub use audio::{
     Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest,
 };
-pub use listen::{ListenAnswer, ListenError, ListenRequest, LiveHearing, LiveSound};
+pub use listen::{ListenAnswer, ListenError, ListenRequest, LiveFormat, LiveHearing, LiveSound};
 pub use live::{Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording, LiveState};
 pub use metrics::{Family, FamilyKind, Metrics, Sample, count};
 pub use node::{Lack, Node, Standing};

@@ -4,13 +4,14 @@
 //! frames that wait for it. It writes nothing, and has no say over the call.
 
 mod decoding;
+mod opus;
 mod program;
 
 use std::time::Duration;
 
-use api::port::{AudioLayout, ListenRequest, LiveHearing};
+use api::port::{AudioLayout, ListenRequest, LiveFormat, LiveHearing};
 use bytes::Bytes;
-use media::listen::{LiveLayout, LiveMix};
+use media::listen::{LiveLayout, LiveMix, OpusEncoderError};
 use model::{CallId, Mono};
 use tokio::time::MissedTickBehavior;
 
@@ -18,6 +19,7 @@ use crate::clock::mono;
 use crate::programs::programs;
 use crate::recorder::Ear;
 use decoding::Decoding;
+use opus::LiveOpus;
 
 /// How often sound is made: as much as a packet holds. More often costs more, less often is heard as delay.
 const PIECE: Duration = Duration::from_millis(20);
@@ -28,12 +30,19 @@ const LOOK_MAX: Duration = Duration::from_secs(1);
 /// How long somebody goes on to listen when the call is over: what was said before is still on its way.
 const ECHO: Duration = Duration::from_millis(300);
 
+/// As what the sound is sent.
+enum Sent {
+    Pcm,
+    Opus(Box<LiveOpus>),
+}
+
 /// Somebody who listens.
 pub(crate) struct Listener {
     ear: Ear,
     layout: LiveLayout,
     mix: LiveMix,
     decoding: Decoding,
+    sent: Sent,
     began: Mono,
     ends: Option<Mono>,
     call: CallId,
@@ -42,7 +51,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Begins to listen, and says so in the log.
-    pub(crate) fn new(ear: Ear, wanted: &ListenRequest, now: Mono) -> Self {
+    pub(crate) fn new(ear: Ear, wanted: &ListenRequest, now: Mono) -> Result<Self, OpusEncoderError> {
         let layout = match wanted.layout {
             AudioLayout::Stereo => LiveLayout::Stereo,
             AudioLayout::Mix => LiveLayout::Mix,
@@ -52,7 +61,12 @@ impl Listener {
         tracing::info!(%call, %by, listener = ear.number(), ?layout, "somebody listens to a call");
         let mix = LiveMix::new(now, wanted.rate, layout);
         let decoding = Decoding::new(call, programs());
-        Self { ear, layout, mix, decoding, began: now, ends: None, call, by }
+        let channels = if layout == LiveLayout::Stereo { 2 } else { 1 };
+        let sent = match wanted.format {
+            LiveFormat::Pcm => Sent::Pcm,
+            LiveFormat::Opus => Sent::Opus(Box::new(LiveOpus::new(call, wanted.rate, channels)?)),
+        };
+        Ok(Self { ear, layout, mix, decoding, sent, began: now, ends: None, call, by })
     }
 
     /// Listens for a moment, to know who speaks and whether that can be heard.
@@ -92,7 +106,16 @@ impl Listener {
         self.take(now);
         let mut samples = Vec::new();
         self.mix.play(now, &mut samples);
-        Some(samples.iter().flat_map(|s| s.to_le_bytes()).collect())
+        match &mut self.sent {
+            Sent::Pcm => Some(samples.iter().flat_map(|s| s.to_le_bytes()).collect()),
+            Sent::Opus(opus) => match opus.encode(&samples) {
+                Ok(pages) => Some(pages.into()),
+                Err(error) => {
+                    tracing::error!(call = %self.call, %error, "listening ends");
+                    None
+                }
+            },
+        }
     }
 }
 

@@ -95,7 +95,10 @@ impl LiveCalls for LiveLink {
                 Ok(Err(_)) => return Err(ListenError::Unreachable("it is stopping".to_owned())),
                 Err(_) => return Err(ListenError::Unreachable("it did not answer in time".to_owned())),
             };
-            Ok(listen::hearing(Listener::new(ear, &wanted, mono())).await)
+            match Listener::new(ear, &wanted, mono()) {
+                Ok(listener) => Ok(listen::hearing(listener).await),
+                Err(e) => Err(ListenError::Unreachable(e.to_string())),
+            }
         })
     }
 }

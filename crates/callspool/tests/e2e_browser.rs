@@ -226,25 +226,36 @@ fn beep(mouth: &Mouth, to: SocketAddr, count: usize) -> Vec<f64> {
 #[test]
 fn what_is_said_comes_out_of_the_page_each_time() {
     let server = Server::start();
-    let mut browser = Browser::start(1_280, 860);
-    browser.go(&address(&server));
-    let mouth = Mouth::open();
-    let (mut dialog, to) = Dialog::begin(&server, "beeps", mouth.port());
-    browser.click("#live-list a", "");
-    browser.wait_for("the call", "document.querySelector('.hearing button') !== null");
-    browser.eval(EAR);
-    browser.click("button", "Listen");
-    browser.wait_for("something to come", "Boolean(window.ear)");
-    let sent = beep(&mouth, to, 12);
-    browser.wait_for("all beeps", "window.heard.length >= 12");
-    let heard = browser.eval("window.heard");
-    let heard: Vec<f64> = heard.as_array().unwrap().iter().map(|h| h.as_f64().unwrap()).collect();
-    assert_eq!(heard.len(), sent.len(), "each once: {sent:?} {heard:?}");
-    // What it takes is for people to read (docs/benchmarks.md); that nothing is heard before it is said is certain.
-    let mut delays: Vec<f64> = heard.iter().zip(&sent).map(|(heard, sent)| heard - sent).collect();
-    assert!(delays.iter().all(|d| *d > 0.0), "{delays:?}");
-    delays.sort_by(f64::total_cmp);
-    let late = browser.eval("[ear.context.baseLatency, ear.context.outputLatency].map((s) => s * 1000)");
-    println!("from packet to page, ms: {delays:.0?}; the loudspeaker's own: {late}");
-    dialog.bye();
+    for (line, path) in [("{}", "live.wav"), ("{ saveData: true }", "live.opus")] {
+        let mut browser = Browser::start(1_280, 860);
+        browser.go(&address(&server));
+        let mouth = Mouth::open();
+        let (mut dialog, to) = Dialog::begin(&server, path, mouth.port());
+        browser.click("#live-list a", "");
+        browser.wait_for("the call", "document.querySelector('.hearing button') !== null");
+        browser.eval(&format!("Object.defineProperty(navigator, 'connection', {{ value: {line} }})"));
+        browser.eval(EAR);
+        browser.click("button", "Listen");
+        browser.wait_for("something to come", "Boolean(window.ear)");
+        let sent = beep(&mouth, to, 12);
+        let last = sent.last().unwrap();
+        browser.wait_for("the last beep", &format!("window.heard.some((h) => h > {last})"));
+        let asked = "performance.getEntriesByType('resource').map((e) => e.name).filter((n) => n.includes('/live.')).join()";
+        let asked = browser.eval(asked);
+        assert!(asked.as_str().is_some_and(|names| names.contains(path)) || asked == "", "{asked}");
+        let heard = browser.eval("window.heard");
+        let heard: Vec<f64> = heard.as_array().unwrap().iter().map(|h| h.as_f64().unwrap()).collect();
+        // A machine that is out of breath may tear a beep in two; none of them is missed. How long it takes is for
+        // people to read (docs/benchmarks.md).
+        let first = |sent: &f64| heard.iter().find(|h| *h > sent).map(|h| h - sent).filter(|d| *d < 1_200.0);
+        let delays: Option<Vec<f64>> = sent.iter().map(first).collect();
+        let mut delays = delays.unwrap_or_else(|| panic!("one was missed: {sent:?} {heard:?}"));
+        delays.sort_by(f64::total_cmp);
+        let late = browser.eval("[ear.context.baseLatency, ear.context.outputLatency].map((s) => s * 1000)");
+        println!("{path}: from packet to page, ms: {delays:.0?}; the loudspeaker's own: {late}");
+        dialog.bye();
+        browser.wait_for("the end", "document.getElementById('live-box').hidden");
+        let scripts: Vec<_> = browser.complaints().iter().filter(|c| !c.contains("\"network\"")).collect();
+        assert!(scripts.is_empty(), "{scripts:#?}");
+    }
 }

@@ -104,6 +104,7 @@ fn a_pause_and_what_was_lost_are_still_there_after_a_reload() {
     browser.wait_for("what was lost", &format!("{} > 20", painted("loss")));
     browser.wait_for("who paused it", &says(".pause-line", "paused by"));
     browser.wait_for("what the colors mean", &says(".legend", "lost on the way"));
+    browser.wait_for("the call in the list", "document.querySelectorAll('#past-list > li').length === 1");
     browser.picture("pause-and-loss");
     assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
 }

@@ -11,7 +11,8 @@
 //! - [`layout`]: where files lie and what they are called; [`manifest`], [`log`], [`mka`], [`pcap`]: what is in
 //!   them. `docs/segment-format.md` draws the bytes.
 //! - [`repair`]: closes what a process that died left open. [`verify`]: digests, structure, log.
-//! - [`timeline`], [`assemble`]: a call as one recording with true pauses; [`export`], [`wav`]: that as a file.
+//! - [`timeline`], [`assemble`]: a call as one recording with true pauses; [`export`], [`wav`]: that as a file; [`ogg`]: pages
+//!   for whoever makes such files elsewhere.
 //! - [`placement`]: on which volume a segment is recorded.
 //! - [`gather`]: whether a call is whole, and what it comes to.
 //!
@@ -33,6 +34,7 @@ pub mod log;
 pub mod manifest;
 pub mod memory;
 pub mod mka;
+pub mod ogg;
 mod op;
 pub mod pcap;
 pub mod placement;

@@ -20,12 +20,22 @@ pub struct ListenRequest {
     pub layout: AudioLayout,
     /// Samples a second: 8,000, 16,000 or 48,000.
     pub rate: u32,
+    /// As what.
+    pub format: LiveFormat,
     /// Who listens, for the log.
     pub by: String,
 }
 
-/// Sound as it is said, at the pace of the clock, until the call is over: PCM of 16 bits, little-endian, channels
-/// interleaved. Who takes nothing for a while misses what was said, and hears the present then.
+/// As what a call in progress is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LiveFormat {
+    /// PCM of 16 bits, little-endian, channels interleaved, and nothing before it.
+    Pcm,
+    /// Opus in Ogg, with all that belongs to such a file: each page holds 20 ms.
+    Opus,
+}
+
+/// Sound as it is said, at the pace of the clock, until the call is over. Who takes nothing for a while misses what was said, and hears the present then.
 pub type LiveSound = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
 /// A call in progress, as somebody hears it.

@@ -14,9 +14,9 @@ async fn a_live_call_is_a_wav_file_without_an_end() {
     let server = Server::with_calls(0).await;
     let stream = StreamId::from_u64(7);
     for (query, channels, rate, said) in [
-        (String::new(), 2, 16_000, "Stereo at 16000".to_owned()),
-        ("?layout=mix&rate=8000".to_owned(), 1, 8_000, "Mix at 8000".to_owned()),
-        (format!("?stream={stream}&rate=48000"), 1, 48_000, format!("Stream({stream:?}) at 48000")),
+        (String::new(), 2, 16_000, "Stereo at 16000 as Pcm".to_owned()),
+        ("?layout=mix&rate=8000".to_owned(), 1, 8_000, "Mix at 8000 as Pcm".to_owned()),
+        (format!("?stream={stream}&rate=48000"), 1, 48_000, format!("Stream({stream:?}) at 48000 as Pcm")),
     ] {
         let answer = server.get(&path(fixture::LIVE, &query)).await;
         assert_eq!(answer.status, 200, "{query}: {}", answer.text());
@@ -33,6 +33,9 @@ async fn a_live_call_is_a_wav_file_without_an_end() {
         assert_eq!((number(28, 4), number(32, 2)), (rate * channels * 2, channels * 2));
         assert_eq!(String::from_utf8_lossy(body), said);
     }
+    let answer = server.get(&path(fixture::LIVE, "").replace(".wav", ".opus")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "audio/ogg; codecs=opus"));
+    assert_eq!(answer.text(), "Stereo at 16000 as Opus", "with all that belongs to it");
     let head = server
         .ask(
             Method::HEAD,

@@ -1,9 +1,20 @@
-//! Opus packets of 20 ms, all of the same length, so that the place of each in a file can be computed.
+//! Opus packets of 20 ms: all of the same length, so that the place of each in a file can be computed; or as long as
+//! the sound needs, for what is sent as it is said.
 
 /// 20 ms: 50 packets in a second.
 const PACKETS_A_SECOND: usize = 50;
 /// 5 of 10: where quality still grows with time spent; speech at twice that costs twice the time.
 const COMPLEXITY: i32 = 5;
+
+/// The longest packet of 20 ms that there is (RFC 6716 section 3.4).
+const OCTETS_MAX: usize = 1_275;
+
+/// How long packets are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Length {
+    Same,
+    AsNeeded,
+}
 
 /// Why nothing can be encoded.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -16,9 +27,11 @@ impl From<opus::Error> for OpusEncoderError {
     }
 }
 
-/// Encodes to packets of one length (hard constant bit rate).
+/// Encodes to packets of 20 ms.
 pub struct OpusEncoder {
     encoder: opus::Encoder,
+    length: Length,
+    /// The length of packets, or what most of them are far below.
     octets: usize,
     samples: usize,
 }
@@ -26,15 +39,30 @@ pub struct OpusEncoder {
 impl OpusEncoder {
     /// An encoder of interleaved samples at 8, 16 or 48 kHz, in 1 or 2 channels, to packets of so many octets.
     pub fn new(rate: u32, channels: u8, octets: usize) -> Result<Self, OpusEncoderError> {
+        let bits = i32::try_from(octets * 8 * PACKETS_A_SECOND).unwrap_or(i32::MAX);
+        Self::begin(rate, channels, bits, (Length::Same, octets))
+    }
+
+    /// An encoder to packets that are as long as the sound needs: so many bits a second in the mean of speech, and
+    /// a fraction of it for silence.
+    pub fn as_needed(rate: u32, channels: u8, bits: i32) -> Result<Self, OpusEncoderError> {
+        Self::begin(rate, channels, bits, (Length::AsNeeded, OCTETS_MAX))
+    }
+
+    fn begin(
+        rate: u32,
+        channels: u8,
+        bits: i32,
+        (length, octets): (Length, usize),
+    ) -> Result<Self, OpusEncoderError> {
         let layout = if channels == 2 { opus::Channels::Stereo } else { opus::Channels::Mono };
         let mut encoder = opus::Encoder::new(rate, layout, opus::Application::Audio)?;
-        let bits = i32::try_from(octets * 8 * PACKETS_A_SECOND).unwrap_or(i32::MAX);
         encoder.set_bitrate(opus::Bitrate::Bits(bits))?;
-        encoder.set_vbr(false)?;
+        encoder.set_vbr(length == Length::AsNeeded)?;
         encoder.set_complexity(COMPLEXITY)?;
         encoder.set_signal(opus::Signal::Voice)?;
         let samples = usize::try_from(rate).unwrap_or(0) / PACKETS_A_SECOND * usize::from(channels.max(1));
-        Ok(Self { encoder, octets, samples })
+        Ok(Self { encoder, length, octets, samples })
     }
 
     /// By how many samples of its rate what is heard lies behind what was encoded.
@@ -59,8 +87,10 @@ impl OpusEncoder {
         };
         let mut packet = vec![0; self.octets];
         let octets = self.encoder.encode(samples, &mut packet)?;
-        if octets < self.octets {
-            opus::packet::pad(&mut packet, octets)?;
+        match self.length {
+            Length::AsNeeded => packet.truncate(octets),
+            Length::Same if octets < self.octets => opus::packet::pad(&mut packet, octets).map(|_| ())?,
+            Length::Same => {}
         }
         Ok(packet)
     }
@@ -94,5 +124,18 @@ mod tests {
             }
             assert_eq!(encoder.encode(&[]).unwrap().len(), octets);
         }
+    }
+
+    #[test]
+    fn silence_needs_little() {
+        let mut encoder = OpusEncoder::as_needed(16_000, 2, 40_000).unwrap();
+        let mut speech = Vec::new();
+        Speech::new(16_000, 7).fill(64_000, &mut speech);
+        let mut octets = |samples: &[i16]| -> usize {
+            samples.chunks(640).map(|frame| encoder.encode(frame).unwrap().len()).sum()
+        };
+        let (spoken, silent) = (octets(&speech), octets(&[0; 64_000]));
+        assert!((5_000..16_000).contains(&spoken), "{spoken} octets for 2 s of speech");
+        assert!(silent * 2 < spoken, "{silent} octets for 2 s of silence");
     }
 }

@@ -1,14 +1,11 @@
-//! Ogg Opus (RFC 7845, RFC 3533): packets of one length, 50 on a page, so that where each second lies can be
-//! computed before anything is encoded.
+//! Ogg Opus: packets of one length, 50 on a [page](crate::ogg), so that where each second lies can be computed before
+//! anything is encoded.
 //!
 //! A *piece* is ten pages. Each is made by an encoder of its own that has heard the quarter second before, and its
 //! first packet leans on nothing, so a file is its pieces, whoever asks for which of them in which order.
 //!
 //! ```text
 //!  page 0 OpusHead │ page 1 OpusTags │ page 2: 1 s │ page 3: 1 s │ …
-//!
-//!  page  0 "OggS"  4 version 0  5 flags: 2 first, 4 last  6 granule u64  14 serial u32  18 sequence u32
-//!        22 CRC u32  26 segments u8  27 lacing values … packets
 //! ```
 
 use media::listen::{Lean, OpusEncoder};
@@ -17,6 +14,7 @@ use super::pcm::Pcm;
 use super::tags::Tags;
 use super::{ExportError, Tools};
 use crate::assemble::{Options, Rate};
+use crate::ogg::{self, GRANULE_RATE, Which};
 
 /// 50 packets of 20 ms.
 const PACKETS_A_PAGE: u64 = 50;
@@ -24,8 +22,6 @@ const PACKETS_A_PAGE: u64 = 50;
 const PAGES_A_PIECE: u64 = 10;
 /// 240 ms: three times what RFC 7845 section 4.6 asks a decoder to hear before.
 const LEAD_IN: u64 = 12;
-/// Granules count at 48 kHz, whatever the rate.
-const GRANULE_RATE: u64 = 48_000;
 /// Granules of a packet.
 const PACKET_GRANULES: u64 = GRANULE_RATE / 50;
 /// kbit/s that are offered: even, so that packets have whole octets.
@@ -70,10 +66,9 @@ impl Opus {
         opus.packets = opus.last_granule.div_ceil(PACKET_GRANULES);
         // A serial is only to differ from that of another file that may be joined to this one.
         opus.serial = u32::try_from(tags.call.as_u64() & 0xFFFF_FFFF).unwrap_or(0);
-        let first = opus_head(options, u16::try_from(skip).unwrap_or(u16::MAX));
-        let tags = [b"OpusTags".to_vec(), tags.vorbis()].concat();
-        opus.head = opus.page(0x02, 0, 0, &[first]);
-        opus.head.extend(opus.page(0, 0, 1, &[tags]));
+        let channels = options.layout.channels();
+        let first = ogg::opus_head(channels, u16::try_from(skip).unwrap_or(u16::MAX), options.rate.hz());
+        opus.head = ogg::head(opus.serial, &first, &tags.vorbis());
         Ok(opus)
     }
 
@@ -123,64 +118,9 @@ impl Opus {
             let behind = page * PACKETS_A_PAGE + packets.len() as u64;
             let is_last = behind >= self.packets;
             let granule = if is_last { self.last_granule } else { behind * PACKET_GRANULES };
-            out.extend(self.page(if is_last { 0x04 } else { 0 }, granule, page + 2, packets));
+            let which = if is_last { Which::Last } else { Which::Middle };
+            out.extend(ogg::page(self.serial, which, granule, page + 2, packets));
         }
         Ok(out)
     }
-
-    fn page(&self, flags: u8, granule: u64, sequence: u64, packets: &[Vec<u8>]) -> Vec<u8> {
-        let mut lacing = Vec::new();
-        for packet in packets {
-            lacing.resize(lacing.len() + packet.len() / 255, 255);
-            lacing.push(u8::try_from(packet.len() % 255).unwrap_or(0));
-        }
-        let mut out = b"OggS\0".to_vec();
-        out.push(flags);
-        out.extend_from_slice(&granule.to_le_bytes());
-        out.extend_from_slice(&self.serial.to_le_bytes());
-        out.extend_from_slice(&u32::try_from(sequence).unwrap_or(u32::MAX).to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.push(u8::try_from(lacing.len()).unwrap_or(u8::MAX));
-        out.append(&mut lacing);
-        out.extend(packets.iter().flatten());
-        let crc = crc(&out).to_le_bytes();
-        if let Some(place) = out.get_mut(22..26) {
-            place.copy_from_slice(&crc);
-        }
-        out
-    }
-}
-
-fn opus_head(options: Options, skip: u16) -> Vec<u8> {
-    let mut out = b"OpusHead".to_vec();
-    out.extend_from_slice(&[1, options.layout.channels()]);
-    out.extend_from_slice(&skip.to_le_bytes());
-    out.extend_from_slice(&options.rate.hz().to_le_bytes());
-    out.extend_from_slice(&[0, 0, 0]);
-    out
-}
-
-/// Ogg's own: polynomial 04c11db7, not reflected, from 0 (RFC 3533 section 6).
-fn crc(bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 256] = table();
-    bytes.iter().fold(0, |crc: u32, octet| {
-        let index = usize::from((crc >> 24).to_le_bytes()[0] ^ octet);
-        crc << 8 ^ TABLE.get(index).copied().unwrap_or(0)
-    })
-}
-
-const fn table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut n = 0_u32;
-    while n < 256 {
-        let mut crc = n << 24;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 0x8000_0000 != 0 { crc << 1 ^ 0x04C1_1DB7 } else { crc << 1 };
-            bit += 1;
-        }
-        table[n as usize] = crc;
-        n += 1;
-    }
-    table
 }

@@ -188,12 +188,11 @@ fn attribute(value: &str) -> (String, Option<String>) {
     }
 }
 
-/// Without control characters: what is echoed in an answer must not break its lines. A space that stood before one
-/// at the end goes too: whoever reads the answer takes it for nobody's intention.
+/// Without control characters: what is echoed in an answer must not break its lines. A space beside one at either
+/// end goes too: whoever reads the answer takes it for nobody's intention.
 fn plain(text: &str) -> String {
-    let mut text: String = text.chars().filter(|c| !c.is_control()).collect();
-    text.truncate(text.trim_end().len());
-    text
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    text.trim().to_owned()
 }
 
 fn direction_of(attributes: &[(String, Option<String>)]) -> Option<Direction> {

@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Check, owner};
 use crate::config::{Config, Role, Size};
+use crate::control;
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -20,25 +21,30 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         checks.push(receive_buffer(config.sip.recv_buffer));
         checks.push(time_stamps());
         checks.push(media_ports(config));
-        checks.extend(
-            config
-                .sip
-                .udp
-                .iter()
-                .map(|a| port("SIP over UDP", *a, Type::DGRAM, "another address in sip.udp")),
-        );
-        checks.extend(
-            config
-                .sip
-                .tcp
-                .iter()
-                .map(|a| port("SIP over TCP", *a, Type::STREAM, "another address in sip.tcp")),
-        );
+    }
+    checks.extend(ports(config));
+    checks
+}
+
+/// Whether what it would receive on is free, or its own already.
+fn ports(config: &Config) -> Vec<Check> {
+    let sip = &config.sip;
+    let mut wanted: Vec<(&str, SocketAddr, Type, &str)> = Vec::new();
+    if config.node.roles.contains(&Role::Recorder) {
+        let mut all = |name, addresses: &[SocketAddr], kind, key| {
+            wanted.extend(addresses.iter().map(|a| (name, *a, kind, key)));
+        };
+        all("SIP over UDP", &sip.udp, Type::DGRAM, "sip.udp");
+        all("SIP over TCP", &sip.tcp, Type::STREAM, "sip.tcp");
+        all("SIP over TLS", &sip.tls, Type::STREAM, "sip.tls");
+        all("SIP over WebSocket", &sip.ws, Type::STREAM, "sip.ws");
+        all("SIP over secure WebSocket", &sip.wss, Type::STREAM, "sip.wss");
     }
     if config.node.roles.contains(&Role::Api) {
-        checks.push(port("the page", config.api.listen, Type::STREAM, "another address in api.listen"));
+        wanted.push(("the page", config.api.listen, Type::STREAM, "api.listen"));
     }
-    checks
+    let serving = owner::serving(&control::path(&config.node.data_dir));
+    wanted.into_iter().map(|(name, address, kind, key)| port(name, address, kind, key, serving)).collect()
 }
 
 /// What a SIP socket gets of what it asks for.
@@ -120,34 +126,39 @@ fn media_ports(config: &Config) -> Check {
     Check::good(what, range)
 }
 
-/// Whether an address can be bound now.
-fn port(name: &str, address: SocketAddr, kind: Type, other: &str) -> Check {
+/// Whether an address can be bound now; `key` is the setting that names it.
+fn port(name: &str, address: SocketAddr, kind: Type, key: &str, serving: Option<i32>) -> Check {
     let what = format!("{name} {address}");
     match bind(address, kind) {
         Ok(()) => Check::good(what, "free"),
-        Err(e) if e.kind() == io::ErrorKind::AddrInUse => in_use(what, address.port(), other),
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse => in_use(what, address.port(), key, serving),
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Check::failure(
             what,
             "no permission",
-            format!("choose {other} with a port from 1024 on, or grant CAP_NET_BIND_SERVICE"),
+            format!("choose another address in {key}, with a port from 1024 on, or grant CAP_NET_BIND_SERVICE"),
         ),
-        Err(e) => Check::failure(what, e.to_string(), format!("choose {other}, one that this machine has")),
+        Err(e) => {
+            Check::failure(what, e.to_string(), format!("choose another address in {key}, one that this machine has"))
+        }
     }
 }
 
-fn in_use(what: String, port: u16, other: &str) -> Check {
-    match owner::of_port(Path::new("/proc"), port) {
-        Some((id, name)) if name == "callspool" => {
+/// `serving` is the process that serves from the same data directory. It could not, if another had its port.
+fn in_use(what: String, port: u16, key: &str, serving: Option<i32>) -> Check {
+    match (owner::of_port(Path::new("/proc"), port), serving) {
+        (Some((id, name)), _) if name == "callspool" => {
             Check::good(what, format!("in use by callspool (process {id})"))
         }
-        Some((id, name)) => {
+        (Some((id, name)), _) => {
             let found = format!("in use by {name} (process {id})");
-            Check::warning(what, found, format!("stop {name}, or choose {other}"))
+            Check::warning(what, found, format!("stop {name}, or choose another address in {key}"))
         }
-        None => Check::warning(
+        // One with capabilities does not let others of its user look at its sockets.
+        (None, Some(id)) => Check::good(what, format!("in use, and callspool serves here (process {id})")),
+        (None, None) => Check::warning(
             what,
             "in use: by callspool itself if it runs as another user",
-            format!("else stop what uses it, or choose {other}"),
+            format!("else stop what uses it, or choose another address in {key}"),
         ),
     }
 }
@@ -172,7 +183,7 @@ mod tests {
     #[test]
     fn a_port_is_free_or_not() {
         let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let check = |a: SocketAddr| port("x", a, Type::DGRAM, "another").verdict;
+        let check = |a: SocketAddr| port("x", a, Type::DGRAM, "sip.udp", None).verdict;
         assert_eq!(check(taken.local_addr().unwrap()), Verdict::Warning);
         assert_eq!(check("127.0.0.1:0".parse().unwrap()), Verdict::Good);
         assert_eq!(check("192.0.2.1:5060".parse().unwrap()), Verdict::Failure);

@@ -1,10 +1,19 @@
 //! Who has a port, as the kernel lists it in /proc: the socket's inode, then the process that holds it.
 
 use std::io::BufRead;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+
+use nix::sys::socket::{getsockopt, sockopt};
 
 /// How /proc/net writes a TCP socket that listens.
 const LISTENING: &str = "0A";
+
+/// The process that answers on this control socket, where there is one and this user may ask it.
+pub(super) fn serving(control: &Path) -> Option<i32> {
+    let connection = UnixStream::connect(control).ok()?;
+    getsockopt(&connection, sockopt::PeerCredentials).ok().map(|c| c.pid())
+}
 
 /// The id and name of a process that has this port open, where this user may see it.
 pub(super) fn of_port(proc: &Path, port: u16) -> Option<(u32, String)> {
@@ -49,6 +58,17 @@ fn inodes(table: &Path, port: u16) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_serves_from_a_data_directory_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        assert_eq!(serving(&socket), None);
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(serving(&socket), i32::try_from(std::process::id()).ok());
+        drop(listener);
+        assert_eq!(serving(&socket), None, "a socket that a crash left");
+    }
 
     #[test]
     fn the_process_behind_a_port_is_found() {

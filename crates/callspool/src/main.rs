@@ -1,6 +1,7 @@
 //! callspool: one binary that records calls.
 
 mod alarms;
+mod arenas;
 mod audio;
 mod backup;
 mod caller;

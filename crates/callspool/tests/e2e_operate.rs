@@ -147,3 +147,12 @@ fn a_second_signal_ends_it_at_once_and_the_next_start_repairs() {
     caller.finish();
     wait_for_repair(&server.state().join("repository"));
 }
+
+#[test]
+fn the_allocator_has_an_arena_for_each_core_and_the_process_is_the_one_that_was_started() {
+    let server = Server::start();
+    let environment = std::fs::read(format!("/proc/{}/environ", server.id())).unwrap();
+    let set = environment.split(|octet| *octet == 0).find(|v| v.starts_with(b"MALLOC_ARENA_MAX="));
+    let cores = std::thread::available_parallelism().unwrap().get().max(2);
+    assert_eq!(String::from_utf8_lossy(set.expect("the setting")), format!("MALLOC_ARENA_MAX={cores}"));
+}

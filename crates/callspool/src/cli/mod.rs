@@ -72,6 +72,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         }
         Command::Serve => {
             drop(out);
+            crate::arenas::limit();
             let loaded = load(&cli.config)?;
             let log = crate::logging::start(&loaded.config.log)?;
             return crate::serve::run(loaded, cli.config, log).map(|()| Outcome::Ok);

@@ -135,11 +135,15 @@ fn port(name: &str, address: SocketAddr, kind: Type, key: &str, serving: Option<
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Check::failure(
             what,
             "no permission",
-            format!("choose another address in {key}, with a port from 1024 on, or grant CAP_NET_BIND_SERVICE"),
+            format!(
+                "choose another address in {key}, with a port from 1024 on, or grant CAP_NET_BIND_SERVICE"
+            ),
         ),
-        Err(e) => {
-            Check::failure(what, e.to_string(), format!("choose another address in {key}, one that this machine has"))
-        }
+        Err(e) => Check::failure(
+            what,
+            e.to_string(),
+            format!("choose another address in {key}, one that this machine has"),
+        ),
     }
 }
 

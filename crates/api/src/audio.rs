@@ -104,8 +104,10 @@ async fn file(format: AudioFormat, asked: Asked) -> Result<Response, Problem> {
         return Err(Problem::busy("32 recordings are being listened to"));
     };
     let shared = state.0.clone();
-    let opened = tokio::task::spawn_blocking(move || shared.audio.open(&request));
-    let stream = opened.await.map_err(|e| Problem::internal(e.to_string()))??;
+    // Whoever asks may go while a disk hangs; the place is taken as long as the thread is.
+    let opened = tokio::task::spawn_blocking(move || (shared.audio.open(&request), permit));
+    let (stream, permit) = opened.await.map_err(|e| Problem::internal(e.to_string()))?;
+    let stream = stream?;
     let mut about = about(stream.as_ref(), format);
     let Some(len) = stream.len_bytes() else {
         about.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));

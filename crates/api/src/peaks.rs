@@ -87,13 +87,14 @@ pub(crate) async fn peaks(
         from_ms,
         until_ms,
     };
-    let Ok(_permit) = state.0.listeners.clone().try_acquire_owned() else {
+    let Ok(permit) = state.0.listeners.clone().try_acquire_owned() else {
         return Err(Problem::busy("32 recordings are being listened to"));
     };
     let audio = Arc::clone(&state.0.audio);
-    let made = tokio::task::spawn_blocking(move || audio.peaks(&wanted));
-    let Peaks { from_ms, until_ms, duration_ms, channels: [agent, external] } =
-        made.await.map_err(|e| Problem::internal(e.to_string()))??;
+    // Whoever asks may go while a disk hangs; the place is taken as long as the thread is.
+    let made = tokio::task::spawn_blocking(move || (audio.peaks(&wanted), permit));
+    let (peaks, _permit) = made.await.map_err(|e| Problem::internal(e.to_string()))?;
+    let Peaks { from_ms, until_ms, duration_ms, channels: [agent, external] } = peaks?;
     let body = PeaksJson { from_ms, until_ms, duration_ms, bits: 8, agent, external };
     answer::json(&headers, &body)
 }

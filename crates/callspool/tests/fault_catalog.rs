@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use fault_support::caller::{Caller, place};
 use fault_support::catalog::{Stranger, alarms, path_of};
 use fault_support::listing::{Segment, all_calls, directories, segments, try_all_calls};
+use fault_support::orders::Orders;
 use fault_support::sip;
 use fault_support::volume::Volume;
 use support::server::Server;
@@ -172,4 +173,41 @@ fn with_no_room_for_the_journal_either_changes_wait_in_memory() {
     check(&server, "its disk and the journal's full", || volume.fill(), || volume.empty());
     drop(server);
     drop(volume);
+}
+
+/// Filling a new catalog takes as long as reading everything does. What becomes of the catalog meanwhile is told all
+/// the same.
+#[test]
+fn a_catalog_that_goes_away_while_it_is_filled_is_told_of_at_once() {
+    let mut server = Server::prepare(&[]);
+    let orders = Orders::of(&mut server);
+    server.restart();
+    place(&server, "before", &["--calls", "2", "--duration", "300ms"]);
+    wait_until("calls to be concluded", PATIENCE, || match &all_calls(&server)[..] {
+        [one, two] if one.state == "complete" && two.state == "complete" => Ok(()),
+        calls => Err(format!("{calls:?}")),
+    });
+    // A manifest is read by nobody else.
+    let rule = "read~.json:delay=25s";
+    orders.give(rule);
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{end}", path_of(&server).display()));
+    }
+    orders.expect_obeyed(&server, rule);
+    let mut stranger = Stranger::open(&path_of(&server));
+    stranger.lock();
+    place(&server, "during", &["--duration", "300ms"]);
+    wait_until("an alarm before it is filled", Duration::from_secs(15), || {
+        match server.log().contains("kind=catalog-away") {
+            true => Ok(()),
+            false => Err("not yet".to_owned()),
+        }
+    });
+    assert!(!server.log().contains("the catalog is told of 2 calls"), "it was filled before");
+    stranger.release();
+    orders.withdraw();
+    wait_until("all calls to be listed", PATIENCE, || match &try_all_calls(&server)?[..] {
+        calls if calls.len() == 3 && calls.iter().all(|c| c.state == "complete") => Ok(()),
+        calls => Err(format!("{calls:?}")),
+    });
 }

@@ -9,7 +9,7 @@ mod support;
 
 use fault_support::caller::{Caller, place};
 use fault_support::fuse::Fuse;
-use fault_support::listing::{directories, segments};
+use fault_support::listing::{all_calls, directories, segments, try_all_calls};
 use fault_support::node::{Lost, Node, expect_taken_over, node};
 use fault_support::sip;
 use model::RecordingState;
@@ -152,4 +152,64 @@ fn a_single_volume_that_does_not_answer_for_a_while_costs_nothing_but_new_calls(
     }
     let done = server.callspool(&["verify", "--all"]);
     assert_eq!(done.code, Some(0), "{}{}", done.text(), done.err);
+}
+
+/// The catalog alone lies there. Nobody waits for it: calls are recorded, requests are answered, and what was told
+/// meanwhile is listed when it answers again.
+#[test]
+fn a_catalog_on_a_disk_that_does_not_answer_costs_no_call_and_is_filled_later() {
+    let Some(disk) = Fuse::mount() else { return };
+    let catalog = disk.path().join("catalog.db");
+    let mut server = Server::with(&[("CATALOG__PATH", catalog.to_str().unwrap())]);
+    let mut reports = vec![place(&server, "before", &["--calls", "2", "--duration", "300ms"])];
+    wait_until("calls to be listed", PATIENCE, || match try_all_calls(&server)?.len() {
+        2 => Ok(()),
+        n => Err(format!("{n} of 2")),
+    });
+    disk.stall();
+    let during = Caller::start(&server, "during", &["--calls", "4", "--rate", "20/s", "--duration", "8s"]);
+    // Many who ask at once: each would hang a thread that calls need.
+    let asking: Vec<_> = (0..16)
+        .map(|_| {
+            let address = server.http_address();
+            std::thread::spawn(move || drop(http::get(&address, "/api/v1/calls", &[])))
+        })
+        .collect();
+    wait_until("the catalog to be missed", PATIENCE, || {
+        sip::expect_options(&server, "while the catalog does not answer");
+        match server.log().contains("the catalog is not up to date") {
+            true => Ok(()),
+            false => Err("not yet".to_owned()),
+        }
+    });
+    assert_eq!(get(&server, "/healthz").status, 200);
+    assert!(get(&server, "/metrics").text().contains("callspool_"));
+    reports.push(place(&server, "meanwhile", &["--calls", "3", "--duration", "500ms"]));
+    let _ = server.callspool(&["ls"]);
+    let during = during.finish();
+    during.expect_all_ok("the catalog does not answer");
+    reports.push(during);
+    let repository = server.state().join("repository");
+    let sealed = wait_until("calls to be sealed", PATIENCE, || {
+        let all: Vec<_> = directories(&repository).iter().flat_map(|d| segments(d)).collect();
+        let open = all.iter().filter(|s| !s.sealed).count();
+        if open == 0 && all.len() == 9 { Ok(all) } else { Err(format!("{open} of {} open", all.len())) }
+    });
+    for call in reports.iter().flat_map(|r| &r.calls) {
+        let segment = sealed.iter().find(|s| s.is_of(&call.sip_call_id)).unwrap();
+        assert_eq!(segment.record.streams[0].accounting.received, call.streams[0].packets, "{segment:?}");
+    }
+    disk.go_on();
+    asking.into_iter().for_each(|asking| asking.join().unwrap());
+    wait_until("all calls to be listed", PATIENCE, || {
+        let listed = try_all_calls(&server)?;
+        let complete = listed.iter().filter(|c| c.state == "complete" && !c.live).count();
+        if complete == 9 && listed.len() == 9 { Ok(()) } else { Err(format!("{listed:#?}")) }
+    });
+    // Nor does a stop wait for it.
+    disk.stall();
+    assert_eq!(server.stop().code(), Some(0), "{}", server.log());
+    disk.go_on();
+    server.restart();
+    assert_eq!(all_calls(&server).len(), 9);
 }

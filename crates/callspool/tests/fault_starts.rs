@@ -236,6 +236,41 @@ fn a_note_that_fails_is_told_and_made_by_the_next_try() {
     expect_sound(server);
 }
 
+/// A disk that takes its time with the note of one call.
+#[test]
+fn a_note_that_waits_for_its_disk_holds_up_its_own_call_and_no_other() {
+    let mut server = Server::prepare(&[]);
+    let orders = Orders::of(&mut server);
+    server.restart();
+    place(&server, "calls", &["--calls", "2", "--duration", "300ms"]);
+    let ids = wait_until("the calls to be concluded", PATIENCE, || match &all_calls(&server)[..] {
+        [one, two] if one.state == "complete" && two.state == "complete" => {
+            Ok([one.id.clone(), two.id.clone()])
+        }
+        calls => Err(format!("{calls:?}")),
+    });
+    let token = std::fs::read_to_string(server.state().join("token")).unwrap();
+    let (address, bearer) = (server.http_address(), format!("Bearer {}", token.trim()));
+    let tag = |id: &str, tag: &str| {
+        let path = format!("/api/v1/calls/{id}/tags/{tag}");
+        http::send("PUT", &address, &path, &[("Authorization", bearer.as_str())], "").unwrap().status
+    };
+    let rule = format!("sync-line~{}:delay=11s", ids[0]);
+    orders.give(&rule);
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| tag(&ids[0], "slow"));
+        orders.expect_obeyed(&server, &rule);
+        assert_eq!(tag(&ids[1], "other"), 200);
+        assert!(!slow.is_finished(), "the other call waited for it");
+        // Whoever wants the same log is told, after a while.
+        assert_eq!(tag(&ids[0], "same"), 503);
+        assert!(!slow.is_finished(), "it waited as long as the disk does");
+        assert_eq!(slow.join().unwrap(), 200);
+    });
+    orders.withdraw();
+    assert_eq!(tag(&ids[0], "same"), 200);
+}
+
 /// A server with a call, and what its commands work on.
 struct Bench {
     server: Server,

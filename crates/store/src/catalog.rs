@@ -4,17 +4,21 @@
 //! catalog that is not the open one any more is opened again. Only [`Catalog::open`] and the
 //! [`Worker`](crate::Worker) create a file; everything else waits until there is one.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{CallId, Change, Copy, EventId, TenantId};
 use sqlx::SqliteConnection;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::alarms::{self, AlarmQuery, AlarmRow};
 use crate::apply::{self, Touch};
 use crate::db::{Database, Identity, Missing};
 use crate::derive::derive;
+use crate::disk::Disk;
 use crate::error::{CatalogError, OpenError};
 use crate::query::{CALL_COLUMNS, CallQuery, LIST_DEFAULT, LIST_MAX, limit, list};
 use crate::rows;
@@ -22,30 +26,56 @@ use crate::view::{
     CallDetail, CallRow, CallSummary, CopyRow, Event, EventRow, EventSpan, SegmentDetail, SegmentRow,
 };
 
+/// How long a question may take: a list that goes through a million calls takes some seconds, and people do not wait
+/// for longer. What does not answer by then stands still.
+const QUESTION: Duration = Duration::from_secs(20);
+
 /// The catalog. Cheap to share behind an `Arc`.
 #[derive(Debug)]
 pub struct Catalog {
     path: PathBuf,
+    disk: Disk,
     open: Mutex<Option<Arc<Database>>>,
 }
 
 impl Catalog {
     /// Opens the catalog, makes it when there is none, brings its tables up to date.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        let database = Database::open(path, Missing::Create).await?;
-        Ok(Self { path: path.to_owned(), open: Mutex::new(Some(Arc::new(database))) })
+        let disk = Disk::default();
+        let database = Database::open(path, Missing::Create, &disk).await?;
+        Ok(Self { path: path.to_owned(), disk, open: Mutex::new(Some(Arc::new(database))) })
     }
 
     /// A catalog that is opened at the first question and never created: for those who only ask.
     #[must_use]
     pub fn reader(path: &Path) -> Self {
-        Self { path: path.to_owned(), open: Mutex::new(None) }
+        Self { path: path.to_owned(), disk: Disk::default(), open: Mutex::new(None) }
     }
 
-    /// Whether the file at the path is still the one that is open.
+    /// Whether the file at the path is still the one that is open. It is not, as far as anybody can tell, when its
+    /// disk does not answer.
     pub async fn is_current(&self) -> bool {
         let open = self.open.lock().await;
-        open.as_ref().is_some_and(|d| d.identity.main == Identity::of(&self.path).main)
+        let Some(database) = open.as_ref() else { return false };
+        self.look().await.is_ok_and(|now| now.main == database.identity.main)
+    }
+
+    /// Waits for the answer to a question, and no longer than anybody would.
+    async fn answer<T>(
+        &self,
+        asking: impl Future<Output = Result<T, CatalogError>>,
+    ) -> Result<T, CatalogError> {
+        timeout(QUESTION, asking).await.unwrap_or_else(|_| {
+            let source = io::Error::new(io::ErrorKind::TimedOut, "it does not answer");
+            Err(OpenError::File { path: self.path.clone(), source }.into())
+        })
+    }
+
+    /// Which files are at the path.
+    async fn look(&self) -> Result<Identity, OpenError> {
+        let path = self.path.clone();
+        let looked = self.disk.ask(move || Identity::of(&path)).await;
+        looked.map_err(|source| OpenError::File { path: self.path.clone(), source })
     }
 
     /// The identity of what was open, for moving leftovers away.
@@ -64,65 +94,83 @@ impl Catalog {
 
     /// Calls, newest first.
     pub async fn calls(&self, query: &CallQuery) -> Result<Vec<CallSummary>, CatalogError> {
-        let database = self.database().await?;
-        let rows: Vec<CallRow> = list(query).build_query_as().fetch_all(&database.readers).await?;
-        rows.into_iter().map(|row| row.read().map(|(summary, _)| summary)).collect()
+        self.answer(async {
+            let database = self.database().await?;
+            let rows: Vec<CallRow> = list(query).build_query_as().fetch_all(&database.readers).await?;
+            rows.into_iter().map(|row| row.read().map(|(summary, _)| summary)).collect()
+        })
+        .await
     }
 
     /// One call with all that is known of it, if the tenant has it.
     pub async fn call(&self, tenant: &TenantId, call: CallId) -> Result<Option<CallDetail>, CatalogError> {
-        let database = self.database().await?;
-        // One transaction: call, segments and copies of the same moment.
-        let mut transaction = database.readers.begin().await?;
-        let detail = detail(&mut transaction, tenant, call).await?;
-        transaction.rollback().await?;
-        Ok(detail)
+        self.answer(async {
+            let database = self.database().await?;
+            // One transaction: call, segments and copies of the same moment.
+            let mut transaction = database.readers.begin().await?;
+            let detail = detail(&mut transaction, tenant, call).await?;
+            transaction.rollback().await?;
+            Ok(detail)
+        })
+        .await
     }
 
     /// Alarms, newest first.
     pub async fn alarms(&self, query: &AlarmQuery) -> Result<Vec<AlarmRow>, CatalogError> {
-        let database = self.database().await?;
-        alarms::list(&database.readers, query).await
+        self.answer(async {
+            let database = self.database().await?;
+            alarms::list(&database.readers, query).await
+        })
+        .await
     }
 
     /// Events after one, oldest first, of all tenants. `limit` is at most [`LIST_MAX`].
     pub async fn events(&self, after: EventId, limit: usize) -> Result<Vec<Event>, CatalogError> {
-        let database = self.database().await?;
-        let rows: Vec<EventRow> = sqlx::query_as(
-            "SELECT id, at, tenant, kind, call, segment, body FROM events WHERE id > $1 ORDER BY id LIMIT $2",
-        )
-        .bind(rows::id(after.as_u64()))
-        .bind(self::limit(Some(limit)))
-        .fetch_all(&database.readers)
-        .await?;
-        rows.into_iter().map(EventRow::read).collect()
+        self.answer(async {
+            let database = self.database().await?;
+            let rows: Vec<EventRow> = sqlx::query_as(
+                "SELECT id, at, tenant, kind, call, segment, body FROM events WHERE id > $1 ORDER BY id LIMIT $2",
+            )
+            .bind(rows::id(after.as_u64()))
+            .bind(self::limit(Some(limit)))
+            .fetch_all(&database.readers)
+            .await?;
+            rows.into_iter().map(EventRow::read).collect()
+        })
+        .await
     }
 
     /// Which events are kept.
     pub async fn event_span(&self) -> Result<EventSpan, CatalogError> {
-        let database = self.database().await?;
-        let (oldest, newest): (Option<i64>, Option<i64>) =
-            sqlx::query_as("SELECT (SELECT MIN(id) FROM events), (SELECT MAX(id) FROM events)")
-                .fetch_one(&database.readers)
-                .await?;
-        Ok(EventSpan {
-            oldest: oldest.map(rows::event_id).transpose()?,
-            newest: newest.map(rows::event_id).transpose()?,
+        self.answer(async {
+            let database = self.database().await?;
+            let (oldest, newest): (Option<i64>, Option<i64>) =
+                sqlx::query_as("SELECT (SELECT MIN(id) FROM events), (SELECT MAX(id) FROM events)")
+                    .fetch_one(&database.readers)
+                    .await?;
+            Ok(EventSpan {
+                oldest: oldest.map(rows::event_id).transpose()?,
+                newest: newest.map(rows::event_id).transpose()?,
+            })
         })
+        .await
     }
 
     /// The highest id that the catalog holds, of whatever kind; 0 when it is empty.
     pub async fn highest_id(&self) -> Result<u64, CatalogError> {
-        let database = self.database().await?;
-        let highest: i64 = sqlx::query_scalar(
-            "SELECT COALESCE(MAX(id), 0) FROM (SELECT MAX(id) AS id FROM calls \
-             UNION ALL SELECT MAX(changed) FROM alarms \
-             UNION ALL SELECT MAX(id) FROM segments UNION ALL SELECT MAX(id) FROM streams \
-             UNION ALL SELECT MAX(id) FROM events) AS highest",
-        )
-        .fetch_one(&database.readers)
-        .await?;
-        rows::from_id(highest)
+        self.answer(async {
+            let database = self.database().await?;
+            let highest: i64 = sqlx::query_scalar(
+                "SELECT COALESCE(MAX(id), 0) FROM (SELECT MAX(id) AS id FROM calls \
+                 UNION ALL SELECT MAX(changed) FROM alarms \
+                 UNION ALL SELECT MAX(id) FROM segments UNION ALL SELECT MAX(id) FROM streams \
+                 UNION ALL SELECT MAX(id) FROM events) AS highest",
+            )
+            .fetch_one(&database.readers)
+            .await?;
+            rows::from_id(highest)
+        })
+        .await
     }
 
     /// Copies the whole catalog into a new file, as of one moment, while others write.
@@ -195,7 +243,7 @@ impl Catalog {
     async fn database(&self) -> Result<Arc<Database>, CatalogError> {
         let mut open = self.open.lock().await;
         if let Some(database) = open.as_ref() {
-            let now = Identity::of(&self.path);
+            let now = self.look().await?;
             if now.main == database.identity.main {
                 return Ok(Arc::clone(database));
             }
@@ -204,7 +252,7 @@ impl Catalog {
                 return Err(CatalogError::Replaced);
             }
         }
-        let database = Arc::new(Database::open(&self.path, Missing::Fail).await?);
+        let database = Arc::new(Database::open(&self.path, Missing::Fail, &self.disk).await?);
         *open = Some(Arc::clone(&database));
         Ok(database)
     }

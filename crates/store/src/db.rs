@@ -17,6 +17,7 @@ use sqlx::SqlitePool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use crate::disk::Disk;
 use crate::error::{OpenError, Trouble, trouble};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -47,9 +48,18 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub(crate) fn of(path: &Path) -> Self {
-        let inode = |path: &Path| fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
-        Self { main: inode(path), wal: inode(&beside(path, "-wal")), shm: inode(&beside(path, "-shm")) }
+    /// A file that cannot be looked at is not one that is not there.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let inode = |path: &Path| match fs::metadata(path) {
+            Ok(m) => Ok(Some((m.dev(), m.ino()))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        };
+        Ok(Self {
+            main: inode(path)?,
+            wal: inode(&beside(path, "-wal"))?,
+            shm: inode(&beside(path, "-shm"))?,
+        })
     }
 
     /// Whether `-wal` or `-shm` of another database, which was open before, still lie beside this one.
@@ -66,9 +76,11 @@ pub(crate) enum Missing {
 }
 
 impl Database {
-    pub(crate) async fn open(path: &Path, missing: Missing) -> Result<Self, OpenError> {
+    pub(crate) async fn open(path: &Path, missing: Missing, disk: &Disk) -> Result<Self, OpenError> {
+        let file_error = |source| OpenError::File { path: path.to_owned(), source };
         if missing == Missing::Create {
-            make_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+            let new = path.to_owned();
+            disk.ask(move || make_private(&new)).await.map_err(file_error)?;
         }
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -99,7 +111,9 @@ impl Database {
                 .map_err(|e| sql_error(path, e))?;
             expect_whole(path, &readers).await?;
         }
-        Ok(Self { writer, readers, identity: Identity::of(path) })
+        let opened = path.to_owned();
+        let identity = disk.ask(move || Identity::of(&opened)).await.map_err(file_error)?;
+        Ok(Self { writer, readers, identity })
     }
 
     pub(crate) async fn close(&self) {
@@ -172,7 +186,7 @@ pub(crate) enum Aside {
 pub(crate) fn set_aside(path: &Path, what: Aside) -> io::Result<Vec<PathBuf>> {
     /// More than a person would ever look through; then the oldest name is in the way and the error is told.
     const NAMES_MAX: u32 = 1_000;
-    let now = Identity::of(path);
+    let now = Identity::of(path)?;
     let suffixes: &[&str] = match what {
         Aside::All => &["", "-wal", "-shm"],
         Aside::Leftovers(old) if now.has_leftovers_of(&old) => &["-wal", "-shm"],

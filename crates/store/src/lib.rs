@@ -17,6 +17,7 @@ mod apply;
 mod catalog;
 mod db;
 mod derive;
+mod disk;
 mod error;
 pub mod journal;
 mod outbox;

@@ -405,6 +405,29 @@ async fn a_catalog_that_is_away_is_told_and_health_stays_200() {
     assert_eq!((health.status, &health.json()["status"]), (StatusCode::OK, &"degraded".into()));
 }
 
+/// Who asks may go; the thread that a disk holds up stays, and so does its place. Else they would be without number.
+#[tokio::test]
+async fn who_leaves_while_a_disk_hangs_leaves_a_place_that_is_taken() {
+    let server = Server::with_calls(1).await;
+    let (slow, other) = (audio_of(fixture::SLOW), audio_of(0));
+    for _ in 0..32 {
+        let asked = server.open(&slow);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(10), asked).await.is_err());
+    }
+    assert_eq!(server.get(&other).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    for _ in 0..500 {
+        if server.get(&other).await.status == StatusCode::OK {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("a disk that moves again still takes a place");
+}
+
+fn audio_of(call: u64) -> String {
+    format!("/api/v1/calls/{}/audio.wav", call_id(call))
+}
+
 #[tokio::test]
 async fn what_lasts_is_told_from_memory_while_the_catalog_is_away() {
     let server = Server::with_calls(0).await;

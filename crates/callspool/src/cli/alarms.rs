@@ -9,7 +9,7 @@ use store::{AlarmQuery, AlarmRow, Catalog, LIST_DEFAULT};
 use super::args::AlarmsArgs;
 use super::ls::cure;
 use super::table::{self, Column};
-use super::{CliError, Outcome, block_on, text};
+use super::{CliError, Outcome, block_on, expect_catalog, text};
 use crate::config::Config;
 use crate::control::AlarmsStand;
 
@@ -60,10 +60,7 @@ type Found = (Vec<AlarmRow>, bool);
 fn in_catalog(config: &Config, wanted: &AlarmQuery, worst: &AlarmQuery) -> Result<Found, CliError> {
     let path = &config.catalog.path;
     let what = || format!("cannot read the catalog {}", path.display());
-    if !path.exists() {
-        let todo = "start `callspool serve`, or make it from the recordings with `callspool reindex`";
-        return Err(CliError::failed(what(), "there is none yet", todo));
-    }
+    expect_catalog(path)?;
     let catalog = Catalog::reader(path);
     let asked = block_on(async {
         let rows = catalog.alarms(wanted).await?;

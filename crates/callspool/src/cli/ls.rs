@@ -8,7 +8,7 @@ use store::{CallQuery, CallSummary, Catalog, CatalogError, LIST_MAX, OpenError};
 
 use super::args::LsArgs;
 use super::table::{self, Column};
-use super::{CliError, Outcome, block_on, text};
+use super::{CliError, Outcome, block_on, expect_catalog, text};
 use crate::config::Config;
 
 const COLUMNS: [Column; 7] = [
@@ -30,10 +30,7 @@ const YEAR: &str = "2026-";
 pub(super) fn run(config: &Config, args: &LsArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let path = &config.catalog.path;
     let what = || format!("cannot read the catalog {}", path.display());
-    if !path.exists() {
-        let todo = "start `callspool serve`, or make it from the recordings with `callspool reindex`";
-        return Err(CliError::failed(what(), "there is none yet", todo));
-    }
+    expect_catalog(path)?;
     let now = crate::clock::now().wall;
     let calls = block_on(list(&Catalog::reader(path), config, args, now))?;
     let calls = calls.map_err(|e| CliError::failed(what(), &e, cure(&e)))?;

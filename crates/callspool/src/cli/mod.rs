@@ -184,10 +184,27 @@ fn is_volume(path: &Path, known: Option<&identity::VolumeId>) -> io::Result<()> 
     }
 }
 
+/// Fails when there is no catalog to ask, or its disk does not say.
+fn expect_catalog(path: &Path) -> Result<(), CliError> {
+    let what = format!("cannot read the catalog {}", path.display());
+    let place = path.to_owned();
+    match within(ANSWER, move || place.exists()) {
+        Some(true) => Ok(()),
+        Some(false) => {
+            let todo = "start `callspool serve`, or make it from the recordings with `callspool reindex`";
+            Err(CliError::failed(what, "there is none yet", todo))
+        }
+        None => Err(CliError::failed(what, "its disk does not answer", "look after its disk, or its server")),
+    }
+}
+
 /// Runs a future to its end, for commands that ask the catalog.
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime
         .map_err(|e| CliError::failed("cannot start", e, "check the limits of this user (ulimit -a)"))?;
-    Ok(runtime.block_on(future))
+    let done = runtime.block_on(future);
+    // What hangs with its disk is left behind.
+    runtime.shutdown_background();
+    Ok(done)
 }

@@ -18,6 +18,7 @@ use super::queue::Shared;
 use super::{Report, WriterConfig};
 use crate::catalog::Catalog;
 use crate::db::Identity;
+use crate::disk::Disk;
 use crate::error::CatalogError;
 use crate::journal::{AppendError, Journal};
 
@@ -27,6 +28,8 @@ const BATCH: usize = 512;
 const GATHER: Duration = Duration::from_millis(50);
 /// A write that takes longer is journaled beside: until it ends, a kill would lose what is in memory.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// An operation that takes longer is told of: locks are waited for a second, and a batch takes milliseconds.
+const SILENT: Duration = Duration::from_secs(5);
 /// How often a catalog that is away is tried again, and one that is idle is looked after.
 const RETRY: Duration = Duration::from_secs(1);
 /// Changes in memory beyond which they go to the journal: some 6 MB.
@@ -42,6 +45,8 @@ pub struct Worker {
     shared: Arc<Shared>,
     config: WriterConfig,
     catalog: Option<Catalog>,
+    /// For looks at its files while it is not open.
+    disk: Disk,
     /// What was open last, to tell its leftovers from the files of a new catalog.
     last: Identity,
     /// The catalog failed: it is closed and opened again, as what it is open on may have changed for good.
@@ -64,6 +69,7 @@ impl Worker {
             shared,
             config,
             catalog: None,
+            disk: Disk::default(),
             last: Identity::default(),
             failing: false,
             damaged: None,
@@ -91,6 +97,8 @@ impl Worker {
             }
             self.finish(&mut report).await;
         });
+        // What hangs with its disk is left behind.
+        runtime.shutdown_background();
         Ok(())
     }
 
@@ -169,8 +177,12 @@ impl Worker {
     }
 
     /// Does something with the catalog that may take long, while what is told meanwhile goes to the journal.
-    async fn while_spilling<T>(&mut self, doing: impl Future<Output = T>) -> T {
-        let mut doing = Box::pin(doing);
+    async fn while_spilling<T>(
+        &mut self,
+        doing: impl Future<Output = T>,
+        report: &mut impl FnMut(Report),
+    ) -> T {
+        let (mut doing, begun) = (Box::pin(doing), Instant::now());
         loop {
             tokio::select! {
                 result = &mut doing => return result,
@@ -178,6 +190,14 @@ impl Worker {
                 () = self.until_spilling(), if self.journal_failing.is_none() => {}
             }
             self.spill();
+            self.note_silence(begun, report);
+        }
+    }
+
+    /// Says that the catalog does not answer, when that lasts.
+    fn note_silence(&self, since: Instant, report: &mut impl FnMut(Report)) {
+        if since.elapsed() >= SILENT {
+            self.note_away("what it was asked to do does not come to its end", report);
         }
     }
 
@@ -189,7 +209,7 @@ impl Worker {
         };
         let mut journaled = false;
         let result = {
-            let mut writing = Box::pin(apply(&catalog, &batch));
+            let (mut writing, begun) = (Box::pin(apply(&catalog, &batch)), Instant::now());
             loop {
                 tokio::select! {
                     result = &mut writing => break result,
@@ -198,6 +218,7 @@ impl Worker {
                 }
                 journaled = journaled || self.append(&batch);
                 self.spill();
+                self.note_silence(begun, report);
             }
         };
         self.catalog = Some(catalog);
@@ -231,7 +252,7 @@ impl Worker {
             }
         };
         let Some(catalog) = self.catalog.take() else { return false };
-        let result = self.while_spilling(apply(&catalog, &page.changes)).await;
+        let result = self.while_spilling(apply(&catalog, &page.changes), report).await;
         self.catalog = Some(catalog);
         let refused = match result {
             Ok(refused) => refused,

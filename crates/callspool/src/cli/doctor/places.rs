@@ -18,6 +18,9 @@ const SPACE_FACTOR: u64 = 4;
 /// How long a volume may take for its checks, which write and sync some pages.
 const LOOK: Duration = Duration::from_secs(15);
 
+/// How long a catalog of a gigabyte may take to be read through.
+const READ: Duration = Duration::from_secs(60);
+
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks = vec![directory("data directory", &config.node.data_dir)];
     if config.node.roles.contains(&Role::Recorder) {
@@ -35,18 +38,26 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
                 }
                 checks
             });
-            let silent =
-                || vec![Check::failure(what, "it does not answer", "look after its disk, or its server")];
-            checks.extend(looked.unwrap_or_else(silent));
+            checks.extend(looked.unwrap_or_else(|| vec![silent(what)]));
         }
     }
-    let catalog = config.catalog.path.parent().unwrap_or(Path::new("/"));
-    checks.push(directory("directory of the catalog", catalog));
-    checks.push(storage::catalog(&config.catalog.path));
+    let catalog = config.catalog.path.clone();
+    let what = format!("catalog {}", catalog.display());
+    let looked = within(READ, move || {
+        vec![
+            directory("directory of the catalog", catalog.parent().unwrap_or(Path::new("/"))),
+            storage::catalog(&catalog),
+        ]
+    });
+    checks.extend(looked.unwrap_or_else(|| vec![silent(what)]));
     if config.node.roles.contains(&Role::Api) {
         checks.push(secret("token file", &config.api.token_file));
     }
     checks
+}
+
+fn silent(what: String) -> Check {
+    Check::failure(what, "it does not answer", "look after its disk, or its server")
 }
 
 /// That it can be written to, now or once it is made, and that it is for its owner alone.

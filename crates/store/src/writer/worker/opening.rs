@@ -1,6 +1,8 @@
 //! How the worker gets a catalog that it can write to: it opens it, sees that it is still the one at the path, and moves
 //! away what must not be opened.
 
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 use super::super::Report;
@@ -34,11 +36,14 @@ impl Worker {
                 return true;
             }
             self.last = catalog.identity().await;
-            self.while_spilling(catalog.close()).await;
+            self.while_spilling(catalog.close(), report).await;
         }
-        self.make_way();
         let path = self.config.path.clone();
-        match self.while_spilling(Catalog::open(&path)).await {
+        if let Err(source) = self.make_way().await {
+            self.failed(&CatalogError::Open(OpenError::File { path, source }), report);
+            return false;
+        }
+        match self.while_spilling(Catalog::open(&path), report).await {
             Ok(catalog) => {
                 self.last = catalog.identity().await;
                 self.catalog = Some(catalog);
@@ -59,31 +64,33 @@ impl Worker {
 
     /// Before the catalog is opened: moves away what must not be opened, and notes that a reindex is wanted when
     /// there will be a new one. A kill between the two must not make an empty catalog look complete.
-    fn make_way(&mut self) {
+    async fn make_way(&mut self) -> io::Result<()> {
         let path = self.config.path.clone();
+        let looking = move || Ok((Identity::of(&path)?, fs::metadata(&path).map_or(0, |m| m.len())));
+        let (now, octets) = self.disk.ask(looking).await?;
         let was_open = self.last.main.is_some();
-        let (why, moved) = if was_open && Identity::of(&path).main != self.last.main {
-            let moved = self.aside(Aside::Leftovers(self.last));
+        let (why, moved) = if was_open && now.main != self.last.main {
+            let moved = self.aside(Aside::Leftovers(self.last)).await;
             self.last = Identity::default();
             self.damaged = None;
-            (
-                if path.exists() { "it was replaced by another file" } else { "it was deleted" }.to_owned(),
-                moved,
-            )
+            let why = if now.main.is_some() { "it was replaced by another file" } else { "it was deleted" };
+            (why.to_owned(), moved)
         } else if let Some(damage) = self.damaged.take() {
-            (damage, self.aside(Aside::All))
-        } else if self.rebuilding.is_none() && std::fs::metadata(&path).map_or(true, |m| m.len() == 0) {
+            (damage, self.aside(Aside::All).await)
+        } else if self.rebuilding.is_none() && octets == 0 {
             ("there was none".to_owned(), Vec::new())
         } else {
-            return;
+            return Ok(());
         };
         self.shared.want_reindex(&why);
         let (_, set_aside) = self.rebuilding.get_or_insert((why, Vec::new()));
         set_aside.extend(moved);
+        Ok(())
     }
 
-    fn aside(&self, what: Aside) -> Vec<PathBuf> {
-        set_aside(&self.config.path, what).unwrap_or_else(|error| {
+    async fn aside(&self, what: Aside) -> Vec<PathBuf> {
+        let path = self.config.path.clone();
+        self.disk.ask(move || set_aside(&path, what)).await.unwrap_or_else(|error| {
             tracing::error!(%error, "a damaged catalog cannot be set aside");
             Vec::new()
         })

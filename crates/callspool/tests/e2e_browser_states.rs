@@ -64,7 +64,7 @@ fn an_alarm_is_shown_while_it_is_raised() {
     browser.wait_for("no sideways scrolling", "document.documentElement.scrollWidth <= 360");
     browser.picture("narrow-alarm");
     // Who comes later sees it too.
-    browser.eval("location.reload()");
+    browser.reload();
     browser.wait_for("the alarm again", &limit);
     dialog.bye();
     browser.wait_for("its end", &format!("!{limit}"));
@@ -86,7 +86,7 @@ fn a_pause_and_what_was_lost_are_still_there_after_a_reload() {
     browser.click("button", "Pause recording");
     let paused = says("#call header", "paused");
     browser.wait_for("the pause", &paused);
-    browser.eval("location.reload()");
+    browser.reload();
     browser.wait_for("the pause after a reload", &paused);
     browser.wait_for("the pause in the picture", &format!("{} > 20", painted("pause")));
     browser.wait_for("an order that ends it", "[...document.querySelectorAll('button')].some((b) => b.textContent === 'Resume recording' && b.offsetParent)");
@@ -98,7 +98,7 @@ fn a_pause_and_what_was_lost_are_still_there_after_a_reload() {
     dialog.bye();
     server.wait_for_state(dialog.call_id(), "complete");
     browser.wait_for("a player of it", "document.querySelector('.player') !== null");
-    browser.eval("location.reload()");
+    browser.reload();
     browser.wait_for("the player after a reload", "document.querySelector('.player') !== null");
     browser.wait_for("the pause", &format!("{} > 20", painted("pause")));
     browser.wait_for("what was lost", &format!("{} > 20", painted("loss")));

@@ -105,6 +105,20 @@ impl Browser {
         assert!(gone.get("errorText").is_none(), "{url}: {gone}");
     }
 
+    /// Shows the page anew, and waits until the old one is gone: it would answer questions for the new one.
+    pub fn reload(&mut self) {
+        self.eval("window.isOld = true");
+        self.call("Page.reload", json!({}));
+        wait_until("the page to be a new one", PATIENCE, || {
+            // A question that meets the change has no answer.
+            match self.try_call("Runtime.evaluate", json!({ "expression": "window.isOld === undefined" })) {
+                Ok(answer) if answer["result"]["value"] == Value::Bool(true) => Ok(()),
+                Ok(answer) => Err(answer.to_string()),
+                Err(why) => Err(why),
+            }
+        });
+    }
+
     /// Makes the page this large, in CSS pixels.
     pub fn resize(&mut self, width: u32, height: u32) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
@@ -209,6 +223,11 @@ impl Browser {
     }
 
     fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|why| panic!("{method}: {why}"))
+    }
+
+    /// The result of a method, or why the browser has none.
+    fn try_call(&mut self, method: &str, params: Value) -> Result<Value, String> {
         self.last += 1;
         let id = self.last;
         let mut message = json!({ "id": id, "method": method, "params": params });
@@ -226,8 +245,10 @@ impl Browser {
                 let Ok(text) = message.into_text() else { continue };
                 let message: Value = serde_json::from_str(&text).unwrap_or_default();
                 if message["id"] == id {
-                    assert!(message.get("error").is_none(), "{method}: {message}");
-                    return message["result"].clone();
+                    return match message.get("error") {
+                        None => Ok(message["result"].clone()),
+                        Some(error) => Err(error.to_string()),
+                    };
                 }
                 complaints.extend(complaint(&message));
             }

@@ -103,12 +103,15 @@ impl Server {
                 panic!("callspool did not start ({status}):\n{}", program.output());
             }
             match http::get(&address, "/healthz", &[]) {
-                Ok(response) if response.status == 200 => Ok(()),
-                Ok(response) => Err(format!("status {}", response.status)),
+                // The page is there before the sockets of SIP are.
+                Ok(response) if response.status == 200 && program.output().contains(" is ready") => Ok(()),
+                Ok(response) => {
+                    Err(format!("status {}, and it does not say that it is ready", response.status))
+                }
                 Err(e) => Err(e.to_string()),
             }
         };
-        wait_until("callspool to answer on /healthz", PATIENCE, &mut answer);
+        wait_until("callspool to be ready, and to answer on /healthz", PATIENCE, &mut answer);
         self.program = Some(program);
     }
 

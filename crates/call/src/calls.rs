@@ -1,41 +1,84 @@
-//! The calls in progress: their segments, numbers and totals, and how they are concluded.
+//! The calls in progress: their dialogs, segments, numbers and totals, and how they are concluded.
 //!
-//! A call begins with its first segment, ends when its dialogs are over, and is concluded when all its
+//! A call begins with its first dialog, ends when all its dialogs are over, and is concluded when all its
 //! segments are sealed: then its total is corrected to the last segment there is and the state of its copy is
 //! derived (`model::total`, `model::copy`).
+//!
+//! ```text
+//!   Opening ──opened──► Open ──told to end──► Ending ──sealed──► (state)
+//!      └──refused: withdrawn, its number is free again
+//! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::copy::gathered_outcome;
 use model::state::Respondent;
 use model::{
-    CallId, CallRecord, Conclusion, EndReason, Mono, RecordingState, SegmentId, SegmentRecord, TenantId,
-    Transition, WallTime, total,
+    CallId, CallRecord, Conclusion, EndReason, Mono, RecordingState, SegmentId, SegmentRecord, TakeOver,
+    TenantId, Transition, WallTime, total,
 };
 use sip::SessionId;
 
-use crate::pausing::Pausing;
+use crate::pausing::{Gate, Pausing};
+
+/// How far a segment has come.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    /// It was ordered; its ports are awaited.
+    Opening {
+        /// It takes over from another, which then ends.
+        from: Option<TakeOver>,
+        /// Other streams are wanted than those that it was ordered with.
+        is_outdated: bool,
+    },
+    /// A record server records it.
+    Open,
+    /// It was told to end, or another takes over from it.
+    Ending,
+}
 
 /// A segment as far as the call needs it.
 #[derive(Debug)]
-struct Segment {
+pub(crate) struct Segment {
     id: SegmentId,
     number: u16,
     total: u16,
+    pub(crate) standing: Standing,
+    /// Whether it keeps what arrives.
+    pub(crate) gate: Gate,
     /// The state that its copy ended in; none while it is live or being closed.
     ended: Option<RecordingState>,
     respondent: Respondent,
     began: Mono,
+    /// How many legs have had streams in it.
+    legs: u16,
+}
+
+impl Segment {
+    /// Another leg has streams in it: how many had before.
+    pub(crate) const fn join(&mut self) -> u16 {
+        let before = self.legs;
+        self.legs = before.saturating_add(1);
+        before
+    }
+
+    fn is_live(&self) -> bool {
+        !matches!(self.standing, Standing::Ending)
+    }
+
+    fn is_opening(&self) -> bool {
+        matches!(self.standing, Standing::Opening { .. })
+    }
 }
 
 /// A call whose conclusion is not written yet.
 #[derive(Debug)]
 pub(crate) struct LiveCall {
     pub(crate) record: CallRecord,
-    /// Its recording dialog.
-    pub(crate) session: SessionId,
+    /// Its recording dialogs.
+    pub(crate) legs: BTreeSet<SessionId>,
     /// The trunk that brought it.
     trunk: Arc<str>,
     segments: Vec<Segment>,
@@ -45,37 +88,108 @@ pub(crate) struct LiveCall {
     pub(crate) pausing: Pausing,
     /// Who stopped its recording; none while it is wanted.
     pub(crate) stopped: Option<String>,
+    /// Segments that failed while another was being opened: they are taken over from when it is.
+    pub(crate) failing: Vec<(SegmentId, EndReason)>,
 }
 
 impl LiveCall {
-    pub(crate) fn new(record: CallRecord, session: SessionId, trunk: Arc<str>) -> Self {
+    pub(crate) fn new(record: CallRecord, trunk: Arc<str>) -> Self {
         Self {
             record,
-            session,
+            legs: BTreeSet::new(),
             trunk,
             segments: Vec::new(),
             is_recorded: false,
             pausing: Pausing::default(),
             stopped: None,
+            failing: Vec::new(),
         }
     }
 
     /// Gives the next number to a segment that begins.
-    pub(crate) fn begin(&mut self, now: Mono, id: SegmentId, respondent: Respondent) -> u16 {
+    pub(crate) fn begin(
+        &mut self,
+        now: Mono,
+        id: SegmentId,
+        respondent: Respondent,
+        from: Option<TakeOver>,
+    ) -> u16 {
         let number = self.segments.last().map_or(1, |s| s.number.saturating_add(1));
         let total = total::at_begin(number);
-        self.segments.push(Segment { id, number, total, ended: None, respondent, began: now });
+        let standing = Standing::Opening { from, is_outdated: false };
+        let gate = Gate::begin(self.pausing.is_paused());
+        self.segments.push(Segment {
+            id,
+            number,
+            total,
+            standing,
+            gate,
+            ended: None,
+            respondent,
+            began: now,
+            legs: 0,
+        });
         self.correct_total();
         number
     }
 
+    /// The newest segment that was not told to end.
+    pub(crate) fn live(&self) -> Option<SegmentId> {
+        self.segments.iter().rev().find(|s| s.is_live()).map(|s| s.id)
+    }
+
+    /// The segments that were not told to end.
+    pub(crate) fn all_live(&self) -> Vec<SegmentId> {
+        self.segments.iter().filter(|s| s.is_live()).map(|s| s.id).collect()
+    }
+
+    /// The segment whose ports are awaited. There is one at most, so that one that is refused leaves no hole.
+    pub(crate) fn opening(&self) -> Option<SegmentId> {
+        self.segments.iter().find(|s| s.is_opening()).map(|s| s.id)
+    }
+
+    /// Orders to pause and resume that are still to be carried out.
+    pub(crate) fn awaited(&self) -> Vec<u64> {
+        let live = self.segments.iter().filter(|s| s.is_live());
+        live.filter_map(|s| s.gate.awaited()).collect()
+    }
+
+    pub(crate) fn segment_mut(&mut self, id: SegmentId) -> Option<&mut Segment> {
+        self.segments.iter_mut().find(|s| s.id == id)
+    }
+
+    pub(crate) fn segment(&self, id: SegmentId) -> Option<&Segment> {
+        self.segments.iter().find(|s| s.id == id)
+    }
+
+    /// A record server records a segment: whether it was being opened, and then whether other streams are wanted by
+    /// now.
+    pub(crate) fn opened(&mut self, id: SegmentId) -> Option<bool> {
+        self.is_recorded = true;
+        let segment = self.segment_mut(id)?;
+        match std::mem::replace(&mut segment.standing, Standing::Open) {
+            Standing::Opening { is_outdated, .. } => Some(is_outdated),
+            Standing::Open => None,
+            Standing::Ending => {
+                segment.standing = Standing::Ending;
+                None
+            }
+        }
+    }
+
     /// Takes a segment back that no record server opened: its number is free again, so that there are no holes.
-    pub(crate) fn withdraw(&mut self, id: SegmentId) {
-        self.segments.retain(|s| s.id != id);
+    /// What it was to take over from.
+    pub(crate) fn withdraw(&mut self, id: SegmentId) -> Option<TakeOver> {
+        let at = self.segments.iter().position(|s| s.id == id)?;
+        let withdrawn = self.segments.remove(at);
         if self.record.ended.is_some() {
             self.total_is_last();
         } else {
             self.correct_total();
+        }
+        match withdrawn.standing {
+            Standing::Opening { from, .. } => from,
+            Standing::Open | Standing::Ending => None,
         }
     }
 
@@ -95,19 +209,29 @@ impl LiveCall {
         true
     }
 
-    /// A segment was told to end.
-    pub(crate) fn ending(&mut self, id: SegmentId, reason: &EndReason) {
-        if let Some(s) = self.segments.iter_mut().find(|s| s.id == id) {
+    /// A segment was told to end. What it was to take over from, if it was not open yet.
+    pub(crate) fn ending(&mut self, id: SegmentId, reason: &EndReason) -> Option<TakeOver> {
+        let segment = self.segments.iter_mut().find(|s| s.id == id);
+        let was = segment.map(|s| {
             s.total = total::at_end(s.number, s.total, reason);
-        }
+            std::mem::replace(&mut s.standing, Standing::Ending)
+        });
         self.correct_total();
+        match was {
+            Some(Standing::Opening { from, .. }) => from,
+            _ => None,
+        }
     }
 
     /// A segment is sealed.
     pub(crate) fn ended(&mut self, record: &SegmentRecord) {
         if let Some(s) = self.segments.iter_mut().find(|s| s.id == record.id) {
             s.ended = Some(record.state);
-            s.total = record.total;
+            // Its number may be another by now than when the record was written.
+            if let Some(reason) = &record.end {
+                s.total = total::at_end(s.number, total::at_begin(s.number), reason);
+            }
+            s.standing = Standing::Ending;
         }
         if self.record.ended.is_none() {
             self.correct_total();
@@ -191,6 +315,11 @@ impl Calls {
 
     pub(crate) fn get_mut(&mut self, id: CallId) -> Option<&mut LiveCall> {
         self.calls.get_mut(&id)
+    }
+
+    /// All of them, by id.
+    pub(crate) fn ids(&self) -> Vec<CallId> {
+        self.calls.keys().copied().collect()
     }
 
     pub(crate) fn own_segment(&mut self, segment: SegmentId, call: CallId) {

@@ -59,15 +59,15 @@ pub enum Changed {
 }
 
 /// An order was taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Done {
     /// How the call stands now.
     pub recording: Recording,
     /// Whether it stood otherwise before.
     pub changed: Changed,
-    /// The order to the record server that must be [carried out](model::Report::CarriedOut) before all of this is
-    /// true; none when it is true already.
-    pub awaits: Option<u64>,
+    /// The orders to record servers that must be [carried out](model::Report::CarriedOut) before all of this is
+    /// true, one for each segment; none when it is true already.
+    pub awaits: Vec<u64>,
 }
 
 /// Why an order was not taken.

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!            INVITE                 ports                 all lines held
-//!   (new) ───────────► Opening ───────────► Recording ───────────────────► Held
-//!                         ▲  refused: gone   │   ▲  ports                   │
-//!                         │                  ▼   │                          │
-//!                         │               Changing (re-INVITE)              │
-//!                         └────────────────────── a line is active again ───┘
+//!   (new) ───────────► Waiting ───────────► Recording ───────────────────► Held
+//!                        ▲  ▲  refused: gone    │                            │
+//!                        │  └── re-INVITE ──────┘                            │
+//!                        └───────────────────────── a line is active again ──┘
 //! ```
 //!
-//! A segment that cannot be written any more leads back to Opening: the next one takes over from it.
+//! The segment that its streams are in is the call's ([`crate::calls`]): other legs of the call may have streams in
+//! it too. A segment that cannot be written any more leads back to Waiting: the next one takes over from it.
 //!
 //! A leg remembers; [`crate::Front`] decides.
 
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use media::sdp::{Origin, Sdp};
-use model::{CallId, Metadata, SegmentId, TakeOver};
+use model::{CallId, Metadata, OpenStream, SegmentId};
 use sip::SessionId;
 
 use crate::describe::KnownSides;
@@ -26,6 +26,10 @@ use crate::trunk::Trunk;
 
 /// Metadata bodies kept while there is no segment: a hold brings one or two.
 const WAITING_MAX: usize = 16;
+
+/// Slots of a segment that each leg has for its m-lines: four times the streams of a dialog, so that streams of two
+/// legs never have the same.
+pub(crate) const SLOTS_PER_LEG: u16 = 64;
 
 /// What the request that is being worked on needs when the ports are known.
 #[derive(Debug)]
@@ -43,66 +47,17 @@ pub(crate) enum Pending {
 /// Where the negotiation stands.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// A segment was ordered; its ports are awaited. It may take over from another, which then ends.
-    Opening { segment: SegmentId, pending: Pending, from: Option<TakeOver> },
-    /// A segment records.
+    /// Its streams are to be in this segment, which is ordered; their ports are awaited.
+    Waiting {
+        segment: SegmentId,
+        pending: Pending,
+        /// Who waits longest has the lowest.
+        since: u64,
+    },
+    /// The segment has its streams.
     Recording { segment: SegmentId },
-    /// The streams of the segment change; their ports are awaited.
-    Changing { segment: SegmentId, pending: Pending },
     /// No segment: on hold, or nothing was offered yet.
     Held,
-}
-
-/// Whether the segment is to keep what arrives, as far as it was told.
-#[derive(Debug, Default)]
-pub(crate) struct Gate {
-    closed: bool,
-    /// The number of the last order.
-    ordered: u64,
-    /// The number of an order that waits until the segment is open.
-    reserved: Option<u64>,
-    /// The number of the last that was carried out.
-    carried_out: u64,
-}
-
-impl Gate {
-    /// The gate of a segment that begins: open, or closed.
-    pub(crate) fn begin(closed: bool) -> Self {
-        Self { closed, ..Self::default() }
-    }
-
-    pub(crate) const fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    pub(crate) const fn set(&mut self, closed: bool) {
-        self.closed = closed;
-    }
-
-    /// An order of this number will be given when the segment is open; one that waits already stays.
-    pub(crate) fn reserve(&mut self, order: u64) {
-        let order = *self.reserved.get_or_insert(order);
-        self.ordered = order;
-    }
-
-    pub(crate) const fn is_reserved(&self) -> bool {
-        self.reserved.is_some()
-    }
-
-    /// An order is given: its number, the reserved one if there is one.
-    pub(crate) fn order(&mut self, next: u64) -> u64 {
-        self.ordered = self.reserved.take().unwrap_or(next);
-        self.ordered
-    }
-
-    pub(crate) fn carried_out(&mut self, order: u64) {
-        self.carried_out = self.carried_out.max(order);
-    }
-
-    /// The order that is still to be carried out before the gate stands as told.
-    pub(crate) fn awaited(&self) -> Option<u64> {
-        (self.carried_out < self.ordered).then_some(self.ordered)
-    }
 }
 
 /// One recording dialog.
@@ -120,8 +75,8 @@ pub(crate) struct Leg {
     /// Metadata that came while there was no segment to take them; the next one does.
     waiting: Vec<Metadata>,
     pub(crate) phase: Phase,
-    /// Whether its segment keeps what arrives.
-    pub(crate) gate: Gate,
+    /// Its streams' places in a segment that other legs have streams in too begin here.
+    slots_from: u16,
     /// A re-INVITE of ours, with an offer, is under way.
     pub(crate) is_offering: bool,
     pub(crate) origin: Origin,
@@ -146,7 +101,7 @@ impl Leg {
             is_answered: false,
             waiting: Vec::new(),
             phase: Phase::Held,
-            gate: Gate::default(),
+            slots_from: 0,
             is_offering: false,
             origin,
             last_sdp: None,
@@ -165,14 +120,43 @@ impl Leg {
         std::mem::take(&mut self.waiting)
     }
 
-    /// The segment that records, or is about to.
+    /// The segment that has its streams, or is about to.
     pub(crate) fn segment(&self) -> Option<SegmentId> {
         match &self.phase {
-            Phase::Opening { segment, .. }
-            | Phase::Recording { segment }
-            | Phase::Changing { segment, .. } => Some(*segment),
+            Phase::Waiting { segment, .. } | Phase::Recording { segment } => Some(*segment),
             Phase::Held => None,
         }
+    }
+
+    /// Leaves the segment that it was in; what is still to be answered.
+    pub(crate) fn release(&mut self) -> Pending {
+        lines::close(&mut self.lines);
+        self.take_pending()
+    }
+
+    /// The same, but keeps its ports: another segment takes them over.
+    pub(crate) fn take_pending(&mut self) -> Pending {
+        match std::mem::replace(&mut self.phase, Phase::Held) {
+            Phase::Waiting { pending, .. } => pending,
+            Phase::Recording { .. } | Phase::Held => Pending::Nothing,
+        }
+    }
+
+    /// Whether nothing is expected on any of its lines.
+    pub(crate) fn is_held(&self) -> bool {
+        lines::all_held(&self.lines)
+    }
+
+    /// Its streams in the segment, with their places there.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = OpenStream> {
+        let from = self.slots_from;
+        let placed = move |s: &OpenStream| OpenStream { slot: from.saturating_add(s.slot), ..s.clone() };
+        self.lines.iter().filter_map(|l| l.stream.as_ref()).map(placed)
+    }
+
+    /// The first leg of a segment has the slots of its m-lines, those that come later others.
+    pub(crate) const fn set_slots_from(&mut self, ordinal: u16) {
+        self.slots_from = ordinal.saturating_mul(SLOTS_PER_LEG);
     }
 
     /// The answer to `offer` from the lines as they are. The version of the origin line grows only when the

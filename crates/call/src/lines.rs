@@ -144,19 +144,14 @@ fn stream(id: StreamId, slot: usize, media: &MediaLine, side: Side, inactive: Fl
     }
 }
 
-/// The streams that a record server is to receive.
-pub(crate) fn streams(lines: &[Line]) -> Vec<OpenStream> {
-    lines.iter().filter_map(|l| l.stream.clone()).collect()
-}
-
 /// Whether nothing is expected on any line: the call is on hold. A pause is none: the segment goes on.
 pub(crate) fn all_held(lines: &[Line]) -> bool {
     lines.iter().filter_map(|l| l.stream.as_ref()).all(|s| s.flowing == Flowing::Held)
 }
 
 /// Whether nothing arrives on any line, and on one at least because SDP pauses it: a pause of the whole call.
-pub(crate) fn all_paused(lines: &[Line]) -> bool {
-    let flowing = || lines.iter().filter_map(|l| l.stream.as_ref()).map(|s| s.flowing);
+pub(crate) fn all_paused<'a>(lines: impl Iterator<Item = &'a Line> + Clone) -> bool {
+    let flowing = || lines.clone().filter_map(|l| l.stream.as_ref()).map(|s| s.flowing);
     flowing().any(|f| f == Flowing::Paused) && !flowing().any(|f| f == Flowing::Active)
 }
 

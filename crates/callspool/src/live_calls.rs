@@ -145,22 +145,21 @@ fn error(e: CommandError) -> LiveError {
     }
 }
 
-/// Answers that wait until their order is carried out.
+/// Answers that wait until their orders are carried out.
 #[derive(Default)]
-pub(crate) struct Awaited(Vec<(u64, Done, Answer)>);
+pub(crate) struct Awaited(Vec<(Done, Answer)>);
 
 impl Awaited {
     /// Answers, now or when it is true.
     pub(crate) fn answer(&mut self, outcome: Result<Done, CommandError>, to: Answer) {
-        self.0.retain(|(.., to)| !to.is_closed());
+        self.0.retain(|(_, to)| !to.is_closed());
         match outcome {
             // Beyond the limit the sender is dropped, and whoever waits learns that there is no answer.
-            Ok(Done { awaits: Some(order), .. }) if self.0.len() < AWAITED_MAX => {
-                if let Ok(done) = outcome {
-                    self.0.push((order, done, to));
+            Ok(done) if !done.awaits.is_empty() => {
+                if self.0.len() < AWAITED_MAX {
+                    self.0.push((done, to));
                 }
             }
-            Ok(Done { awaits: Some(_), .. }) => {}
             // Nobody may wait any more; the order stands all the same.
             outcome => _ = to.send(outcome),
         }
@@ -169,11 +168,12 @@ impl Awaited {
     /// What a record server reports may be what somebody waits for.
     pub(crate) fn take_note(&mut self, report: &Report) {
         let Report::CarriedOut { order, .. } = report else { return };
-        for (awaited, done, to) in std::mem::take(&mut self.0) {
-            if awaited == *order {
+        for (mut done, to) in std::mem::take(&mut self.0) {
+            done.awaits.retain(|awaited| awaited != order);
+            if done.awaits.is_empty() {
                 let _ = to.send(Ok(done));
             } else {
-                self.0.push((awaited, done, to));
+                self.0.push((done, to));
             }
         }
     }
@@ -188,8 +188,8 @@ mod tests {
         link.order(TenantId::default(), CallId::from_u64(1), pause, "alice".to_owned())
     }
 
-    fn done(awaits: Option<u64>) -> Done {
-        Done { recording: Recording::Off, changed: call::Changed::Yes, awaits }
+    fn done(awaits: &[u64]) -> Done {
+        Done { recording: Recording::Off, changed: call::Changed::Yes, awaits: awaits.to_vec() }
     }
 
     #[tokio::test]
@@ -202,9 +202,10 @@ mod tests {
         };
         assert_eq!((command.by.as_str(), command.call), ("alice", CallId::from_u64(1)));
         let mut answer = tokio::spawn(answer);
-        awaited.answer(Ok(done(Some(7))), to);
+        awaited.answer(Ok(done(&[7, 8])), to);
         let segment = model::SegmentId::from_u64(1);
         awaited.take_note(&Report::CarriedOut { segment, order: 6 });
+        awaited.take_note(&Report::CarriedOut { segment, order: 8 });
         assert!(tokio::time::timeout(Duration::from_millis(20), &mut answer).await.is_err());
         awaited.take_note(&Report::CarriedOut { segment, order: 7 });
         assert_eq!(answer.await.unwrap().unwrap().recording, LiveRecording::Off);

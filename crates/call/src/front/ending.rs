@@ -1,5 +1,7 @@
 //! How dialogs, segments and calls end, and how a call is concluded.
 
+use std::collections::BTreeSet;
+
 use model::{
     CallId, ChangeKind, Copy, CopyOf, EndReason, Failure, Incident, Location, Now, Order, SegmentId,
     SegmentRecord,
@@ -7,7 +9,7 @@ use model::{
 use sip::{EndCause, RequestInfo, SessionId};
 
 use super::{Action, CLOSE_GIVEN_UP, END_DEADLINE, Front, Timer};
-use crate::leg::Phase;
+use crate::leg::Leg;
 use crate::reason::end_reason;
 
 impl Front {
@@ -24,50 +26,88 @@ impl Front {
         self.leave(now, session, end_reason(cause, request), None);
     }
 
-    /// A segment failed in mid-call: it ends, and so does the dialog, so that the client knows.
+    /// A segment failed in mid-call: it ends, and so do the dialogs in it, so that their clients know.
     pub(super) fn fail(&mut self, now: Now, segment: SegmentId, reason: EndReason) {
-        let Some(leg) = self.leg_of(segment) else { return };
-        let (session, call) = (leg.session, leg.call);
+        let legs = self.legs_in(segment);
+        if legs.is_empty() {
+            return;
+        }
+        let call = self.calls.of_segment(segment);
         let kind = match reason {
             EndReason::Upstream(_) => Incident::UpstreamFailure,
             _ => Incident::InternalFailure,
         };
         let phrase = reason.describe();
-        self.alarm(kind, Some(call), Some(segment), format!("a segment ended early: {phrase}"));
-        self.leave(now, session, reason, Some(&phrase));
+        self.alarm(kind, call, Some(segment), format!("a segment ended early: {phrase}"));
+        self.leave_all(now, &legs, reason, Some(&phrase));
     }
 
     /// The dialog is over, or is made to be.
     pub(super) fn leave(&mut self, now: Now, session: SessionId, reason: EndReason, hang_up: Option<&str>) {
-        let Some(leg) = self.legs.remove(&session) else { return };
-        self.timers.clear(Timer::Hold(session));
-        self.timers.clear(Timer::Pause(leg.call));
-        if let Some(text) = hang_up {
-            let text: String =
-                text.chars().filter(|c| c.is_ascii_graphic() && *c != '"' || *c == ' ').collect();
-            let cause = match reason {
-                EndReason::Upstream(_) => 408,
-                EndReason::Internal(_) => 503,
-                _ => 200,
-            };
-            let reason = format!("SIP;cause={cause};text=\"{text}\"");
-            self.actions.push_back(Action::HangUp { session, reason });
-        }
-        if let Some(segment) = leg.segment() {
-            if let Phase::Opening { from, .. } = &leg.phase {
-                self.timers.clear(Timer::Open(segment));
-                if let Some(failed) = from.clone() {
-                    // It may not have been taken over from yet.
-                    self.end_segment(now, leg.call, failed.segment, failed.reason);
-                }
+        self.leave_all(now, &[session], reason, hang_up);
+    }
+
+    /// Dialogs of one call are over, or are made to be.
+    pub(super) fn leave_all(
+        &mut self,
+        now: Now,
+        sessions: &[SessionId],
+        reason: EndReason,
+        hang_up: Option<&str>,
+    ) {
+        let mut segments = BTreeSet::new();
+        let mut of_call = None;
+        for session in sessions {
+            let Some(leg) = self.legs.remove(session) else { continue };
+            self.timers.clear(Timer::Hold(*session));
+            if let Some(text) = hang_up {
+                self.hang_up(*session, &reason, text);
             }
-            self.end_segment(now, leg.call, segment, reason);
+            if let Some(live) = self.calls.get_mut(leg.call) {
+                live.legs.remove(session);
+            }
+            segments.extend(leg.segment());
+            of_call = Some(leg.call);
         }
-        if let Some(call) = self.calls.get_mut(leg.call) {
-            call.end(now.wall);
+        let Some(call) = of_call else { return };
+        for segment in segments {
+            self.thin_out(now, call, segment, &reason);
         }
-        self.tell_call(leg.call);
-        self.settle(now, leg.call);
+        if let Some(live) = self.calls.get_mut(call).filter(|live| live.legs.is_empty()) {
+            live.end(now.wall);
+            self.timers.clear(Timer::Pause(call));
+        }
+        self.tell_call(call);
+        self.settle(now, call);
+    }
+
+    fn hang_up(&mut self, session: SessionId, reason: &EndReason, text: &str) {
+        let text: String = text.chars().filter(|c| c.is_ascii_graphic() && *c != '"' || *c == ' ').collect();
+        let cause = match reason {
+            EndReason::Upstream(_) => 408,
+            EndReason::Internal(_) => 503,
+            _ => 200,
+        };
+        let reason = format!("SIP;cause={cause};text=\"{text}\"");
+        self.actions.push_back(Action::HangUp { session, reason });
+    }
+
+    /// Streams of a leg leave a segment, which ends when none are expected in it any more.
+    pub(super) fn thin_out(&mut self, now: Now, call: CallId, segment: SegmentId, reason: &EndReason) {
+        let left = self.legs_in(segment);
+        if left.is_empty() {
+            return self.end_segment(now, call, segment, reason.clone());
+        }
+        if let EndReason::Upstream(_) | EndReason::Internal(_) = reason {
+            let text = format!("one of several dialogs of a call ended early: {}", reason.describe());
+            self.alarm(Incident::UpstreamFailure, Some(call), Some(segment), text);
+        }
+        if self.are_held(&left) {
+            self.end_segment(now, call, segment, EndReason::Hold);
+            self.hold_all(now, &left);
+        } else {
+            self.order_change(now, segment);
+        }
     }
 
     pub(super) fn end_segment(&mut self, now: Now, call: CallId, segment: SegmentId, reason: EndReason) {
@@ -83,8 +123,9 @@ impl Front {
         reason: EndReason,
         by: Option<String>,
     ) {
-        if let Some(call) = self.calls.get_mut(call) {
-            call.ending(segment, &reason);
+        if let Some(failed) = self.calls.get_mut(call).and_then(|call| call.ending(segment, &reason)) {
+            // It may not have been taken over from yet.
+            self.end_segment(now, call, failed.segment, failed.reason);
         }
         self.timers.clear(Timer::Open(segment));
         self.arm(now, END_DEADLINE, Timer::Close(segment));
@@ -95,11 +136,13 @@ impl Front {
         self.timers.clear(Timer::Close(record.id));
         self.timers.clear(Timer::GiveUp(record.id));
         let Some(call) = self.calls.of_segment(record.id) else { return };
-        if let Some(mut leg) = self.take_leg(record.id) {
+        let legs = self.legs_in(record.id);
+        if !legs.is_empty() {
             // It ended by itself, without our order: storage failed under it.
-            let session = leg.session;
-            leg.phase = Phase::Held;
-            self.legs.insert(session, leg);
+            for session in &legs {
+                self.legs.get_mut(session).map(Leg::release);
+            }
+            self.timers.clear(Timer::Open(record.id));
             let reason = record.end.clone().unwrap_or(EndReason::Internal(Failure::Process));
             let phrase = reason.describe();
             self.alarm(
@@ -108,7 +151,7 @@ impl Front {
                 Some(record.id),
                 format!("a segment ended: {phrase}"),
             );
-            self.leave(now, session, reason, Some(&phrase));
+            self.leave_all(now, &legs, reason, Some(&phrase));
         }
         self.calls.forget_segment(record.id);
         if let Some(live) = self.calls.get_mut(call) {

@@ -9,9 +9,10 @@
 use std::time::Duration;
 
 use model::{EndReason, Incident, Now, SegmentId, StartTrigger, TakeOver};
+use sip::SessionId;
 
 use super::{END_DEADLINE, Front, Timer};
-use crate::leg::{Leg, Pending, Phase};
+use crate::leg::Phase;
 
 /// A segment that fails so soon after it took over is not taken over from: a disk that opens every file and takes
 /// no octet would make thousands of segments of a call.
@@ -20,36 +21,43 @@ const TAKES_OVER_AFTER: Duration = Duration::from_secs(2);
 impl Front {
     /// A segment failed inside: another takes over.
     pub(super) fn fail_over(&mut self, now: Now, segment: SegmentId, reason: EndReason) {
-        let Some(call) = self.leg_of(segment).map(|l| l.call) else { return };
-        let within = TAKES_OVER_AFTER;
-        if self.calls.get(call).is_some_and(|c| c.just_took_over(segment, now.mono, within)) {
+        let legs = self.legs_in(segment);
+        let Some(call) = self.calls.of_segment(segment).filter(|_| !legs.is_empty()) else { return };
+        let Some(live) = self.calls.get_mut(call) else { return };
+        if live.just_took_over(segment, now.mono, TAKES_OVER_AFTER) {
             return self.fail(now, segment, reason);
         }
-        let Some(mut leg) = self.take_leg(segment) else { return };
+        if live.opening().is_some_and(|opening| opening != segment) {
+            // One at a time, so that numbers have no holes.
+            live.failing.retain(|(failing, _)| *failing != segment);
+            live.failing.push((segment, reason));
+            return;
+        }
+        // A failing segment was opened, whether or not its opening was told yet.
+        live.is_recorded = true;
+        live.ending(segment, &reason);
         let text = format!("a segment ended early: {}; another takes over", reason.describe());
         self.alarm(Incident::InternalFailure, Some(call), Some(segment), text);
         self.timers.clear(Timer::Open(segment));
-        if let Some(live) = self.calls.get_mut(call) {
-            // A failing segment was opened, whether or not its opening was told yet.
-            live.is_recorded = true;
-            live.ending(segment, &reason);
-        }
         self.arm(now, END_DEADLINE, Timer::Close(segment));
         let failed = TakeOver { segment, reason };
-        let next = self.open_segment(now, &mut leg, StartTrigger::Manager, Some(failed.clone()));
-        let pending = match std::mem::replace(&mut leg.phase, Phase::Held) {
-            Phase::Opening { pending, .. } | Phase::Changing { pending, .. } => pending,
-            Phase::Recording { .. } | Phase::Held => Pending::Nothing,
-        };
-        leg.phase = Phase::Opening { segment: next, pending, from: Some(failed) };
-        self.legs.insert(leg.session, leg);
+        let moved = legs.into_iter().filter_map(|session| {
+            let leg = self.legs.get_mut(&session)?;
+            Some((session, leg.take_pending()))
+        });
+        let moved = moved.collect();
+        self.open_segment(now, call, moved, StartTrigger::Manager, Some(failed));
     }
 
-    /// What was to take over could not be opened: the failed segment ends, and the dialog with it.
-    pub(super) fn nobody_takes_over(&mut self, now: Now, mut leg: Leg, failed: TakeOver) {
-        let (session, phrase) = (leg.session, failed.reason.describe());
-        leg.phase = Phase::Recording { segment: failed.segment };
-        self.legs.insert(session, leg);
-        self.leave(now, session, failed.reason, Some(&phrase));
+    /// What was to take over could not be opened: the failed segment ends, and its dialogs with it.
+    pub(super) fn nobody_takes_over(&mut self, now: Now, legs: &[SessionId], failed: TakeOver) {
+        let TakeOver { segment, reason } = failed;
+        let phrase = reason.describe();
+        for session in legs {
+            if let Some(leg) = self.legs.get_mut(session) {
+                leg.phase = Phase::Recording { segment };
+            }
+        }
+        self.leave_all(now, legs, reason, Some(&phrase));
     }
 }

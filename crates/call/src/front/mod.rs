@@ -20,10 +20,10 @@ use sip::{Event, RequestInfo, SessionId};
 
 use self::orders::Came;
 pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
-use crate::calls::Calls;
+use crate::calls::{Calls, LiveCall};
 use crate::describe;
 use crate::gate::{TurnedAway, Unwelcome};
-use crate::leg::{Leg, Phase};
+use crate::leg::Leg;
 use crate::timers::Timers;
 
 /// How long a record server may take to open a segment or change its streams before the request is refused:
@@ -67,6 +67,8 @@ pub struct Front {
     refused_since: u64,
     /// Orders to pause and resume so far: their numbers.
     gate_orders: u64,
+    /// Requests so far that waited for ports: who waits longest has the lowest number.
+    asks: u64,
     /// The last who was turned away at the gate and whom no alarm has told of yet.
     unwelcome: Option<Unwelcome>,
 }
@@ -86,6 +88,7 @@ impl Front {
             stats: FrontStats::default(),
             refused_since: 0,
             gate_orders: 0,
+            asks: 0,
             unwelcome: None,
         }
     }
@@ -219,8 +222,9 @@ impl Front {
     pub fn end_all(&mut self, now: Now) {
         self.intake = Intake::Refused;
         self.config.linger = Duration::ZERO;
-        for session in self.legs.keys().copied().collect::<Vec<_>>() {
-            self.leave(now, session, EndReason::Internal(Failure::Process), Some("callspool is stopping"));
+        for call in self.calls.ids() {
+            let legs = self.legs_of(call);
+            self.leave_all(now, &legs, EndReason::Internal(Failure::Process), Some("callspool is stopping"));
         }
         for call in self.calls.settled() {
             self.settle(now, call);
@@ -242,24 +246,22 @@ impl Front {
     /// INFO, MESSAGE, or UPDATE without SDP. Bodies other than metadata, such as digits, are not looked at.
     fn informed(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
         self.annotate(now, session, request);
-        if let Some(mut leg) = self.legs.remove(&session) {
-            self.obey_header(now, &mut leg, request, Came::Alone);
-            self.legs.insert(session, leg);
-        }
+        self.obey_header(now, session, request, Came::Alone);
     }
 
     fn annotate(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
-        let Some(mut leg) = self.legs.remove(&session) else { return };
-        let metadata = self.absorb(now, &mut leg, request);
+        let metadata = self.absorb(now, session, request);
         if !metadata.is_empty() {
-            self.tell_or_keep(&mut leg, metadata);
-            self.tell_call(leg.call);
+            self.tell_or_keep(session, metadata);
+            if let Some(call) = self.legs.get(&session).map(|l| l.call) {
+                self.tell_call(call);
+            }
         }
-        self.legs.insert(session, leg);
     }
 
     /// Takes what a request says of the call; returns the metadata bodies that it carried.
-    fn absorb(&mut self, now: Now, leg: &mut Leg, request: &RequestInfo) -> Vec<Metadata> {
+    fn absorb(&mut self, now: Now, session: SessionId, request: &RequestInfo) -> Vec<Metadata> {
+        let Some(leg) = self.legs.get_mut(&session) else { return Vec::new() };
         let Some(call) = self.calls.get_mut(leg.call) else { return Vec::new() };
         let metadata = describe::absorb(&mut call.record.data, request, now, &leg.trunk.agent_side);
         leg.sides.learn(request, &mut call.record.data);
@@ -267,12 +269,17 @@ impl Front {
     }
 
     /// Metadata go to the segment that records, else to the next one.
-    fn tell_or_keep(&mut self, leg: &mut Leg, metadata: Vec<Metadata>) {
-        match (leg.segment(), &leg.phase) {
-            _ if metadata.is_empty() => {}
-            // A segment that is being opened cannot take any yet.
-            (None, _) | (_, Phase::Opening { .. }) => leg.keep(metadata),
-            (Some(segment), _) => self.tell_segment(leg.call, segment, metadata),
+    fn tell_or_keep(&mut self, session: SessionId, metadata: Vec<Metadata>) {
+        if metadata.is_empty() {
+            return;
+        }
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        let call = leg.call;
+        // A segment that is being opened cannot take any yet.
+        let opening = self.calls.get(call).and_then(LiveCall::opening);
+        match leg.segment().filter(|segment| Some(*segment) != opening) {
+            None => leg.keep(metadata),
+            Some(segment) => self.tell_segment(call, segment, metadata),
         }
     }
 
@@ -310,15 +317,21 @@ impl Front {
         self.actions.push_back(Action::Alarm(Occurrence { tenant, incident, call, segment, text }));
     }
 
-    fn leg_of(&self, segment: SegmentId) -> Option<&Leg> {
-        let call = self.calls.of_segment(segment)?;
-        let session = self.calls.get(call)?.session;
-        self.legs.get(&session).filter(|l| l.segment() == Some(segment))
+    /// The dialogs of a call.
+    fn legs_of(&self, call: CallId) -> Vec<SessionId> {
+        self.calls.get(call).map(|call| call.legs.iter().copied().collect()).unwrap_or_default()
     }
 
-    fn take_leg(&mut self, segment: SegmentId) -> Option<Leg> {
-        let session = self.leg_of(segment)?.session;
-        self.legs.remove(&session)
+    /// Those that have streams in a segment, or are to have.
+    fn legs_in(&self, segment: SegmentId) -> Vec<SessionId> {
+        let Some(call) = self.calls.of_segment(segment) else { return Vec::new() };
+        let is_in = |s: &SessionId| self.legs.get(s).is_some_and(|l| l.segment() == Some(segment));
+        self.legs_of(call).into_iter().filter(is_in).collect()
+    }
+
+    /// Whether nothing is expected on any line of these legs.
+    fn are_held(&self, legs: &[SessionId]) -> bool {
+        legs.iter().filter_map(|session| self.legs.get(session)).all(Leg::is_held)
     }
 
     /// A hold time-out of zero means never.

@@ -7,16 +7,16 @@ use media::sdp::{self, Origin, Sdp};
 use model::peer::{Family, Flowing};
 use model::state::Respondent;
 use model::{
-    CallData, CallId, CallRecord, EndReason, Failure, Incident, Metadata, Now, OpenSegment, Order, SegmentId,
-    StartTrigger, StreamPorts, TakeOver,
+    CallData, CallId, CallRecord, Dtmf, EndReason, Failure, Incident, Metadata, Now, OpenSegment, OpenStream,
+    Order, SegmentId, StartTrigger, StreamPorts, TakeOver,
 };
 use sip::{RequestInfo, SessionId};
 
 use super::orders::Came;
 use super::{Action, END_DEADLINE, Front, Intake, OPEN_DEADLINE, Timer};
-use crate::calls::LiveCall;
+use crate::calls::{LiveCall, Standing};
 use crate::gate::{TurnedAway, Unwelcome};
-use crate::leg::{Gate, Leg, Pending, Phase};
+use crate::leg::{Leg, Pending, Phase};
 use crate::lines::{self, Addresses, Reading};
 use crate::trunk::{self, Trunk};
 use crate::{ask, describe};
@@ -59,10 +59,12 @@ impl Front {
             total: 0,
             data,
         };
-        self.calls.insert(LiveCall::new(record, session, trunk.name.clone()));
-        self.obey_sdp(now, &mut leg);
-        self.negotiate(now, &mut leg, offer, metadata);
+        let mut live = LiveCall::new(record, trunk.name.clone());
+        live.legs.insert(session);
+        self.calls.insert(live);
         self.legs.insert(session, leg);
+        self.obey_sdp(now, call);
+        self.negotiate(now, session, offer, metadata);
     }
 
     /// The trunk that the gate let it in by; without a gate the one that has its address.
@@ -89,143 +91,243 @@ impl Front {
     }
 
     pub(super) fn reoffered(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
-        let Some(mut leg) = self.legs.remove(&session) else {
+        if !self.legs.contains_key(&session) {
             return self.refuse(session, 481, "Call/Transaction Does Not Exist");
-        };
-        let metadata = self.absorb(now, &mut leg, request);
-        match read_sdp(request) {
-            Err(_) => self.refuse(session, 488, "Not Acceptable Here"),
-            Ok(offer) => {
-                self.obey_header(now, &mut leg, request, Came::WithOffer);
-                if let Some(sdp) = &offer {
-                    leg.lines = self.read_lines(&leg, sdp, now);
-                } else {
-                    reactivate(&mut leg);
-                }
-                self.obey_sdp(now, &mut leg);
-                self.negotiate(now, &mut leg, offer, metadata);
-            }
         }
+        let metadata = self.absorb(now, session, request);
+        let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
+        self.obey_header(now, session, request, Came::With(session));
+        self.take_lines(now, session, offer.as_ref());
+        self.negotiate(now, session, offer, metadata);
+    }
+
+    /// The lines of a leg are as an offer or answer of its client has them, or are asked for anew.
+    fn take_lines(&mut self, now: Now, session: SessionId, sdp: Option<&Sdp>) {
+        let Some(mut leg) = self.legs.remove(&session) else { return };
+        match sdp {
+            Some(sdp) => leg.lines = self.read_lines(&leg, sdp, now),
+            None => reactivate(&mut leg),
+        }
+        let call = leg.call;
         self.legs.insert(session, leg);
+        self.obey_sdp(now, call);
     }
 
     /// The lines of a leg are as the client wants them; moves the segment along and answers, now or later.
-    pub(super) fn negotiate(&mut self, now: Now, leg: &mut Leg, offer: Option<Sdp>, metadata: Vec<Metadata>) {
+    pub(super) fn negotiate(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        offer: Option<Sdp>,
+        metadata: Vec<Metadata>,
+    ) {
         let pending = offer.map_or(Pending::Offer, |sdp| Pending::Answer(Box::new(sdp)));
-        let stopped = self.calls.get(leg.call).is_some_and(|c| c.stopped.is_some());
-        let held = stopped || lines::all_held(&leg.lines);
-        match (leg.segment(), held) {
-            (Some(segment), true) => {
-                self.tell_or_keep(leg, metadata);
-                self.end_segment(now, leg.call, segment, EndReason::Hold);
-                self.hold(now, leg, pending);
+        self.tell_or_keep(session, metadata);
+        let Some(leg) = self.legs.get(&session) else { return };
+        let (call, segment, held) = (leg.call, leg.segment(), leg.is_held());
+        let Some(live) = self.calls.get(call) else { return };
+        match segment {
+            Some(segment) => self.change_or_hold(now, session, segment, pending),
+            None if live.stopped.is_some() || held => {
+                self.hold(now, session, &pending);
+                self.tell_call(call);
             }
-            (None, true) => {
-                self.tell_or_keep(leg, metadata);
-                self.hold(now, leg, pending);
-            }
-            (Some(segment), false) => {
-                self.tell_or_keep(leg, metadata);
-                if leg.lines.iter().any(lines::Line::is_active) {
-                    self.timers.clear(Timer::Hold(leg.session));
-                } else {
-                    // Paused on all lines: a client that is gone says no more than one on hold.
-                    self.arm(now, self.config.hold_timeout, Timer::Hold(leg.session));
+            None => {
+                self.timers.clear(Timer::Hold(session));
+                match live.live() {
+                    Some(segment) => {
+                        self.wait(session, segment, pending);
+                        self.order_change(now, segment);
+                    }
+                    None => {
+                        self.open_segment(now, call, vec![(session, pending)], StartTrigger::Manager, None)
+                    }
                 }
-                let streams = lines::streams(&leg.lines);
-                self.actions.push_back(Action::Order(Order::Change { segment, streams }));
-                self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
-                leg.phase = Phase::Changing { segment, pending };
-            }
-            (None, false) => {
-                self.timers.clear(Timer::Hold(leg.session));
-                leg.keep(metadata);
-                let segment = self.open_segment(now, leg, StartTrigger::Manager, None);
-                leg.phase = Phase::Opening { segment, pending, from: None };
             }
         }
     }
 
-    pub(super) fn hold(&mut self, now: Now, leg: &mut Leg, pending: Pending) {
-        leg.phase = Phase::Held;
-        lines::close(&mut leg.lines);
-        if lines::all_held(&leg.lines) {
-            self.arm(now, self.config.hold_timeout, Timer::Hold(leg.session));
+    /// The lines of a leg in a segment have changed: other streams, or none that is expected on any leg.
+    fn change_or_hold(&mut self, now: Now, session: SessionId, segment: SegmentId, pending: Pending) {
+        let legs = self.legs_in(segment);
+        let Some(leg) = self.legs.get(&session) else { return };
+        if self.are_held(&legs) {
+            let call = leg.call;
+            self.end_segment(now, call, segment, EndReason::Hold);
+            self.wait(session, segment, pending);
+            self.hold_all(now, &legs);
+            return self.tell_call(call);
+        }
+        if leg.lines.iter().any(lines::Line::is_active) {
+            self.timers.clear(Timer::Hold(session));
+        } else {
+            // Held or paused on all lines: a client that is gone says no more than one on hold.
+            self.arm(now, self.config.hold_timeout, Timer::Hold(session));
+        }
+        self.wait(session, segment, pending);
+        self.order_change(now, segment);
+    }
+
+    /// A leg waits for the ports of its lines in a segment.
+    fn wait(&mut self, session: SessionId, segment: SegmentId, pending: Pending) {
+        self.asks += 1;
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        let joined = self.calls.get_mut(leg.call).and_then(|call| call.segment_mut(segment));
+        if let Some(joined) = joined.filter(|_| leg.segment() != Some(segment)) {
+            leg.set_slots_from(joined.join());
+        }
+        leg.phase = Phase::Waiting { segment, pending, since: self.asks };
+    }
+
+    /// The segment of these legs is over because they are on hold.
+    pub(super) fn hold_all(&mut self, now: Now, legs: &[SessionId]) {
+        for session in legs {
+            let pending = self.legs.get_mut(session).map(Leg::release);
+            self.hold(now, *session, &pending.unwrap_or(Pending::Nothing));
+        }
+    }
+
+    pub(super) fn hold(&mut self, now: Now, session: SessionId, pending: &Pending) {
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        leg.release();
+        if leg.is_held() {
+            self.arm(now, self.config.hold_timeout, Timer::Hold(session));
         } else {
             // Not on hold, but stopped by order: the dialog may last as long as the call.
-            self.timers.clear(Timer::Hold(leg.session));
+            self.timers.clear(Timer::Hold(session));
         }
-        self.respond(leg, &pending);
-        self.tell_call(leg.call);
+        self.respond(session, pending);
     }
 
+    /// Tells the record server which streams a segment has now: all of all its legs. One that is being opened is told
+    /// when it is.
+    pub(super) fn order_change(&mut self, now: Now, segment: SegmentId) {
+        let call = self.calls.of_segment(segment).and_then(|call| self.calls.get_mut(call));
+        let Some(of_call) = call.and_then(|call| call.segment_mut(segment)) else { return };
+        if let Standing::Opening { is_outdated, .. } = &mut of_call.standing {
+            *is_outdated = true;
+            return;
+        }
+        let streams = self.streams_of(segment);
+        self.actions.push_back(Action::Order(Order::Change { segment, streams }));
+        self.expect_ports(now, segment);
+    }
+
+    /// If a leg waits for the ports of a segment, it does so for a time only.
+    fn expect_ports(&mut self, now: Now, segment: SegmentId) {
+        let waits = |session: &SessionId| {
+            self.legs.get(session).is_some_and(|leg| matches!(leg.phase, Phase::Waiting { .. }))
+        };
+        if self.legs_in(segment).iter().any(waits) {
+            self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
+        }
+    }
+
+    fn streams_of(&self, segment: SegmentId) -> Vec<OpenStream> {
+        let legs = self.legs_in(segment);
+        legs.iter().filter_map(|session| self.legs.get(session)).flat_map(Leg::streams).collect()
+    }
+
+    /// Orders a segment with the streams of these legs.
     pub(super) fn open_segment(
         &mut self,
         now: Now,
-        leg: &mut Leg,
+        call: CallId,
+        legs: Vec<(SessionId, Pending)>,
         trigger: StartTrigger,
         takes_over: Option<TakeOver>,
-    ) -> SegmentId {
+    ) {
         let segment = self.ids.segment(now.wall);
         let respondent = if takes_over.is_some() { Respondent::Yes } else { Respondent::No };
-        if let Some(call) = self.calls.get_mut(leg.call) {
-            let number = call.begin(now.mono, segment, respondent);
-            let open = OpenSegment {
-                segment,
-                call: leg.call,
-                call_started: call.record.started,
-                tenant: call.record.tenant.clone(),
-                number,
-                total: call.record.total,
-                respondent,
-                takes_over,
-                started: now.wall,
-                trigger,
-                data: call.record.data.clone(),
-                metadata: leg.take_kept(),
-                streams: lines::streams(&leg.lines),
-                pause: call.pausing.open().cloned(),
-                dtmf: leg.trunk.dtmf.unwrap_or(self.config.dtmf),
-            };
-            leg.gate = Gate::begin(open.pause.is_some());
-            self.calls.own_segment(segment, leg.call);
-            self.actions.push_back(Action::Order(Order::Open(Box::new(open))));
-            self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
+        let Some(live) = self.calls.get_mut(call) else { return };
+        let number = live.begin(now.mono, segment, respondent, takes_over.clone());
+        let mut open = OpenSegment {
+            segment,
+            call,
+            call_started: live.record.started,
+            tenant: live.record.tenant.clone(),
+            number,
+            total: live.record.total,
+            respondent,
+            takes_over,
+            started: now.wall,
+            trigger,
+            data: live.record.data.clone(),
+            metadata: Vec::new(),
+            streams: Vec::new(),
+            pause: live.pausing.open().cloned(),
+            dtmf: Dtmf::Keep,
+        };
+        self.calls.own_segment(segment, call);
+        for (session, pending) in legs {
+            self.wait(session, segment, pending);
+            let Some(leg) = self.legs.get_mut(&session) else { continue };
+            open.metadata.append(&mut leg.take_kept());
+            if open.dtmf.is_kept() {
+                // Where one of its clients wants digits masked, they are.
+                open.dtmf = leg.trunk.dtmf.unwrap_or(self.config.dtmf);
+            }
         }
-        segment
+        open.streams = self.streams_of(segment);
+        self.actions.push_back(Action::Order(Order::Open(Box::new(open))));
+        self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
     }
 
+    /// A record server told the ports of a segment's streams.
     pub(super) fn opened(&mut self, now: Now, segment: SegmentId, ports: &[StreamPorts]) {
         self.timers.clear(Timer::Open(segment));
-        let Some(mut leg) = self.take_leg(segment) else {
-            // The dialog went while the segment opened, or the deadline passed: nobody will send to it.
-            if let Some(call) = self.calls.of_segment(segment).and_then(|c| self.calls.get_mut(c)) {
-                call.is_recorded = true;
-            }
+        let Some(call) = self.calls.of_segment(segment) else { return self.end_orphan(now, segment) };
+        let legs = self.legs_in(segment);
+        let begun = self.calls.get_mut(call).and_then(|call| call.opened(segment));
+        if legs.is_empty() {
+            // The dialogs went while the segment opened, or the deadline passed: nobody will send to it.
             return self.end_orphan(now, segment);
-        };
-        lines::set_ports(&mut leg.lines, ports);
-        if let Some(call) = self.calls.get_mut(leg.call) {
-            call.is_recorded = true;
         }
-        if matches!(leg.phase, Phase::Changing { .. }) && leg.lines.iter().any(lines::Line::lacks_ports) {
-            // The answer to an older change; the one that is awaited has ports for every stream.
-            self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
-            self.legs.insert(leg.session, leg);
+        for leg in &legs {
+            let Some(leg) = self.legs.get_mut(leg) else { continue };
+            lines::set_ports(&mut leg.lines, ports);
+        }
+        if begun.is_some() {
+            self.catch_up_gate(call, segment);
+        }
+        if begun == Some(true) {
+            self.order_change(now, segment);
+        }
+        for session in &legs {
+            self.answer_with_ports(*session);
+        }
+        // Who has none yet waits for the answer to a later order.
+        self.expect_ports(now, segment);
+        if begun.is_some() {
+            for session in legs {
+                let kept = self.legs.get_mut(&session).map(Leg::take_kept);
+                self.tell_or_keep(session, kept.unwrap_or_default());
+            }
+            self.tell_call(call);
+            self.go_on(now, call);
+        }
+    }
+
+    /// A leg that waits is answered when each of its lines has ports.
+    fn answer_with_ports(&mut self, session: SessionId) {
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        if leg.lines.iter().any(lines::Line::lacks_ports) {
             return;
         }
-        match std::mem::replace(&mut leg.phase, Phase::Recording { segment }) {
-            Phase::Opening { pending, .. } => {
-                self.catch_up_gate(&mut leg);
-                self.respond(&mut leg, &pending);
-                let kept = leg.take_kept();
-                self.tell_or_keep(&mut leg, kept);
-                self.tell_call(leg.call);
+        if let Phase::Waiting { segment, .. } = leg.phase {
+            let recording = Phase::Recording { segment };
+            if let Phase::Waiting { pending, .. } = std::mem::replace(&mut leg.phase, recording) {
+                self.respond(session, &pending);
             }
-            Phase::Changing { pending, .. } => self.respond(&mut leg, &pending),
-            Phase::Recording { .. } | Phase::Held => {}
         }
-        self.legs.insert(leg.session, leg);
+    }
+
+    /// What waited until a segment of the call was opened, or could not be.
+    fn go_on(&mut self, now: Now, call: CallId) {
+        let failing = self.calls.get_mut(call).map(|call| std::mem::take(&mut call.failing));
+        for (segment, reason) in failing.unwrap_or_default() {
+            self.fail_over(now, segment, reason);
+        }
     }
 
     pub(super) fn end_orphan(&mut self, now: Now, segment: SegmentId) {
@@ -237,75 +339,125 @@ impl Front {
         self.actions.push_back(Action::Order(Order::End { segment, at: now.wall, reason, by: None }));
     }
 
+    /// A record server does not open a segment, or does not give it other streams.
     pub(super) fn order_refused(&mut self, now: Now, segment: SegmentId, why: &Failure) {
         self.timers.clear(Timer::Open(segment));
         let Some(call) = self.calls.of_segment(segment) else { return };
-        let text = format!("a segment could not be opened: {}", why.describe());
-        let Some(mut leg) = self.take_leg(segment) else {
-            // The dialog ended meanwhile, and so did the segment that never was.
+        let legs = self.legs_in(segment);
+        let is_opening = self.calls.get(call).and_then(LiveCall::opening) == Some(segment);
+        if legs.is_empty() {
+            // The dialogs ended meanwhile, and so did the segment that never was.
             self.timers.clear(Timer::Close(segment));
-            self.withdraw(call, segment, text);
-            return self.settle(now, call);
-        };
-        match std::mem::replace(&mut leg.phase, Phase::Recording { segment }) {
-            Phase::Opening { from: Some(failed), .. } => {
-                self.withdraw(call, segment, text);
-                return self.nobody_takes_over(now, leg, failed);
-            }
-            Phase::Opening { pending, .. } => {
-                self.withdraw(call, segment, text);
-                if !matches!(pending, Pending::Reoffer) {
-                    self.refuse(leg.session, 503, "Service Unavailable");
-                }
-                if !leg.is_answered {
-                    // A refused first INVITE leaves no dialog.
-                    self.calls.remove(call);
-                    self.timers.clear(Timer::Pause(call));
-                    return;
-                }
-                leg.phase = Phase::Held;
-                self.arm(now, self.config.hold_timeout, Timer::Hold(leg.session));
-            }
-            Phase::Changing { pending, .. } => {
-                self.alarm(Incident::NotRecorded, Some(call), Some(segment), text);
-                if !matches!(pending, Pending::Nothing) {
-                    self.refuse(leg.session, 503, "Service Unavailable");
-                }
-            }
-            Phase::Recording { .. } | Phase::Held => {}
+            self.withdraw(call, segment, why);
+            self.settle(now, call);
+        } else if is_opening {
+            self.opening_refused(now, call, segment, &legs, why);
+        } else {
+            self.change_refused(now, segment, &legs, why);
         }
-        self.legs.insert(leg.session, leg);
     }
 
-    /// A segment was wanted and is not recorded: its number is free again, and somebody hears of it.
-    pub(super) fn withdraw(&mut self, call: CallId, segment: SegmentId, text: String) {
-        if let Some(call) = self.calls.get_mut(call) {
-            call.withdraw(segment);
+    fn opening_refused(
+        &mut self,
+        now: Now,
+        call: CallId,
+        segment: SegmentId,
+        legs: &[SessionId],
+        why: &Failure,
+    ) {
+        if let Some(failed) = self.withdraw(call, segment, why) {
+            self.nobody_takes_over(now, legs, failed);
+        } else {
+            for session in legs {
+                let pending = self.legs.get_mut(session).map(Leg::release);
+                self.refuse_leg(now, *session, &pending.unwrap_or(Pending::Nothing));
+            }
         }
+        self.go_on(now, call);
+        self.forget_if_never_was(now, call);
+    }
+
+    /// A leg hears that it cannot be recorded now. A refused first INVITE leaves no dialog.
+    fn refuse_leg(&mut self, now: Now, session: SessionId, pending: &Pending) {
+        if matches!(pending, Pending::Answer(_) | Pending::Offer) {
+            self.refuse(session, 503, "Service Unavailable");
+        }
+        if self.legs.get(&session).is_some_and(|leg| leg.is_answered) {
+            return self.arm(now, self.config.hold_timeout, Timer::Hold(session));
+        }
+        let Some(leg) = self.legs.remove(&session) else { return };
+        if let Some(call) = self.calls.get_mut(leg.call) {
+            call.legs.remove(&session);
+        }
+    }
+
+    /// A call whose only dialogs were refused: without a segment it was none.
+    fn forget_if_never_was(&mut self, now: Now, call: CallId) {
+        let Some(live) = self.calls.get_mut(call).filter(|c| c.legs.is_empty() && c.record.ended.is_none())
+        else {
+            return;
+        };
+        self.timers.clear(Timer::Pause(call));
+        live.end(now.wall);
+        self.settle(now, call);
+    }
+
+    /// The change that is asked for longest is refused: the others are answered still.
+    fn change_refused(&mut self, now: Now, segment: SegmentId, legs: &[SessionId], why: &Failure) {
+        let since = |session: &SessionId| match self.legs.get(session).map(|leg| &leg.phase) {
+            Some(Phase::Waiting { since, .. }) => Some((*since, *session)),
+            _ => None,
+        };
+        let first = legs.iter().filter_map(since).min().map(|(_, session)| session);
+        let call = self.calls.of_segment(segment);
+        let text = format!("a segment could not be given other streams: {}", why.describe());
+        self.alarm(Incident::NotRecorded, call, Some(segment), text);
+        let Some(leg) = first.and_then(|session| self.legs.get_mut(&session)) else { return };
+        let session = leg.session;
+        if leg.is_answered {
+            let recording = Phase::Recording { segment };
+            if let Phase::Waiting { pending: Pending::Answer(_) | Pending::Offer, .. } =
+                std::mem::replace(&mut leg.phase, recording)
+            {
+                self.refuse(session, 503, "Service Unavailable");
+            }
+        } else {
+            self.record_apart(now, session);
+        }
+        self.expect_ports(now, segment);
+    }
+
+    /// A leg for whose streams a segment has no room gets one of its own.
+    fn record_apart(&mut self, now: Now, session: SessionId) {
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        let (call, pending) = (leg.call, leg.release());
+        if self.calls.get(call).is_some_and(|c| c.opening().is_none()) {
+            return self.open_segment(now, call, vec![(session, pending)], StartTrigger::Manager, None);
+        }
+        self.refuse_leg(now, session, &pending);
+    }
+
+    /// A segment was wanted and is not recorded: its number is free again, and somebody hears of it. What it was to
+    /// take over from.
+    fn withdraw(&mut self, call: CallId, segment: SegmentId, why: &Failure) -> Option<TakeOver> {
+        let from = self.calls.get_mut(call).and_then(|call| call.withdraw(segment));
         self.calls.forget_segment(segment);
         self.stats.not_recorded += 1;
+        let text = format!("a segment could not be opened: {}", why.describe());
         self.alarm(Incident::NotRecorded, Some(call), Some(segment), text);
+        from
     }
 
-    /// The ACK brought the answer to our offer.
+    /// The client answered our offer, in the ACK or in a 200.
     pub(super) fn answered(&mut self, now: Now, session: SessionId, bytes: &[u8]) {
-        let Some(mut leg) = self.legs.remove(&session) else { return };
-        if let (Ok(sdp), Some(segment)) = (sdp::read(bytes), leg.segment()) {
-            let ports: Vec<_> = leg.lines.iter().filter_map(|l| l.ports.clone()).collect();
-            leg.lines = self.read_lines(&leg, &sdp, now);
+        let Some(leg) = self.legs.get(&session) else { return };
+        let (Ok(sdp), Some(segment)) = (sdp::read(bytes), leg.segment()) else { return };
+        let ports: Vec<_> = leg.lines.iter().filter_map(|l| l.ports.clone()).collect();
+        self.take_lines(now, session, Some(&sdp));
+        if let Some(leg) = self.legs.get_mut(&session) {
             lines::set_ports(&mut leg.lines, &ports);
-            self.obey_sdp(now, &mut leg);
-            if lines::all_held(&leg.lines) {
-                self.end_segment(now, leg.call, segment, EndReason::Hold);
-                self.hold(now, &mut leg, Pending::Nothing);
-            } else {
-                let streams = lines::streams(&leg.lines);
-                self.actions.push_back(Action::Order(Order::Change { segment, streams }));
-                self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
-                leg.phase = Phase::Changing { segment, pending: Pending::Nothing };
-            }
         }
-        self.legs.insert(session, leg);
+        self.change_or_hold(now, session, segment, Pending::Nothing);
     }
 
     pub(super) fn read_lines(&mut self, leg: &Leg, sdp: &Sdp, now: Now) -> Vec<lines::Line> {
@@ -321,15 +473,16 @@ impl Front {
         leg.trunk.inactive.unwrap_or(self.config.inactive)
     }
 
-    pub(super) fn respond(&mut self, leg: &mut Leg, pending: &Pending) {
+    pub(super) fn respond(&mut self, session: SessionId, pending: &Pending) {
+        let Some(leg) = self.legs.get_mut(&session) else { return };
         let sdp = match pending {
             Pending::Answer(offer) => leg.answer(offer),
             Pending::Offer => leg.offer(),
-            Pending::Reoffer => return self.reoffer(leg),
+            Pending::Reoffer => return self.reoffer(session),
             Pending::Nothing => return,
         };
         leg.is_answered = true;
-        self.actions.push_back(Action::Accept { session: leg.session, sdp });
+        self.actions.push_back(Action::Accept { session, sdp });
     }
 
     pub(super) fn leg(

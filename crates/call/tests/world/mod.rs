@@ -203,7 +203,7 @@ impl World {
                         format!("paused for {} s", until.nanos_since(self.now.wall) / 1_000_000_000)
                     }
                 };
-                let awaits = if awaits.is_some() { ", not yet" } else { "" };
+                let awaits = if !awaits.is_empty() { ", not yet" } else { "" };
                 format!("{recording}{}{awaits}", if changed == Changed::No { " already" } else { "" })
             }
             Err(e) => format!("ERROR {e}"),

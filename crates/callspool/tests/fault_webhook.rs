@@ -132,3 +132,25 @@ fn a_webhook_whose_file_fails_is_told_of_and_tells_all_the_same() {
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{rule}: told twice: {ids:?}");
     }
 }
+
+#[test]
+fn a_webhook_whose_file_takes_for_ever_tells_all_the_same() {
+    let receiver = Receiver::start(0);
+    let mut server = Server::prepare(&[("WEBHOOK__OPS__EVENTS", "call")]);
+    server.set("WEBHOOK__OPS__URL", &format!("http://127.0.0.1:{}/", receiver.port()));
+    let orders = Orders::of(&mut server);
+    // Longer than this test waits for anything.
+    let rule = "webhook-place-write:delay=600s@1+";
+    orders.give(rule);
+    server.restart();
+    orders.expect_obeyed(&server, rule);
+    place(&server, "calls", &["--calls", "3", "--rate", "1/s", "--duration", "300ms"]);
+    receiver.wait_for("calls while the file hangs", |posted| has_ended(posted, 3));
+    orders.withdraw();
+    // What hangs does not hold up a stop either.
+    assert_eq!(server.stop().code(), Some(0), "{}", server.log());
+    server.restart();
+    place(&server, "after", &["--duration", "300ms"]);
+    // What was told may be told again, and nothing is left out.
+    receiver.wait_for("a call afterwards", |posted| has_ended(posted, 4));
+}

@@ -14,6 +14,7 @@
 
 mod course;
 mod feed;
+mod keeper;
 mod place;
 mod post;
 mod sign;
@@ -35,6 +36,7 @@ use crate::catalog::CatalogLink;
 use crate::config::Config;
 use crate::recorder::Teller;
 use feed::Sources;
+use place::PlaceFile;
 pub(crate) use post::reach;
 pub(crate) use tally::Board;
 pub(crate) use target::{Target, Targets, load};
@@ -51,6 +53,8 @@ pub(crate) struct Webhooks {
     data_dir: PathBuf,
     board: Board,
     running: BTreeMap<String, Running>,
+    /// Of every name that there ever was, so that two of the same name one after the other know of each other's.
+    files: BTreeMap<String, PlaceFile>,
 }
 
 struct Running {
@@ -74,6 +78,7 @@ impl Webhooks {
             data_dir: config.node.data_dir.clone(),
             board,
             running: BTreeMap::new(),
+            files: BTreeMap::new(),
         }
     }
 
@@ -93,7 +98,9 @@ impl Webhooks {
         }
         let new: Vec<String> = targets.keys().filter(|n| !self.running.contains_key(*n)).cloned().collect();
         for (name, target) in targets.iter().filter(|(name, _)| new.contains(name)) {
-            self.running.insert(name.clone(), self.start(target, begin));
+            let new = || PlaceFile::new(&self.data_dir, name);
+            let file = self.files.entry(name.clone()).or_insert_with(new).clone();
+            self.running.insert(name.clone(), self.start(target, file, begin));
         }
         new
     }
@@ -103,14 +110,14 @@ impl Webhooks {
         end(self.running).await;
     }
 
-    fn start(&self, target: &Arc<Target>, begin: EventId) -> Running {
+    fn start(&self, target: &Arc<Target>, file: PlaceFile, begin: EventId) -> Running {
         let (stop, stopping) = watch::channel(false);
         let begin = Begin {
             target: Arc::clone(target),
             sources: self.sources.clone(),
             teller: self.teller.clone(),
             tenant: self.tenant.clone(),
-            data_dir: self.data_dir.clone(),
+            file,
             tally: self.board.of(&target.name),
             newest: begin,
             stop: stopping,

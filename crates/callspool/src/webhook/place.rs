@@ -14,6 +14,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use faults::{Operation, before};
 use model::EventId;
@@ -80,21 +81,27 @@ struct Stored {
 
 /// The file of one webhook.
 #[derive(Clone, Debug)]
-pub(super) struct PlaceFile(PathBuf);
+pub(super) struct PlaceFile {
+    path: PathBuf,
+    /// How far the last one had come that was written. Who writes holds it: a write that hung and one of a webhook that
+    /// was configured anew meanwhile neither mix nor undo each other.
+    written: Arc<Mutex<Option<EventId>>>,
+}
 
 impl PlaceFile {
     pub(super) fn new(data_dir: &Path, name: &str) -> Self {
-        Self(data_dir.join(DIRECTORY).join(format!("{name}.json")))
+        let path = data_dir.join(DIRECTORY).join(format!("{name}.json"));
+        Self { path, written: Arc::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// What it holds; none when there is no file.
     pub(super) fn read(&self) -> io::Result<Option<Place>> {
-        before(Operation::WebhookPlace, &self.0)?;
-        let file = match File::open(&self.0) {
+        before(Operation::WebhookPlace, &self.path)?;
+        let file = match File::open(&self.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
@@ -109,10 +116,20 @@ impl PlaceFile {
         Ok(Some(place))
     }
 
-    /// Remembers a place.
+    /// Remembers a place; one that is behind the last is left alone.
     pub(super) fn write(&self, place: &Place) -> io::Result<()> {
-        let share = before(Operation::WebhookPlaceWrite, &self.0)?;
-        let directory = self.0.parent().unwrap_or(Path::new("."));
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.is_some_and(|written| written > place.after) {
+            return Ok(());
+        }
+        self.replace(place)?;
+        *written = Some(place.after);
+        Ok(())
+    }
+
+    fn replace(&self, place: &Place) -> io::Result<()> {
+        let share = before(Operation::WebhookPlaceWrite, &self.path)?;
+        let directory = self.path.parent().unwrap_or(Path::new("."));
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let stored = Stored {
             format: FORMAT.to_owned(),
@@ -121,20 +138,20 @@ impl PlaceFile {
             ahead: place.ahead.clone(),
         };
         let text = serde_json::to_string(&stored).map_err(io::Error::other)?;
-        let beside = self.0.with_extension("json.new");
+        let beside = self.path.with_extension("json.new");
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         share.write(format!("{text}\n").as_bytes(), |octets| file.write_all(octets))?;
         file.sync_all()?;
-        std::fs::rename(&beside, &self.0)?;
+        std::fs::rename(&beside, &self.path)?;
         File::open(directory)?.sync_all()
     }
 
     /// Moves aside what cannot be read.
     pub(super) fn set_aside(&self) -> io::Result<PathBuf> {
-        before(Operation::WebhookPlaceWrite, &self.0)?;
-        let aside = self.0.with_extension("json.unreadable");
-        std::fs::rename(&self.0, &aside)?;
+        before(Operation::WebhookPlaceWrite, &self.path)?;
+        let aside = self.path.with_extension("json.unreadable");
+        std::fs::rename(&self.path, &aside)?;
         Ok(aside)
     }
 }
@@ -192,6 +209,15 @@ mod tests {
         }
         let aside = file.set_aside().unwrap();
         assert!(aside.exists() && file.read().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_write_that_comes_late_undoes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = PlaceFile::new(dir.path(), "ops");
+        file.write(&Place::begin(id(7))).unwrap();
+        file.clone().write(&Place::begin(id(6))).unwrap();
+        assert_eq!(file.read().unwrap(), Some(Place::begin(id(7))));
     }
 
     proptest! {

@@ -1,16 +1,16 @@
 //! The task of one webhook: takes an event, sends it until it is done with, remembers that.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::alarm::About;
-use model::{Condition, EventId, Mono, Subject, TenantId};
+use model::{Condition, EventId, Subject, TenantId};
 use store::Event;
 use tokio::sync::watch;
 
 use super::course::{Course, Next};
 use super::feed::{Feed, Origin, Sources};
+use super::keeper::Keeper;
 use super::place::{Place, PlaceFile};
 use super::post::Poster;
 use super::tally::Tally;
@@ -33,7 +33,7 @@ pub(super) struct Begin {
     pub(super) sources: Sources,
     pub(super) teller: Teller,
     pub(super) tenant: TenantId,
-    pub(super) data_dir: PathBuf,
+    pub(super) file: PlaceFile,
     pub(super) tally: Arc<Tally>,
     /// Where it begins when it is not known how far it has come.
     pub(super) newest: EventId,
@@ -46,11 +46,7 @@ pub(super) struct Task {
     feed: Feed,
     course: Course,
     poster: Poster,
-    file: PlaceFile,
-    /// The place that is in the file, and when it was tried last to write it.
-    remembered: (Option<Place>, Mono),
-    /// Whether the file could not be written, which is told once.
-    is_forgetful: bool,
+    keeper: Keeper,
     teller: Teller,
     about: About,
     tally: Arc<Tally>,
@@ -67,19 +63,16 @@ enum Goes {
 impl Task {
     /// Finds out how far it had come.
     pub(super) async fn begin(begin: Begin) -> Self {
-        let Begin { target, sources, teller, tenant, data_dir, tally, newest, stop } = begin;
-        let file = PlaceFile::new(&data_dir, &target.name);
+        let Begin { target, sources, teller, tenant, file, tally, newest, stop } = begin;
         let (reading, name) = (file.clone(), target.name.clone());
         let place = tokio::task::spawn_blocking(move || place(&reading, &name, newest)).await;
         let place = place.unwrap_or_else(|_| Place::begin(newest));
         Self {
             course: Course::new(target.config.alarm_after),
             feed: Feed::new(sources, place),
+            keeper: Keeper::new(file, &target.name),
             target,
             poster: Poster::default(),
-            file,
-            remembered: (None, mono()),
-            is_forgetful: false,
             teller,
             about: About { tenant, ..About::default() },
             tally,
@@ -89,14 +82,14 @@ impl Task {
 
     /// Goes on until it is to stop.
     pub(super) async fn run(mut self) {
-        self.remember(Duration::ZERO).await;
+        self.keeper.keep(&self.feed.place, Duration::ZERO).await;
         while !*self.stop.borrow() {
             let goes = match self.feed.next(&self.target).await {
                 Some((event, origin)) => self.deliver(&event, origin).await,
                 None => {
                     self.poster.rest();
                     self.tally.waits(None);
-                    self.remember(REMEMBER_IDLE).await;
+                    self.keeper.keep(&self.feed.place, REMEMBER_IDLE).await;
                     self.wait(LOOK).await
                 }
             };
@@ -104,7 +97,7 @@ impl Task {
                 break;
             }
         }
-        self.remember(Duration::ZERO).await;
+        self.keeper.leave(&self.feed.place).await;
     }
 
     /// Sends an event until it is taken or given up.
@@ -127,7 +120,7 @@ impl Task {
                     break;
                 }
                 Next::Again(wait) => {
-                    self.remember(REMEMBER).await;
+                    self.keeper.keep(&self.feed.place, REMEMBER).await;
                     if self.wait(wait).await == Goes::Stops {
                         return Goes::Stops;
                     }
@@ -136,7 +129,7 @@ impl Task {
         }
         self.feed.done(event, origin);
         self.look();
-        self.remember(REMEMBER).await;
+        self.keeper.keep(&self.feed.place, REMEMBER).await;
         Goes::On
     }
 
@@ -161,31 +154,6 @@ impl Task {
     fn look(&self) {
         let subject = Subject::Webhook(self.target.name.clone());
         self.teller.observe(Condition::WebhookFailing, &subject, &self.about, self.course.seen(mono()));
-    }
-
-    /// Writes down how far it has come, when that has changed and was not written for so long.
-    async fn remember(&mut self, pause: Duration) {
-        let place = &self.feed.place;
-        let (known, since) = &self.remembered;
-        if known.as_ref() == Some(place) || mono().since(*since) < pause {
-            return;
-        }
-        let (file, to_write) = (self.file.clone(), place.clone());
-        let written = tokio::task::spawn_blocking(move || file.write(&to_write)).await;
-        let written = written.unwrap_or_else(|e| Err(std::io::Error::other(e)));
-        self.remembered.1 = mono();
-        match written {
-            Ok(()) => {
-                self.is_forgetful = false;
-                self.remembered.0 = Some(self.feed.place.clone());
-            }
-            Err(e) if !self.is_forgetful => {
-                self.is_forgetful = true;
-                tracing::warn!(webhook = %self.target.name, path = %self.file.path().display(),
-                    "how far it has come cannot be written: {e}; a restart would tell again what was told");
-            }
-            Err(_) => {}
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Streams: the packets of one direction, and what is known of them when they have been recorded.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::StreamId;
@@ -149,6 +151,9 @@ pub struct Anchor {
     pub at: WallTime,
     /// Where the packet lies on the segment's time line, in microseconds from its start.
     pub position_us: i64,
+    /// How long its frame is, in microseconds, where that is known: it was begun so long before it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_us: Option<NonZeroU32>,
 }
 
 /// Why there is nothing between two positions.

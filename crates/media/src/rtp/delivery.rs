@@ -1,5 +1,7 @@
 //! Handing on: packets that are in order get their place in time, and what is noted of a stream is noted.
 
+use std::num::NonZeroU32;
+
 use model::stream::CodecUse;
 use model::{Anchor, GapReason, StreamId, WallTime};
 
@@ -44,6 +46,8 @@ pub(super) struct Delivery {
     /// Of the packets since the last anchor the one that was least late, and how late (microseconds): the network
     /// held it up least, so it tells the source's clock best.
     soonest: Option<(i64, Anchor)>,
+    /// How long the last frame was whose length is known.
+    frame_us: Option<NonZeroU32>,
 }
 
 impl Delivery {
@@ -65,6 +69,7 @@ impl Delivery {
             last_type: None,
             last_media_type: None,
             last_anchor: WallTime(i64::MIN),
+            frame_us: None,
             soonest: None,
         }
     }
@@ -102,9 +107,14 @@ impl Delivery {
         if kind == FrameKind::Media {
             let frame_us = duration.map_or_else(|| timeline.frame_us(), i64::from);
             self.gaps.media(position, frame_us, frame_us);
+            self.frame_us = duration.and_then(NonZeroU32::new).or(self.frame_us);
             self.minute_anchor(packet, position);
             let codec = self.types.meaning(packet.payload_type).codec;
             self.level.look(packet.arrival, codec, packet.payload);
+        }
+        if kind == FrameKind::ComfortNoise && timeline.is_anchored_on(clock) {
+            // Where silence is suppressed, little else tells time for long.
+            self.minute_anchor(packet, position);
         }
         self.note_type(packet, kind);
         let placed = Placed { position_us: position, duration_us: duration, kind, late: false };
@@ -243,7 +253,7 @@ impl Delivery {
     ) -> Option<i64> {
         let place = match kind {
             FrameKind::Media => timeline.place(tick),
-            FrameKind::ComfortNoise if timeline.is_anchored_on(tick.clock) => timeline.place(tick),
+            FrameKind::ComfortNoise if timeline.is_anchored_on(tick.clock) => timeline.place_noise(tick),
             FrameKind::ComfortNoise | FrameKind::TelephoneEvent if !timeline.is_anchored() => Place::Jump,
             _ => Place::At(timeline.locate(tick)),
         };
@@ -255,7 +265,8 @@ impl Delivery {
                 if kind != FrameKind::Media {
                     timeline.anchored_provisionally();
                 }
-                self.anchor(packet, position);
+                self.frame_us = duration.and_then(NonZeroU32::new).or(self.frame_us);
+                self.list(packet, anchor_of(packet, position, self.frame_us));
                 Some(position)
             }
         }
@@ -265,17 +276,13 @@ impl Delivery {
     fn minute_anchor(&mut self, packet: &Packet<'_>, position: i64) {
         let late = self.position_of(packet.arrival) - position;
         if self.soonest.as_ref().is_none_or(|(least, _)| late < *least) {
-            self.soonest = Some((late, anchor_of(packet, position)));
+            self.soonest = Some((late, anchor_of(packet, position, self.frame_us)));
         }
         if packet.arrival.nanos_since(self.last_anchor) >= ANCHOR_EVERY_NS
             && let Some((_, soonest)) = self.soonest
         {
             self.list(packet, soonest);
         }
-    }
-
-    fn anchor(&mut self, packet: &Packet<'_>, position_us: i64) {
-        self.list(packet, anchor_of(packet, position_us));
     }
 
     fn list(&mut self, newest: &Packet<'_>, anchor: Anchor) {
@@ -332,8 +339,8 @@ impl Delivery {
     }
 }
 
-fn anchor_of(packet: &Packet<'_>, position_us: i64) -> Anchor {
-    Anchor { ssrc: packet.ssrc, rtp: packet.timestamp, at: packet.arrival, position_us }
+fn anchor_of(packet: &Packet<'_>, position_us: i64, frame_us: Option<NonZeroU32>) -> Anchor {
+    Anchor { ssrc: packet.ssrc, rtp: packet.timestamp, at: packet.arrival, position_us, frame_us }
 }
 
 /// How long a telephone event has lasted when its packet is sent: octets 2 and 3 (RFC 4733 section 2.3).

@@ -137,6 +137,19 @@ impl Timeline {
         Place::At(position)
     }
 
+    /// Places the next packet of comfort noise in order. After one that set the anchor others follow it: only media
+    /// anchor anew.
+    pub(super) fn place_noise(&mut self, tick: Tick) -> Place {
+        match self.mapping {
+            Some(mapping) if self.mood == Mood::Provisional => {
+                let position = mapping.position(tick.timestamp);
+                let deviation = position - tick.arrival_us - self.ahead_us;
+                if deviation.abs() <= JUMP_US { Place::At(position) } else { Place::Jump }
+            }
+            _ => self.place(tick),
+        }
+    }
+
     /// Sets an anchor by arrival, not before `end_us`, and says where it lies. `frame_us` is how long the
     /// packet plays, where that is known.
     pub(super) fn anchor(&mut self, tick: Tick, end_us: i64, frame_us: Option<u32>) -> i64 {

@@ -3,6 +3,7 @@
 use expect_test::expect;
 
 use crate::check;
+use crate::receiving::{Bench, rtp, sender, stream};
 
 #[test]
 fn silence_suppression_is_a_gap_of_silence() {
@@ -228,4 +229,21 @@ fn a_leap_of_numbers_and_timestamps_together_is_no_leap_in_time() {
             gap 0 .. 1000 Silence
         "#]],
     );
+}
+
+/// Silence is suppressed, and the timestamps jump in it: the noise that says so anchors once, and not each time.
+#[test]
+fn noise_after_a_jump_anchors_once() {
+    let mut bench = Bench::new(&stream());
+    bench.packet(0, sender(), &rtp(0, 1, 0, 7, &[0x55; 160]));
+    for n in 1..=100_u16 {
+        let jumped = 5_000_000 + u32::from(n) * 24_000;
+        bench.packet(i64::from(n) * 3_000_000, sender(), &rtp(13, n + 1, jumped, 7, &[60]));
+    }
+    bench.finish(303_000_000);
+    let record = bench.receiver.record(40_000);
+    // The first packet, the jump, and one a minute.
+    assert_eq!(record.anchors.len(), 2 + 4, "{:?}", record.anchors);
+    let positions: Vec<i64> = bench.kept.frames.iter().map(|f| f.position_us).collect();
+    assert_eq!(positions, (0..=100).map(|n| n * 3_000_000).collect::<Vec<_>>());
 }

@@ -1,8 +1,9 @@
 //! A segment on the time line of its call.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
-use model::{SegmentRecord, StreamId};
+use model::{SegmentRecord, StreamId, StreamRecord};
 
 use super::clock::Clock;
 use super::lane::{Coding, LOOK_AHEAD_TICKS};
@@ -22,7 +23,10 @@ pub(super) struct Placed {
 
 impl Placed {
     pub(super) fn new(record: SegmentRecord, start: i64) -> Self {
-        let clocks = record.streams.iter().map(|s| (s.id, Clock::of(s, record.started))).collect();
+        let frames = record.streams.iter().flat_map(|s| &s.anchors).filter_map(|a| a.frame_us);
+        let longest_us = frames.map(NonZeroU32::get).max().unwrap_or(0);
+        let clock = |s: &StreamRecord| (s.id, Clock::of(s, record.started, longest_us));
+        let clocks = record.streams.iter().map(clock).collect();
         let codecs = record.streams.iter().flat_map(|s| &s.codecs).filter_map(|u| u.codec.as_ref());
         let parts = record.parts.iter().flat_map(|p| &p.tracks).map(|t| &t.codec);
         let foreign = codecs.chain(parts).any(|c| matches!(coding_of(c), Some(Coding::There(_))));

@@ -2,7 +2,7 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use serde::Serialize;
 use store::{CallDetail, LIST_DEFAULT, LIST_MAX, SegmentDetail};
@@ -92,6 +92,9 @@ pub(crate) async fn list(
 }
 
 /// One call with all that is known of it.
+///
+/// The id of a call that turned out to be another leads to that other, here and in all paths below: `id` and
+/// `Content-Location` say which one it is.
 #[utoipa::path(get, path = "/calls/{id}", operation_id = "get_call", tag = "calls",
     params(CallPath),
     responses((status = 200, description = "The call", body = DetailJson),
@@ -102,8 +105,16 @@ pub(crate) async fn detail(
     path: Path<CallPath>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let detail = of(&state, CallPath::read(&path)?).await?;
-    answer::json(&headers, &DetailJson::from(detail))
+    let asked = CallPath::read(&path)?;
+    let detail = of(&state, asked).await?;
+    let id = detail.summary.id;
+    let mut response = answer::json(&headers, &DetailJson::from(detail))?;
+    if id != asked
+        && let Ok(place) = HeaderValue::from_str(&format!("/api/v1/calls/{id}"))
+    {
+        response.headers_mut().insert(header::CONTENT_LOCATION, place);
+    }
+    Ok(response)
 }
 
 /// The segments of a call.

@@ -41,6 +41,7 @@ const COMMON: [Kind; 8] = [
     crate::event_bodies::CopyEvent,
     crate::event_bodies::TagEvent,
     crate::event_bodies::MetadataEvent,
+    crate::event_bodies::JoinedEvent,
     crate::event_bodies::AlarmEvent
 )))]
 struct Named;

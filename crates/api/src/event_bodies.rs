@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "shapes of what the catalog writes; only their descriptions are used")]
 
+use std::collections::BTreeMap;
+
 use utoipa::ToSchema;
 
 use crate::schema;
@@ -70,6 +72,20 @@ pub(crate) struct MetadataEvent {
     value: Option<String>,
     /// Who did it.
     by: String,
+}
+
+/// Kind `joined`: another call turned out to be this one.
+#[derive(ToSchema)]
+pub(crate) struct JoinedEvent {
+    /// The other, whose segments are this one's from now on. Its id still leads here.
+    #[schema(schema_with = schema::id)]
+    from: String,
+    /// The numbers that its segments have in this one, by their ids.
+    numbers: BTreeMap<String, u16>,
+    /// Segments that the call has now, as far as was said.
+    total: u16,
+    /// By what it was found: `Session-ID`, `x-refci`.
+    why: String,
 }
 
 /// Kind `alarm`: something that a person should know happened, or was raised, counted again or cleared.

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    CallId, Copy, Direction, EndReason, EventId, Location, MediaKind, Metadata, Party, PartyRole, Pause,
-    RecordingState, SegmentId, Side, StreamId, StreamRecord, TenantId, WallTime,
+    CallId, Copy, Direction, EndReason, EventId, Join, Location, MediaKind, Metadata, Party, PartyRole,
+    Pause, RecordingState, SegmentId, Side, StreamId, StreamRecord, TenantId, WallTime,
 };
 use serde::Serialize;
 use store::{CallDetail, CallSummary, Event, SegmentDetail};
@@ -134,6 +134,28 @@ pub(crate) struct DetailJson {
     segment_list: Vec<SegmentJson>,
     copies: Vec<CopyJson>,
     events: Vec<EventJson>,
+    /// Calls that turned out to be this one, in the order in which that was found. Their ids lead here.
+    joined: Vec<JoinedJson>,
+}
+
+/// A call that turned out to be another one.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JoinedCall)]
+struct JoinedJson {
+    /// The call.
+    #[schema(schema_with = schema::id)]
+    call: CallId,
+    /// When it was found.
+    #[schema(schema_with = schema::time)]
+    at: WallTime,
+    /// By what it was found: `Session-ID`, `x-refci`.
+    why: String,
+}
+
+impl From<Join> for JoinedJson {
+    fn from(join: Join) -> Self {
+        Self { call: join.from.call, at: join.at, why: join.why.describe() }
+    }
 }
 
 impl From<CallDetail> for DetailJson {
@@ -151,6 +173,7 @@ impl From<CallDetail> for DetailJson {
             segment_list: detail.segments.into_iter().map(SegmentJson::from).collect(),
             copies: detail.copies.into_iter().map(CopyJson::from).collect(),
             events: detail.events.into_iter().map(EventJson::from).collect(),
+            joined: detail.joins.into_iter().map(JoinedJson::from).collect(),
             call: detail.summary.into(),
         }
     }
@@ -169,6 +192,9 @@ pub(crate) struct SegmentJson {
     respondent: bool,
     node: u16,
     directory: String,
+    /// The call that it was recorded as a segment of, where that turned out to be this one; else null.
+    #[schema(schema_with = schema::id_or_null)]
+    recorded_as: Option<CallId>,
     #[schema(schema_with = schema::time)]
     started: WallTime,
     #[schema(schema_with = schema::time_or_null)]
@@ -217,6 +243,7 @@ impl From<SegmentDetail> for SegmentJson {
             respondent: record.respondent == model::state::Respondent::Yes,
             node: record.node.get(),
             directory: segment.directory,
+            recorded_as: segment.recorded_as.map(|(call, _)| call),
             started: record.started,
             ended: record.ended,
             duration_ms: duration_ms(record.started, record.ended),

@@ -159,18 +159,19 @@ pub(crate) fn cursor() -> ObjectBuilder {
 
 /// Which kinds of events.
 pub(crate) fn event_kinds() -> ObjectBuilder {
-    const KIND: &str = "(call|segment|copy|tag|metadata|alarm)";
+    const KIND: &str = "(call|segment|copy|tag|metadata|joined|alarm)";
     text()
         .description(Some(
-            "Kinds, separated by commas: `call`, `segment`, `copy`, `tag`, `metadata`, `alarm`",
+            "Kinds, separated by commas: `call`, `segment`, `copy`, `tag`, `metadata`, `joined`, `alarm`",
         ))
-        .pattern(Some(format!("^{KIND}(,{KIND}){{0,5}}$")))
+        .pattern(Some(format!("^{KIND}(,{KIND}){{0,6}}$")))
         .examples([json!("call,segment")])
 }
 
 /// What an event says, by its kind.
 pub(crate) fn event_body() -> RefOr<Schema> {
-    let bodies = ["CallEvent", "SegmentEvent", "CopyEvent", "TagEvent", "MetadataEvent", "AlarmEvent"];
+    let bodies =
+        ["CallEvent", "SegmentEvent", "CopyEvent", "TagEvent", "MetadataEvent", "JoinedEvent", "AlarmEvent"];
     let any = bodies.into_iter().fold(AnyOfBuilder::new(), |any, name| any.item(Ref::from_schema_name(name)));
     any.description(Some("By the kind of the event; newer versions may add members")).into()
 }

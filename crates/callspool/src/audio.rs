@@ -13,6 +13,7 @@ use spool::export::{Export, ExportError, Format, Mp3Encoder, Request, Tags, Tool
 
 use crate::programs::{Programs, programs};
 use crate::repository::Repository;
+use crate::whole::WholeCall;
 
 /// 256 pictures of at most 32 KB: 8 MB.
 const PICTURES_MAX: usize = 256;
@@ -39,15 +40,13 @@ impl Recordings {
     }
 
     fn find(&self, tenant: &TenantId, call: CallId) -> Result<Found, AudioError> {
-        let found = self.repository.find(call).map_err(|e| AudioError::Away(e.to_string()))?;
+        let found = WholeCall::find(&self.repository, call).map_err(|e| AudioError::Away(e.to_string()))?;
         let own = format!("{tenant}/");
-        let directory = found.filter(|d| d.starts_with(&own)).ok_or(AudioError::NoCall)?;
-        let manifests =
-            self.repository.manifests(&directory).map_err(|e| AudioError::Failed(e.to_string()))?;
-        let read: Vec<_> = manifests.into_iter().filter_map(|m| m.manifest.ok()).collect();
-        let segments: Vec<_> = read.iter().map(|m| (m.record.clone(), directory.clone())).collect();
+        let whole = found.filter(|w| w.directory().starts_with(&own)).ok_or(AudioError::NoCall)?;
+        let read = whole.segments(&self.repository).map_err(|e| AudioError::Failed(e.to_string()))?.read;
         // A sealed segment never changes, and its parts' digests are in its record.
-        let is_sealed = read.iter().all(|m| m.sealed);
+        let is_sealed = read.iter().all(|(_, file)| file.sealed);
+        let segments: Vec<_> = read.into_iter().map(|(record, file)| (record, file.directory)).collect();
         let version = is_sealed.then(|| version(&segments));
         Ok(Found { segments, version })
     }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use model::alarm::Seen;
+use model::join::CALLS_MAX;
 use model::{Condition, Incident};
 use spool::Files;
 use store::{Catalog, CatalogWriter, Handle, Report, WriterConfig};
@@ -259,8 +260,8 @@ fn settled(handle: &Handle, stop: &watch::Receiver<bool>) -> bool {
 /// manifest is read has the last word.
 pub(crate) fn tell_call(repository: &Repository, teller: &Teller, directory: &str) -> bool {
     let files = repository.list(directory).map_or(0, |names| names.len());
-    // The call, its copies and notes, and two changes for each segment.
-    let ids = teller.draw(2 * files + COPIES_OF_A_CALL + reindex::NOTES_MAX);
+    // The call, its copies, joins, corrections and notes, and two changes for each segment.
+    let ids = teller.draw(2 * files + COPIES_OF_A_CALL + 2 * CALLS_MAX + reindex::NOTES_MAX);
     match reindex::changes_of(repository, directory) {
         Ok(said) => {
             for problem in said.problems {

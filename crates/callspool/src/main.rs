@@ -41,6 +41,7 @@ mod trunks;
 mod users;
 mod volumes;
 mod webhook;
+mod whole;
 
 use std::process::ExitCode;
 

@@ -15,7 +15,7 @@ use api::port::{CallNotes, Changed, NoteError, NotedBy, Notes};
 use faults::{Operation, before};
 use model::note::Subject;
 use model::{CallId, ChangeKind, Note, TenantId, WallTime};
-use spool::log::{Entry, LogLine, Noted, notes_of};
+use spool::log::{Entry, Noted, notes_of};
 use spool::{FileOp, layout};
 
 use crate::clock::now;
@@ -23,6 +23,7 @@ use crate::recorder::{Disk, Teller};
 use crate::reindex::NOTES_MAX;
 use crate::repository::Repository;
 use crate::volumes::Volumes;
+use crate::whole::WholeCall;
 
 /// What a person can look over beside a call.
 const TAGS_MAX: usize = 32;
@@ -82,21 +83,17 @@ impl Notebook {
         Ok(Turn { notebook: self, call })
     }
 
-    fn find(&self, tenant: &TenantId, call: CallId) -> Result<String, NoteError> {
-        let found = self.repository.find(call).map_err(|e| NoteError::Away(e.to_string()))?;
+    fn find(&self, tenant: &TenantId, call: CallId) -> Result<WholeCall, NoteError> {
+        let found = WholeCall::find(&self.repository, call).map_err(|e| NoteError::Away(e.to_string()))?;
         let own = format!("{tenant}/");
         let away = || self.repository.away().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match found.filter(|d| d.starts_with(&own)) {
-            Some(directory) => Ok(directory),
+        match found.filter(|w| w.directory().starts_with(&own)) {
+            Some(whole) => Ok(whole),
             None if away().is_empty() => Err(NoteError::NoCall),
             None => {
                 Err(NoteError::Away(format!("it is not on the volumes that are there; away: {}", away())))
             }
         }
-    }
-
-    fn lines(&self, directory: &str) -> Result<Vec<LogLine>, NoteError> {
-        self.repository.log(directory).map(|(lines, _)| lines).map_err(|e| NoteError::Failed(e.to_string()))
     }
 
     /// Appends a line; to which file.
@@ -117,8 +114,7 @@ impl Notebook {
 
 impl Notes for Notebook {
     fn read(&self, tenant: &TenantId, call: CallId) -> Result<CallNotes, NoteError> {
-        let directory = self.find(tenant, call)?;
-        Ok(present(notes_of(&self.lines(&directory)?).into_values()))
+        Ok(present(notes_of(&self.find(tenant, call)?.lines()).into_values()))
     }
 
     fn note(
@@ -128,9 +124,11 @@ impl Notes for Notebook {
         note: Note,
         by: &str,
     ) -> Result<(CallNotes, Changed), NoteError> {
+        // What is noted of a call that turned out to be another is noted of that one.
+        let call = self.find(tenant, call)?.call;
         let _turn = self.turn(call)?;
-        let directory = self.find(tenant, call)?;
-        let lines = self.lines(&directory)?;
+        let whole = self.find(tenant, call)?;
+        let lines = whole.lines();
         let mut noted = notes_of(&lines);
         let subject = note.subject();
         if says_already(noted.get(&subject), &note) {
@@ -147,7 +145,7 @@ impl Notes for Notebook {
         let ever = noted.len();
         let notes = present(noted.into_values());
         check_limits(&notes, ever, &note)?;
-        let log = self.append(&directory, at, &entry)?;
+        let log = self.append(whole.directory(), at, &entry)?;
         let durable = synchronize(&log);
         // It stands in the log now, and whoever tries again is told so: the catalog must say the same.
         self.teller.tell(tenant.clone(), ChangeKind::Noted { call, note, by: by.to_owned() });

@@ -3,13 +3,15 @@
 //! Manifests say what the segments are, the log what became of them and what people noted. What the catalog alone
 //! knows (events) is not in files and does not come back.
 
+use std::collections::BTreeSet;
 use std::io;
 
+use model::join::CALLS_MAX;
 use model::{
-    CallId, CallRecord, ChangeKind, Copy, CopyOf, Location, RecordingState, SegmentRecord, TenantId,
-    WallTime, total,
+    CallId, CallRecord, ChangeKind, Copy, CopyOf, Correction, Location, RecordingState, SegmentRecord,
+    TenantId, WallTime, total,
 };
-use spool::log::{Entry, LogLine};
+use spool::log::{Entry, LogLine, correction_of, corrections_of, joins_of};
 
 use crate::repository::Repository;
 
@@ -60,6 +62,8 @@ fn changes(directory: &str, segments: Vec<SegmentRecord>, lines: &[LogLine]) -> 
         changes.push(ChangeKind::Copy { call: id, copy });
     }
     changes.extend(call_copies(id, lines).into_iter().map(|copy| ChangeKind::Copy { call: id, copy }));
+    changes.extend(joins_of(lines).into_iter().take(CALLS_MAX).map(|join| ChangeKind::Joined(join.clone())));
+    changes.extend(corrections(lines).into_iter().map(ChangeKind::Sides));
     let notes = spool::log::notes_of(lines).into_values().take(NOTES_MAX);
     changes.extend(notes.map(|n| ChangeKind::Noted { call: id, note: n.note, by: n.by }));
     changes.into_iter().map(|kind| (tenant.clone(), kind)).collect()
@@ -83,6 +87,14 @@ fn call_record(segments: &[SegmentRecord], lines: &[LogLine]) -> Option<CallReco
         total: corrected.unwrap_or_else(|| total::of_call(segments.iter().map(|s| s.total))),
         data: newest.data.clone(),
     })
+}
+
+/// The newest correction of sides for each call that a log has one for.
+fn corrections(lines: &[LogLine]) -> Vec<Correction> {
+    let calls: BTreeSet<CallId> =
+        corrections_of(lines).flat_map(|c| c.calls.iter().copied()).take(CALLS_MAX).collect();
+    let newest = calls.into_iter().filter_map(|call| Some((call, correction_of(lines, call)?)));
+    newest.map(|(call, found)| Correction { calls: vec![call], ..found.clone() }).collect()
 }
 
 /// The copies of the call as a whole, each in the state that the log tells of last.

@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::{
-    CallId, CallRecord, ChangeKind, Conclusion, CopyOf, EndReason, Failure, Incident, NodeNumber,
+    CallId, CallRecord, ChangeKind, Conclusion, EndReason, Failure, Incident, Join, NodeNumber,
     RecordingState, SegmentId, SegmentRecord, TenantId, VolumeName, WallTime, total,
 };
+use spool::joining::is_concluded;
 use spool::layout::{self, ManifestPath};
-use spool::{gather, log};
+use spool::log::joins_of;
+use spool::{Files, gather};
 use store::{CallDetail, CallQuery, Catalog};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -23,8 +25,9 @@ use tokio::sync::watch;
 use crate::catalog::{CatalogLink, tell_call};
 use crate::clock::now;
 use crate::config::Config;
-use crate::recorder::{Disk, Teller};
+use crate::recorder::{Disk, Teller, note_join};
 use crate::repository::{Markers, Repository};
+use crate::whole::{ManifestFile, WholeCall};
 
 /// How long the catalogue and each volume may take to list what was cut off. What the catalogue does not tell in time
 /// is told by the markers, or at the next start; a volume is asked again when everything else is repaired.
@@ -291,8 +294,9 @@ impl Mender {
         let Some(call) = directory.rsplit('/').next().and_then(|name| name.parse::<CallId>().ok()) else {
             return;
         };
-        let Ok(on_disk) = self.records(directory) else { return };
-        let on_disk: BTreeSet<_> = on_disk.iter().map(|(record, _)| record.id).collect();
+        let on_disk = WholeCall::read(&self.repository, directory).and_then(|w| w.segments(&self.repository));
+        let Ok(on_disk) = on_disk else { return };
+        let on_disk: BTreeSet<_> = on_disk.read.iter().map(|(record, _)| record.id).collect();
         // A catalogue that does not know the call does not show it as live.
         let known = Handle::current().block_on(self.reader.call(&self.tenant, call));
         let Ok(Some(detail)) = known else { return };
@@ -340,48 +344,80 @@ impl Mender {
     }
 
     /// Concludes a call none of whose segments is live any more: its dialogs died with the process that held
-    /// them. With `before` only if it ended earlier.
+    /// them. With `before` only if it ended earlier. Of calls that are one the logs of both say so then.
     fn conclude(&self, directory: &str, before: Option<WallTime>) -> io::Result<()> {
         let _one = self.concluding.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = self.records(directory)?;
-        let sealed = found.iter().all(|(_, sealed)| *sealed);
-        let records: Vec<_> = found.into_iter().map(|(record, _)| record).collect();
-        let Some(first) = records.first() else { return Ok(()) };
-        let last_end = records.iter().filter_map(|s| s.ended).max();
-        if before.is_some() && (!sealed || last_end >= before) {
+        let mut whole = WholeCall::read(&self.repository, directory)?;
+        let segments = whole.segments(&self.repository)?.read;
+        let sealed = segments.iter().all(|(_, file)| file.sealed);
+        let last_end = segments.iter().filter_map(|(s, _)| s.ended).max();
+        if segments.is_empty() || before.is_some() && (!sealed || last_end >= before) {
             return Ok(());
         }
-        let (lines, _) = self.repository.log(directory)?;
-        let concluded =
-            log::state_of(&lines, CopyOf::Call(first.call)).is_some_and(RecordingState::is_gathered);
-        // Nothing more will come of it: the last segment there is makes the total.
-        let last = records.iter().map(|s| s.number).max();
-        if let (true, false, Some(state)) = (sealed, concluded, gather::outcome(&records, last).state()) {
-            let conclusion = Conclusion {
-                call: first.call,
-                call_started: records.iter().map(|s| s.started).min().unwrap_or(first.started),
-                tenant: first.tenant.clone(),
-                total: last.unwrap_or(0),
-                from: None,
-                state,
-            };
-            let newest = records.iter().max_by_key(|s| (s.number, s.id));
-            if let Some((disk, _)) = newest.and_then(|s| self.on(&s.volume)) {
-                disk.apply_all(gather::conclude(now(), self.node, &conclusion))?;
-            }
+        if self.complete_joins(&whole)? {
+            whole = WholeCall::read(&self.repository, directory)?;
         }
-        tell_call(&self.repository, &self.teller, directory);
+        let concluded = whole.pieces.first().is_some_and(|own| is_concluded(&own.lines, whole.call));
+        if sealed && !concluded {
+            self.note_conclusion(&whole, &segments)?;
+        }
+        for piece in &whole.pieces {
+            tell_call(&self.repository, &self.teller, &piece.directory);
+        }
         Ok(())
     }
 
-    /// What the readable manifests of a call say, and whether each is sealed. A directory that is not there has
-    /// none.
-    fn records(&self, directory: &str) -> io::Result<Vec<(SegmentRecord, bool)>> {
-        let manifests = match self.repository.manifests(directory) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-            manifests => manifests?,
+    /// Notes how a call came out, in the log of the one that survives.
+    fn note_conclusion(
+        &self,
+        whole: &WholeCall,
+        segments: &[(SegmentRecord, ManifestFile)],
+    ) -> io::Result<()> {
+        let records: Vec<SegmentRecord> = segments.iter().map(|(s, _)| s.clone()).collect();
+        // Nothing more will come of it: the last segment there is makes the total.
+        let last = records.iter().map(|s| s.number).max();
+        let own = segments.iter().filter(|(_, file)| file.directory == whole.directory());
+        let Some((newest, _)) = own.clone().max_by_key(|(s, _)| (s.number, s.id)) else { return Ok(()) };
+        let (Some(state), Some((disk, _))) =
+            (gather::outcome(&records, last).state(), self.on(&newest.volume))
+        else {
+            return Ok(());
         };
-        Ok(manifests.into_iter().filter_map(|m| m.manifest.ok()).map(|m| (m.record, m.sealed)).collect())
+        let began = own.map(|(s, _)| s.started).min().unwrap_or(newest.started);
+        let conclusion = Conclusion {
+            call: whole.call,
+            call_started: whole
+                .joins
+                .iter()
+                .find(|j| j.into.call == whole.call)
+                .map_or(began, |j| j.into.call_started),
+            tenant: newest.tenant.clone(),
+            total: last.unwrap_or(0),
+            from: None,
+            state,
+        };
+        disk.apply_all(gather::conclude(now(), self.node, &conclusion))
+    }
+
+    /// Writes what is missing in the logs of calls that are one: a crash may have come between. Whether there was any.
+    fn complete_joins(&self, whole: &WholeCall) -> io::Result<bool> {
+        let says = |call: CallId, join: &Join| {
+            let piece = whole.pieces.iter().find(|p| p.call == call);
+            piece.is_some_and(|p| joins_of(&p.lines).iter().any(|j| j.is_of(join)))
+        };
+        let half = |join: &&Join| !says(join.into.call, join) || !says(join.from.call, join);
+        let lacking: Vec<&Join> = whole.joins.iter().filter(half).collect();
+        for join in &lacking {
+            tracing::info!(into = %join.into.call, from = %join.from.call, "that two calls are one is noted in both logs");
+            note_join(&self.repository, self.node, &self.teller, join, |directory, ops| {
+                let holds =
+                    |(name, volume): (VolumeName, Repository)| volume.list(directory).is_ok().then_some(name);
+                let volume = self.repository.each().find_map(holds).and_then(|name| self.disks.get(&name));
+                // What is on a volume that is away waits for a start that finds it.
+                volume.map_or(Ok(()), |disk| disk.apply_all(ops))
+            })?;
+        }
+        Ok(!lacking.is_empty())
     }
 }
 

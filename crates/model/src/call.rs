@@ -8,6 +8,15 @@ use crate::id::{CallId, TenantId};
 use crate::stream::Side;
 use crate::time::WallTime;
 
+/// Parties of a call: a conference of some size. Those beyond are left out.
+pub const PARTIES_MAX: usize = 32;
+/// Call-ID headers of a call: as many dialogs.
+pub const CALL_IDS_MAX: usize = 32;
+/// Ids of a call that correlate, by their keys.
+pub const CORRELATION_MAX: usize = 64;
+/// Further key-values of a call.
+pub const EXTRA_MAX: usize = 256;
+
 /// Which way the call went, seen from the agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -55,6 +64,19 @@ pub struct Party {
     pub participant: Option<String>,
 }
 
+impl Party {
+    /// Whether it is the same one in another call: by its id, its address or its number.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
+        let known = |p: &Self| p.participant.is_some() || p.uri.is_some() || p.number.is_some();
+        same(&self.participant, &other.participant)
+            || same(&self.uri, &other.uri)
+            || same(&self.number, &other.number)
+            || !known(other) && self.name == other.name
+    }
+}
+
 /// What is known of a call beside its media.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -82,6 +104,40 @@ impl CallData {
     #[must_use]
     pub fn party(&self, role: PartyRole) -> Option<&Party> {
         self.parties.iter().find(|p| p.role == role)
+    }
+
+    /// Takes over what another has and this lacks: of two calls that are one, what is known of both. What both know
+    /// stays as it is here.
+    pub fn absorb(&mut self, other: &Self) {
+        if self.direction == Direction::Unknown {
+            self.direction = other.direction;
+        }
+        for party in &other.parties {
+            if self.parties.len() < PARTIES_MAX && !self.parties.iter().any(|p| p.is_same(party)) {
+                self.parties.push(party.clone());
+            }
+        }
+        for (own, others) in [(&mut self.dn, &other.dn), (&mut self.device, &other.device)] {
+            if own.is_none() {
+                own.clone_from(others);
+            }
+        }
+        for id in &other.sip_call_ids {
+            if self.sip_call_ids.len() < CALL_IDS_MAX && !self.sip_call_ids.contains(id) {
+                self.sip_call_ids.push(id.clone());
+            }
+        }
+        let maps = [
+            (&mut self.correlation, &other.correlation, CORRELATION_MAX),
+            (&mut self.extra, &other.extra, EXTRA_MAX),
+        ];
+        for (own, others, most) in maps {
+            for (key, value) in others {
+                if own.len() < most && !own.contains_key(key) {
+                    own.insert(key.clone(), value.clone());
+                }
+            }
+        }
     }
 }
 
@@ -120,4 +176,58 @@ pub struct CallRecord {
     pub total: u16,
     /// What is known of it.
     pub data: CallData,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn party(role: PartyRole, number: Option<&str>, name: Option<&str>) -> Party {
+        let text = |t: Option<&str>| t.map(str::to_owned);
+        Party {
+            role,
+            side: Side::Unknown,
+            uri: None,
+            number: text(number),
+            name: text(name),
+            participant: None,
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_both_calls_is_known_of_the_one_that_they_are() {
+        let mut call = CallData {
+            parties: vec![party(PartyRole::Caller, Some("100"), Some("Ann"))],
+            dn: Some("100".to_owned()),
+            sip_call_ids: vec!["a".to_owned()],
+            correlation: BTreeMap::from([("session-id".to_owned(), "1".to_owned())]),
+            ..CallData::default()
+        };
+        let other = CallData {
+            direction: Direction::Incoming,
+            parties: vec![
+                party(PartyRole::Called, Some("100"), None),
+                party(PartyRole::Caller, Some("200"), None),
+                party(PartyRole::Participant, None, Some("Ann")),
+            ],
+            dn: Some("200".to_owned()),
+            device: Some("SEP1".to_owned()),
+            sip_call_ids: vec!["a".to_owned(), "b".to_owned()],
+            correlation: BTreeMap::from([
+                ("session-id".to_owned(), "2".to_owned()),
+                ("ucid".to_owned(), "3".to_owned()),
+            ]),
+            ..CallData::default()
+        };
+        call.absorb(&other);
+        let numbers: Vec<_> = call.parties.iter().map(|p| p.number.as_deref()).collect();
+        assert_eq!(numbers, [Some("100"), Some("200")]);
+        assert_eq!((call.dn.as_deref(), call.device.as_deref()), (Some("100"), Some("SEP1")));
+        assert_eq!(call.sip_call_ids, ["a", "b"]);
+        assert_eq!(call.correlation["session-id"], "1");
+        assert_eq!((call.correlation["ucid"].as_str(), call.direction), ("3", Direction::Incoming));
+        let before = call.clone();
+        call.absorb(&other);
+        assert_eq!(call, before);
+    }
 }

@@ -6,8 +6,10 @@ use crate::alarm::Alarm;
 use crate::call::CallRecord;
 use crate::copy::Copy;
 use crate::id::{CallId, EventId, TenantId};
+use crate::join::Join;
 use crate::note::Note;
 use crate::segment::SegmentRecord;
+use crate::sides::Correction;
 use crate::time::WallTime;
 
 /// One change, as the catalogue and the local journal hold it. Applying it twice changes nothing, applying an
@@ -53,6 +55,10 @@ pub enum ChangeKind {
         /// Who.
         by: String,
     },
+    /// Two calls turned out to be one.
+    Joined(Join),
+    /// Somebody corrected who is agent and who is external.
+    Sides(Correction),
     /// Something happened that a person should know of, or a condition was raised or cleared.
     Alarm(Box<Alarm>),
 }
@@ -66,17 +72,21 @@ impl ChangeKind {
             Self::Segment { .. } => "segment",
             Self::Copy { .. } => "copy",
             Self::Noted { note, .. } => note.name(),
+            Self::Joined(_) => "joined",
+            Self::Sides(_) => "sides",
             Self::Alarm(_) => "alarm",
         }
     }
 
-    /// The call that it is about, when it is about one.
+    /// The call that it is about, when it is about one; of two that are joined the one that survives.
     #[must_use]
     pub fn call(&self) -> Option<CallId> {
         match self {
             Self::Call(c) => Some(c.id),
             Self::Segment { record, .. } => Some(record.call),
             Self::Copy { call, .. } | Self::Noted { call, .. } => Some(*call),
+            Self::Joined(join) => Some(join.into.call),
+            Self::Sides(correction) => correction.calls.first().copied(),
             Self::Alarm(a) => a.call,
         }
     }

@@ -1,8 +1,8 @@
 //! Orders to a record server and reports from it.
 //!
 //! They are the same whether the server is this process or another node. `Open` and `Change` are answered by
-//! `Opened` or `Refused`, `Pause` and `Resume` by `CarriedOut`, `End` by `Ended`; `Annotate` and `Conclude` are not answered, what they said is in the
-//! segment's record and the call's log.
+//! `Opened` or `Refused`, `Pause` and `Resume` by `CarriedOut`, `End` by `Ended`; `Annotate`, `Conclude` and `Join` are not answered, what they said is in the
+//! segment's record and the calls' logs.
 
 use std::net::SocketAddr;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{CallData, Metadata};
 use crate::id::{CallId, SegmentId, StreamId, TenantId};
+use crate::join::Join;
 use crate::pause::{OpenPause, PauseSource};
 use crate::segment::{EndReason, Failure, SegmentRecord, StartTrigger};
 use crate::state::{RecordingState, Respondent};
@@ -224,6 +225,10 @@ pub enum Order {
     },
     /// The call ended and every segment of it is here: note it in the call's log.
     Conclude(Conclusion),
+    /// Two calls of which segments exist turned out to be one: note it in the logs of both, and tell the catalog. A
+    /// second one of the same two calls changes nothing. Segments of theirs that are live go on to their own ends; those
+    /// that begin later are segments of the surviving call.
+    Join(Join),
 }
 
 /// How a call came out, for its log.

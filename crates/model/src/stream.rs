@@ -34,6 +34,19 @@ pub enum Side {
     Unknown,
 }
 
+impl Side {
+    /// Who is on the other side; what is of both or of nobody known stays so.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Agent => Self::External,
+            Self::External => Self::Agent,
+            Self::Mixed => Self::Mixed,
+            Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
 /// What becomes of digits that are pressed during a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

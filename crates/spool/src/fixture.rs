@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use media::{Frame, FrameKind};
 use model::{
-    CallId, Codec, EndReason, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentId, SegmentRecord, Side,
-    StreamId, WallTime,
+    CallId, CallKey, Codec, EndReason, Join, JoinReason, Mono, NodeNumber, Now, OpenSegment, OpenStream,
+    SegmentId, SegmentRecord, Side, StreamId, WallTime,
 };
 
 use crate::memory::MemoryDisk;
@@ -47,6 +47,19 @@ pub(crate) fn segment(number: u16, start_ms: u64, streams: Vec<OpenStream>) -> O
 pub(crate) fn record(number: u16) -> SegmentRecord {
     let open = segment(number, 0, two_streams());
     SegmentWriter::open(&open, NodeNumber::SINGLE, now(0)).record().clone()
+}
+
+/// Two calls that turned out to be one.
+pub(crate) fn join(into: u64, from: u64) -> Join {
+    let key = |n| CallKey { call: CallId::from_u64(n), call_started: START, tenant: Default::default() };
+    Join {
+        into: key(into),
+        from: key(from),
+        numbers: vec![(SegmentId::from_u64(from * 10), 2)],
+        total: 2,
+        at: START,
+        why: JoinReason::SessionId,
+    }
 }
 
 /// A frame to push.

@@ -14,7 +14,7 @@
 //! - [`timeline`], [`assemble`]: a call as one recording with true pauses; [`export`], [`wav`]: that as a file; [`ogg`]: pages
 //!   for whoever makes such files elsewhere.
 //! - [`placement`]: on which volume a segment is recorded.
-//! - [`gather`]: whether a call is whole, and what it comes to.
+//! - [`gather`]: whether a call is whole, and what it comes to. [`joining`]: two calls that turned out to be one.
 //!
 //! It never opens a file, reads a clock, draws randomness or starts a thread, and it knows neither SIP nor HTTP
 //! nor the catalogue. The file is the truth: whatever is written here can be read without callspool. Whatever is
@@ -29,6 +29,7 @@ mod fixture;
 pub mod gather;
 #[cfg(test)]
 mod hostile;
+pub mod joining;
 pub mod layout;
 pub mod log;
 pub mod manifest;

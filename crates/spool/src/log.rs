@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use model::note::Subject;
-use model::{CallId, Copy, CopyOf, Note, PauseSource, RecordingState, SegmentId, WallTime};
+use model::{CallId, Copy, CopyOf, Correction, Join, Note, PauseSource, RecordingState, SegmentId, WallTime};
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened.
@@ -87,6 +87,13 @@ pub enum Entry {
         /// Who.
         by: String,
     },
+    /// Another call turned out to be this one. Its segments have numbers in this one from now on; its files stay where
+    /// they are.
+    Joined(Join),
+    /// This call turned out to be another, which survives. The same as stands in the log of that one: either is enough.
+    JoinedInto(Join),
+    /// Somebody corrected who is agent and who is external.
+    Sides(Correction),
     /// Something of a newer callspool; kept as it stands.
     #[serde(untagged)]
     Other(serde_json::Value),
@@ -223,10 +230,40 @@ pub fn notes_of(lines: &[LogLine]) -> BTreeMap<Subject, Noted> {
     noted.map(|n| (n.note.subject(), n)).collect()
 }
 
+/// All joins that a log tells of, in the order in which they stand there, those of the same two calls once.
+#[must_use]
+pub fn joins_of(lines: &[LogLine]) -> Vec<&Join> {
+    let mut joins: Vec<&Join> = Vec::new();
+    for line in lines {
+        if let Entry::Joined(join) | Entry::JoinedInto(join) = &line.entry
+            && join.is_sound()
+            && !joins.iter().any(|j| j.is_of(join))
+        {
+            joins.push(join);
+        }
+    }
+    joins
+}
+
+/// The newest correction of sides that a log has for a call.
+#[must_use]
+pub fn correction_of(lines: &[LogLine], call: CallId) -> Option<&Correction> {
+    corrections_of(lines).filter(|c| c.calls.contains(&call)).max_by_key(|c| c.at)
+}
+
+/// All corrections of sides, in the order in which they stand there.
+pub fn corrections_of(lines: &[LogLine]) -> impl Iterator<Item = &Correction> {
+    lines.iter().filter_map(|line| match &line.entry {
+        Entry::Sides(correction) => Some(correction),
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Location, NodeNumber};
+    use crate::fixture;
+    use model::{Location, NodeNumber, Sides};
     use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 
     const AT: WallTime = WallTime::from_millis(1_795_166_100_000);
@@ -254,7 +291,16 @@ mod tests {
             Entry::Sealed { segment, manifest: "001.json".into(), sha256: "ab".repeat(32) },
             Entry::Repaired { segment, what: vec!["one".into(), "two".into()] },
             Entry::Noted { note: Note::Tagged { tag: "vip".parse().unwrap() }, by: "api".into() },
+            Entry::Joined(fixture::join(1, 2)),
+            Entry::JoinedInto(fixture::join(1, 2)),
+            Entry::Sides(corrected(AT, true)),
         ]
+    }
+
+    fn corrected(at: WallTime, swapped: bool) -> Correction {
+        let sides = |swapped| Sides { swapped, ..Sides::default() };
+        let calls = vec![CallId::from_u64(1), CallId::from_u64(2)];
+        Correction { calls, from: sides(!swapped), to: sides(swapped), at, by: "api".into() }
     }
 
     fn whole() -> Vec<u8> {
@@ -298,6 +344,26 @@ mod tests {
             notes.into_iter().flat_map(|note| line(AT, &Entry::Noted { note, by: "api".into() })).collect();
         let newest: Vec<Note> = notes_of(&read(&bytes).0).into_values().map(|n| n.note).collect();
         assert_eq!(newest, [Note::Untagged { tag: "vip".parse().unwrap() }, put("T-2")]);
+    }
+
+    #[test]
+    fn joins_are_told_once_whichever_side_noted_them() {
+        let (mut lines, _) = read(&whole());
+        let backwards = fixture::join(2, 1);
+        lines.push(LogLine { at: AT, entry: Entry::Joined(backwards) });
+        assert_eq!(joins_of(&lines), [&fixture::join(1, 2)]);
+    }
+
+    #[test]
+    fn the_newest_correction_counts_wherever_it_stands() {
+        let (mut lines, _) = read(&whole());
+        let older = corrected(WallTime::from_millis(1), false);
+        lines.push(LogLine { at: AT, entry: Entry::Sides(older) });
+        for (call, swapped) in [(1, Some(true)), (2, Some(true)), (3, None)] {
+            let found = correction_of(&lines, CallId::from_u64(call)).map(|c| c.to.swapped);
+            assert_eq!(found, swapped, "{call}");
+        }
+        assert_eq!(corrections_of(&lines).count(), 2);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use model::state::TRANSITIONS;
 use model::{CopyOf, SegmentRecord};
 
+use crate::joining::Half;
 use crate::layout::{self, LOG_NAME};
 use crate::log::{self, Entry, LogLine};
 use crate::manifest::{self, Manifest};
@@ -71,6 +72,7 @@ pub fn call(files: &dyn Files, directory: &str) -> io::Result<Verified> {
         return Ok(found);
     }
     let lines = check_log(&mut found, files, directory)?;
+    check_joins(&mut found, files, directory, &lines)?;
     let mut known = vec![LOG_NAME.to_owned()];
     for name in names.iter().filter(|n| n.ends_with(".json")) {
         known.push(name.clone());
@@ -121,6 +123,27 @@ fn check_log(found: &mut Verified, files: &dyn Files, directory: &str) -> io::Re
         }
     }
     Ok(lines)
+}
+
+/// What one log says of two calls that are one, the other should say too.
+fn check_joins(
+    found: &mut Verified,
+    files: &dyn Files,
+    directory: &str,
+    lines: &[LogLine],
+) -> io::Result<()> {
+    for join in log::joins_of(lines) {
+        let places = [Half::Into, Half::From].map(|half| half.directory(join));
+        for other in places.iter().filter(|place| *place != directory) {
+            // One that is not here may be on another volume.
+            let Some(bytes) = read_small(files, &layout::log_path(other))? else { continue };
+            if !log::joins_of(&log::read(&bytes).0).iter().any(|j| j.is_of(join)) {
+                let text = format!("the log of {other} does not say that these two calls are one");
+                found.say(Severity::Note, LOG_NAME, text);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_sealed(found: &mut Verified, name: &str, manifest: &Manifest, bytes: &[u8], lines: &[LogLine]) {

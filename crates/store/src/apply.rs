@@ -2,17 +2,18 @@
 //!
 //! Each kind of row remembers the newest change that wrote it (`changed`, `told`) and is not written by an
 //! older one. What follows from several rows (a call's state, total, liveness) is not kept up to date here but
-//! derived anew for each call that was touched (`derive`), so the order of arrival leaves no trace.
+//! derived anew for each call that was touched (`joins`, `derive`), so the order of arrival leaves no trace.
 
 use std::collections::BTreeMap;
 
 use model::{
-    CallId, CallRecord, Change, ChangeKind, Copy, CopyOf, EventId, Location, Note, SegmentRecord, TenantId,
+    CallId, CallRecord, Change, ChangeKind, Copy, CopyOf, Correction, EventId, Location, Note, SegmentRecord,
+    TenantId,
 };
 use sqlx::SqliteConnection;
 
-use crate::derive::derive;
 use crate::error::CatalogError;
+use crate::joins;
 use crate::outbox;
 use crate::rows;
 
@@ -52,6 +53,14 @@ pub(crate) async fn apply(db: &mut SqliteConnection, changes: &[Change]) -> Resu
             }
             touched.add(call, Touch::StateOnly);
         }
+        if let ChangeKind::Joined(join) = &change.kind {
+            if !joins::write(db, &change.tenant, change.id, join).await? {
+                tracing::error!(into = %join.into.call, from = %join.from.call, event = %change.id,
+                    "two calls cannot be one; the change is not applied");
+                continue;
+            }
+            touched.add(join.from.call, Touch::Data);
+        }
         outbox::write(db, change).await?;
         match &change.kind {
             ChangeKind::Call(record) => told(db, &mut touched, change.id, record).await?,
@@ -63,17 +72,24 @@ pub(crate) async fn apply(db: &mut SqliteConnection, changes: &[Change]) -> Resu
                 touched.add(*call, Touch::Data);
                 noted(db, change.id, *call, note).await?;
             }
+            // Noted above.
+            ChangeKind::Joined(_) => {}
+            ChangeKind::Sides(correction) => {
+                for call in &correction.calls {
+                    if ensure_call(db, &change.tenant, *call).await? {
+                        touched.add(*call, Touch::Data);
+                        sides(db, change.id, *call, correction).await?;
+                    }
+                }
+            }
             ChangeKind::Alarm(alarm) => crate::alarms::write(db, change, alarm).await?,
         }
     }
-    for (call, touch) in touched.0 {
-        derive(db, call, touch).await?;
-    }
-    Ok(())
+    joins::derive_all(db, touched.0).await
 }
 
 /// Makes the row of a call that was not told of yet. False when the call belongs to another tenant.
-async fn ensure_call(
+pub(crate) async fn ensure_call(
     db: &mut SqliteConnection,
     tenant: &TenantId,
     call: CallId,
@@ -108,8 +124,8 @@ async fn told(
     record: &CallRecord,
 ) -> Result<(), CatalogError> {
     let written = sqlx::query(
-        "UPDATE calls SET told = $2, told_total = $3, data = $4, started = $5, ended = $6 \
-         WHERE id = $1 AND told < $2",
+        "UPDATE calls SET told = $2, told_total = $3, data = $4, started = $5, ended = $6, told_data = NULL, \
+         told_started = NULL, told_ended = NULL WHERE id = $1 AND told < $2",
     )
     .bind(rows::id(record.id.as_u64()))
     .bind(rows::id(event.as_u64()))
@@ -141,9 +157,10 @@ async fn segment(
     .fetch_all(&mut *db)
     .await?;
     let written = sqlx::query(
-        "INSERT INTO segments (id, call, number, total, node, started, ended, directory, record, changed) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+        "INSERT INTO segments (id, call, number, total, node, started, ended, directory, record, changed, \
+         own_call, own_number, own_total) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $2, $3, $4) \
          ON CONFLICT (id) DO UPDATE SET call = excluded.call, number = excluded.number, total = excluded.total, \
+         own_call = excluded.own_call, own_number = excluded.own_number, own_total = excluded.own_total, \
          node = excluded.node, started = excluded.started, ended = excluded.ended, \
          directory = excluded.directory, record = excluded.record, changed = excluded.changed \
          WHERE segments.changed < excluded.changed",
@@ -240,6 +257,28 @@ async fn copy(
             touched.add_row(call)?;
         }
     }
+    Ok(())
+}
+
+async fn sides(
+    db: &mut SqliteConnection,
+    event: EventId,
+    call: CallId,
+    correction: &Correction,
+) -> Result<(), CatalogError> {
+    // The log of each call that is one with others may have some: the one that was made last counts, whenever it was told.
+    sqlx::query(
+        "INSERT INTO sides (call, at, body, changed) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (call) DO UPDATE SET \
+         body = CASE WHEN (excluded.at, excluded.body) > (sides.at, sides.body) THEN excluded.body ELSE sides.body END, \
+         at = MAX(sides.at, excluded.at), changed = MAX(sides.changed, excluded.changed)",
+    )
+    .bind(rows::id(call.as_u64()))
+    .bind(correction.at.to_micros().0)
+    .bind(rows::to_json(&correction.to)?)
+    .bind(rows::id(event.as_u64()))
+    .execute(db)
+    .await?;
     Ok(())
 }
 

@@ -4,12 +4,13 @@
 //! catalog that is not the open one any more is opened again. Only [`Catalog::open`] and the
 //! [`Worker`](crate::Worker) create a file; everything else waits until there is one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{CallId, Change, Copy, EventId, TenantId};
+use model::{CallId, Change, Copy, EventId, Join, TenantId};
 use sqlx::SqliteConnection;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -17,9 +18,9 @@ use tokio::time::timeout;
 use crate::alarms::{self, AlarmQuery, AlarmRow};
 use crate::apply::{self, Touch};
 use crate::db::{Database, Identity, Missing};
-use crate::derive::derive;
 use crate::disk::Disk;
 use crate::error::{CatalogError, OpenError};
+use crate::joins;
 use crate::query::{CALL_COLUMNS, CallQuery, LIST_DEFAULT, LIST_MAX, limit, list};
 use crate::rows;
 use crate::view::{
@@ -102,7 +103,8 @@ impl Catalog {
         .await
     }
 
-    /// One call with all that is known of it, if the tenant has it.
+    /// One call with all that is known of it, if the tenant has it. Of one that turned out to be another it
+    /// is that other.
     pub async fn call(&self, tenant: &TenantId, call: CallId) -> Result<Option<CallDetail>, CatalogError> {
         self.answer(async {
             let database = self.database().await?;
@@ -263,7 +265,11 @@ async fn detail(
     tenant: &TenantId,
     call: CallId,
 ) -> Result<Option<CallDetail>, CatalogError> {
-    let id = rows::id(call.as_u64());
+    let surviving: Option<i64> = sqlx::query_scalar("SELECT COALESCE(joined, id) FROM calls WHERE id = $1")
+        .bind(rows::id(call.as_u64()))
+        .fetch_optional(&mut *db)
+        .await?;
+    let Some(id) = surviving else { return Ok(None) };
     let mut sql = sqlx::QueryBuilder::new("SELECT ");
     sql.push(CALL_COLUMNS).push(" FROM calls c WHERE c.id = ").push_bind(id);
     sql.push(" AND c.tenant = ").push_bind(tenant.as_str());
@@ -278,13 +284,30 @@ async fn detail(
         segments: segments(db, id, &copies).await?,
         copies: copies.into_iter().filter(|c| matches!(c.of, model::CopyOf::Call(_))).collect(),
         events: events_of(db, id).await?,
+        joins: joins_of(db, id).await?,
     }))
 }
 
-async fn extra(
-    db: &mut SqliteConnection,
-    call: i64,
-) -> Result<std::collections::BTreeMap<String, String>, CatalogError> {
+/// What a call took in.
+async fn joins_of(db: &mut SqliteConnection, call: i64) -> Result<Vec<Join>, CatalogError> {
+    let bodies: Vec<String> = sqlx::query_scalar(
+        "SELECT j.body FROM calls c JOIN joins j ON j.from_call = c.id WHERE c.joined = $1 ORDER BY j.at, j.from_call",
+    )
+    .bind(call)
+    .fetch_all(db)
+    .await?;
+    let mut joins: Vec<Join> = Vec::new();
+    for body in &bodies {
+        let join: Join = rows::from_json("a join", body)?;
+        // One that was joined with several of them is named once.
+        if !joins.iter().any(|j| j.from.call == join.from.call) {
+            joins.push(join);
+        }
+    }
+    Ok(joins)
+}
+
+async fn extra(db: &mut SqliteConnection, call: i64) -> Result<BTreeMap<String, String>, CatalogError> {
     let pairs: Vec<(String, String)> = sqlx::query_as(
         "SELECT key, value FROM metadata WHERE call = $1 AND origin = 'added' AND present = 1 ORDER BY key LIMIT $2",
     )
@@ -313,7 +336,8 @@ async fn segments(
     copies: &[Copy],
 ) -> Result<Vec<SegmentDetail>, CatalogError> {
     let rows: Vec<SegmentRow> =
-        sqlx::query_as("SELECT directory, record FROM segments WHERE call = $1 ORDER BY number, id LIMIT $2")
+        sqlx::query_as("SELECT s.directory, s.record, s.call, s.number, s.total, o.body AS sides FROM segments s \
+             LEFT JOIN sides o ON o.call = COALESCE(s.own_call, s.call) WHERE s.call = $1 ORDER BY s.number, s.id LIMIT $2")
             .bind(call)
             .bind(limit(Some(LIST_MAX)))
             .fetch_all(db)
@@ -323,7 +347,8 @@ async fn segments(
 
 async fn events_of(db: &mut SqliteConnection, call: i64) -> Result<Vec<Event>, CatalogError> {
     let rows: Vec<EventRow> = sqlx::query_as(
-        "SELECT id, at, tenant, kind, call, segment, body FROM events WHERE call = $1 ORDER BY id DESC LIMIT $2",
+        "SELECT id, at, tenant, kind, call, segment, body FROM events \
+         WHERE call IN (SELECT $1 UNION ALL SELECT id FROM calls WHERE joined = $1) ORDER BY id DESC LIMIT $2",
     )
     .bind(call)
     .bind(limit(Some(LIST_DEFAULT)))
@@ -336,13 +361,25 @@ async fn forget(db: &mut SqliteConnection, event: i64) -> Result<u64, CatalogErr
     let poorer: Vec<i64> = sqlx::query_scalar(
         "SELECT call FROM segments WHERE changed < $1 UNION SELECT call FROM copies WHERE changed < $1 \
          UNION SELECT call FROM tags WHERE changed < $1 \
-         UNION SELECT call FROM metadata WHERE origin = 'added' AND changed < $1",
+         UNION SELECT call FROM metadata WHERE origin = 'added' AND changed < $1 \
+         UNION SELECT call FROM sides WHERE changed < $1 \
+         UNION SELECT from_call FROM joins WHERE changed < $1 UNION SELECT into_call FROM joins WHERE changed < $1",
     )
     .bind(event)
     .fetch_all(&mut *db)
     .await?;
+    // What no file joins any more is apart again.
+    sqlx::query(
+        "UPDATE segments SET call = own_call, number = own_number, total = own_total WHERE own_call IN \
+         (SELECT from_call FROM joins WHERE changed < $1)",
+    )
+    .bind(event)
+    .execute(&mut *db)
+    .await?;
     let mut removed = 0;
     for statement in [
+        "DELETE FROM joins WHERE changed < $1",
+        "DELETE FROM sides WHERE changed < $1",
         "DELETE FROM segments WHERE changed < $1",
         "DELETE FROM copies WHERE changed < $1",
         "DELETE FROM tags WHERE changed < $1",
@@ -353,8 +390,8 @@ async fn forget(db: &mut SqliteConnection, event: i64) -> Result<u64, CatalogErr
     ] {
         removed += sqlx::query(statement).bind(event).execute(&mut *db).await?.rows_affected();
     }
-    for call in poorer {
-        derive(db, CallId::from_u64(rows::from_id(call)?), Touch::Data).await?;
-    }
+    let poorer: Result<BTreeMap<CallId, Touch>, CatalogError> =
+        poorer.into_iter().map(|call| Ok((CallId::from_u64(rows::from_id(call)?), Touch::Data))).collect();
+    joins::derive_all(db, poorer?).await?;
     Ok(removed)
 }

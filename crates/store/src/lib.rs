@@ -19,10 +19,12 @@ mod db;
 mod derive;
 mod disk;
 mod error;
+mod joins;
 pub mod journal;
 mod outbox;
 mod query;
 mod rows;
+mod together;
 mod view;
 mod writer;
 

@@ -1,6 +1,8 @@
 //! The outbox: what happened in short, in the order of ids, for those who are told. Whoever needs more asks for the
 //! call.
 
+use std::collections::BTreeMap;
+
 use model::{Change, ChangeKind, CopyOf, Note};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -20,7 +22,9 @@ impl Event {
                 CopyOf::Call(_) => None,
             },
             ChangeKind::Alarm(alarm) => alarm.segment,
-            ChangeKind::Call(_) | ChangeKind::Noted { .. } => None,
+            ChangeKind::Call(_) | ChangeKind::Noted { .. } | ChangeKind::Joined(_) | ChangeKind::Sides(_) => {
+                None
+            }
         };
         Self {
             id: change.id,
@@ -43,6 +47,12 @@ fn body(kind: &ChangeKind) -> Value {
         }
         ChangeKind::Copy { copy, .. } => json!({ "at": rows::place(&copy.at), "state": copy.state }),
         ChangeKind::Noted { note, by, .. } => noted(note, by),
+        ChangeKind::Joined(join) => {
+            let numbers: BTreeMap<String, u16> =
+                join.numbers.iter().map(|(segment, number)| (segment.to_string(), *number)).collect();
+            json!({ "from": join.from.call, "numbers": numbers, "total": join.total, "why": join.why.describe() })
+        }
+        ChangeKind::Sides(c) => json!({ "from": c.from, "to": c.to, "by": c.by }),
         ChangeKind::Alarm(alarm) => {
             json!({ "alarm": alarm.kind, "severity": alarm.severity, "subject": alarm.subject,
                     "raised": alarm.raised, "cleared": alarm.cleared, "count": alarm.count, "text": alarm.text })

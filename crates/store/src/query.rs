@@ -95,6 +95,7 @@ pub(crate) fn list(query: &CallQuery) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new("SELECT ");
     sql.push(CALL_COLUMNS);
     sql.push(" FROM calls c WHERE c.tenant = ").push_bind(query.tenant.as_str().to_owned());
+    sql.push(" AND c.joined IS NULL");
     if let Some(from) = query.from {
         sql.push(" AND c.started >= ").push_bind(from.0);
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    CallData, CallId, Copy, CopyOf, Direction, EventId, Location, Party, RecordingState, SegmentId,
-    SegmentRecord, TenantId, WallTime,
+    CallData, CallId, Copy, CopyOf, Direction, EventId, Join, Location, Party, RecordingState, SegmentId,
+    SegmentRecord, Sides, TenantId, WallTime,
 };
 use sqlx::FromRow;
 
@@ -64,12 +64,14 @@ pub struct CallDetail {
     pub copies: Vec<Copy>,
     /// What happened last, newest first; at most [`LIST_DEFAULT`](crate::LIST_DEFAULT).
     pub events: Vec<Event>,
+    /// The calls that it took in, in the order in which that was found.
+    pub joins: Vec<Join>,
 }
 
 /// A segment and where it lies.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SegmentDetail {
-    /// All that is known of it.
+    /// All that is known of it, with the sides of its streams as people corrected them.
     pub record: SegmentRecord,
     /// Its directory, relative to the repository of its node.
     pub directory: String,
@@ -77,6 +79,8 @@ pub struct SegmentDetail {
     pub state: RecordingState,
     /// All its copies, that one included.
     pub copies: Vec<Copy>,
+    /// As a segment of which call it was recorded, and under which number, where that call was taken in by this one.
+    pub recorded_as: Option<(CallId, u16)>,
 }
 
 /// Something that happened, as the outbox tells it.
@@ -88,7 +92,7 @@ pub struct Event {
     pub at: WallTime,
     /// Whose.
     pub tenant: TenantId,
-    /// `call`, `segment`, `copy`, `tag`, `metadata`, `alarm`.
+    /// `call`, `segment`, `copy`, `tag`, `metadata`, `joined`, `sides`, `alarm`.
     pub kind: String,
     /// The call that it is about.
     pub call: Option<CallId>,
@@ -148,6 +152,10 @@ impl CallRow {
 pub(crate) struct SegmentRow {
     pub(crate) directory: String,
     pub(crate) record: String,
+    pub(crate) call: i64,
+    pub(crate) number: i64,
+    pub(crate) total: i64,
+    pub(crate) sides: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -174,12 +182,21 @@ impl CopyRow {
 
 impl SegmentDetail {
     pub(crate) fn read(row: SegmentRow, copies: &[Copy]) -> Result<Self, CatalogError> {
-        let record: SegmentRecord = rows::from_json("a segment's record", &row.record)?;
+        let mut record: SegmentRecord = rows::from_json("a segment's record", &row.record)?;
+        if let Some(sides) = &row.sides {
+            rows::from_json::<Sides>("sides", sides)?.correct(&mut record);
+        }
+        let call = CallId::from_u64(rows::from_id(row.call)?);
+        let recorded_as = (record.call != call).then_some((record.call, record.number));
+        if recorded_as.is_some() {
+            (record.call, record.number, record.total) =
+                (call, rows::small(row.number)?, rows::small(row.total)?);
+        }
         let copies: Vec<Copy> =
             copies.iter().filter(|c| c.of == CopyOf::Segment(record.id)).cloned().collect();
         let here = Location::Node(record.node);
         let state = copies.iter().find(|c| c.at == here).map_or(record.state, |c| c.state);
-        Ok(Self { record, directory: row.directory, state, copies })
+        Ok(Self { record, directory: row.directory, state, copies, recorded_as })
     }
 }
 

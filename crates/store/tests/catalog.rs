@@ -7,7 +7,9 @@ mod fixture;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use fixture::{at, call, call_copy, call_id, change, change_of, extra, segment, story};
+use fixture::{
+    at, call, call_copy, call_id, change, change_of, extra, joined, joined_stories, segment, story,
+};
 use model::{
     Alarm, Change, ChangeKind, Condition, EndReason, EventId, NodeNumber, RecordingState as S, Severity,
     Subject, TenantId, WallTime,
@@ -25,9 +27,9 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 async fn dump(path: &Path) -> Vec<String> {
     let mut db = SqliteConnection::connect(&format!("sqlite://{}?mode=ro", path.display())).await.unwrap();
     let mut all = Vec::new();
-    for table in
-        ["tenants", "calls", "segments", "streams", "copies", "parties", "tags", "metadata", "events"]
-    {
+    for table in [
+        "tenants", "calls", "segments", "streams", "copies", "parties", "tags", "metadata", "joins", "events",
+    ] {
         let columns: Vec<String> =
             sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT name FROM pragma_table_info('{table}')")))
                 .fetch_all(&mut db)
@@ -69,9 +71,7 @@ async fn filled(directory: &tempfile::TempDir, changes: &[Change]) -> Catalog {
 }
 
 /// A shuffled story in which some changes come again.
-fn disorder() -> impl Strategy<Value = Vec<Change>> {
-    let mut all = story(1);
-    all.extend(story(2));
+fn disorder(all: Vec<Change>) -> impl Strategy<Value = Vec<Change>> {
     proptest::collection::vec(any::<proptest::sample::Index>(), 0..12)
         .prop_map(move |again| {
             let mut changes = all.clone();
@@ -84,11 +84,141 @@ fn disorder() -> impl Strategy<Value = Vec<Change>> {
 proptest! {
     #![proptest_config(Config { cases: 24, ..Config::default() })]
     #[test]
-    fn any_order_and_repetition_ends_in_the_same_rows(changes in disorder(), batch in 1_usize..30) {
-        let mut in_order = story(1);
-        in_order.extend(story(2));
-        prop_assert_eq!(rows_after(&changes, batch), rows_after(&in_order, 100));
+    fn any_order_and_repetition_ends_in_the_same_rows(
+        changes in disorder([story(1), story(2)].concat()),
+        batch in 1_usize..30,
+    ) {
+        prop_assert_eq!(rows_after(&changes, batch), rows_after(&[story(1), story(2)].concat(), 100));
     }
+
+    /// The same where calls turn out to be one: before, while or after they are told of.
+    #[test]
+    fn calls_that_are_one_end_in_the_same_rows(changes in disorder(joined_stories()), batch in 1_usize..70) {
+        prop_assert_eq!(rows_after(&changes, batch), rows_after(&joined_stories(), 100));
+    }
+}
+
+#[test]
+fn calls_that_are_one_are_found_and_shown_as_one() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let catalog = filled(&directory, &joined_stories()).await;
+        let ids = async |query: CallQuery| {
+            let found = catalog.calls(&query).await.unwrap();
+            found.iter().map(|c| c.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(CallQuery::default()).await, [call_id(4), call_id(1)]);
+        // By what each of them was known by.
+        for number in ["1001", "1002", "1003"] {
+            let query = CallQuery { number: Some(number.to_owned()), ..CallQuery::default() };
+            assert_eq!(ids(query).await, [call_id(1)], "{number}");
+            let ucid = Some(("ucid".to_owned(), format!("U{number}")));
+            assert_eq!(ids(CallQuery { metadata: ucid, ..CallQuery::default() }).await, [call_id(1)]);
+        }
+        let vip = CallQuery { tag: Some("vip".to_owned()), ..CallQuery::default() };
+        assert_eq!(ids(vip).await, [call_id(1)]);
+        let surviving = catalog.call(&TenantId::default(), call_id(1)).await.unwrap().unwrap();
+        for other in [2, 3] {
+            let found = catalog.call(&TenantId::default(), call_id(other)).await.unwrap().unwrap();
+            assert_eq!(found, surviving);
+        }
+        let segments: Vec<_> = surviving
+            .segments
+            .iter()
+            .map(|s| (s.record.number, s.record.total, s.record.call, s.recorded_as))
+            .collect();
+        let of = |call: u64, number: u16| Some((call_id(call), number));
+        let expected = [
+            (1, 2, call_id(1), None),
+            (2, 2, call_id(1), None),
+            (3, 4, call_id(1), of(2, 1)),
+            (4, 4, call_id(1), of(2, 2)),
+            (5, 6, call_id(1), of(3, 1)),
+            (6, 6, call_id(1), of(3, 2)),
+        ];
+        assert_eq!(segments, expected);
+        let directories: Vec<_> = surviving.segments.iter().map(|s| s.directory.clone()).collect();
+        assert!(directories[0] != directories[2] && directories[2] != directories[4]);
+        assert_eq!((surviving.summary.total, surviving.summary.segments), (6, 6));
+        assert_eq!(surviving.summary.started, at(10));
+        assert_eq!(surviving.summary.ended, Some(at(100)));
+        assert_eq!(surviving.summary.tags, ["complaint", "vip"]);
+        assert_eq!(surviving.extra["ticket"], "T-3");
+        let from: Vec<_> = surviving.joins.iter().map(|j| j.from.call).collect();
+        assert_eq!(from, [call_id(2), call_id(3)]);
+        assert!(surviving.events.iter().any(|e| e.kind == "joined"));
+        let numbers: Vec<_> = surviving.data.parties.iter().filter_map(|p| p.number.clone()).collect();
+        assert_eq!(numbers, ["1001", "2000", "1002", "1003"]);
+    });
+}
+
+#[test]
+fn a_call_that_takes_in_a_live_one_is_live_and_complete_only_as_a_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let catalog = Catalog::open(&directory.path().join("catalog.db")).await.unwrap();
+        let shown = async |changes: &[Change]| {
+            catalog.apply(changes).await.unwrap();
+            let list = catalog.calls(&CallQuery::default()).await.unwrap();
+            assert_eq!(list.len(), 1);
+            (list[0].state, list[0].live, list[0].total, list[0].ended.is_some())
+        };
+        let hang_up = || Some(EndReason::HangUp);
+        let first = [
+            change(1, call(1, Some(50), 1)),
+            change(2, segment(1, 1, S::Partial, hang_up())),
+            change(3, call_copy(1, S::Complete)),
+        ];
+        assert_eq!(shown(&first).await, (S::Complete, false, 1, true));
+        catalog
+            .apply(&[change(4, call(2, None, 1)), change(5, segment(2, 1, S::Incomplete, None))])
+            .await
+            .unwrap();
+        assert_eq!(shown(&[change(6, joined(1, 2, [2, 3]))]).await, (S::Incomplete, true, 3, false));
+        // What the call had come to before is taken back; what is told later of the other counts to it.
+        let ended = [
+            change(7, call_copy(1, S::Partial)),
+            change(8, segment(2, 1, S::PartialExternalError, hang_up())),
+        ];
+        assert_eq!(shown(&ended).await, (S::PartialExternalError, false, 2, true));
+        let concluded =
+            [change(9, call(1, Some(120), 2)), change(10, call_copy(1, S::CompleteExternalError))];
+        assert_eq!(shown(&concluded).await, (S::CompleteExternalError, false, 2, true));
+    });
+}
+
+#[test]
+fn calls_of_two_tenants_are_never_one() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let catalog = filled(&directory, &story(1)).await;
+        catalog.apply(&[change_of("other", 7_000, joined(2, 3, [2, 3]))]).await.unwrap();
+        let ChangeKind::Joined(mut join) = joined(1, 2, [3, 4]) else { unreachable!() };
+        join.from.tenant = "other".parse().unwrap();
+        catalog.apply(&[change(7_001, ChangeKind::Joined(join))]).await.unwrap();
+        let detail = catalog.call(&TenantId::default(), call_id(1)).await.unwrap().unwrap();
+        assert_eq!((detail.joins.len(), detail.summary.segments), (0, 2));
+    });
+}
+
+#[test]
+fn a_reindex_parts_what_no_file_joins() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let catalog = filled(&directory, &[story(1), story(2)].concat()).await;
+        catalog.apply(&[change(9_001, joined(1, 2, [3, 4]))]).await.unwrap();
+        assert_eq!(catalog.calls(&CallQuery::default()).await.unwrap().len(), 1);
+        let begin = EventId::from_u64(50_000);
+        let again: Vec<Change> = (50_001..)
+            .zip([story(1), story(2)].concat())
+            .map(|(event, told)| change(event, told.kind))
+            .collect();
+        catalog.apply(&again).await.unwrap();
+        catalog.forget_untold_since(begin).await.unwrap();
+        let list = catalog.calls(&CallQuery::default()).await.unwrap();
+        let found: Vec<_> = list.iter().map(|c| (c.id, c.segments, c.total, c.state)).collect();
+        assert_eq!(found, [(call_id(2), 2, 2, S::Complete), (call_id(1), 2, 2, S::Complete)]);
+    });
 }
 
 #[test]

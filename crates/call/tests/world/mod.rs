@@ -328,6 +328,10 @@ impl World {
                 format!("end by {}{who}", reason.describe())
             }
             Action::Order(Order::Conclude(c)) => format!("conclude {} of {}", c.state, c.total),
+            Action::Order(Order::Join(join)) => {
+                let numbers: Vec<u16> = join.numbers.iter().map(|(_, number)| *number).collect();
+                format!("join as {numbers:?} of {} by {}", join.total, join.why.describe())
+            }
             Action::Tell(tenant, ChangeKind::Call(call)) => {
                 let ended = if call.ended.is_some() { ", ended" } else { "" };
                 assert_eq!(tenant, call.tenant);

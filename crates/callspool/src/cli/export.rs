@@ -52,7 +52,8 @@ pub(super) fn run(config: &Config, args: &ExportArgs, out: &mut dyn Write) -> Re
         bitrate: args.bitrate,
         tags: tags(args, &segments),
     };
-    let placed = segments.into_iter().map(|s| (s, call.directory.clone())).collect();
+    let chosen: Vec<_> = segments.iter().map(|s| s.id).collect();
+    let placed = call.placed().into_iter().filter(|(s, _)| chosen.contains(&s.id)).collect();
     let export = Export::new(placed, &request).map_err(|e| refused(&what, &e))?;
     let work = Work { export, repository: &repository, programs: &programs, what: &what };
     let name = || PathBuf::from(format!("{}.{}", args.call, format.extension()));

@@ -3,16 +3,16 @@
 use std::io::{self, Write};
 
 use model::stream::{Accounting, Gap, StreamRecord};
-use model::{CallId, CopyOf, Note, PartyRole, Pause, SegmentRecord, TenantId};
+use model::{CallId, CopyOf, Join, Note, PartyRole, Pause, SegmentRecord, TenantId};
 use serde_json::json;
 use spool::log::{Entry, LogDamage, LogLine};
-use spool::manifest::Manifest;
 
 use super::args::ShowArgs;
 use super::{CliError, Outcome, file_error, text};
 use crate::config::Config;
 use crate::reindex::{ended_on_disk, state_on_disk};
 use crate::repository::Repository;
+use crate::whole::{ManifestFile, Segments, WholeCall};
 
 /// Gaps of a stream that are listed; the rest is counted. `--json` has all.
 const GAPS_SHOWN: usize = 12;
@@ -21,18 +21,15 @@ const PAUSES_SHOWN: usize = 32;
 
 /// What the files of a call say.
 pub(super) struct CallFiles {
-    /// Where they are, relative to the repository.
-    pub(super) directory: String,
-    manifests: Vec<(String, Manifest)>,
+    whole: WholeCall,
+    segments: Segments,
     lines: Vec<LogLine>,
-    damage: Vec<LogDamage>,
-    problems: Vec<String>,
 }
 
-/// The directory of a call.
-pub(super) fn find(repository: &Repository, call: CallId) -> Result<String, CliError> {
+/// A call, in however many directories.
+pub(super) fn find(repository: &Repository, call: CallId) -> Result<WholeCall, CliError> {
     let what = format!("cannot read the repository {}", repository.describe());
-    let found = repository.find(call).map_err(|e| file_error(what, &e))?;
+    let found = WholeCall::find(repository, call).map_err(|e| file_error(what, &e))?;
     found.ok_or_else(|| {
         let why = format!("it is not in {}", repository.describe());
         CliError::failed(
@@ -46,27 +43,25 @@ pub(super) fn find(repository: &Repository, call: CallId) -> Result<String, CliE
 impl CallFiles {
     /// Reads them. A call without a single manifest that can be read is an error.
     pub(super) fn read(repository: &Repository, call: CallId) -> Result<Self, CliError> {
-        let directory = find(repository, call)?;
-        let what = format!("cannot read {}/{directory}", repository.describe());
-        let (mut manifests, mut problems) = (Vec::new(), Vec::new());
-        for found in repository.manifests(&directory).map_err(|e| file_error(&what, &e))? {
-            match found.manifest {
-                Ok(manifest) => manifests.push((found.name, manifest)),
-                Err(why) => problems.push(format!("{}: {why}", found.name)),
-            }
-        }
-        manifests.sort_by_key(|(_, m)| (m.record.number, m.record.id));
-        let (lines, damage) = repository.log(&directory).map_err(|e| file_error(&what, &e))?;
-        if manifests.is_empty() {
-            let why = problems.pop().unwrap_or_else(|| "it has no manifest".to_owned());
+        let whole = find(repository, call)?;
+        let what = format!("cannot read {}/{}", repository.describe(), whole.directory());
+        let mut segments = whole.segments(repository).map_err(|e| file_error(&what, &e))?;
+        if segments.read.is_empty() {
+            let why = segments.problems.pop().unwrap_or_else(|| "it has no manifest".to_owned());
             return Err(CliError::failed(what, why, "see `callspool verify`"));
         }
-        Ok(Self { directory, manifests, lines, damage, problems })
+        let lines = whole.lines();
+        Ok(Self { whole, segments, lines })
     }
 
     /// Its segments, in order of their numbers.
     pub(super) fn segments(&self) -> impl Iterator<Item = &SegmentRecord> {
-        self.manifests.iter().map(|(_, m)| &m.record)
+        self.segments.read.iter().map(|(s, _)| s)
+    }
+
+    /// The same, each with the directory that it lies in.
+    pub(super) fn placed(&self) -> Vec<(SegmentRecord, String)> {
+        self.segments.read.iter().map(|(s, file)| (s.clone(), file.directory.clone())).collect()
     }
 
     fn tenant(&self) -> TenantId {
@@ -74,11 +69,7 @@ impl CallFiles {
     }
 
     fn total(&self) -> u16 {
-        let corrected = self.lines.iter().rev().find_map(|line| match &line.entry {
-            Entry::Total { total, .. } => Some(*total),
-            _ => None,
-        });
-        corrected.unwrap_or_else(|| model::total::of_call(self.segments().map(|s| s.total)))
+        self.whole.total(&self.segments.read)
     }
 }
 
@@ -86,29 +77,32 @@ impl CallFiles {
 pub(super) fn run(config: &Config, args: &ShowArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let repository = super::repository(config)?;
     let call = CallFiles::read(&repository, args.call)?;
-    let shown = if args.json { as_json(out, args.call, &call) } else { as_text(out, args.call, &call) };
+    let shown = if args.json { as_json(out, &call) } else { as_text(out, &call) };
     shown.map(|()| Outcome::Ok).map_err(CliError::output)
 }
 
-fn as_json(out: &mut dyn Write, id: CallId, call: &CallFiles) -> io::Result<()> {
+fn as_json(out: &mut dyn Write, call: &CallFiles) -> io::Result<()> {
     let records: Vec<SegmentRecord> = call.segments().cloned().collect();
     let state = state_on_disk(&records, &call.lines);
-    let segments: Vec<_> = call
-        .manifests
-        .iter()
-        .map(|(name, m)| json!({"manifest": name, "sealed": m.sealed, "written": m.written, "record": m.record}))
-        .collect();
+    let segment = |(record, file): &(SegmentRecord, ManifestFile)| {
+        json!({"directory": file.directory, "manifest": file.name, "sealed": file.sealed,
+               "written": file.written, "recorded_as": file.recorded_as.map(|(call, _)| call), "record": record})
+    };
+    let segments: Vec<_> = call.segments.read.iter().map(segment).collect();
+    let joined: Vec<_> =
+        joins(call).map(|j| json!({"call": j.from.call, "at": j.at, "why": j.why.describe()})).collect();
     let log: Vec<_> = call.lines.iter().map(|l| json!({"at": l.at, "entry": l.entry})).collect();
     let object = json!({
-        "id": id,
+        "id": call.whole.call,
         "tenant": call.tenant(),
-        "directory": call.directory,
+        "directory": call.whole.directory(),
         "state": state.state,
         "code": state.state.code(),
         "live": state.live,
         "started": records.iter().map(|s| s.started).min(),
         "ended": ended_on_disk(&records),
         "total": call.total(),
+        "joined": joined,
         "segments": segments,
         "log": log,
         "problems": problems(call),
@@ -116,10 +110,10 @@ fn as_json(out: &mut dyn Write, id: CallId, call: &CallFiles) -> io::Result<()> 
     writeln!(out, "{object}")
 }
 
-fn as_text(out: &mut dyn Write, id: CallId, call: &CallFiles) -> io::Result<()> {
-    head(out, id, call)?;
-    for (name, manifest) in &call.manifests {
-        segment(out, name, manifest, &call.lines)?;
+fn as_text(out: &mut dyn Write, call: &CallFiles) -> io::Result<()> {
+    head(out, call)?;
+    for (record, file) in &call.segments.read {
+        segment(out, record, file, &call.lines)?;
     }
     writeln!(out, "\nlog")?;
     for line in &call.lines {
@@ -127,18 +121,29 @@ fn as_text(out: &mut dyn Write, id: CallId, call: &CallFiles) -> io::Result<()> 
     }
     let problems = problems(call);
     if !problems.is_empty() {
-        writeln!(out, "\nproblems (see `callspool verify {id}`)")?;
+        writeln!(out, "\nproblems (see `callspool verify {}`)", call.whole.call)?;
     }
     problems.iter().try_for_each(|p| writeln!(out, "  {}", text::clean(p)))
 }
 
 fn problems(call: &CallFiles) -> Vec<String> {
-    let damage =
-        call.damage.iter().map(|d| format!("call.log: {} octets at {} cannot be read", d.octets, d.at));
-    call.problems.iter().cloned().chain(damage).collect()
+    let damage = call.whole.pieces.iter().flat_map(|piece| {
+        let told = |d: &LogDamage| {
+            format!("{}/call.log: {} octets at {} cannot be read", piece.directory, d.octets, d.at)
+        };
+        piece.damage.iter().map(told)
+    });
+    call.segments.problems.iter().cloned().chain(damage).collect()
 }
 
-fn head(out: &mut dyn Write, id: CallId, call: &CallFiles) -> io::Result<()> {
+/// The calls that it took in, each once.
+fn joins(call: &CallFiles) -> impl Iterator<Item = &Join> {
+    let others = call.whole.pieces.iter().skip(1);
+    others.filter_map(|piece| call.whole.joins.iter().find(|j| j.from.call == piece.call))
+}
+
+fn head(out: &mut dyn Write, call: &CallFiles) -> io::Result<()> {
+    let id = call.whole.call;
     let records: Vec<SegmentRecord> = call.segments().cloned().collect();
     let state = state_on_disk(&records, &call.lines);
     let started = records.iter().map(|s| s.started).min().unwrap_or_default();
@@ -149,7 +154,13 @@ fn head(out: &mut dyn Write, id: CallId, call: &CallFiles) -> io::Result<()> {
         .unwrap_or_default();
     writeln!(out, "time (UTC)  {}{until}", text::time_ms(started))?;
     writeln!(out, "segments    {} of {}", records.len(), call.total())?;
-    writeln!(out, "files       {}", call.directory)?;
+    for piece in &call.whole.pieces {
+        writeln!(out, "files       {}", piece.directory)?;
+    }
+    for join in joins(call) {
+        let (from, why) = (join.from.call, text::clean(&join.why.describe()));
+        writeln!(out, "joined from {from} at {} ({why})", text::time_ms(join.at))?;
+    }
     // The newest segment knows most.
     let Some(data) = records.last().map(|s| &s.data) else { return Ok(()) };
     for party in &data.parties {
@@ -171,9 +182,8 @@ fn head(out: &mut dyn Write, id: CallId, call: &CallFiles) -> io::Result<()> {
     text::key_values(data).iter().try_for_each(|(k, v)| writeln!(out, "{k:<11} {v}"))
 }
 
-fn segment(out: &mut dyn Write, name: &str, manifest: &Manifest, lines: &[LogLine]) -> io::Result<()> {
-    let s = &manifest.record;
-    let state = spool::log::state_of(lines, CopyOf::Segment(s.id)).unwrap_or(s.state);
+fn segment(out: &mut dyn Write, s: &SegmentRecord, file: &ManifestFile, lines: &[LogLine]) -> io::Result<()> {
+    let state = WholeCall::state_of(lines, s);
     writeln!(out, "\nsegment {} of {}  {}  {state}", s.number, s.total, s.id)?;
     let end = match (s.ended, &s.end) {
         (Some(at), Some(reason)) => {
@@ -188,8 +198,11 @@ fn segment(out: &mut dyn Write, name: &str, manifest: &Manifest, lines: &[LogLin
     };
     writeln!(out, "  {}{}", text::time_ms(s.started), text::clean(&end))?;
     let volume = if s.volume.is_default() { String::new() } else { format!("volume {}, ", s.volume) };
-    let sealed = if manifest.sealed { ", sealed" } else { "" };
-    writeln!(out, "  node {}, {volume}{name}{sealed}", s.node.get())?;
+    let sealed = if file.sealed { ", sealed" } else { "" };
+    writeln!(out, "  node {}, {volume}{}{sealed}", s.node.get(), file.name)?;
+    if let Some((call, number)) = file.recorded_as {
+        writeln!(out, "  recorded as segment {number} of call {call}")?;
+    }
     if let Some(by) = &s.stopped_by {
         writeln!(out, "  stopped by {}", text::clean(by))?;
     }
@@ -337,6 +350,9 @@ fn entry(entry: &Entry) -> String {
             Note::Put { key, value } => format!("{key} = {value} by {by}"),
             Note::Removed { key } => format!("{key} taken away by {by}"),
         },
+        Entry::Joined(join) => format!("joined from {} ({})", join.from.call, join.why.describe()),
+        Entry::JoinedInto(join) => format!("joined into {} ({})", join.into.call, join.why.describe()),
+        Entry::Sides(c) => format!("sides {} (before: {}) by {}", c.to.describe(), c.from.describe(), c.by),
         Entry::Other(value) => value.to_string(),
     }
 }

@@ -26,7 +26,7 @@ struct Sum {
 pub(super) fn run(config: &Config, args: &VerifyArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let repository = super::repository(config)?;
     let directories = match args.call {
-        Some(call) => vec![find(&repository, call)?],
+        Some(call) => find(&repository, call)?.pieces.into_iter().map(|p| p.directory).collect(),
         None => {
             let all: io::Result<Vec<String>> = repository.call_directories().collect();
             let what = format!("cannot read the repository {}", repository.describe());
@@ -34,7 +34,8 @@ pub(super) fn run(config: &Config, args: &VerifyArgs, out: &mut dyn Write) -> Re
         }
     };
     let bar = progress::bar(directories.len() as u64, "verifying");
-    let mut sum = Sum { calls: directories.len() as u64, ..Sum::default() };
+    let calls = if args.call.is_some() { 1 } else { directories.len() as u64 };
+    let mut sum = Sum { calls, ..Sum::default() };
     for directory in &directories {
         for (volume, verified) in verified(&repository, directory) {
             sum.add(&verified);

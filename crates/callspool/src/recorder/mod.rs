@@ -7,6 +7,8 @@
 //!                 Report::Refused        Report::Opened, MediaTimedOut, Failing, Ended
 //! ```
 //!
+//! Beside them the joiner notes in the logs of calls that turned out to be one that they are.
+//!
 //! Threads, not tasks: media must not wait behind anything else. A segment belongs to one media thread by its id.
 //! No thread waits for the catalogue, and neither a media thread nor the placer for a disk: what waits for one are
 //! the threads of its volume.
@@ -14,6 +16,7 @@
 mod disk;
 mod figures;
 mod ingest;
+mod joiner;
 mod listening;
 mod live;
 mod media_thread;
@@ -39,11 +42,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use model::{Failure, Incident, NodeNumber, Order, Report, SegmentId, TenantId};
+use model::{Failure, Incident, Join, NodeNumber, Order, Report, SegmentId, TenantId};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
 pub(crate) use disk::Disk;
 pub(crate) use figures::Figures;
+pub(crate) use joiner::note as note_join;
 pub(crate) use listening::{
     Coding, Crowded, Ear, LISTENERS_MAX, LISTENERS_PER_CALL_MAX, Listening, Overheard,
 };
@@ -59,6 +63,7 @@ use crate::pulse::Pulses;
 use crate::repository::{Place, Repository};
 use crate::volumes::identity::Memory;
 use crate::volumes::{Volume, Volumes};
+use joiner::Joiner;
 use media_thread::{MediaConfig, MediaOrder, MediaThread};
 use opener::Opener;
 use placer::{Placer, Placing};
@@ -101,6 +106,7 @@ pub(crate) struct RecorderConfig {
 /// A running record server.
 pub(crate) struct Recorder {
     placer: Sender<Placing>,
+    joiner: Sender<Join>,
     media: Threads,
     shared: Arc<Shared>,
     reports: tokio::sync::mpsc::Sender<Report>,
@@ -228,10 +234,15 @@ impl Recorder {
             pulse: config.pulses.take("placer"),
         };
         threads.push(spawn("placer".to_owned(), move || placing.run())?);
+        let (joiner, joins) = bounded(ORDERS_MAX);
+        let joining =
+            Joiner { node: config.node, volumes: volumes.clone(), jobs: joins, teller: teller.clone() };
+        threads.push(spawn("joiner".to_owned(), move || joining.run())?);
         let (tenant, descriptors_max) = (config.tenant.clone(), config.descriptors_max);
         let volumes = volumes.clone();
         Ok(Self {
             placer,
+            joiner,
             media,
             shared,
             reports,
@@ -279,6 +290,13 @@ impl Recorder {
             Order::Conclude(conclusion) => {
                 if self.placer.try_send(Placing::Conclude(conclusion)).is_err() {
                     tracing::error!("a call is concluded in its log at the next start: orders wait");
+                }
+            }
+            Order::Join(join) => {
+                let (call, other) = (join.into.call, join.from.call);
+                if self.joiner.try_send(join).is_err() {
+                    let text = format!("call {other} is this one, and is not joined with it: orders wait");
+                    self.teller.alarm(&self.tenant, Incident::Limit, Some(call), None, text);
                 }
             }
         }
@@ -344,7 +362,7 @@ impl Recorder {
         self.shared.stopping.store(true, Ordering::Relaxed);
         let until = Instant::now() + deadline;
         let shared = Arc::clone(&self.shared);
-        drop((self.placer, self.media));
+        drop((self.placer, self.joiner, self.media));
         for thread in self.threads {
             while !thread.is_finished() && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(5));

@@ -2,6 +2,8 @@
 //!
 //! Voices are added as loud as they came, so a single one is exact and a mix is as loud as people were: see [`level`].
 
+use std::collections::BTreeMap;
+
 use media::listen::level;
 use model::Side;
 
@@ -26,7 +28,7 @@ impl From<Side> for Place {
 }
 
 /// One place over a stretch of output.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Voices {
     sum: Vec<f32>,
     /// Of the segment that is being added: how loud, and how present.
@@ -39,19 +41,33 @@ struct Voices {
 
 /// A stretch of output, to be filled stream by stream, segments in the order of their starts.
 pub(super) struct Mixer {
-    places: [Voices; 3],
+    /// By place, and by the call that the segments were recorded as.
+    voices: BTreeMap<(Place, usize), Voices>,
     frames: usize,
+}
+
+/// All voices of a place.
+struct Sum {
+    samples: Vec<f32>,
+    count: usize,
 }
 
 impl Mixer {
     pub(super) fn new(frames: usize) -> Self {
-        Self { places: Default::default(), frames }
+        Self { voices: BTreeMap::new(), frames }
     }
 
-    /// Adds a stream of a segment. Streams of one segment mix; a later segment speaks instead of an earlier one,
-    /// wherever it received media.
-    pub(super) fn add(&mut self, place: Place, segment: usize, render: impl FnOnce(&mut Heard<'_>)) {
-        let Some(voices) = self.places.get_mut(place as usize) else { return };
+    /// Adds a stream of a segment. Streams of one segment mix; a later segment speaks instead of an earlier one of the
+    /// same call as it was recorded, wherever it received media. Calls that turned out to be one mix: what one of
+    /// them heard the other may not have.
+    pub(super) fn add(
+        &mut self,
+        place: Place,
+        recorded_as: usize,
+        segment: usize,
+        render: impl FnOnce(&mut Heard<'_>),
+    ) {
+        let voices = self.voices.entry((place, recorded_as)).or_default();
         if voices.segment != Some(segment) {
             voices.settle();
             voices.segment = Some(segment);
@@ -65,24 +81,37 @@ impl Mixer {
 
     /// Agent and external, and who is on both sides, interleaved.
     pub(super) fn stereo(mut self) -> Vec<i16> {
-        self.places.iter_mut().for_each(Voices::settle);
-        let [agent, external, both] = &self.places;
-        let voices = (agent.count + both.count, external.count + both.count);
-        let at = |voices: &Voices, n: usize| voices.sum.get(n).copied().unwrap_or(0.0);
+        let [agent, external, both] = [Place::Agent, Place::External, Place::Both].map(|p| self.sum(p));
+        let counts = (agent.count + both.count, external.count + both.count);
+        let at = |sum: &Sum, n: usize| sum.samples.get(n).copied().unwrap_or(0.0);
         (0..self.frames)
             .flat_map(|n| {
-                let both = at(both, n);
-                [level(at(agent, n) + both, voices.0), level(at(external, n) + both, voices.1)]
+                let both = at(&both, n);
+                [level(at(&agent, n) + both, counts.0), level(at(&external, n) + both, counts.1)]
             })
             .collect()
     }
 
     /// All in one channel.
     pub(super) fn mono(mut self) -> Vec<i16> {
-        self.places.iter_mut().for_each(Voices::settle);
-        let voices = self.places.iter().map(|p| p.count).sum::<usize>();
-        let sum = |n: usize| self.places.iter().filter_map(|p| p.sum.get(n)).sum::<f32>();
-        (0..self.frames).map(|n| level(sum(n), voices)).collect()
+        let all = [Place::Agent, Place::External, Place::Both].map(|p| self.sum(p));
+        let count = all.iter().map(|sum| sum.count).sum::<usize>();
+        let sum = |n: usize| all.iter().filter_map(|sum| sum.samples.get(n)).sum::<f32>();
+        (0..self.frames).map(|n| level(sum(n), count)).collect()
+    }
+
+    fn sum(&mut self, place: Place) -> Sum {
+        let mut sum = Sum { samples: Vec::new(), count: 0 };
+        for (_, voices) in self.voices.range_mut((place, 0)..=(place, usize::MAX)) {
+            voices.settle();
+            sum.count += voices.count;
+            if sum.samples.is_empty() {
+                sum.samples = std::mem::take(&mut voices.sum);
+            } else {
+                sum.samples.iter_mut().zip(&voices.sum).for_each(|(all, one)| *all += *one);
+            }
+        }
+        sum
     }
 }
 

@@ -10,7 +10,8 @@
 //!   and out over 2 ms, so that nothing clicks.
 //! - Agent left, external right; what is of both or of nobody known goes to both.
 //! - Streams of one side of one segment are mixed. Where two segments overlap in time (a server that failed
-//!   and the one that took over), the one that began later speaks for its side wherever it received media.
+//!   and the one that took over), the one that began later speaks for its side wherever it received media. Segments of
+//!   calls that turned out to be one, which lie in different directories, are mixed.
 //! - Streams may be in any codec and change it; each is decoded here or, through [`Decoders`], by a program. What
 //!   cannot be decoded or read is silence and a [`Note`].
 //! - A sender's clock that is fast or slow is held against the wall clock, so that both sides stay together.
@@ -91,8 +92,12 @@ impl Assembler {
         let timeline = Timeline::new(&segments);
         let sidecars =
             segments.iter().enumerate().filter_map(|(n, (s, d))| SidecarSource::of(n, s, d)).collect();
-        let placed = segments.into_iter().zip(timeline.starts).map(|((s, _), start)| Placed::new(s, start));
-        let segments: Vec<Placed> = placed.collect();
+        let directories: BTreeSet<String> = segments.iter().map(|(_, d)| d.clone()).collect();
+        let place = |((record, directory), start): ((SegmentRecord, String), i64)| {
+            let recorded_as = directories.iter().position(|d| *d == directory).unwrap_or(0);
+            Placed::new(record, recorded_as, start)
+        };
+        let segments: Vec<Placed> = segments.into_iter().zip(timeline.starts).map(place).collect();
         Self {
             options,
             end: segments.iter().map(Placed::end).max().unwrap_or(0),
@@ -263,7 +268,7 @@ impl Assembler {
             }
             if !lane.runs.is_empty() {
                 let side = segment.record.streams.iter().find(|s| s.id == *stream).map(|s| s.side);
-                mixer.add(Place::from(side.unwrap_or_default()), *index, |heard| {
+                mixer.add(Place::from(side.unwrap_or_default()), segment.recorded_as, *index, |heard| {
                     render(lane, clock, begin, f64::from(rate), frames, &self.resamplers, heard);
                 });
             }

@@ -14,6 +14,8 @@ use crate::codec::TICK_US;
 /// A segment on the time line.
 pub(super) struct Placed {
     pub(super) record: SegmentRecord,
+    /// Which of the calls that are one it was recorded as a segment of, as an index.
+    pub(super) recorded_as: usize,
     /// The tick at which it begins.
     pub(super) start: i64,
     pub(super) clocks: BTreeMap<StreamId, Clock>,
@@ -22,7 +24,7 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    pub(super) fn new(record: SegmentRecord, start: i64) -> Self {
+    pub(super) fn new(record: SegmentRecord, recorded_as: usize, start: i64) -> Self {
         let frames = record.streams.iter().flat_map(|s| &s.anchors).filter_map(|a| a.frame_us);
         let longest_us = frames.map(NonZeroU32::get).max().unwrap_or(0);
         let clock = |s: &StreamRecord| (s.id, Clock::of(s, record.started, longest_us));
@@ -30,7 +32,7 @@ impl Placed {
         let codecs = record.streams.iter().flat_map(|s| &s.codecs).filter_map(|u| u.codec.as_ref());
         let parts = record.parts.iter().flat_map(|p| &p.tracks).map(|t| &t.codec);
         let foreign = codecs.chain(parts).any(|c| matches!(coding_of(c), Some(Coding::There(_))));
-        Self { record, start, clocks, foreign }
+        Self { record, recorded_as, start, clocks, foreign }
     }
 
     /// How far, in its own ticks, it must be read before all that lies before `until` is there.

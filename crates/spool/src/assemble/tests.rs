@@ -55,6 +55,24 @@ impl Call {
         self
     }
 
+    /// Adds a segment that was recorded as one of another call, which turned out to be this one.
+    fn joined(
+        mut self,
+        start_ms: u64,
+        streams: Vec<model::OpenStream>,
+        said: &[(u64, i64, i64, u8)],
+    ) -> Self {
+        self = self.segment(start_ms, streams, said);
+        let Some((record, directory)) = self.segments.last_mut() else { return self };
+        let other = format!("{directory}-other");
+        for part in &record.parts {
+            let bytes = self.disk.bytes(&format!("{directory}/{}", part.file)).unwrap().to_vec();
+            self.disk.put(&format!("{other}/{}", part.file), bytes);
+        }
+        *directory = other;
+        self
+    }
+
     fn assemble(&self, options: Options) -> (Vec<i16>, Vec<Note>) {
         let mut assembler = Assembler::new(self.segments.clone(), options);
         let mut out = Vec::new();
@@ -149,6 +167,25 @@ fn of_two_segments_at_once_the_later_speaks_for_its_side() {
         .segment(0, vec![stream(1, Side::Agent, &[pcmu()])], &[(1, 0, 1_000, A)])
         .segment(0, vec![stream(2, Side::External, &[pcmu()])], &[(2, 0, 1_000, B)]);
     assert_eq!(picture(&call.assemble(STEREO).0, 2), "a,b×1000");
+}
+
+#[test]
+fn of_calls_that_turned_out_to_be_one_everybody_is_heard() {
+    let one = |n, side| vec![stream(n, side, &[pcmu()])];
+    // Nobody knows who is who: each dialog has one party.
+    let call = Call::default().segment(0, one(1, Side::Unknown), &[(1, 0, 2_000, A)]).joined(
+        1_000,
+        one(2, Side::Unknown),
+        &[(2, 0, 2_000, B)],
+    );
+    assert_eq!(picture(&call.assemble(STEREO).0, 2), "a,a×1000 ab,ab×1000 b,b×1000");
+    // Agent left and external right, by the wall clock.
+    let call = Call::default().segment(500, one(1, Side::External), &[(1, 0, 1_000, A)]).joined(
+        0,
+        one(2, Side::Agent),
+        &[(2, 0, 1_000, B)],
+    );
+    assert_eq!(picture(&call.assemble(STEREO).0, 2), "b,-×500 b,a×500 -,a×500");
 }
 
 #[test]

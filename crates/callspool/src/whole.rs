@@ -1,0 +1,167 @@
+//! A call as its files tell it, in however many directories: calls that turned out to be one are read as one.
+//!
+//! The log of each names the directory of the other, so it does not matter which of them is asked for. What one log
+//! says and the other lacks counts: a crash may have come between the two lines.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use model::join::CALLS_MAX;
+use model::{CallId, CopyOf, Join, RecordingState, SegmentRecord, WallTime, total};
+use spool::joining::{Half, is_concluded, renumber};
+use spool::log::{Entry, LogDamage, LogLine, correction_of, joins_of, state_of};
+
+use crate::repository::Repository;
+
+/// One directory of a call.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// The call that it was recorded as.
+    pub(crate) call: CallId,
+    /// Where it is, relative to the repository.
+    pub(crate) directory: String,
+    pub(crate) lines: Vec<LogLine>,
+    pub(crate) damage: Vec<LogDamage>,
+}
+
+/// All directories of a call.
+#[derive(Debug)]
+pub(crate) struct WholeCall {
+    /// The call that survives.
+    pub(crate) call: CallId,
+    /// Its own directory first, then those of the calls that it took in.
+    pub(crate) pieces: Vec<Piece>,
+    /// By what they are one.
+    pub(crate) joins: Vec<Join>,
+}
+
+/// What is known of a segment's manifest beside what it says.
+#[derive(Clone, Debug)]
+pub(crate) struct ManifestFile {
+    /// The directory that it lies in.
+    pub(crate) directory: String,
+    pub(crate) name: String,
+    pub(crate) sealed: bool,
+    pub(crate) written: WallTime,
+    /// The call and the number that it names, where it belongs to another now.
+    pub(crate) recorded_as: Option<(CallId, u16)>,
+}
+
+/// The segments of a call.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    /// In order of their numbers in the call that survives.
+    pub(crate) read: Vec<(SegmentRecord, ManifestFile)>,
+    /// Manifests that cannot be read: where, and why.
+    pub(crate) problems: Vec<String>,
+}
+
+impl WholeCall {
+    /// The call of this id, if it is here, or the one that it turned out to be.
+    pub(crate) fn find(repository: &Repository, call: CallId) -> io::Result<Option<Self>> {
+        repository.find(call)?.map(|directory| Self::read(repository, &directory)).transpose()
+    }
+
+    /// The call that this directory is of.
+    pub(crate) fn read(repository: &Repository, directory: &str) -> io::Result<Self> {
+        let mut names = directory.split('/');
+        let (tenant, call) = (names.next().unwrap_or_default(), names.next_back().unwrap_or_default());
+        let call: CallId = call.parse().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let mut known = BTreeMap::from([(call, directory.to_owned())]);
+        let (mut to_visit, mut joins) = (vec![(call, directory.to_owned())], Vec::<Join>::new());
+        let mut pieces = BTreeMap::new();
+        while let Some((call, directory)) = to_visit.pop() {
+            let (lines, damage) = repository.log(&directory)?;
+            for join in joins_of(&lines).into_iter().filter(|j| j.into.tenant.as_str() == tenant) {
+                for half in [Half::Into, Half::From] {
+                    let (other, place) = (half.key(join).call, half.directory(join));
+                    if known.len() < CALLS_MAX && !known.contains_key(&other) {
+                        known.insert(other, place.clone());
+                        to_visit.push((other, place));
+                    }
+                }
+                if !joins.iter().any(|j| j.is_of(join)) {
+                    joins.push(join.clone());
+                }
+            }
+            pieces.insert(call, Piece { call, directory, lines, damage });
+        }
+        let pieces: Vec<Piece> = pieces.into_values().collect();
+        let call = pieces.first().map_or(call, |p| p.call);
+        Ok(Self { call, pieces, joins })
+    }
+
+    /// The directory of the call that survives.
+    pub(crate) fn directory(&self) -> &str {
+        self.pieces.first().map_or("", |p| &p.directory)
+    }
+
+    /// What all the logs say, in order of time.
+    pub(crate) fn lines(&self) -> Vec<LogLine> {
+        let mut lines: Vec<LogLine> = self.pieces.iter().flat_map(|p| p.lines.iter().cloned()).collect();
+        // Lines of one log stay as they stand.
+        if self.pieces.len() > 1 {
+            lines.sort_by_key(|line| line.at);
+        }
+        lines
+    }
+
+    /// Reads the manifests, with the sides of streams and parties as people corrected them. A directory that is not
+    /// there has none.
+    pub(crate) fn segments(&self, repository: &Repository) -> io::Result<Segments> {
+        let mut segments = Segments::default();
+        let lines = self.lines();
+        for piece in &self.pieces {
+            let found = match repository.manifests(&piece.directory) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+                found => found?,
+            };
+            for found in found {
+                match found.manifest {
+                    Ok(manifest) => {
+                        let mut record = manifest.record;
+                        if let Some(correction) = correction_of(&lines, record.call) {
+                            correction.to.correct(&mut record);
+                        }
+                        let is_own = record.call == self.call;
+                        let file = ManifestFile {
+                            directory: piece.directory.clone(),
+                            name: found.name,
+                            sealed: manifest.sealed,
+                            written: manifest.written,
+                            recorded_as: (!is_own).then_some((record.call, record.number)),
+                        };
+                        segments.read.push((record, file));
+                    }
+                    Err(why) => segments.problems.push(format!("{}/{}: {why}", piece.directory, found.name)),
+                }
+            }
+        }
+        renumber(self.call, &mut segments.read, &self.joins);
+        Ok(segments)
+    }
+
+    /// The state that the log tells of last for the copy of a segment.
+    pub(crate) fn state_of(lines: &[LogLine], segment: &SegmentRecord) -> RecordingState {
+        state_of(lines, CopyOf::Segment(segment.id)).unwrap_or(segment.state)
+    }
+
+    /// How many segments it has, as far as is known.
+    pub(crate) fn total(&self, segments: &[(SegmentRecord, ManifestFile)]) -> u16 {
+        let said = total::of_call(segments.iter().map(|(s, _)| s.total));
+        let Some(own) = self.pieces.first() else { return said };
+        let corrected = own.lines.iter().rev().find_map(|line| match &line.entry {
+            Entry::Total { total, .. } => Some(*total),
+            _ => None,
+        });
+        let last = segments.iter().map(|(s, _)| s.number).max().unwrap_or(0);
+        match corrected {
+            // What the end of the call corrected does not count those that it took in afterwards.
+            Some(total) if self.joins.is_empty() || is_concluded(&own.lines, self.call) => total.max(last),
+            _ => said,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

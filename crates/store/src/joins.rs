@@ -1,0 +1,210 @@
+//! Calls that turned out to be one, as rows.
+//!
+//! Joins are kept as they were told, as edges between calls. Whenever a row of a call was touched, the calls that are
+//! connected with it are looked up, and what belongs to one of them is given to the one that survives. What was told of
+//! each stays as it was, so any order of changes ends in the same rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::join::{CALLS_MAX, Recorded, moved_total, numbering};
+use model::{CallId, EventId, Join, RecordingState, SegmentId, TenantId};
+use sqlx::{FromRow, SqliteConnection};
+
+use crate::apply::{Touch, ensure_call};
+use crate::derive::derive;
+use crate::error::CatalogError;
+use crate::rows;
+
+/// A call and those that it took in.
+pub(crate) struct Group {
+    /// The one that survives: the lowest.
+    pub(crate) survivor: CallId,
+    /// All of them, that one included.
+    pub(crate) calls: BTreeSet<CallId>,
+    /// By what they are connected.
+    joins: Vec<Join>,
+}
+
+impl Group {
+    /// Whether it is more than one call.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.calls.len() > 1
+    }
+
+    /// The highest total that a join into the surviving one left.
+    pub(crate) fn total_left(&self) -> i64 {
+        let into_it = self.joins.iter().filter(|j| j.into.call == self.survivor);
+        into_it.map(|j| i64::from(j.total)).max().unwrap_or(0)
+    }
+
+    /// Those that do not survive.
+    pub(crate) fn others(&self) -> impl Iterator<Item = CallId> {
+        self.calls.iter().copied().skip(1)
+    }
+}
+
+/// Notes a join. False when the two calls cannot be one.
+pub(crate) async fn write(
+    db: &mut SqliteConnection,
+    tenant: &TenantId,
+    event: EventId,
+    join: &Join,
+) -> Result<bool, CatalogError> {
+    if !join.is_sound() || join.from.tenant != *tenant || !ensure_call(db, tenant, join.from.call).await? {
+        return Ok(false);
+    }
+    // Of two tellings the one that was found first counts, as in a log.
+    sqlx::query(
+        "INSERT INTO joins (from_call, into_call, at, body, changed) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (from_call, into_call) DO UPDATE SET \
+         body = CASE WHEN (excluded.at, excluded.body) < (joins.at, joins.body) THEN excluded.body ELSE joins.body END, \
+         at = MIN(joins.at, excluded.at), changed = MAX(joins.changed, excluded.changed)",
+    )
+    .bind(rows::id(join.from.call.as_u64()))
+    .bind(rows::id(join.into.call.as_u64()))
+    .bind(join.at.to_micros().0)
+    .bind(rows::to_json(join)?)
+    .bind(rows::id(event.as_u64()))
+    .execute(db)
+    .await?;
+    Ok(true)
+}
+
+/// Derives what follows from rows of these calls, for the calls that survive.
+pub(crate) async fn derive_all(
+    db: &mut SqliteConnection,
+    touched: BTreeMap<CallId, Touch>,
+) -> Result<(), CatalogError> {
+    let mut groups: BTreeMap<CallId, (Group, Touch)> = BTreeMap::new();
+    for (call, touch) in touched {
+        let group = group(db, call).await?;
+        let touch = if group.is_joined() { Touch::Data } else { touch };
+        let entry = groups.entry(group.survivor).or_insert((group, touch));
+        entry.1 = entry.1.max(touch);
+    }
+    for (group, touch) in groups.into_values() {
+        if group.is_joined() {
+            take_in(db, &group).await?;
+            renumber(db, &group).await?;
+        }
+        derive(db, &group, touch).await?;
+    }
+    Ok(())
+}
+
+/// The calls that are one with this one.
+async fn group(db: &mut SqliteConnection, call: CallId) -> Result<Group, CatalogError> {
+    let (mut calls, mut joins): (_, Vec<Join>) = (BTreeSet::from([call]), Vec::new());
+    let mut to_visit = vec![call];
+    while let Some(at) = to_visit.pop() {
+        let found: Vec<String> =
+            sqlx::query_scalar("SELECT body FROM joins WHERE from_call = $1 OR into_call = $1")
+                .bind(rows::id(at.as_u64()))
+                .fetch_all(&mut *db)
+                .await?;
+        for body in found {
+            let join: Join = rows::from_json("a join", &body)?;
+            for other in [join.into.call, join.from.call] {
+                if calls.len() < CALLS_MAX && calls.insert(other) {
+                    to_visit.push(other);
+                }
+            }
+            if !joins.iter().any(|j| j.is_of(&join)) {
+                joins.push(join);
+            }
+        }
+    }
+    let survivor = calls.first().copied().unwrap_or(call);
+    Ok(Group { survivor, calls, joins })
+}
+
+/// Gives what belongs to the others to the call that survives.
+async fn take_in(db: &mut SqliteConnection, group: &Group) -> Result<(), CatalogError> {
+    // What was told stays; what was derived of it is derived of the survivor.
+    const POINT: &str = "UPDATE calls SET joined = $2, live = 0, segments = 0, total = 0, state = $3, search = '', \
+         data = CASE WHEN told = 0 THEN '{}' ELSE COALESCE(told_data, data) END, \
+         started = CASE WHEN told = 0 THEN $4 WHEN told_data IS NULL THEN started ELSE told_started END, \
+         ended = CASE WHEN told = 0 THEN NULL WHEN told_data IS NULL THEN ended ELSE told_ended END, \
+         told_data = NULL, told_started = NULL, told_ended = NULL, changed = MAX(told, \
+         (SELECT COALESCE(MAX(j.changed), 0) FROM joins j WHERE j.from_call = $1 OR j.into_call = $1)) \
+         WHERE id = $1";
+    // Of several notes on one subject the newest counts, whichever call it was made of.
+    const MOVES: [&str; 6] = [
+        "UPDATE segments SET own_call = COALESCE(own_call, call), own_number = COALESCE(own_number, number), \
+         own_total = COALESCE(own_total, total), call = $2 WHERE call = $1",
+        "INSERT INTO tags (call, tag, present, changed) \
+         SELECT $2, tag, present, changed FROM tags WHERE call = $1 \
+         ON CONFLICT (call, tag) DO UPDATE SET present = excluded.present, changed = excluded.changed \
+         WHERE tags.changed < excluded.changed",
+        "DELETE FROM tags WHERE call = $1 AND call <> $2",
+        "INSERT INTO metadata (call, origin, key, position, value, started, changed, present) \
+         SELECT $2, origin, key, position, value, started, changed, present FROM metadata \
+         WHERE call = $1 AND origin = 'added' \
+         ON CONFLICT (call, origin, key, position) DO UPDATE SET value = excluded.value, \
+         changed = excluded.changed, present = excluded.present WHERE metadata.changed < excluded.changed",
+        "DELETE FROM metadata WHERE call = $1 AND call <> $2",
+        "DELETE FROM parties WHERE call = $1 AND call <> $2",
+    ];
+    let survivor = rows::id(group.survivor.as_u64());
+    for call in group.others() {
+        let id = rows::id(call.as_u64());
+        sqlx::query(POINT)
+            .bind(id)
+            .bind(survivor)
+            .bind(i64::from(RecordingState::Delete.code()))
+            .bind(call.made_at().0)
+            .execute(&mut *db)
+            .await?;
+        for statement in MOVES {
+            sqlx::query(statement).bind(id).bind(survivor).execute(&mut *db).await?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct OwnRow {
+    id: i64,
+    number: i64,
+    total: i64,
+    own_call: i64,
+    own_number: i64,
+    own_total: i64,
+}
+
+/// Gives the segments the numbers that they have in the call that survives.
+async fn renumber(db: &mut SqliteConnection, group: &Group) -> Result<(), CatalogError> {
+    let found: Vec<OwnRow> = sqlx::query_as(
+        "SELECT id, number, total, COALESCE(own_call, call) AS own_call, \
+         COALESCE(own_number, number) AS own_number, COALESCE(own_total, total) AS own_total \
+         FROM segments WHERE call = $1",
+    )
+    .bind(rows::id(group.survivor.as_u64()))
+    .fetch_all(&mut *db)
+    .await?;
+    let recorded: Result<Vec<Recorded>, CatalogError> = found
+        .iter()
+        .map(|row| {
+            Ok(Recorded {
+                number: rows::small(row.own_number)?,
+                segment: SegmentId::from_u64(rows::from_id(row.id)?),
+                call: CallId::from_u64(rows::from_id(row.own_call)?),
+            })
+        })
+        .collect();
+    let numbers = numbering(group.survivor, recorded?, &group.joins);
+    for row in found {
+        let Some(number) = numbers.get(&SegmentId::from_u64(rows::from_id(row.id)?)) else { continue };
+        let total = moved_total(rows::small(row.own_total)?, rows::small(row.own_number)?, *number);
+        let (number, total) = (i64::from(*number), i64::from(total));
+        if (row.number, row.total) != (number, total) {
+            sqlx::query("UPDATE segments SET number = $2, total = $3 WHERE id = $1")
+                .bind(row.id)
+                .bind(number)
+                .bind(total)
+                .execute(&mut *db)
+                .await?;
+        }
+    }
+    Ok(())
+}

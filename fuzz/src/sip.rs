@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{Mono, Now, WallTime};
+use sip::siprec::{RecordingMetadata, View};
 use sip::{Agent, AgentConfig, Event, Flow, FlowId, Framer, Transport};
 
 use crate::Input;
@@ -122,10 +123,14 @@ pub fn siprec(data: &[u8]) {
             let _ = read.participant(&participant.id);
         }
         for stream in &read.streams {
-            if let Some(label) = &stream.label {
-                let _ = read.senders_of_label(label).count();
-            }
+            let _ = read.senders(&stream.id).count();
         }
         assert!(format!("{read:?}").len() <= 4_096 + 64 * data.len());
+        // Once as all that is known, and once more as what is added to it.
+        let mut view = View::new();
+        let _ = view.take(read.clone());
+        let _ = view.take(RecordingMetadata { complete: false, ..read });
+        let known = view.known();
+        assert!(known.participants.len() <= 256 && known.stream_associations.len() <= 256);
     }
 }

@@ -32,12 +32,18 @@ struct PartyJson {
     name: Option<String>,
     /// The participant id of SIPREC metadata.
     participant: Option<String>,
+    /// Since when it takes part, where SIPREC metadata say so.
+    #[schema(schema_with = schema::time_or_null)]
+    joined: Option<WallTime>,
+    /// When it left a call that went on without it, by SIPREC metadata.
+    #[schema(schema_with = schema::time_or_null)]
+    left: Option<WallTime>,
 }
 
 impl From<Party> for PartyJson {
     fn from(p: Party) -> Self {
-        let Party { role, side, uri, number, name, participant } = p;
-        Self { role, side, uri, number, name, participant }
+        let Party { role, side, uri, number, name, participant, joined, left } = p;
+        Self { role, side, uri, number, name, participant, joined, left }
     }
 }
 

@@ -20,7 +20,8 @@ use media::sdp::{Origin, Sdp};
 use model::{CallId, Metadata, OpenStream, SegmentId};
 use sip::SessionId;
 
-use crate::describe::KnownSides;
+use crate::asking::Asking;
+use crate::describe::{Absorbed, KnownSides};
 use crate::lines::{self, Addresses, Line};
 use crate::trunk::Trunk;
 
@@ -69,6 +70,8 @@ pub(crate) struct Leg {
     pub(crate) trunk: Arc<Trunk>,
     pub(crate) lines: Vec<Line>,
     pub(crate) sides: KnownSides,
+    /// Whether the client is to be asked for its metadata.
+    pub(crate) asking: Asking,
     pub(crate) addresses: Addresses,
     /// A request of it was answered with 200: there is a dialog, whatever becomes of a later request.
     pub(crate) is_answered: bool,
@@ -95,6 +98,7 @@ impl Leg {
             session,
             call,
             sides: KnownSides::new(trunk.agent_side.clone()),
+            asking: Asking::default(),
             trunk,
             lines: Vec::new(),
             addresses,
@@ -105,6 +109,15 @@ impl Leg {
             is_offering: false,
             origin,
             last_sdp: None,
+        }
+    }
+
+    /// What the metadata of a request leave open is to be asked for.
+    pub(crate) fn ask_about(&mut self, absorbed: &Absorbed) {
+        match absorbed.lack {
+            Some(lack) => self.asking.want(lack),
+            None if absorbed.is_whole => self.asking.satisfied(),
+            None => {}
         }
     }
 

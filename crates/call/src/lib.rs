@@ -15,6 +15,7 @@
 //! It never touches sockets, files, databases or clocks, and knows record servers only by their reports.
 
 mod ask;
+mod asking;
 mod calls;
 mod command;
 mod describe;

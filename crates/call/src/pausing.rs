@@ -48,6 +48,11 @@ impl Pausing {
         self.signal.as_ref().is_some_and(|p| matches!(p.by, PauseSource::Sip(_)))
     }
 
+    /// Whether the client asks for it, in these words.
+    pub(crate) fn is_asked_by(&self, by: &PauseSource) -> bool {
+        self.signal.as_ref().is_some_and(|p| p.by == *by)
+    }
+
     /// Somebody asks for a pause; false when the same one asked before.
     pub(crate) fn ask(&mut self, pause: OpenPause) -> bool {
         let slot = match pause.by {

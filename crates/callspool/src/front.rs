@@ -304,6 +304,11 @@ impl FrontTask {
             Action::Reoffer { session, sdp } => {
                 self.driver.with(|agent, now| agent.reinvite(now, session, Some(sdp)))
             }
+            Action::AskMetadata { session, content_type, body } => {
+                let disposition = [("Content-Disposition".to_owned(), "recording-session".to_owned())];
+                let body = sip::Body { content_type: content_type.into(), bytes: body.into() };
+                self.driver.with(|agent, now| agent.update(now, session, &disposition, Some(body)))
+            }
             Action::HangUp { session, reason } => {
                 self.driver.with(|agent, now| agent.bye(now, session, Some(&reason)))
             }

@@ -62,6 +62,12 @@ pub struct Party {
     /// The participant id of SIPREC metadata (RFC 7865), when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub participant: Option<String>,
+    /// Since when it takes part, where SIPREC metadata say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<WallTime>,
+    /// When it left a call that went on without it, by SIPREC metadata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<WallTime>,
 }
 
 impl Party {

@@ -16,12 +16,13 @@ use model::{
     CallId, ChangeKind, EndReason, Failure, IdGenerator, Incident, Metadata, Mono, Now, Occurrence, Order,
     Report, SegmentId,
 };
+use sip::siprec::{self, SessionState};
 use sip::{Event, RequestInfo, SessionId};
 
 use self::orders::Came;
 pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
 use crate::calls::{Calls, LiveCall};
-use crate::describe;
+use crate::describe::{self, Absorbed};
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::Leg;
 use crate::timers::Timers;
@@ -121,7 +122,12 @@ impl Front {
             Event::Invited { session, request } => self.invited(now, session, &request),
             Event::Reoffered { session, request } => self.reoffered(now, session, &request),
             Event::Informed { session, request } => self.informed(now, session, &request),
-            Event::Confirmed { session, answer: Some(part) } => self.answered(now, session, &part.bytes),
+            Event::Confirmed { session, answer } => {
+                if let Some(part) = answer {
+                    self.answered(now, session, &part.bytes);
+                }
+                self.ask_metadata(session);
+            }
             Event::Accepted { session, sdp, .. } => {
                 self.reoffer_accepted(now, session, sdp.as_ref().map(|part| part.bytes.as_ref()));
             }
@@ -245,27 +251,42 @@ impl Front {
 
     /// INFO, MESSAGE, or UPDATE without SDP. Bodies other than metadata, such as digits, are not looked at.
     fn informed(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
-        self.annotate(now, session, request);
+        let state = self.annotate(now, session, request);
+        if state.is_some() {
+            self.obey_state(now, session, state);
+        }
         self.obey_header(now, session, request, Came::Alone);
+        self.ask_metadata(session);
     }
 
-    fn annotate(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
-        let metadata = self.absorb(now, session, request);
-        if !metadata.is_empty() {
-            self.tell_or_keep(session, metadata);
+    /// Notes what a request says; returns what its metadata say of the recording's state.
+    fn annotate(&mut self, now: Now, session: SessionId, request: &RequestInfo) -> Option<SessionState> {
+        let absorbed = self.absorb(now, session, request);
+        if !absorbed.metadata.is_empty() {
+            self.tell_or_keep(session, absorbed.metadata);
             if let Some(call) = self.legs.get(&session).map(|l| l.call) {
                 self.tell_call(call);
             }
         }
+        absorbed.state
     }
 
-    /// Takes what a request says of the call; returns the metadata bodies that it carried.
-    fn absorb(&mut self, now: Now, session: SessionId, request: &RequestInfo) -> Vec<Metadata> {
-        let Some(leg) = self.legs.get_mut(&session) else { return Vec::new() };
-        let Some(call) = self.calls.get_mut(leg.call) else { return Vec::new() };
-        let metadata = describe::absorb(&mut call.record.data, request, now, &leg.trunk.agent_side);
-        leg.sides.learn(request, &mut call.record.data);
-        metadata
+    /// Takes what a request says of the call.
+    fn absorb(&mut self, now: Now, session: SessionId, request: &RequestInfo) -> Absorbed {
+        let Some(leg) = self.legs.get_mut(&session) else { return Absorbed::default() };
+        let Some(call) = self.calls.get_mut(leg.call) else { return Absorbed::default() };
+        let absorbed = describe::absorb(&mut call.record.data, request, now, &mut leg.sides);
+        leg.ask_about(&absorbed);
+        absorbed
+    }
+
+    /// Asks the client for what its metadata left open, where it is to be asked.
+    fn ask_metadata(&mut self, session: SessionId) {
+        let Some(leg) = self.legs.get_mut(&session).filter(|leg| leg.is_answered) else { return };
+        if let Some((form, why)) = leg.asking.take() {
+            let (content_type, body) = (form.content_type(), siprec::request_snapshot(why));
+            self.actions.push_back(Action::AskMetadata { session, content_type, body });
+        }
     }
 
     /// Metadata go to the segment that records, else to the next one.

@@ -10,10 +10,12 @@ use model::{
     CallData, CallId, CallRecord, Dtmf, EndReason, Failure, Incident, Metadata, Now, OpenSegment, OpenStream,
     Order, SegmentId, StartTrigger, StreamPorts, TakeOver,
 };
+use sip::siprec::SessionState;
 use sip::{RequestInfo, SessionId};
 
 use super::orders::Came;
 use super::{Action, END_DEADLINE, Front, Intake, OPEN_DEADLINE, Timer};
+use crate::asking::Asking;
 use crate::calls::{LiveCall, Standing};
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::{Leg, Pending, Phase};
@@ -38,11 +40,12 @@ impl Front {
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
         let call = self.ids.call(now.wall);
         let mut data = CallData::default();
-        let metadata = describe::absorb(&mut data, request, now, &trunk.agent_side);
         let family = if request.flow.remote.is_ipv6() { Family::V6 } else { Family::V4 };
         note(&mut data, &trunk, request);
         let mut leg = self.leg(session, call, trunk.clone(), family, request);
-        leg.sides.learn(request, &mut data);
+        leg.asking = Asking::of(request);
+        let absorbed = describe::absorb(&mut data, request, now, &mut leg.sides);
+        leg.ask_about(&absorbed);
         leg.lines = match &offer {
             Some(sdp) => self.read_lines(&leg, sdp, now),
             None => lines::asked(&ask::codecs(&trunk.ask_for), family, &mut self.ids, now),
@@ -63,8 +66,9 @@ impl Front {
         live.legs.insert(session);
         self.calls.insert(live);
         self.legs.insert(session, leg);
+        self.obey_state(now, session, absorbed.state);
         self.obey_sdp(now, call);
-        self.negotiate(now, session, offer, metadata);
+        self.negotiate(now, session, offer, absorbed.metadata);
     }
 
     /// The trunk that the gate let it in by; without a gate the one that has its address.
@@ -94,11 +98,16 @@ impl Front {
         if !self.legs.contains_key(&session) {
             return self.refuse(session, 481, "Call/Transaction Does Not Exist");
         }
-        let metadata = self.absorb(now, session, request);
+        let absorbed = self.absorb(now, session, request);
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
         self.obey_header(now, session, request, Came::With(session));
         self.take_lines(now, session, offer.as_ref());
-        self.negotiate(now, session, offer, metadata);
+        self.obey_state(now, session, absorbed.state);
+        self.negotiate(now, session, offer, absorbed.metadata);
+        if request.method != "INVITE" {
+            // No ACK will come.
+            self.ask_metadata(session);
+        }
     }
 
     /// The lines of a leg are as an offer or answer of its client has them, or are asked for anew.
@@ -468,9 +477,13 @@ impl Front {
         lines::read(sdp, &leg.lines, &reading, &mut self.ids, now)
     }
 
-    /// What the client of this leg means by a line on which nothing is sent.
+    /// What the client of this leg means by a line on which nothing is sent: its metadata may say, else the trunk does.
     pub(super) fn inactive_of(&self, leg: &Leg) -> Flowing {
-        leg.trunk.inactive.unwrap_or(self.config.inactive)
+        match leg.sides.state() {
+            Some(SessionState::Held) => Flowing::Held,
+            Some(SessionState::Paused) => Flowing::Paused,
+            Some(SessionState::Active) | None => leg.trunk.inactive.unwrap_or(self.config.inactive),
+        }
     }
 
     pub(super) fn respond(&mut self, session: SessionId, pending: &Pending) {

@@ -10,6 +10,7 @@ use model::{
     CallId, EndReason, Failure, Incident, Mono, Now, OpenPause, Order, PauseSource, SegmentId, StartTrigger,
     TenantId,
 };
+use sip::siprec::SessionState;
 use sip::{RequestInfo, SessionId};
 
 use super::{Action, Front, Intake, Timer};
@@ -18,6 +19,9 @@ use crate::command::{Ask, Changed, Command, CommandError, Done, Recording};
 use crate::leg::{Leg, Pending, Phase};
 use crate::lines;
 use crate::signals::{self, Signal};
+
+/// How a pause is named that the metadata of a client ask for.
+const PAUSED_BY_METADATA: &str = "metadata: paused";
 
 /// How an order came.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,13 +102,29 @@ impl Front {
         }
     }
 
+    /// What metadata say of the recording's state, once the lines of the request are read. A pause that they began
+    /// ends when they say so, or when media are offered again without a word.
+    pub(super) fn obey_state(&mut self, now: Now, session: SessionId, said: Option<SessionState>) {
+        let Some(leg) = self.legs.get(&session) else { return };
+        let (call, is_active) = (leg.call, leg.lines.iter().any(lines::Line::is_active));
+        let by = PauseSource::Sip(PAUSED_BY_METADATA.to_owned());
+        let is_paused = self.calls.get(call).is_some_and(|c| c.pausing.is_asked_by(&by));
+        match said {
+            Some(SessionState::Paused) if self.config.orders_by_header => _ = self.pause(now, call, by, None),
+            Some(SessionState::Active | SessionState::Held) if is_paused => _ = self.resume(call, &by),
+            None if is_paused && is_active => _ = self.resume(call, &by),
+            _ => {}
+        }
+    }
+
     /// What SDP means for the pause, once its lines are read: nothing active on any leg, but something that is only
     /// paused.
     pub(super) fn obey_sdp(&mut self, now: Now, call: CallId) {
         let legs = self.legs_of(call);
         let legs = || legs.iter().filter_map(|session| self.legs.get(session));
-        // Lines that are paused because a header says so are that header's pause.
-        let means_pause = legs().any(|leg| self.inactive_of(leg) == Flowing::Paused);
+        // Lines that are paused because a header or metadata say so are their pause.
+        let is_said = |leg: &Leg| leg.sides.state() == Some(SessionState::Paused);
+        let means_pause = legs().any(|leg| !is_said(leg) && self.inactive_of(leg) == Flowing::Paused);
         let paused = means_pause && lines::all_paused(legs().flat_map(|leg| &leg.lines));
         let Some(live) = self.calls.get_mut(call) else { return };
         if paused {

@@ -70,6 +70,15 @@ pub enum Action {
         /// The description.
         sdp: Bytes,
     },
+    /// Ask a recording client for all of its metadata: UPDATE with this body (RFC 7866 section 8.2).
+    AskMetadata {
+        /// The session.
+        session: SessionId,
+        /// The content type that the client takes.
+        content_type: &'static str,
+        /// The body.
+        body: String,
+    },
     /// End a session.
     HangUp {
         /// The session.

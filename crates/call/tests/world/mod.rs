@@ -291,6 +291,9 @@ impl World {
                 )
             }
             Action::Reoffer { session, sdp } => format!("INVITE s{} {}", session.0, picture(&sdp)),
+            Action::AskMetadata { session, content_type, .. } => {
+                format!("UPDATE s{} {content_type}", session.0)
+            }
             Action::HangUp { session, reason } => format!("BYE s{} {reason}", session.0),
             Action::Order(Order::Open(open)) => {
                 let paused = if open.pause.is_some() { " paused" } else { "" };

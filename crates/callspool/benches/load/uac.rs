@@ -14,7 +14,9 @@ use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
 };
 use nix::sys::time::TimeSpec;
-use sip::siprec::{Association, Participant, RecordingMetadata, StreamInfo};
+use sip::siprec::{
+    Association, CommunicationSession, Participant, RecordingMetadata, StreamAssociation, StreamInfo,
+};
 
 use crate::Failure;
 use crate::server::SIP;
@@ -268,6 +270,7 @@ fn metadata(session: &str) -> String {
         id: format!("stream-{n}"),
         label: Some(n.to_string()),
         session: Some(session.into()),
+        mode: None,
     };
     let association = |id: &str| Association {
         participant: id.into(),
@@ -275,14 +278,18 @@ fn metadata(session: &str) -> String {
         associated: None,
         disassociated: None,
     };
-    let pair = |who: &str, n: u32| (who.to_owned(), format!("stream-{n}"));
+    let part = |who: &str, sends: u32, receives: u32| StreamAssociation {
+        participant: who.to_owned(),
+        sends: vec![format!("stream-{sends}")],
+        receives: vec![format!("stream-{receives}")],
+        ..StreamAssociation::default()
+    };
     sip::siprec::write(&RecordingMetadata {
         complete: true,
-        session_id: Some(session.into()),
+        sessions: vec![CommunicationSession { id: session.into(), ..CommunicationSession::default() }],
         participants: vec![who("agent", "sip:1001@bench.invalid"), who("far-end", "sip:1002@bench.invalid")],
         streams: vec![stream(1), stream(2)],
-        sends: vec![pair("agent", 1), pair("far-end", 2)],
-        receives: vec![pair("agent", 2), pair("far-end", 1)],
+        stream_associations: vec![part("agent", 1, 2), part("far-end", 2, 1)],
         associations: vec![association("agent"), association("far-end")],
         ..RecordingMetadata::default()
     })

@@ -1,7 +1,9 @@
 //! The INVITE: plain with SDP, or SIPREC with SDP and metadata (RFC 7866 section 6.1.1).
 
 use model::WallTime;
-use sip::siprec::{Association, Participant, RecordingMetadata, StreamInfo};
+use sip::siprec::{
+    Association, CommunicationSession, Group, Participant, RecordingMetadata, StreamAssociation, StreamInfo,
+};
 use sip::{Body, Destination, Outgoing};
 
 use super::plan::CallPlan;
@@ -51,6 +53,7 @@ fn metadata(plan: &CallPlan, number: u32, streams: usize, now: WallTime) -> Reco
         id: format!("stream-{}", n + 1),
         label: Some(label(n)),
         session: Some(session.clone()),
+        mode: None,
     };
     let association = |id: &str| Association {
         participant: id.into(),
@@ -58,21 +61,31 @@ fn metadata(plan: &CallPlan, number: u32, streams: usize, now: WallTime) -> Reco
         associated: Some(now),
         disassociated: None,
     };
-    let pair = |participant: &str, stream: usize| (participant.to_owned(), format!("stream-{stream}"));
-    let (sends, receives) = if streams > 1 {
-        (vec![pair("agent", 1), pair("far-end", 2)], vec![pair("agent", 2), pair("far-end", 1)])
-    } else {
-        (vec![pair("agent", 1), pair("far-end", 1)], Vec::new())
+    let part = |participant: &str, sends: usize, receives: Option<usize>| StreamAssociation {
+        participant: participant.to_owned(),
+        sends: vec![format!("stream-{sends}")],
+        receives: receives.map(|n| format!("stream-{n}")).into_iter().collect(),
+        associated: Some(now),
+        disassociated: None,
     };
+    let stream_associations = if streams > 1 {
+        vec![part("agent", 1, Some(2)), part("far-end", 2, Some(1))]
+    } else {
+        vec![part("agent", 1, None), part("far-end", 1, None)]
+    };
+    let group = format!("group-{session}");
     RecordingMetadata {
         complete: true,
-        group_id: Some(format!("group-{session}")),
-        session_id: Some(session.clone()),
-        start_time: Some(now),
+        groups: vec![Group { id: group.clone(), associated: Some(now), disassociated: None }],
+        sessions: vec![CommunicationSession {
+            id: session.clone(),
+            group: Some(group),
+            start_time: Some(now),
+            ..CommunicationSession::default()
+        }],
         participants: vec![participant("agent", agent), participant("far-end", far_end)],
         streams: (0..streams).map(stream).collect(),
-        sends,
-        receives,
+        stream_associations,
         associations: vec![association("agent"), association("far-end")],
         ..RecordingMetadata::default()
     }

@@ -172,6 +172,8 @@ fn data() -> CallData {
         number: Some(number.to_owned()),
         name: Some(name.to_owned()),
         participant: None,
+        joined: None,
+        left: None,
     };
     CallData {
         parties: vec![

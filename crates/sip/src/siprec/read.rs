@@ -1,331 +1,486 @@
-//! Reading SIPREC metadata, tolerantly.
-//!
-//! One pass over the events of the XML reader with the path of open elements beside it. Entries are made when
-//! their element begins, so that a document that is cut short gives what it had.
+//! What a document says, from the tree of its elements.
 
-use model::WallTime;
-use quick_xml::Reader;
-use quick_xml::escape::unescape;
-use quick_xml::events::{BytesStart, Event};
-
-use super::{Association, MetadataError, Participant, RecordingMetadata, StreamInfo};
+use super::tree::{Element, grow};
+use super::values::{self, STATES};
+use super::{
+    Association, CommunicationSession, Group, MetadataError, Participant, Recorded, RecordingMetadata,
+    StreamAssociation, StreamInfo,
+};
+use super::{mend, time::time};
 
 /// 256 KiB, as much as a SIP message may be.
 pub(super) const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
-/// A conference of more is recorded all the same; the rest of its list is not read.
-const ENTRIES_MAX: usize = 256;
-/// RFC 7865 nests four deep; vendors' extensions some more.
-const DEPTH_MAX: usize = 24;
-/// Names and ids are short; what is longer is cut.
-const TEXT_BYTES_MAX: usize = 1024;
+/// A conference of more is recorded all the same; the rest of its lists is not read.
+pub(super) const ENTRIES_MAX: usize = 256;
+/// Streams of one participant in one association: far more than m-lines are taken.
+const STREAMS_MAX: usize = 64;
+
+const GROUP_ID: [&str; 2] = ["groupid", "id"];
+const SESSION_ID: [&str; 2] = ["sessionid", "id"];
+const PARTICIPANT_ID: [&str; 2] = ["participantid", "id"];
+const STREAM_ID: [&str; 2] = ["streamid", "id"];
+/// A reference to a session, where `id` is something else's.
+const OF_SESSION: [&str; 3] = ["sessionid", "session", "sessionref"];
+const OF_PARTICIPANT: [&str; 3] = ["participantid", "participant", "participantref"];
+const OF_GROUP: [&str; 3] = ["groupref", "groupid", "group"];
+const START: [&str; 2] = ["starttime", "associatetime"];
+const STOP: [&str; 3] = ["stoptime", "endtime", "disassociatetime"];
+const ASSOCIATED: [&str; 1] = ["associatetime"];
+const DISASSOCIATED: [&str; 1] = ["disassociatetime"];
+/// A participant's, in RFC 7865 and in the drafts.
+const CAME: [&str; 2] = ["associatetime", "starttime"];
+const WENT: [&str; 3] = ["disassociatetime", "stoptime", "endtime"];
+
+/// Words in the names of elements that say only that something is an extension.
+const WRAPPERS: [&str; 3] = ["extension", "metadata", "param"];
+/// Elements that are a key with its value.
+const PAIRS: [&str; 5] = ["param", "parameter", "property", "attribute", "entry"];
 
 /// Reads a document, or what of it can be read.
 ///
 /// # Errors
-/// When it has no session, participant or stream at all, or is too long.
+/// When it has nothing at all that RFC 7865 knows, or is too long.
 pub fn read(bytes: &[u8]) -> Result<RecordingMetadata, MetadataError> {
     if bytes.len() > DOCUMENT_BYTES_MAX {
         return Err(MetadataError::TooLong(bytes.len()));
     }
-    let text = String::from_utf8_lossy(bytes);
-    let mut document = Document::default();
-    document.read(text.trim_start_matches('\u{feff}'));
-    let found = document.found;
-    let is_empty = found.session_id.is_none() && found.participants.is_empty() && found.streams.is_empty();
+    let text = mend::decode(bytes);
+    let tree = grow(text.trim_start_matches('\u{feff}'));
+    let mut reading = Reading::default();
+    reading.found.is_damaged = tree.is_damaged;
+    reading.gather(&tree.roots, &Place::Document);
+    reading.finish();
+    let found = reading.found;
+    let is_empty = found.groups.is_empty()
+        && found.sessions.is_empty()
+        && found.participants.is_empty()
+        && found.streams.is_empty()
+        && found.associations.is_empty()
+        && found.stream_associations.is_empty()
+        && found.recorded.is_empty();
     if is_empty { Err(MetadataError::Empty) } else { Ok(found) }
 }
 
 #[derive(Default)]
-struct Document {
+struct Reading {
     found: RecordingMetadata,
-    path: Vec<Element>,
+    /// Participants and streams that have no id in the document.
+    nameless: (Vec<String>, usize),
 }
 
-struct Element {
-    /// Local name in lower case: dialects differ in prefix and case.
-    name: String,
-    attributes: Vec<(String, String)>,
-    text: String,
+/// Where an element stands, as far as it matters to what RFC 7865 does not know.
+enum Place {
+    /// Among the elements of RFC 7865, in no participant.
+    Document,
+    /// In a participant.
+    Participant(String),
 }
 
-impl Document {
-    fn read(&mut self, text: &str) {
-        let mut reader = Reader::from_str(text);
-        let config = reader.config_mut();
-        config.check_end_names = false;
-        config.allow_unmatched_ends = true;
-        config.allow_dangling_amp = true;
-        loop {
-            match reader.read_event() {
-                Ok(Event::Start(start)) => self.open(&start),
-                Ok(Event::Empty(start)) => {
-                    self.open(&start);
-                    self.close();
-                }
-                Ok(Event::End(end)) => self.close_named(&local_name(end.name().as_ref())),
-                Ok(Event::Text(text)) => self.text(&text),
-                Ok(Event::CData(text)) => self.text(&text),
-                Ok(Event::GeneralRef(reference)) => {
-                    let escaped = format!("&{};", &*reference);
-                    let resolved = unescape(&escaped).map(String::from).unwrap_or(escaped.clone());
-                    self.text(&resolved);
-                }
-                Ok(Event::Eof) => break,
-                Ok(_) => {}
-                Err(_) => {
-                    self.found.is_damaged = true;
-                    break;
-                }
-            }
+impl Reading {
+    /// Takes elements that may be those of RFC 7865, or hold them.
+    fn gather(&mut self, elements: &[Element], place: &Place) {
+        // Participants first: what refers to one may stand before it.
+        for element in elements.iter().filter(|e| e.name == "participant") {
+            self.participant(element);
         }
-        self.found.is_damaged |= !self.path.is_empty();
-        while !self.path.is_empty() {
-            self.close();
+        for element in elements {
+            match element.name.as_str() {
+                "participant" => {}
+                "recording" | "recordingmetadata" | "recordingsession" => self.root(element),
+                "group" if element.has(&GROUP_ID) => self.group(element),
+                "session" if element.has(&SESSION_ID) || element.has(&START) => self.session(element),
+                "stream" => self.stream(element),
+                "participantsessionassoc" => self.association(element),
+                "participantstreamassoc" => self.stream_association(element),
+                "sessionrecordingassoc" => self.recorded(element),
+                _ if holds_known(element) => self.gather(&element.children, place),
+                _ => self.extension(element, place, ""),
+            }
         }
     }
 
-    fn text(&mut self, text: &str) {
-        if let Some(element) = self.path.last_mut()
-            && element.text.len() + text.len() <= TEXT_BYTES_MAX
-        {
-            element.text.push_str(text);
+    fn root(&mut self, element: &Element) {
+        if let Some(mode) = element.field(&["datamode"]) {
+            self.found.complete = mode.eq_ignore_ascii_case("complete");
         }
+        self.state(element);
+        self.rest(element, &["datamode", "id"], &Place::Document);
     }
 
-    fn open(&mut self, start: &BytesStart<'_>) {
-        let name = local_name(start.name().as_ref());
-        let mut attributes = Vec::new();
-        let mut read = start.attributes();
-        for attribute in read.with_checks(false).flatten().take(16) {
-            let value: &str = &attribute.value;
-            let value = unescape(value).map_or_else(|_| value.to_owned(), String::from);
-            let key: &str = attribute.key.as_ref();
-            if !key.starts_with("xmlns") {
-                attributes.push((local_name(key), cut(value.trim())));
-            }
-        }
-        if self.path.len() >= DEPTH_MAX {
-            self.found.is_damaged = true;
-            // Its end would close another: it takes the innermost place.
-            self.path.pop();
-        }
-        self.path.push(Element { name, attributes, text: String::new() });
-        self.opened();
-    }
-
-    /// An element has begun: its attributes are known.
-    fn opened(&mut self) {
-        let Some(element) = self.path.last() else { return };
-        let found = &mut self.found;
-        match element.name.as_str() {
-            "session" => {
-                found.session_id = found.session_id.take().or_else(|| element.id(&["session_id", "id"]));
-            }
-            "group" => {
-                found.group_id = found.group_id.take().or_else(|| element.id(&["group_id", "id"]));
-            }
-            "participant" => {
-                let id = element.id(&["participant_id", "id"]).unwrap_or_default();
-                if found.participant(&id).is_none() {
-                    add(
-                        &mut found.participants,
-                        Participant { id: id.clone(), ..Participant::default() },
-                        &mut found.is_damaged,
-                    );
-                }
-                if let Some(session) = element.id(&["session_id", "session"]) {
-                    let association =
-                        Association { participant: id, session: Some(session), ..Association::default() };
-                    add(&mut found.associations, association, &mut found.is_damaged);
-                }
-            }
-            "stream" => {
-                let id = element.id(&["stream_id", "id"]).unwrap_or_default();
-                let session = element.id(&["session_id", "session"]);
-                add(&mut found.streams, StreamInfo { id, label: None, session }, &mut found.is_damaged);
-            }
-            "participantsessionassoc" => {
-                let association = Association {
-                    participant: element.id(&["participant_id", "participant"]).unwrap_or_default(),
-                    session: element.id(&["session_id", "session"]),
-                    ..Association::default()
-                };
-                add(&mut found.associations, association, &mut found.is_damaged);
-            }
-            "nameid" => {
-                if let Some(aor) = element.id(&["aor", "uri"]) {
-                    self.add_aor(aor);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn add_aor(&mut self, aor: String) {
-        let Some(id) = self.participant_above() else { return };
-        let found = &mut self.found;
-        if let Some(participant) = found.participants.iter_mut().find(|p| p.id == id)
-            && !participant.aors.iter().any(|(known, _)| *known == aor)
-        {
-            add(&mut participant.aors, (aor, None), &mut found.is_damaged);
-        }
-    }
-
-    /// Closes the innermost element of this name and what was left open in it; an end without a begin is
-    /// passed over.
-    fn close_named(&mut self, name: &str) {
-        let Some(at) = self.path.iter().rposition(|element| element.name == name) else {
-            self.found.is_damaged = true;
-            return;
+    fn group(&mut self, element: &Element) {
+        let group = Group {
+            id: id(element, &GROUP_ID),
+            associated: when(element, &ASSOCIATED),
+            disassociated: when(element, &DISASSOCIATED),
         };
-        self.found.is_damaged |= at + 1 < self.path.len();
-        while self.path.len() > at {
-            self.close();
+        if !group.id.is_empty() && self.found.groups.iter().all(|known| known.id != group.id) {
+            add(&mut self.found.groups, group, ENTRIES_MAX, &mut self.found.is_damaged);
         }
+        self.state(element);
+        let known = ["groupid", "id", "recording", "associatetime", "disassociatetime"];
+        self.rest(element, &known, &Place::Document);
     }
 
-    /// The innermost element ends: its text is known.
-    fn close(&mut self) {
-        let Some(element) = self.path.pop() else { return };
-        let text = cut(element.text.trim());
-        let parent = self.path.last().map(|parent| parent.name.as_str()).unwrap_or_default();
-        match (element.name.as_str(), parent) {
-            ("datamode", _) => self.found.complete = text.eq_ignore_ascii_case("complete"),
-            ("sipsessionid", _) if !text.is_empty() => {
-                add(&mut self.found.sip_session_ids, text, &mut self.found.is_damaged);
+    fn session(&mut self, element: &Element) {
+        let mut sip_session_ids: Vec<String> = Vec::new();
+        for value in element.values("sipsessionid") {
+            let value = value.split_ascii_whitespace().collect();
+            if !sip_session_ids.contains(&value) {
+                add(&mut sip_session_ids, value, ENTRIES_MAX, &mut self.found.is_damaged);
             }
-            ("start-time", "session") => self.found.start_time = time(&text).or(self.found.start_time),
-            ("stop-time" | "end-time", "session") => {
-                self.found.stop_time = time(&text).or(self.found.stop_time)
-            }
-            ("group-ref", _) if self.found.group_id.is_none() => self.found.group_id = Some(text),
-            ("label", "stream") => {
-                if let Some(stream) = self.found.streams.last_mut() {
-                    stream.label = Some(text).filter(|label| !label.is_empty());
-                }
-            }
-            ("name", _) if !text.is_empty() => self.name_aor(text),
-            ("aor", _) if !text.is_empty() => self.add_aor(text),
-            ("send" | "recv" | "receive", _) if !text.is_empty() => {
-                let Some(participant) = self.participant_above() else { return };
-                let found = &mut self.found;
-                let pairs = if element.name == "send" { &mut found.sends } else { &mut found.receives };
-                add(pairs, (participant, text), &mut found.is_damaged);
-            }
-            ("associate-time", "participantsessionassoc" | "participant") => {
-                if let Some(last) = self.found.associations.last_mut() {
-                    last.associated = time(&text).or(last.associated);
-                }
-            }
-            ("disassociate-time", "participantsessionassoc" | "participant") => {
-                if let Some(last) = self.found.associations.last_mut() {
-                    last.disassociated = time(&text).or(last.disassociated);
-                }
-            }
-            (known, _) if KNOWN.contains(&known) => {}
-            _ => self.extension(&element, text),
         }
+        let read = CommunicationSession {
+            id: id(element, &SESSION_ID),
+            group: element.field(&OF_GROUP).map(str::to_owned),
+            sip_session_ids,
+            start_time: when(element, &START),
+            stop_time: when(element, &STOP),
+            reason: element.field(&["reason"]).map(str::to_owned),
+        };
+        match self.found.sessions.iter_mut().find(|known| known.id == read.id) {
+            Some(known) => known.merge(read),
+            None => add(&mut self.found.sessions, read, ENTRIES_MAX, &mut self.found.is_damaged),
+        }
+        self.state(element);
+        let known = [
+            "sessionid",
+            "id",
+            "sipsessionid",
+            "groupref",
+            "groupid",
+            "group",
+            "starttime",
+            "stoptime",
+            "endtime",
+            "associatetime",
+            "disassociatetime",
+            "reason",
+        ];
+        self.rest(element, &known, &Place::Document);
     }
 
-    fn name_aor(&mut self, name: String) {
-        let Some(id) = self.participant_above() else { return };
-        if let Some(participant) = self.found.participants.iter_mut().find(|p| p.id == id)
-            && let Some((_, known)) = participant.aors.last_mut()
-            && known.is_none()
+    fn participant(&mut self, element: &Element) {
+        let aors = aors(element, &mut self.found.is_damaged);
+        let given = id(element, &PARTICIPANT_ID);
+        let id = match (given.is_empty(), aors.first()) {
+            (false, _) => given,
+            (true, Some((aor, _))) if !aor.is_empty() => aor.clone(),
+            (true, _) => format!("#{}", self.found.participants.len() + 1),
+        };
+        if element.field(&PARTICIPANT_ID).is_none() {
+            self.nameless.0.push(id.clone());
+        }
+        match self.found.participants.iter_mut().find(|known| known.id == id) {
+            Some(known) => {
+                for aor in aors {
+                    let is_new = known.aors.iter().all(|(uri, _)| *uri != aor.0);
+                    if is_new {
+                        add(&mut known.aors, aor, ENTRIES_MAX, &mut self.found.is_damaged);
+                    }
+                }
+            }
+            None => {
+                let participant = Participant { id: id.clone(), aors, extensions: Vec::new() };
+                add(&mut self.found.participants, participant, ENTRIES_MAX, &mut self.found.is_damaged);
+            }
+        }
+        // The drafts put associations into the participant.
+        if let Some(session) = element.field(&OF_SESSION) {
+            self.associate(&id, Some(session.to_owned()), element);
+        }
+        let streams = |names: [&str; 2]| -> Vec<String> {
+            names.iter().flat_map(|n| element.values(n)).take(STREAMS_MAX).map(str::to_owned).collect()
+        };
+        let (sends, receives) = (streams(["send", ""]), streams(["recv", "receive"]));
+        if !sends.is_empty() || !receives.is_empty() {
+            let participant = id.clone();
+            self.associate_streams(StreamAssociation { participant, sends, receives, ..Default::default() });
+        }
+        let known = [
+            "participantid",
+            "id",
+            "sessionid",
+            "session",
+            "sessionref",
+            "nameid",
+            "aor",
+            "uri",
+            "name",
+            "displayname",
+            "send",
+            "recv",
+            "receive",
+            "associatetime",
+            "disassociatetime",
+            "starttime",
+            "stoptime",
+            "endtime",
+        ];
+        self.rest(element, &known, &Place::Participant(id));
+    }
+
+    fn stream(&mut self, element: &Element) {
+        let id = id(element, &STREAM_ID);
+        let text = |names: &[&str]| element.field(names).map(str::to_owned);
+        let read = StreamInfo {
+            label: text(&["label"]),
+            session: text(&OF_SESSION),
+            mode: element.field(&["mode"]).and_then(values::mode),
+            id,
+        };
+        if read.id.is_empty() {
+            self.nameless.1 += 1;
+        }
+        let known = self.found.streams.iter_mut().find(|known| known.id == read.id && !read.id.is_empty());
+        match known {
+            Some(known) => known.merge(read),
+            None => add(&mut self.found.streams, read, ENTRIES_MAX, &mut self.found.is_damaged),
+        }
+        let known =
+            ["streamid", "id", "label", "sessionid", "session", "sessionref", "mode", "associatetime"];
+        self.rest(element, &known, &Place::Document);
+    }
+
+    fn association(&mut self, element: &Element) {
+        let participant = named_participant(element);
+        self.associate(&participant, element.field(&OF_SESSION).map(str::to_owned), element);
+        let known = [
+            "participantid",
+            "participant",
+            "participantref",
+            "id",
+            "sessionid",
+            "session",
+            "sessionref",
+            "associatetime",
+            "disassociatetime",
+        ];
+        self.rest(element, &known, &Place::Document);
+    }
+
+    fn associate(&mut self, participant: &str, session: Option<String>, element: &Element) {
+        let association = Association {
+            participant: participant.to_owned(),
+            session,
+            associated: when(element, &CAME),
+            disassociated: when(element, &WENT),
+        };
+        add(&mut self.found.associations, association, ENTRIES_MAX, &mut self.found.is_damaged);
+    }
+
+    fn stream_association(&mut self, element: &Element) {
+        let mut association = StreamAssociation {
+            participant: named_participant(element),
+            associated: when(element, &ASSOCIATED),
+            disassociated: when(element, &DISASSOCIATED),
+            ..StreamAssociation::default()
+        };
+        let beside = element.field(&["streamid", "stream"]);
+        let damaged = &mut self.found.is_damaged;
+        for name in ["send", "recv", "receive"] {
+            let list = if name == "send" { &mut association.sends } else { &mut association.receives };
+            // A stream without an id is named by an element without a text.
+            let empty = element.named(name).filter(|child| child.text.is_empty()).map(|_| "");
+            for text in element.values(name).chain(empty) {
+                // `<send>true</send>` beside `stream_id`.
+                let stream = match (beside, text.to_ascii_lowercase().as_str()) {
+                    (Some(_), "false" | "0") => continue,
+                    (Some(beside), "true" | "1" | "yes" | "") => beside,
+                    _ => text,
+                };
+                add(list, stream.to_owned(), STREAMS_MAX, damaged);
+            }
+        }
+        if let (Some(stream), [], []) = (beside, &*association.sends, &*association.receives)
+            && !element.has(&["send", "recv", "receive"])
         {
-            *known = Some(name);
+            association.sends.push(stream.to_owned());
+        }
+        self.associate_streams(association);
+    }
+
+    fn associate_streams(&mut self, association: StreamAssociation) {
+        add(&mut self.found.stream_associations, association, ENTRIES_MAX, &mut self.found.is_damaged);
+    }
+
+    fn recorded(&mut self, element: &Element) {
+        let recorded = Recorded {
+            session: id(element, &["sessionid", "session", "id"]),
+            associated: when(element, &ASSOCIATED),
+            disassociated: when(element, &DISASSOCIATED),
+        };
+        add(&mut self.found.recorded, recorded, ENTRIES_MAX, &mut self.found.is_damaged);
+    }
+
+    fn state(&mut self, element: &Element) {
+        let said = STATES.iter().flat_map(|name| element.values(name)).filter_map(values::state).max();
+        self.found.state = self.found.state.max(said);
+    }
+
+    /// What of an element of RFC 7865 is none of it.
+    fn rest(&mut self, element: &Element, known: &[&str], place: &Place) {
+        for attribute in element.attributes.iter().filter(|a| !known.contains(&a.name.as_str())) {
+            self.keep(place, &attribute.written, &attribute.value);
+        }
+        let is_known = |e: &&Element| known.contains(&e.name.as_str());
+        if element.children.iter().any(|child| !is_known(&child)) {
+            // The known ones are fields; the others may be anything.
+            let others = element.children.iter().filter(|child| !is_known(child));
+            for child in others.clone().filter(|child| child.name == "participant") {
+                self.participant(child);
+            }
+            for child in others.filter(|child| child.name != "participant") {
+                self.gather(std::slice::from_ref(child), place);
+            }
         }
     }
 
-    /// What RFC 7865 does not know is kept by name, with the participant that it stands in.
-    fn extension(&mut self, element: &Element, text: String) {
-        let id = self.participant_above();
+    /// Key-values of an element that RFC 7865 does not know. `above` is the element that it stands in, where that is
+    /// unknown too and says more than that it is an extension.
+    fn extension(&mut self, element: &Element, place: &Place, above: &str) {
+        let below = |above: &str, name: &str| {
+            if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") }
+        };
+        let of_session = matches!(place, Place::Document) && above.is_empty();
+        if of_session && STATES.contains(&element.name.as_str()) {
+            self.found.state = self.found.state.max(values::state(&element.text));
+        }
+        if let Some((key, value)) = pair(element) {
+            return self.keep(place, &below(above, &key), value);
+        }
+        if element.children.is_empty() {
+            self.keep(place, &below(above, &element.written), &element.text);
+        }
+        let is_wrapper = WRAPPERS.iter().any(|word| element.name.contains(word)) && element.text.is_empty();
+        let above = if is_wrapper { "" } else { element.written.as_str() };
+        if of_session && is_wrapper {
+            self.state(element);
+        }
+        for attribute in &element.attributes {
+            self.keep(place, &below(above, &attribute.written), &attribute.value);
+        }
+        for child in &element.children {
+            self.extension(child, place, above);
+        }
+    }
+
+    fn keep(&mut self, place: &Place, key: &str, value: &str) {
         let found = &mut self.found;
-        let participant = id.and_then(|id| found.participants.iter_mut().find(|p| p.id == id));
-        let list = participant.map_or(&mut found.extensions, |participant| &mut participant.extensions);
-        if !text.is_empty() {
-            add(list, (element.name.clone(), text), &mut found.is_damaged);
-        }
-        for (name, value) in &element.attributes {
-            add(list, (format!("{}.{name}", element.name), value.clone()), &mut found.is_damaged);
+        let of = match place {
+            Place::Document => None,
+            Place::Participant(id) => found.participants.iter_mut().find(|p| p.id == *id),
+        };
+        let list = of.map_or(&mut found.extensions, |participant| &mut participant.extensions);
+        if !value.is_empty() && !list.iter().any(|(k, v)| k == key && v == value) {
+            add(list, (key.to_owned(), value.to_owned()), ENTRIES_MAX, &mut found.is_damaged);
         }
     }
 
-    /// The id of the participant that the path is in.
-    fn participant_above(&self) -> Option<String> {
-        self.path.iter().rev().find_map(|element| match element.name.as_str() {
-            "participant" => Some(element.id(&["participant_id", "id"]).unwrap_or_default()),
-            "participantstreamassoc" => element.id(&["participant_id", "participant", "id"]),
-            _ => None,
-        })
+    /// References in another form than what they refer to are made the same. One that names nothing means the only
+    /// one without an id, where there is only one.
+    fn finish(&mut self) {
+        let found = &mut self.found;
+        let participants: Vec<&str> = found.participants.iter().map(|p| p.id.as_str()).collect();
+        let participant = |id: &mut String| match (id.is_empty(), self.nameless.0.as_slice()) {
+            (true, [only]) => id.clone_from(only),
+            _ => resolve(id, &participants),
+        };
+        found.associations.iter_mut().map(|a| &mut a.participant).for_each(participant);
+        found.stream_associations.iter_mut().map(|a| &mut a.participant).for_each(participant);
+        found.associations.retain(|a| !a.participant.is_empty());
+        found.stream_associations.retain(|a| !a.participant.is_empty());
+        let streams: Vec<&str> = found.streams.iter().map(|s| s.id.as_str()).collect();
+        for list in found.stream_associations.iter_mut().flat_map(|a| [&mut a.sends, &mut a.receives]) {
+            list.retain(|id| !id.is_empty() || self.nameless.1 == 1);
+            list.iter_mut().for_each(|id| resolve(id, &streams));
+        }
+        let sessions: Vec<&str> = found.sessions.iter().map(|s| s.id.as_str()).collect();
+        let session = |id: &mut String| resolve(id, &sessions);
+        found.associations.iter_mut().filter_map(|a| a.session.as_mut()).for_each(session);
+        found.streams.iter_mut().filter_map(|s| s.session.as_mut()).for_each(session);
+        found.recorded.iter_mut().map(|r| &mut r.session).for_each(session);
     }
 }
 
-/// Elements of RFC 7865 whose own text says nothing, or nothing that is kept.
-const KNOWN: [&str; 20] = [
-    "recording",
-    "recording_metadata",
-    "session",
-    "group",
-    "participant",
-    "nameid",
-    "name",
-    "aor",
-    "stream",
-    "label",
-    "participantsessionassoc",
-    "participantstreamassoc",
-    "sessionrecordingassoc",
-    "associate-time",
-    "disassociate-time",
-    "start-time",
-    "stop-time",
-    "group-ref",
-    "send",
-    "recv",
-];
-
-impl Element {
-    /// The first of these attributes that is there and not empty.
-    fn id(&self, names: &[&str]) -> Option<String> {
-        names.iter().find_map(|name| {
-            let (_, value) = self.attributes.iter().find(|(n, _)| n == name)?;
-            (!value.is_empty()).then(|| value.clone())
-        })
+/// The id as it stands where it is known, in whatever form it came.
+fn resolve(id: &mut String, known: &[&str]) {
+    if let Some(known) = values::resolve(id, known.iter().copied()) {
+        *id = known.to_owned();
     }
 }
 
-fn add<T>(list: &mut Vec<T>, entry: T, is_damaged: &mut bool) {
-    if list.len() < ENTRIES_MAX {
+/// The participant that an association names, as it came; empty where it names none.
+fn named_participant(element: &Element) -> String {
+    element.field(&OF_PARTICIPANT).or_else(|| element.field(&["id"])).unwrap_or_default().to_owned()
+}
+
+/// `<param name="queue" value="sales"/>`, or with the value as text.
+fn pair(element: &Element) -> Option<(String, &str)> {
+    let attribute = |names: [&str; 2]| {
+        element.attributes.iter().find(|a| names.contains(&a.name.as_str())).map(|a| &a.value)
+    };
+    if !element.children.is_empty() || !PAIRS.contains(&element.name.as_str()) {
+        return None;
+    }
+    let value = attribute(["value", "val"]).unwrap_or(&element.text);
+    attribute(["name", "key"])
+        .filter(|key| !key.is_empty())
+        .map(|key| (key.to_ascii_lowercase(), value.as_str()))
+}
+
+/// Whether elements of RFC 7865 stand in one that it does not know: lists of drafts, envelopes of vendors.
+fn holds_known(element: &Element) -> bool {
+    element.children.iter().any(|child| match child.name.as_str() {
+        "participant" | "participantsessionassoc" | "participantstreamassoc" | "sessionrecordingassoc" => {
+            true
+        }
+        "recording" | "recordingmetadata" => !child.children.is_empty(),
+        "session" => child.has(&["sessionid"]),
+        "stream" => child.has(&["streamid"]),
+        _ => holds_known(child),
+    })
+}
+
+/// The addresses of a participant with their names: in `nameID`, as attribute, element or text, or without it.
+fn aors(element: &Element, is_damaged: &mut bool) -> Vec<(String, Option<String>)> {
+    let mut aors: Vec<(String, Option<String>)> = Vec::new();
+    let mut nameless = None;
+    for holder in element.named("nameid").chain(std::iter::once(element)) {
+        let name = holder.field(&["name", "displayname"]).map(str::to_owned);
+        let own = Some(holder.text.as_str()).filter(|text| holder.name == "nameid" && text.contains(':'));
+        let given = holder.values("aor").chain(holder.values("uri")).chain(own);
+        let given: Vec<&str> = given.collect();
+        if given.is_empty() {
+            nameless = nameless.or(name);
+            continue;
+        }
+        for aor in given {
+            if aors.iter().all(|(known, _)| known != aor) {
+                add(&mut aors, (aor.to_owned(), name.clone()), ENTRIES_MAX, is_damaged);
+            }
+        }
+    }
+    match (nameless, aors.first_mut()) {
+        (Some(name), Some((_, of @ None))) => *of = Some(name),
+        // Who has a name only is somebody all the same.
+        (Some(name), None) => aors.push((String::new(), Some(name))),
+        _ => {}
+    }
+    aors
+}
+
+fn id(element: &Element, names: &[&str]) -> String {
+    element.field(names).unwrap_or_default().to_owned()
+}
+
+fn when(element: &Element, names: &[&str]) -> Option<model::WallTime> {
+    names.iter().flat_map(|name| element.values(name)).find_map(time)
+}
+
+pub(super) fn add<T>(list: &mut Vec<T>, entry: T, max: usize, is_damaged: &mut bool) {
+    if list.len() < max {
         list.push(entry);
     } else {
         *is_damaged = true;
     }
-}
-
-fn local_name(name: &str) -> String {
-    cut(name.rsplit(':').next().unwrap_or(name)).to_ascii_lowercase()
-}
-
-fn cut(text: &str) -> String {
-    let mut end = text.len().min(TEXT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default().to_owned()
-}
-
-/// RFC 3339, also as some clients write it: without a zone (taken as UTC), or with one that lacks its colon.
-fn time(text: &str) -> Option<WallTime> {
-    if let Ok(time) = text.parse() {
-        return Some(time);
-    }
-    if let Some((head, zone)) = text.len().checked_sub(5).and_then(|at| text.split_at_checked(at))
-        && zone.starts_with(['+', '-'])
-        && zone.bytes().skip(1).all(|b| b.is_ascii_digit())
-    {
-        let (hours, minutes) = zone.split_at_checked(3)?;
-        return format!("{head}{hours}:{minutes}").parse().ok();
-    }
-    format!("{text}Z").parse().ok()
 }

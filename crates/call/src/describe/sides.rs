@@ -1,0 +1,140 @@
+//! Whose voice is in which stream, by what the metadata of a dialog say together.
+
+use std::collections::BTreeMap;
+
+use model::{CallData, Side};
+use sip::siprec::{Lack, Participant, RecordingMetadata, SessionState, StreamMode, View};
+
+use super::agent::AgentSide;
+
+/// Labels remembered of a dialog: four times the m-lines that are taken.
+const LABELS_MAX: usize = 64;
+
+/// What the metadata of a dialog have told, and the sides of its streams by it; without them by place.
+#[derive(Debug)]
+pub(crate) struct KnownSides {
+    agent: AgentSide,
+    view: View,
+    by_label: BTreeMap<String, Side>,
+    /// In the order in which the metadata list the streams.
+    by_place: Vec<Side>,
+}
+
+impl KnownSides {
+    pub(crate) const fn new(agent: AgentSide) -> Self {
+        Self { agent, view: View::new(), by_label: BTreeMap::new(), by_place: Vec::new() }
+    }
+
+    pub(super) const fn agent(&self) -> &AgentSide {
+        &self.agent
+    }
+
+    /// All metadata of the dialog together.
+    pub(super) const fn known(&self) -> &RecordingMetadata {
+        self.view.known()
+    }
+
+    /// The ids of the participants.
+    pub(super) fn participants(&self) -> Vec<String> {
+        self.known().participants.iter().map(|p| p.id.clone()).collect()
+    }
+
+    /// Whether the client said that the recording goes on, or not.
+    pub(crate) const fn state(&self) -> Option<SessionState> {
+        self.view.known().state
+    }
+
+    /// Takes a document.
+    pub(super) fn take(&mut self, read: RecordingMetadata) -> Option<Lack> {
+        self.view.take(read)
+    }
+
+    /// Learns from what is known: a stream is on the side of the participant that sends it.
+    pub(super) fn learn(&mut self, data: &mut CallData) {
+        self.settle_by_label(data);
+        let known = self.view.known();
+        let mut by_place = Vec::new();
+        for stream in known.streams.iter().take(LABELS_MAX) {
+            let mut senders = known.senders(&stream.id);
+            let side = match (stream.mode, senders.next(), senders.next()) {
+                (Some(StreamMode::Mixed), ..) | (_, Some(_), Some(_)) => Some(Side::Mixed),
+                (_, Some(one), None) => Some(side_of(data, one)),
+                (_, None, _) => None,
+            };
+            by_place.push(side.unwrap_or_default());
+            // A stream that nobody sends is on hold: whose it is stays known.
+            if let (Some(label), Some(side)) = (stream.label.clone(), side)
+                && (self.by_label.len() < LABELS_MAX || self.by_label.contains_key(&label))
+            {
+                self.by_label.insert(label, side);
+            }
+        }
+        self.by_place = by_place;
+    }
+
+    /// Where the label says who the agent is, it says so of the participant that sends the stream too.
+    fn settle_by_label(&self, data: &mut CallData) {
+        let AgentSide::Label(agent) = &self.agent else { return };
+        let known = self.view.known();
+        for stream in &known.streams {
+            let side = if stream.label.as_ref() == Some(agent) { Side::Agent } else { Side::External };
+            for sender in known.senders(&stream.id) {
+                let party = data.parties.iter_mut().find(|p| p.participant.as_ref() == Some(&sender.id));
+                party.into_iter().for_each(|party| party.side = side);
+            }
+        }
+    }
+
+    /// The side of the stream with this label, or at this index of `count` media lines.
+    pub(crate) fn side(&self, label: Option<&str>, index: usize, count: usize) -> Side {
+        let told =
+            self.by_place.get(index).filter(|side| self.by_place.len() == count && **side != Side::Unknown);
+        match (label.and_then(|l| self.by_label.get(l)), told, &self.agent) {
+            (Some(side), ..) => *side,
+            (None, _, _) if count <= 1 => Side::Mixed,
+            (None, _, AgentSide::Label(agent)) if label.is_some() => {
+                if label == Some(agent) {
+                    Side::Agent
+                } else {
+                    Side::External
+                }
+            }
+            // Labels are missing on the wire, or are others than in the metadata.
+            (None, Some(side), _) => *side,
+            (None, None, agent) => agent.at(index),
+        }
+    }
+}
+
+fn side_of(data: &CallData, sender: &Participant) -> Side {
+    let party = data.parties.iter().find(|p| p.participant.as_ref() == Some(&sender.id));
+    party.map_or(Side::Unknown, |p| p.side)
+}
+
+/// Whether a participant stands for nobody: it has neither address nor name, or is called a dummy, and sends
+/// nothing.
+pub(super) fn is_dummy(known: &RecordingMetadata, participant: &Participant) -> bool {
+    let sends = known.streams.iter().any(|s| known.senders(&s.id).any(|p| p.id == participant.id));
+    let is_nobody = participant.aors.iter().all(|(uri, name)| uri.is_empty() && name.is_none());
+    let says_dummy = |text: &str| text.to_ascii_lowercase().contains("dummy");
+    let is_called = says_dummy(&participant.id)
+        || participant
+            .aors
+            .iter()
+            .any(|(uri, name)| says_dummy(uri) || name.as_deref().is_some_and(says_dummy));
+    !sends && (is_nobody || is_called)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_by_label_and_by_place() {
+        let known = KnownSides::new(AgentSide::Label("2".into()));
+        assert_eq!((known.side(Some("1"), 0, 2), known.side(Some("2"), 1, 2)), (Side::External, Side::Agent));
+        let known = KnownSides::new(AgentSide::Second);
+        assert_eq!((known.side(None, 0, 2), known.side(None, 1, 2)), (Side::External, Side::Agent));
+        assert_eq!(known.side(None, 0, 1), Side::Mixed);
+    }
+}

@@ -1,0 +1,168 @@
+//! Metadata that come one after the other: complete ones replace, partial ones add.
+
+use expect_test::{Expect, expect};
+use sip::siprec::{View, read};
+
+use crate::picture::picture;
+
+/// What is known after each of the documents was taken.
+fn check(documents: &[&str], expect: Expect) {
+    let mut view = View::new();
+    let mut out = String::new();
+    for document in documents {
+        let lack = view.take(read(document.as_bytes()).unwrap());
+        out += &lack.map(|lack| format!("lacks what is {lack:?}\n").to_lowercase()).unwrap_or_default();
+    }
+    expect.assert_eq(&(out + &picture(view.known())));
+}
+
+const BEGIN: &str = r#"<recording><datamode>complete</datamode><session session_id="c"><start-time>2026-01-01T00:00:00Z</start-time></session>
+<participant participant_id="a"><nameID aor="sip:a@h"><name>Al</name></nameID></participant><participant participant_id="b"><nameID aor="sip:b@h"/></participant>
+<stream stream_id="1" session_id="c"><label>1</label></stream><stream stream_id="2" session_id="c"><label>2</label></stream>
+<participantsessionassoc participant_id="a" session_id="c"><associate-time>2026-01-01T00:00:00Z</associate-time></participantsessionassoc>
+<participantsessionassoc participant_id="b" session_id="c"><associate-time>2026-01-01T00:00:00Z</associate-time></participantsessionassoc>
+<participantstreamassoc participant_id="a"><send>1</send><recv>2</recv></participantstreamassoc>
+<participantstreamassoc participant_id="b"><send>2</send><recv>1</recv></participantstreamassoc></recording>"#;
+
+/// RFC 8068 section 3.2: on hold, the one that holds is said to hear only, and the other to speak only.
+#[test]
+fn a_hold_that_only_names_streams() {
+    check(
+        &[
+            BEGIN,
+            r#"<recording><datamode>partial</datamode><participantstreamassoc participant_id="a"><recv>2</recv></participantstreamassoc><participantstreamassoc participant_id="b"><send>2</send></participantstreamassoc></recording>"#,
+        ],
+        expect![[r#"
+            partial
+            session c from 2026-01-01T00:00:00.000000Z
+            participant a
+              sip:a@h called Al
+            participant b
+              sip:b@h
+            stream 1 label 1
+            stream 2 label 2
+            a in c from 2026-01-01T00:00:00.000000Z
+            b in c from 2026-01-01T00:00:00.000000Z
+            a sends [] hears ["2"]
+            b sends ["2"] hears []
+        "#]],
+    );
+}
+
+#[test]
+fn a_transfer_that_keeps_the_session() {
+    check(
+        &[
+            BEGIN,
+            r#"<recording><datamode>partial</datamode><participant participant_id="d"><nameID aor="sip:d@h"/></participant>
+            <participantsessionassoc participant_id="b" session_id="c"><disassociate-time>2026-01-01T00:01:00Z</disassociate-time></participantsessionassoc>
+            <participantsessionassoc participant_id="d" session_id="c"><associate-time>2026-01-01T00:01:00Z</associate-time></participantsessionassoc>
+            <participantstreamassoc participant_id="b"/><participantstreamassoc participant_id="d"><send>2</send><recv>1</recv></participantstreamassoc></recording>"#,
+        ],
+        expect![[r#"
+            partial
+            session c from 2026-01-01T00:00:00.000000Z
+            participant a
+              sip:a@h called Al
+            participant b
+              sip:b@h
+            participant d
+              sip:d@h
+            stream 1 label 1
+            stream 2 label 2
+            a in c from 2026-01-01T00:00:00.000000Z
+            b in c from 2026-01-01T00:00:00.000000Z until 2026-01-01T00:01:00.000000Z
+            d in c from 2026-01-01T00:01:00.000000Z
+            a sends ["1"] hears ["2"]
+            b sends [] hears []
+            d sends ["2"] hears ["1"]
+        "#]],
+    );
+}
+
+#[test]
+fn who_comes_back_is_there_again() {
+    let left = r#"<recording><datamode>partial</datamode><participantsessionassoc participant_id="b" session_id="c"><disassociate-time>2026-01-01T00:01:00Z</disassociate-time></participantsessionassoc></recording>"#;
+    let back = r#"<recording><datamode>partial</datamode><participantsessionassoc participant_id="b" session_id="c"><associate-time>2026-01-01T00:02:00Z</associate-time></participantsessionassoc></recording>"#;
+    let mut view = View::new();
+    for (document, has_left) in [(BEGIN, false), (left, true), (back, false)] {
+        view.take(read(document.as_bytes()).unwrap());
+        assert_eq!(view.known().has_left("b"), has_left);
+    }
+}
+
+#[test]
+fn an_update_of_what_was_never_told() {
+    check(
+        &[
+            BEGIN,
+            r#"<recording><datamode>partial</datamode><participantsessionassoc participant_id="x" session_id="c"><associate-time>2026-01-01T00:01:00Z</associate-time></participantsessionassoc></recording>"#,
+        ],
+        expect![[r#"
+            lacks what is unknown
+            partial
+            session c from 2026-01-01T00:00:00.000000Z
+            participant a
+              sip:a@h called Al
+            participant b
+              sip:b@h
+            stream 1 label 1
+            stream 2 label 2
+            a in c from 2026-01-01T00:00:00.000000Z
+            b in c from 2026-01-01T00:00:00.000000Z
+            x in c from 2026-01-01T00:01:00.000000Z
+            a sends ["1"] hears ["2"]
+            b sends ["2"] hears ["1"]
+        "#]],
+    );
+}
+
+#[test]
+fn a_complete_one_replaces_and_a_damaged_one_does_not() {
+    let other = r#"<recording><datamode>complete</datamode><session session_id="c"/><participant participant_id="x"><nameID aor="sip:x@h"/></participant>"#;
+    check(
+        &[BEGIN, &format!("{other}</recording>")],
+        expect![[r#"
+        complete
+        session c
+        participant x
+          sip:x@h
+    "#]],
+    );
+    check(
+        &[BEGIN, other],
+        expect![[r#"
+        lacks what is unreadable
+        partial damaged
+        session c from 2026-01-01T00:00:00.000000Z
+        participant a
+          sip:a@h called Al
+        participant b
+          sip:b@h
+        participant x
+          sip:x@h
+        stream 1 label 1
+        stream 2 label 2
+        a in c from 2026-01-01T00:00:00.000000Z
+        b in c from 2026-01-01T00:00:00.000000Z
+        a sends ["1"] hears ["2"]
+        b sends ["2"] hears ["1"]
+    "#]],
+    );
+}
+
+#[test]
+fn ids_in_another_form_are_the_same() {
+    let first = r#"<recording><datamode>complete</datamode><session session_id="urn:uuid:79b2fcd8-5c7f-455c-783f-db334e5d57d0"/><participant participant_id="urn:uuid:0a0b0c0d-5c7f-455c-783f-db334e5d57d1"><nameID aor="sip:a@h"/></participant></recording>"#;
+    let second = r#"<recording><datamode>partial</datamode><participant participant_id="{0A0B0C0D-5C7F-455C-783F-DB334E5D57D1}"><nameID aor="sip:a@h"><name>Al</name></nameID></participant><participantsessionassoc participant_id="0a0b0c0d5c7f455c783fdb334e5d57d1" session_id="79B2FCD8-5C7F-455C-783F-DB334E5D57D0"/></recording>"#;
+    check(
+        &[first, second],
+        expect![[r#"
+        partial
+        session urn:uuid:79b2fcd8-5c7f-455c-783f-db334e5d57d0
+        participant urn:uuid:0a0b0c0d-5c7f-455c-783f-db334e5d57d1
+          sip:a@h called Al
+        urn:uuid:0a0b0c0d-5c7f-455c-783f-db334e5d57d1 in urn:uuid:79b2fcd8-5c7f-455c-783f-db334e5d57d0
+    "#]],
+    );
+}

@@ -197,6 +197,8 @@ mod tests {
             number: text(number),
             name: text(name),
             participant: None,
+            joined: None,
+            left: None,
         }
     }
 

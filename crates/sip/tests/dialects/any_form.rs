@@ -67,13 +67,13 @@ fn parse(text: &str) -> Node {
     }
 }
 
-/// Choices, one after the other; the same ones again when they are used up.
+/// Choices, one after the other; others made of them when they are used up.
 struct Choices(Vec<u8>, usize);
 
 impl Choices {
     fn next(&mut self, of: usize) -> usize {
         self.1 += 1;
-        usize::from(self.0[self.1 % self.0.len()].wrapping_add((self.1 / self.0.len()) as u8)) % of
+        (usize::from(self.0[self.1 % self.0.len()]) + self.1 / self.0.len()) % of
     }
 }
 

@@ -34,6 +34,11 @@ export class CallView {
   async refresh({ fresh = false } = {}) {
     const call = await ask(this.path, { fresh: fresh || !this.call, signal: this.stopper.signal });
     if (!call || this.stopper.signal.aborted) return;
+    if (call.id !== this.id) {
+      // It turned out to be another one.
+      location.replace("#/call/" + call.id);
+      return;
+    }
     const isFirst = !this.call;
     this.call = call;
     this.running = [];
@@ -252,6 +257,7 @@ export class CallView {
     this.running.push({ element: long, from: s.started, until: s.ended });
     head.append(badge(s.state), time(s.started), long);
     if (s.end) head.append(make("span", "dim", "ended by " + s.end.text));
+    if (s.recorded_as) head.append(make("span", "dim", "recorded as call " + s.recorded_as));
     if (s.respondent) head.append(make("span", "dim", "took over"));
     head.append(make("span", "dim", size(s.bytes)));
     box.append(head);
@@ -277,8 +283,26 @@ export class CallView {
     for (const [key, value] of Object.entries(call.correlation)) add(key, value);
     add("SIP Call-ID", call.sip_call_ids.join(", "));
     add("call id", call.id);
+    for (const joined of call.joined) add("joined from", joined.call + " (" + joined.why + ")");
     add("copies", call.copies.map((c) => c.place + " (" + c.state + ")").join(", "));
-    this.facts.replaceChildren(make("h3", "", "Call data"), list);
+    add("sides", call.sides.swapped ? "swapped against what was recorded" : Object.keys(call.sides.streams).length ? "corrected" : "");
+    const swap = button("Swap agent and external", "", () => this.swap(swap));
+    swap.setAttribute("aria-pressed", String(call.sides.swapped));
+    this.facts.replaceChildren(make("h3", "", "Call data"), list, swap);
+  }
+
+  /** Agent and external were taken for each other, or were not after all. The recording stays as it is. */
+  async swap(pressed) {
+    pressed.disabled = true;
+    const body = { swapped: !this.call.sides.swapped, streams: this.call.sides.streams };
+    await this.tried(tell("PUT", this.path + "/sides", body).then(async () => {
+      if (this.player) {
+        this.player.end();
+        this.player = null;
+      }
+      await this.refresh({ fresh: true });
+    }));
+    pressed.disabled = false;
   }
 
   /** Lengths of what goes on. */

@@ -57,7 +57,7 @@ export async function tell(method, path, body) {
   return response.json().catch(() => ({}));
 }
 
-const KINDS = ["call", "segment", "copy", "tag", "metadata", "alarm"];
+const KINDS = ["call", "segment", "copy", "tag", "metadata", "joined", "sides", "alarm"];
 /** How long after a break that the browser does not mend by itself we try again. */
 const AGAIN_MS = 3000;
 

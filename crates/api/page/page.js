@@ -100,7 +100,7 @@ listenToEvents({
   heard: (kind, event) => {
     if (kind === "alarm") soon("alarms");
     else soon("list");
-    if (view && event.call === view.id) soon("call");
+    if (view && (event.call === view.id || (kind === "joined" && event.body.from === view.id))) soon("call");
   },
   reload: () => soon("list", "call", "alarms"),
   linked,

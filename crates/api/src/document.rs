@@ -42,6 +42,7 @@ const COMMON: [Kind; 8] = [
     crate::event_bodies::TagEvent,
     crate::event_bodies::MetadataEvent,
     crate::event_bodies::JoinedEvent,
+    crate::event_bodies::SidesEvent,
     crate::event_bodies::AlarmEvent
 )))]
 struct Named;

@@ -88,6 +88,19 @@ pub(crate) struct JoinedEvent {
     why: String,
 }
 
+/// Kind `sides`: somebody corrected who is agent and who is external.
+#[derive(ToSchema)]
+pub(crate) struct SidesEvent {
+    /// What held before.
+    #[schema(value_type = crate::sides::SidesBody)]
+    from: String,
+    /// What holds now.
+    #[schema(value_type = crate::sides::SidesBody)]
+    to: String,
+    /// Who said it.
+    by: String,
+}
+
 /// Kind `alarm`: something that a person should know happened, or was raised, counted again or cleared.
 #[derive(ToSchema)]
 pub(crate) struct AlarmEvent {

@@ -37,7 +37,7 @@ pub const EVENT_STREAM_LASTS: Duration = Duration::from_secs(60 * 60);
 /// How often something is sent when nothing happens, so that proxies keep the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// What kinds of events there are.
-pub const KINDS: [&str; 7] = ["call", "segment", "copy", "tag", "metadata", "joined", "alarm"];
+pub const KINDS: [&str; 8] = ["call", "segment", "copy", "tag", "metadata", "joined", "sides", "alarm"];
 
 /// An event as JSON: as streams have it, and whoever tells of it in another way.
 ///

@@ -13,6 +13,7 @@ use store::{CallDetail, CallSummary, Event, SegmentDetail};
 use utoipa::ToSchema;
 
 use crate::schema;
+use crate::sides::SidesBody;
 
 /// One who takes part in a call.
 #[derive(Serialize, ToSchema)]
@@ -142,6 +143,8 @@ pub(crate) struct DetailJson {
     events: Vec<EventJson>,
     /// Calls that turned out to be this one, in the order in which that was found. Their ids lead here.
     joined: Vec<JoinedJson>,
+    /// How people corrected who is agent and who is external.
+    sides: SidesBody,
 }
 
 /// A call that turned out to be another one.
@@ -180,6 +183,7 @@ impl From<CallDetail> for DetailJson {
             copies: detail.copies.into_iter().map(CopyJson::from).collect(),
             events: detail.events.into_iter().map(EventJson::from).collect(),
             joined: detail.joins.into_iter().map(JoinedJson::from).collect(),
+            sides: detail.sides.into(),
             call: detail.summary.into(),
         }
     }

@@ -32,6 +32,7 @@ mod problem;
 mod query;
 mod range;
 mod schema;
+mod sides;
 mod spans;
 mod state;
 
@@ -125,6 +126,7 @@ fn described() -> Described {
         .routes(routes!(notes::put_tag, notes::delete_tag))
         .routes(routes!(notes::metadata))
         .routes(routes!(notes::put_metadata, notes::delete_metadata))
+        .routes(routes!(sides::sides, sides::put_sides))
         .routes(routes!(peaks::peaks))
         .routes(routes!(spans::spans))
         .routes(routes!(orders::start))

@@ -90,14 +90,21 @@ async fn listen(
     let Some(live) = &state.0.live else {
         return Err(ListenError::Unreachable("no record server runs here".to_owned()).into());
     };
-    let wanted = ListenRequest { tenant: tenant.clone(), call, layout, rate, format, by: BY.to_owned() };
-    let hearing = match live.listen(wanted).await {
-        Ok(hearing) => hearing,
-        // Whoever holds live calls does not know those that are over; the catalog does, when it is there.
+    let wanted =
+        |call| ListenRequest { tenant: tenant.clone(), call, layout, rate, format, by: BY.to_owned() };
+    let answer = match live.listen(wanted(call)).await {
+        // Whoever holds live calls does not know those that are over, or turned out to be others; the catalog does,
+        // when it is there.
         Err(ListenError::NoSuchCall) => match state.0.catalog.call(&tenant, call).await {
-            Ok(Some(_)) => return Err(ListenError::NotLive.into()),
+            Ok(Some(detail)) if detail.summary.id != call => live.listen(wanted(detail.summary.id)).await,
+            Ok(Some(_)) => Err(ListenError::NotLive),
             _ => return Err(ListenError::NoSuchCall.into()),
         },
+        answer => answer,
+    };
+    let hearing = match answer {
+        Ok(hearing) => hearing,
+        Err(ListenError::NoSuchCall) => return Err(ListenError::NotLive.into()),
         Err(e) => return Err(e.into()),
     };
     let channels = match layout {

@@ -187,7 +187,7 @@ async fn note(state: &ApiState, call: CallId, note: Note) -> Result<(CallNotes, 
 }
 
 /// Does something that may block on a disk. A disk that hangs keeps few threads, and the rest is refused.
-async fn on_disk<T: Send + 'static>(
+pub(crate) async fn on_disk<T: Send + 'static>(
     state: &ApiState,
     work: impl FnOnce(&dyn Notes) -> Result<T, NoteError> + Send + 'static,
 ) -> Result<T, Problem> {

@@ -132,13 +132,22 @@ async fn order(
     let Some(live) = &state.0.live else {
         return Err(LiveError::Unreachable("no record server runs here".to_owned()).into());
     };
-    match live.order(tenant.clone(), call, order, BY.to_owned()).await {
-        Ok(answer) => Ok(Json(LiveJson::new(call, answer))),
-        // Whoever holds live calls does not know those that are over; the catalog does, when it is there.
+    let (call, answer) = match live.order(tenant.clone(), call, order, BY.to_owned()).await {
+        // Whoever holds live calls does not know those that are over, or turned out to be others; the catalog does,
+        // when it is there.
         Err(LiveError::NoSuchCall) => match state.0.catalog.call(&tenant, call).await {
-            Ok(Some(_)) => Err(LiveError::NotLive.into()),
-            _ => Err(LiveError::NoSuchCall.into()),
+            Ok(Some(detail)) if detail.summary.id != call => {
+                let survivor = detail.summary.id;
+                (survivor, live.order(tenant, survivor, order, BY.to_owned()).await)
+            }
+            Ok(Some(_)) => (call, Err(LiveError::NotLive)),
+            _ => return Err(LiveError::NoSuchCall.into()),
         },
+        answer => (call, answer),
+    };
+    match answer {
+        Ok(answer) => Ok(Json(LiveJson::new(call, answer))),
+        Err(LiveError::NoSuchCall) => Err(LiveError::NotLive.into()),
         Err(e) => Err(e.into()),
     }
 }

@@ -9,6 +9,7 @@ mod live;
 mod metrics;
 mod node;
 mod notes;
+mod sides;
 
 pub use audio::{
     Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest,
@@ -18,3 +19,4 @@ pub use live::{Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecordi
 pub use metrics::{Family, FamilyKind, Metrics, Sample, count};
 pub use node::{Lack, Node, Standing};
 pub use notes::{CallNotes, NoteError, NotedBy, Notes};
+pub use sides::{CallSides, StreamSide};

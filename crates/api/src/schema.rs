@@ -78,6 +78,15 @@ pub(crate) fn side() -> ObjectBuilder {
     names([Side::Agent, Side::External, Side::Mixed, Side::Unknown])
 }
 
+/// Sides of single streams.
+pub(crate) fn sides_of_streams() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .additional_properties(Some(Schema::from(side().build())))
+        .property_names(Some(Schema::from(id().build())))
+        .max_properties(Some(model::sides::STREAMS_MAX))
+}
+
 /// How bad an alarm is.
 pub(crate) fn severity() -> ObjectBuilder {
     names([Severity::Notice, Severity::Warning, Severity::Critical])
@@ -159,19 +168,27 @@ pub(crate) fn cursor() -> ObjectBuilder {
 
 /// Which kinds of events.
 pub(crate) fn event_kinds() -> ObjectBuilder {
-    const KIND: &str = "(call|segment|copy|tag|metadata|joined|alarm)";
+    const KIND: &str = "(call|segment|copy|tag|metadata|joined|sides|alarm)";
     text()
         .description(Some(
-            "Kinds, separated by commas: `call`, `segment`, `copy`, `tag`, `metadata`, `joined`, `alarm`",
+            "Kinds, separated by commas: `call`, `segment`, `copy`, `tag`, `metadata`, `joined`, `sides`, `alarm`",
         ))
-        .pattern(Some(format!("^{KIND}(,{KIND}){{0,6}}$")))
+        .pattern(Some(format!("^{KIND}(,{KIND}){{0,7}}$")))
         .examples([json!("call,segment")])
 }
 
 /// What an event says, by its kind.
 pub(crate) fn event_body() -> RefOr<Schema> {
-    let bodies =
-        ["CallEvent", "SegmentEvent", "CopyEvent", "TagEvent", "MetadataEvent", "JoinedEvent", "AlarmEvent"];
+    let bodies = [
+        "CallEvent",
+        "SegmentEvent",
+        "CopyEvent",
+        "TagEvent",
+        "MetadataEvent",
+        "JoinedEvent",
+        "SidesEvent",
+        "AlarmEvent",
+    ];
     let any = bodies.into_iter().fold(AnyOfBuilder::new(), |any, name| any.item(Ref::from_schema_name(name)));
     any.description(Some("By the kind of the event; newer versions may add members")).into()
 }

@@ -247,7 +247,10 @@ fn rate_of(hz: u32) -> Option<Rate> {
 fn version(segments: &[(SegmentRecord, String)]) -> String {
     let digests = segments.iter().flat_map(|(s, _)| {
         let parts = s.parts.iter().filter_map(|p| p.sha256.clone());
-        parts.chain(s.sidecar.iter().filter_map(|p| p.sha256.clone())).chain([s.started.to_string()])
+        parts
+            .chain(s.sidecar.iter().filter_map(|p| p.sha256.clone()))
+            .chain([s.started.to_string()])
+            .chain(s.streams.iter().map(|st| format!("{} {:?}", st.id, st.side)))
     });
     digests.collect::<Vec<_>>().join(" ")
 }

@@ -7,7 +7,7 @@
 //! A line with the name of what is asked, a line of JSON as the answer; then the connection stays open, and its end
 //! is the end of the process. The socket lies in the data directory, which only its owner (and root) can enter.
 //! Orders to a call name it and its tenant, `pause default 06jv3kq4g2n00 300`, and go the way that those of the HTTP
-//! interface go: they are answered when they are true.
+//! interface go: they are answered when they are true. `sides` takes JSON: `sides default 06jv3kq4g2n00 {"swapped":true}`.
 
 use std::fmt;
 use std::io;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::port::LiveOrder;
-use model::{Alarm, CallId, EventId, NodeNumber, TenantId, WallTime};
+use model::{Alarm, CallId, EventId, NodeNumber, Sides, TenantId, WallTime};
 use serde::{Deserialize, Serialize};
 use store::AlarmRow;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -29,8 +29,8 @@ const NAME: &str = "control.sock";
 const CONNECTIONS_MAX: usize = 16;
 /// Asks that wait to be looked at; as many as there can be connections.
 const ASKS_MAX: usize = CONNECTIONS_MAX;
-/// The longest ask: an order with a tenant of 63 characters and an id of 13, with room.
-const LINE_MAX: u64 = 128;
+/// The longest ask, 4 KiB: a correction of sides that names 64 streams, with room.
+const LINE_MAX: u64 = 4 << 10;
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -58,6 +58,13 @@ pub(crate) enum Ask {
         tenant: TenantId,
         call: CallId,
     },
+    /// To correct who of a call is the agent and who is external.
+    Sides {
+        /// Whose call it is.
+        tenant: TenantId,
+        call: CallId,
+        to: Sides,
+    },
 }
 
 /// The names on the wire of those that are one word.
@@ -79,6 +86,10 @@ impl Ask {
         let mut words = line.split(' ');
         let (what, tenant, call) = (words.next()?, words.next()?, words.next()?);
         let timeout = words.next();
+        if what == "sides" {
+            let to = serde_json::from_str(timeout?).ok()?;
+            return Some(Self::Sides { tenant: tenant.parse().ok()?, call: call.parse().ok()?, to });
+        }
         let order = match (what, timeout) {
             ("pause", Some(seconds)) => {
                 LiveOrder::Pause { timeout: Some(Duration::from_secs(seconds.parse::<u32>().ok()?.into())) }
@@ -95,6 +106,11 @@ impl Ask {
 
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Sides { tenant, call, to } = self {
+            // Plain data with text keys, and no space in it.
+            let to = serde_json::to_string(to).unwrap_or_default();
+            return write!(f, "sides {tenant} {call} {to}");
+        }
         let Self::Live { order, tenant, call } = self else {
             return ASKS.iter().filter(|(ask, _)| ask == self).try_for_each(|(_, name)| f.write_str(name));
         };
@@ -118,6 +134,9 @@ pub(crate) struct Answer {
     /// After an order to a call: how it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) call: Option<CallStands>,
+    /// After a correction of sides: how they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sides: Option<SidesStand>,
     /// After a question for alarms: how they stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) alarms: Option<AlarmsStand>,
@@ -138,6 +157,15 @@ pub(crate) struct CallStands {
     /// When it goes on by itself.
     pub(crate) resumes_at: Option<WallTime>,
     /// Whether the order changed anything.
+    pub(crate) changed: bool,
+}
+
+/// The sides of a call after a correction.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct SidesStand {
+    pub(crate) call: CallId,
+    pub(crate) sides: Sides,
+    /// Whether the correction changed anything.
     pub(crate) changed: bool,
 }
 
@@ -284,6 +312,10 @@ mod tests {
             let ask = live(order);
             assert_eq!(Ask::read(&ask.to_string()), Some(ask));
         }
+        let streams = [(model::StreamId::from_u64(5), model::Side::Agent)].into_iter().collect();
+        let to = Sides { swapped: true, streams };
+        let ask = Ask::Sides { tenant: TenantId::default(), call: CallId::from_u64(77), to };
+        assert_eq!(Ask::read(&ask.to_string()), Some(ask));
         for bad in ["explode", "pause", "pause default", "pause default x", "resume default 000000000002d 5"]
         {
             assert_eq!(Ask::read(bad), None, "{bad}");

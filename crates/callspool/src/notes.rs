@@ -4,6 +4,8 @@
 //! catalog is told afterwards. Of a call on several volumes the first that is there holds the notes. A disk that
 //! hangs holds up the notes of its own calls, and of no others.
 
+mod sides;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -11,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use api::port::{CallNotes, Changed, NoteError, NotedBy, Notes};
+use api::port::{CallNotes, CallSides, Changed, NoteError, NotedBy, Notes};
 use faults::{Operation, before};
 use model::note::Subject;
-use model::{CallId, ChangeKind, Note, TenantId, WallTime};
-use spool::log::{Entry, Noted, notes_of};
+use model::{CallId, ChangeKind, Note, Sides, TenantId, WallTime};
+use spool::log::{Entry, LogLine, Noted, notes_of};
 use spool::{FileOp, layout};
 
 use crate::clock::now;
@@ -137,9 +139,7 @@ impl Notes for Notebook {
         if lines.len() >= LINES_MAX {
             return Err(NoteError::TooMany(format!("its log has {LINES_MAX} lines")));
         }
-        // Lines of several volumes are put in order by their times, also when the clock was set back.
-        let newest = lines.iter().map(|line| line.at).max();
-        let at = newest.map_or(now().wall, |newest| now().wall.max(newest + Duration::from_micros(1)));
+        let at = next_time(&lines);
         let entry = Entry::Noted { note: note.clone(), by: by.to_owned() };
         noted.insert(subject, Noted { at, note: note.clone(), by: by.to_owned() });
         let ever = noted.len();
@@ -151,6 +151,27 @@ impl Notes for Notebook {
         self.teller.tell(tenant.clone(), ChangeKind::Noted { call, note, by: by.to_owned() });
         durable.map(|()| (notes, Changed::Yes)).map_err(|e| NoteError::Failed(e.to_string()))
     }
+
+    fn sides(&self, tenant: &TenantId, call: CallId) -> Result<CallSides, NoteError> {
+        self.sides_of(tenant, call)
+    }
+
+    fn correct(
+        &self,
+        tenant: &TenantId,
+        call: CallId,
+        sides: Sides,
+        by: &str,
+    ) -> Result<(CallSides, Changed), NoteError> {
+        self.correct_sides(tenant, call, sides, by)
+    }
+}
+
+/// A time behind that of all lines. Lines of several volumes are put in order by their times, also when the clock was
+/// set back.
+fn next_time(lines: &[LogLine]) -> WallTime {
+    let newest = lines.iter().map(|line| line.at).max();
+    newest.map_or(now().wall, |newest| now().wall.max(newest + Duration::from_micros(1)))
 }
 
 /// Whether a note would change nothing. What was never there need not be taken away.

@@ -6,19 +6,20 @@
 //! | `SIGHUP` | `callspool reload` | read the configuration again |
 //! | `SIGUSR1` | `callspool stop --when-idle` | no new calls, stop when the last one has ended |
 //! | | `callspool drain` | no new calls, until `callspool drain --off` |
+//! | | `callspool sides CALL` | who of a call is the agent and who is external |
 //! | | `callspool pause`, `resume`, `start`, `stop CALL` | what is recorded of a call |
 
 use std::sync::Arc;
 
 use api::ApiState;
-use api::port::{Changed, LiveCalls, LiveOrder, LiveRecording, LiveState};
-use model::{CallId, TenantId};
+use api::port::{Changed, LiveCalls, LiveOrder, LiveRecording, LiveState, Notes};
+use model::{CallId, Sides, TenantId};
 use store::LIST_MAX;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, Problem};
-use crate::control::{AlarmsStand, Answer, Ask, Asked, CallStands};
+use crate::control::{AlarmsStand, Answer, Ask, Asked, CallStands, SidesStand};
 use crate::front::{FrontOrder, Load};
 use crate::logging::LogLevel;
 use crate::net::Certificates;
@@ -50,6 +51,8 @@ pub(crate) struct Operator {
     pub(crate) front: Option<FrontLink>,
     /// Orders to its calls.
     pub(crate) live: Option<Arc<dyn LiveCalls>>,
+    /// What people note of calls.
+    pub(crate) notes: Arc<dyn Notes>,
     pub(crate) webhooks: Webhooks,
     /// What is told of alarms.
     pub(crate) teller: Teller,
@@ -88,6 +91,9 @@ impl Operator {
                 }
                 Input::Asked(Ask::Live { order, tenant, call }, answer) => {
                     self.order_call(order, tenant, call, answer);
+                }
+                Input::Asked(Ask::Sides { tenant, call, to }, answer) => {
+                    self.correct_sides(tenant, call, to, answer);
                 }
                 Input::Asked(ask, answer) => {
                     let stops = ask == Ask::Stop;
@@ -139,7 +145,7 @@ impl Operator {
                 Answer::done("no new calls are taken; it stops when the last one has ended")
             }
             // Answered elsewhere: it may take a while.
-            Ask::Live { .. } => Answer::refused(Vec::new()),
+            Ask::Live { .. } | Ask::Sides { .. } => Answer::refused(Vec::new()),
         }
     }
 
@@ -161,6 +167,18 @@ impl Operator {
             // Nobody may wait any more; the order stands all the same.
             let _ = answer.send(match outcome {
                 Ok(state) => stands(call, &state),
+                Err(e) => Answer::refused(vec![e.to_string()]),
+            });
+        });
+    }
+
+    /// Writes who of a call is the agent. It may block on a disk, and nothing waits for it here.
+    fn correct_sides(&self, tenant: TenantId, call: CallId, to: Sides, answer: oneshot::Sender<Answer>) {
+        let notes = Arc::clone(&self.notes);
+        tokio::task::spawn_blocking(move || {
+            // Nobody may wait any more; what is written stands all the same.
+            let _ = answer.send(match notes.correct(&tenant, call, to, BY) {
+                Ok((sides, changed)) => sides_are(sides.call, sides.now, changed),
                 Err(e) => Answer::refused(vec![e.to_string()]),
             });
         });
@@ -251,6 +269,14 @@ fn stands(call: CallId, state: &LiveState) -> Answer {
         call: Some(CallStands { call, recording: recording.to_owned(), resumes_at, changed }),
         ..Answer::done(format!("call {call} {text}{as_before}"))
     }
+}
+
+/// The sides of a call, in words and as data.
+fn sides_are(call: CallId, sides: Sides, changed: Changed) -> Answer {
+    let changed = changed == Changed::Yes;
+    let as_before = if changed { "" } else { ", as before" };
+    let text = format!("the sides of call {call}: {}{as_before}", sides.describe());
+    Answer { sides: Some(SidesStand { call, sides, changed }), ..Answer::done(text) }
 }
 
 fn refused(problems: &[Problem]) -> Answer {

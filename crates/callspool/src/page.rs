@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::port::LiveCalls;
+use api::port::{LiveCalls, Notes};
 use api::{ApiConfig, ApiState, EVENT_STREAM_LASTS, MetricsAccess, Ports, Token};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -13,16 +13,14 @@ use crate::cli::CliError;
 use crate::config::Config;
 use crate::http::{self, HttpLimits, PerSource};
 use crate::metrics::Numbers;
-use crate::notes::notebook;
 use crate::readiness::Readiness;
-use crate::recorder::Teller;
 use crate::volumes::Volumes;
 
 /// Who answers for the rest of this process.
 pub(crate) struct Behind<'a> {
     pub(crate) volumes: &'a Volumes,
     pub(crate) catalog: &'a CatalogLink,
-    pub(crate) teller: &'a Teller,
+    pub(crate) notes: Arc<dyn Notes>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) numbers: Arc<Numbers>,
     /// The way to live calls; none where none are recorded.
@@ -56,7 +54,7 @@ pub(crate) async fn start(
         writer: Some(behind.catalog.handle.clone()),
         audio: Arc::new(Recordings::new(behind.volumes.repository())),
         live: behind.live,
-        notes: notebook(behind.volumes, behind.teller),
+        notes: behind.notes,
         node: behind.readiness,
         metrics: behind.numbers,
     };

@@ -35,6 +35,7 @@ use crate::live_calls::{self, Awaited, LiveCommand};
 use crate::logging::LogLevel;
 use crate::metrics::{Numbers, Recording as Numbered, Signalled};
 use crate::net::{Certificates, NetConfig, NetLimits, Rates, Resolver, SipDriver, SipSockets};
+use crate::notes::notebook;
 use crate::operate::{FrontLink, Operator, Signals};
 use crate::page::{self, Behind};
 use crate::privilege;
@@ -110,11 +111,12 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let asked = control::start(&config.node.data_dir);
     let board = Board::default();
     let numbers = Arc::new(Numbers::new(catalog.handle.clone(), volumes.clone(), board.clone()));
+    let notes = notebook(&volumes, &teller);
     let page = if config.node.roles.contains(&Role::Api) {
         let behind = Behind {
             volumes: &volumes,
             catalog: &catalog,
-            teller: &teller,
+            notes: Arc::clone(&notes),
             readiness: Arc::clone(&readiness),
             numbers: Arc::clone(&numbers),
             live: live.clone(),
@@ -165,6 +167,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
         supervisor: supervisor.clone(),
         front: link,
         live,
+        notes,
         webhooks,
         teller,
         page,

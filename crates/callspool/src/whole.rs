@@ -109,8 +109,19 @@ impl WholeCall {
     /// Reads the manifests, with the sides of streams and parties as people corrected them. A directory that is not
     /// there has none.
     pub(crate) fn segments(&self, repository: &Repository) -> io::Result<Segments> {
+        let (mut segments, lines) = (self.recorded(repository)?, self.lines());
+        for (record, file) in &mut segments.read {
+            let own = file.recorded_as.map_or(self.call, |(call, _)| call);
+            if let Some(correction) = correction_of(&lines, own) {
+                correction.to.correct(record);
+            }
+        }
+        Ok(segments)
+    }
+
+    /// The same with sides as they were recorded.
+    pub(crate) fn recorded(&self, repository: &Repository) -> io::Result<Segments> {
         let mut segments = Segments::default();
-        let lines = self.lines();
         for piece in &self.pieces {
             let found = match repository.manifests(&piece.directory) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -119,10 +130,7 @@ impl WholeCall {
             for found in found {
                 match found.manifest {
                     Ok(manifest) => {
-                        let mut record = manifest.record;
-                        if let Some(correction) = correction_of(&lines, record.call) {
-                            correction.to.correct(&mut record);
-                        }
+                        let record = manifest.record;
                         let is_own = record.call == self.call;
                         let file = ManifestFile {
                             directory: piece.directory.clone(),
@@ -164,4 +172,4 @@ impl WholeCall {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -271,7 +271,8 @@ async fn sides(
         "INSERT INTO sides (call, at, body, changed) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (call) DO UPDATE SET \
          body = CASE WHEN (excluded.at, excluded.body) > (sides.at, sides.body) THEN excluded.body ELSE sides.body END, \
-         at = MAX(sides.at, excluded.at), changed = MAX(sides.changed, excluded.changed)",
+         at = CASE WHEN excluded.at > sides.at THEN excluded.at ELSE sides.at END, \
+         changed = CASE WHEN excluded.changed > sides.changed THEN excluded.changed ELSE sides.changed END",
     )
     .bind(rows::id(call.as_u64()))
     .bind(correction.at.to_micros().0)

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{CallId, Change, Copy, EventId, Join, TenantId};
+use model::{CallId, Change, Copy, EventId, Join, Sides, TenantId};
 use sqlx::SqliteConnection;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -285,7 +285,15 @@ async fn detail(
         copies: copies.into_iter().filter(|c| matches!(c.of, model::CopyOf::Call(_))).collect(),
         events: events_of(db, id).await?,
         joins: joins_of(db, id).await?,
+        sides: sides_of(db, id).await?,
     }))
+}
+
+/// How the sides of a call were corrected.
+async fn sides_of(db: &mut SqliteConnection, call: i64) -> Result<Sides, CatalogError> {
+    let body: Option<String> =
+        sqlx::query_scalar("SELECT body FROM sides WHERE call = $1").bind(call).fetch_optional(db).await?;
+    body.map_or_else(|| Ok(Sides::default()), |body| rows::from_json("sides", &body))
 }
 
 /// What a call took in.

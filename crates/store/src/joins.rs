@@ -58,7 +58,8 @@ pub(crate) async fn write(
         "INSERT INTO joins (from_call, into_call, at, body, changed) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (from_call, into_call) DO UPDATE SET \
          body = CASE WHEN (excluded.at, excluded.body) < (joins.at, joins.body) THEN excluded.body ELSE joins.body END, \
-         at = MIN(joins.at, excluded.at), changed = MAX(joins.changed, excluded.changed)",
+         at = CASE WHEN excluded.at < joins.at THEN excluded.at ELSE joins.at END, \
+         changed = CASE WHEN excluded.changed > joins.changed THEN excluded.changed ELSE joins.changed END",
     )
     .bind(rows::id(join.from.call.as_u64()))
     .bind(rows::id(join.into.call.as_u64()))
@@ -125,9 +126,9 @@ async fn take_in(db: &mut SqliteConnection, group: &Group) -> Result<(), Catalog
          data = CASE WHEN told = 0 THEN '{}' ELSE COALESCE(told_data, data) END, \
          started = CASE WHEN told = 0 THEN $4 WHEN told_data IS NULL THEN started ELSE told_started END, \
          ended = CASE WHEN told = 0 THEN NULL WHEN told_data IS NULL THEN ended ELSE told_ended END, \
-         told_data = NULL, told_started = NULL, told_ended = NULL, changed = MAX(told, \
-         (SELECT COALESCE(MAX(j.changed), 0) FROM joins j WHERE j.from_call = $1 OR j.into_call = $1)) \
-         WHERE id = $1";
+         told_data = NULL, told_started = NULL, told_ended = NULL, changed = \
+         (SELECT MAX(n) FROM (SELECT t.told AS n FROM calls t WHERE t.id = $1 UNION ALL \
+         SELECT j.changed FROM joins j WHERE j.from_call = $1 OR j.into_call = $1) AS newest) WHERE id = $1";
     // Of several notes on one subject the newest counts, whichever call it was made of.
     const MOVES: [&str; 6] = [
         "UPDATE segments SET own_call = COALESCE(own_call, call), own_number = COALESCE(own_number, number), \

@@ -66,6 +66,8 @@ pub struct CallDetail {
     pub events: Vec<Event>,
     /// The calls that it took in, in the order in which that was found.
     pub joins: Vec<Join>,
+    /// How people corrected who is agent and who is external.
+    pub sides: Sides,
 }
 
 /// A segment and where it lies.

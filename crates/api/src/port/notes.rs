@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use model::{CallId, Note, NoteKey, NoteValue, Tag, TenantId, WallTime};
+use model::{CallId, Note, NoteKey, NoteValue, Sides, Tag, TenantId, WallTime};
 
-use super::Changed;
+use super::{CallSides, Changed};
 
-/// Reads and makes notes. Both functions may block on a disk; they are called on threads that may.
+/// Reads and makes notes. All functions may block on a disk; they are called on threads that may.
 pub trait Notes: Send + Sync {
     /// What is noted of a call.
     fn read(&self, tenant: &TenantId, call: CallId) -> Result<CallNotes, NoteError>;
@@ -20,6 +20,18 @@ pub trait Notes: Send + Sync {
         note: Note,
         by: &str,
     ) -> Result<(CallNotes, Changed), NoteError>;
+
+    /// Who of a call is the agent and who is external.
+    fn sides(&self, tenant: &TenantId, call: CallId) -> Result<CallSides, NoteError>;
+
+    /// Corrects that on behalf of `by`, in place of what was said before. When it returns that is on disk.
+    fn correct(
+        &self,
+        tenant: &TenantId,
+        call: CallId,
+        sides: Sides,
+        by: &str,
+    ) -> Result<(CallSides, Changed), NoteError>;
 }
 
 /// What is noted of a call now.
@@ -49,6 +61,14 @@ pub enum NoteError {
     /// There are as many as a call may have: which limit.
     #[error("no more can be noted: {0}")]
     TooMany(String),
+    /// It does not fit the call: which part of it, as a JSON pointer, and why.
+    #[error("{why}")]
+    Unfit {
+        /// Which part.
+        at: String,
+        /// Why.
+        why: String,
+    },
     /// The call's log is where it cannot be reached now: why.
     #[error("the call's log cannot be reached: {0}")]
     Away(String),

@@ -54,6 +54,68 @@ async fn key_values_are_put_and_taken() {
 }
 
 #[tokio::test]
+async fn sides_are_corrected_and_the_history_stays() {
+    let server = Server::with_calls(1).await;
+    let path = of(0, "sides");
+    let stream = model::StreamId::from_u64(7);
+    for (body, changed, swapped, side) in [
+        (r#"{"swapped":true}"#.to_owned(), true, true, "external"),
+        (r#"{"swapped":true}"#.to_owned(), false, true, "external"),
+        (format!(r#"{{"streams":{{"{stream}":"mixed"}}}}"#), true, false, "mixed"),
+        ("{}".to_owned(), true, false, "agent"),
+    ] {
+        let json = server.put(Method::PUT, &path, "application/json", &body).await.json();
+        assert_eq!(
+            (&json["changed"], &json["swapped"], &json["streams"][0]["side"]),
+            (&changed.into(), &swapped.into(), &side.into()),
+            "{body}"
+        );
+        assert_eq!(json["streams"][0]["recorded"], "agent");
+    }
+    let read = server.get(&path).await.json();
+    let history = read["history"].as_array().unwrap();
+    assert_eq!((history.len(), &history[2]["by"]), (3, &"api".into()));
+    assert_eq!(history[2]["from"]["streams"][stream.to_string()], "mixed");
+    for (body, status, at) in [
+        (r#"{"streams":{"0000000000009":"agent"}}"#, 422, "/streams/0000000000009"),
+        (r#"{"swaped":true}"#, 422, ""),
+        (r#"{"streams":{"x":"agent"}}"#, 422, ""),
+    ] {
+        let answer = server.put(Method::PUT, &path, "application/json", body).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["at"]), (status, &at.into()), "{body}");
+    }
+    let other = server.put(Method::PUT, &of(9, "sides"), "application/json", "{}").await;
+    assert_eq!(other.status.as_u16(), 404);
+}
+
+#[tokio::test]
+async fn a_call_that_turned_out_to_be_another_leads_to_it() {
+    let server = Server::with_calls(3).await;
+    server.join(1, 2).await;
+    let list = server.get("/api/v1/calls").await.json();
+    assert_eq!(list["calls"].as_array().unwrap().len(), 2);
+    let path = format!("/api/v1/calls/{}", call_id(2));
+    let answer = server.get(&path).await;
+    let json = answer.json();
+    let surviving = call_id(1).to_string();
+    assert_eq!((json["id"].as_str(), json["segments"].as_u64()), (Some(surviving.as_str()), Some(2)));
+    assert_eq!(answer.header("content-location"), format!("/api/v1/calls/{surviving}"));
+    assert_eq!(json["joined"][0]["call"], call_id(2).to_string());
+    assert_eq!(json["joined"][0]["why"], "Session-ID");
+    let segments = json["segment_list"].clone();
+    assert_eq!((&segments[0]["recorded_as"], &segments[1]["number"]), (&serde_json::Value::Null, &2.into()));
+    assert_eq!(segments[1]["recorded_as"], call_id(2).to_string());
+    let own = server.get(&format!("/api/v1/calls/{surviving}")).await;
+    assert_eq!((own.header("content-location"), own.json()), ("", json));
+    // Neither is live: an order finds the survivor, and says so.
+    let order = server.put(Method::POST, &format!("{path}/pause"), "", "").await;
+    assert_eq!((order.status.as_u16(), &order.json()["type"]), (409, &"/problems/not-live".into()));
+    for rest in ["segments", "copies", "spans"] {
+        assert_eq!(server.get(&format!("{path}/{rest}")).await.status.as_u16(), 200, "{rest}");
+    }
+}
+
+#[tokio::test]
 async fn notes_that_cannot_be_made_say_why() {
     let server = Server::with_calls(1).await;
     let long = format!(r#"{{"value":"{}"}}"#, "x".repeat(1_001));

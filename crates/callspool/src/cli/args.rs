@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use model::{CallId, TenantId, VolumeName};
+use model::{CallId, Side, StreamId, TenantId, VolumeName};
 
 pub(crate) use call::{CallArgs, CallCodec, CallTransport};
 pub(crate) use recordings::{
@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Pause(PauseArgs),
     /// Record a call again that was paused
     Resume(OrderArgs),
+    /// Say who of a call is the agent and who is external, when that was recorded wrongly
+    Sides(SidesArgs),
     /// Place test calls to a recorder and report what it answered
     Call(Box<CallArgs>),
     /// List calls, newest first
@@ -145,6 +147,37 @@ pub(crate) struct OrderArgs {
     /// The call, by its id as `callspool ls --live` prints it
     #[arg(value_name = "CALL")]
     pub(crate) call: CallId,
+    /// Whose call it is; else of `recording.tenant`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<TenantId>,
+    /// The answer as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `callspool sides`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+What is said replaces what was said before. Nothing that was recorded changes: players, files, parties and
+direction follow, also of what is still to be recorded of the call. `callspool show` has the history.
+
+Examples:
+  callspool sides 06jv3kq4g2n00 --swap
+  callspool sides 06jv3kq4g2n00 --stream 06jv3kq4g2n02=agent --stream 06jv3kq4g2n03=external")]
+pub(crate) struct SidesArgs {
+    /// The call, by its id as `callspool ls` prints it
+    #[arg(value_name = "CALL")]
+    pub(crate) call: CallId,
+    /// Agent and external were taken for each other
+    #[arg(long)]
+    pub(crate) swap: bool,
+    /// Whose voice a stream carries, by its id as `callspool show` prints it: agent, external, mixed or unknown; once
+    /// for each stream
+    #[arg(long, value_name = "ID=SIDE", value_parser = super::sides::stream)]
+    pub(crate) stream: Vec<(StreamId, Side)>,
+    /// They were not: all is as it was recorded
+    #[arg(long, conflicts_with_all = ["swap", "stream"])]
+    pub(crate) as_recorded: bool,
     /// Whose call it is; else of `recording.tenant`
     #[arg(long, value_name = "NAME")]
     pub(crate) tenant: Option<TenantId>,

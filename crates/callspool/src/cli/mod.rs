@@ -17,6 +17,7 @@ mod operate;
 mod progress;
 mod reindex;
 mod show;
+mod sides;
 mod states;
 mod table;
 mod text;
@@ -84,6 +85,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         Command::Start(args) => operate::start(&load(&cli.config)?.config, &args, &mut out),
         Command::Pause(args) => operate::pause(&load(&cli.config)?.config, &args, &mut out),
         Command::Resume(args) => operate::resume(&load(&cli.config)?.config, &args, &mut out),
+        Command::Sides(args) => sides::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Generate(args) => generate::run(&args),
         Command::Backup(args) => backup::back_up(&load(&cli.config)?, &args, &mut out),
         Command::Restore(args) => backup::put_back(&load(&cli.config)?.config, &args, &mut out),

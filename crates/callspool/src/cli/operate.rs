@@ -95,13 +95,25 @@ fn order(
     out: &mut dyn Write,
 ) -> Result<Outcome, CliError> {
     let tenant = tenant.unwrap_or(&config.recording.tenant).clone();
-    let (answer, _) = asked(&config.node.data_dir, &Ask::Live { order, tenant, call })?;
+    ask_of_call(config, &Ask::Live { order, tenant, call }, call, "callspool ls --live", json, out)
+}
+
+/// Asks for something of a call; `see` is a command that shows what calls there are.
+pub(super) fn ask_of_call(
+    config: &Config,
+    ask: &Ask,
+    call: CallId,
+    see: &str,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<Outcome, CliError> {
+    let (answer, _) = asked(&config.node.data_dir, ask)?;
     match answer.done || json {
         true => tell(&answer, json, out),
         false => Err(CliError::failed(
             format!("call {call} stays as it is"),
             answer.text.join("; "),
-            "see `callspool ls --live`",
+            format!("see `{see}`"),
         )),
     }
 }

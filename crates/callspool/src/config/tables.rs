@@ -75,7 +75,7 @@ tables! {
         secret_file: PathBuf = "", "path";
         /// File with the value of the header `Authorization`, such as `Bearer …`. Empty: there is none.
         authorization_file: PathBuf = "", "path";
-        /// Which events: kinds (`call`, `segment`, `copy`, `tag`, `metadata`, `joined`, `alarm`), alarms of some kinds (`alarm:disk-*`), or `*` for all.
+        /// Which events: kinds (`call`, `segment`, `copy`, `tag`, `metadata`, `joined`, `sides`, `alarm`), alarms of some kinds (`alarm:disk-*`), or `*` for all.
         events: Vec<EventPattern> = "alarm", "list of kinds";
         /// Of alarms only those as bad as this or worse.
         severity: Severity = "notice", "notice, warning or critical";

@@ -173,7 +173,7 @@ fn what_is_wrong_with_a_webhook_is_told() {
         &[],
         expect![[r#"
             c.toml:3 webhook.b.url: it begins with neither http:// nor https://; give an address such as "https://alerts.example.com/callspool"
-            c.toml:6 webhook.c.events: 'calls' is no kind of event; give call, segment, copy, tag, metadata, joined, alarm, "alarm:disk-*" for some of them, or "*" for all
+            c.toml:6 webhook.c.events: 'calls' is no kind of event; give call, segment, copy, tag, metadata, joined, sides, alarm, "alarm:disk-*" for some of them, or "*" for all
             c.toml:7 webhook.c.severity: 'bad' is no severity; give notice, warning or critical
             c.toml:1 webhook.a.url: it says not where to; give the address that events are posted to
             c.toml:9 webhook.c.ca: http:// has no certificates; write https:// in url, or leave it out

@@ -108,7 +108,7 @@ impl EventPattern {
 }
 
 impl Setting for EventPattern {
-    const EXPECTED: &'static str = "call, segment, copy, tag, metadata, joined, alarm, \"alarm:disk-*\" for some of them, or \"*\" for all";
+    const EXPECTED: &'static str = "call, segment, copy, tag, metadata, joined, sides, alarm, \"alarm:disk-*\" for some of them, or \"*\" for all";
 
     fn from_text(text: &str) -> Result<Self, String> {
         let text = text.trim();

@@ -152,3 +152,70 @@ fn append(volumes: &Volumes, directory: &str, ops: Vec<FileOp>) -> io::Result<()
     })?;
     Disk::new(&volume.root).apply_all(ops)
 }
+
+#[cfg(test)]
+mod tests {
+    use model::alarm::AlarmRules;
+    use model::{IdGenerator, TenantId, VolumeName};
+    use spool::log::joins_of;
+    use store::{CallQuery, Catalog, CatalogWriter};
+
+    use super::*;
+    use crate::volumes::VolumeSpec;
+    use crate::volumes::identity::Memory;
+    use crate::whole::tests::two;
+
+    #[test]
+    fn an_order_is_in_both_logs_and_in_the_catalog_once_however_often_it_comes() {
+        let (two, state) = (two(), tempfile::tempdir().unwrap());
+        let spec = VolumeSpec {
+            name: VolumeName::default(),
+            path: two.directory.path().to_owned(),
+            weight: 1,
+            min_free: 0,
+        };
+        let volumes = Volumes::new(vec![spec], 1 << 20);
+        let memory = Memory::new(state.path());
+        let arrived = volumes.arrive(&memory, state.path(), Duration::from_secs(20));
+        assert!(arrived.values().all(Result::is_ok), "{arrived:?}");
+        let path = state.path().join("catalog.db");
+        let (handle, worker) = CatalogWriter::start(&path, &state.path().join("journal"));
+        let writer = std::thread::spawn(move || worker.run(|_| {}));
+        let ids = IdGenerator::new(NodeNumber::SINGLE, 0);
+        let teller = Teller::new(ids, AlarmRules::default(), handle.clone());
+        for half in [Half::Into, Half::From] {
+            assert!(crate::catalog::tell_call(&two.repository, &teller, &half.directory(&two.join)));
+        }
+        let (orders, jobs) = crossbeam_channel::bounded(4);
+        let joiner = Joiner { node: NodeNumber::SINGLE, volumes, jobs, teller };
+        let running = std::thread::spawn(move || joiner.run());
+        let mut backwards = two.join.clone();
+        std::mem::swap(&mut backwards.into, &mut backwards.from);
+        for join in [two.join.clone(), two.join.clone(), backwards] {
+            orders.send(join).unwrap();
+        }
+        drop(orders);
+        running.join().unwrap();
+        for half in [Half::Into, Half::From] {
+            let (lines, damage) = two.repository.log(&half.directory(&two.join)).unwrap();
+            let says = |line: &&LogLine| {
+                matches!(line.entry, spool::log::Entry::Joined(_) | spool::log::Entry::JoinedInto(_))
+            };
+            assert_eq!((lines.iter().filter(says).count(), damage.len()), (1, 0), "{half:?}");
+            assert_eq!(joins_of(&lines), [&two.join]);
+        }
+        handle.stop();
+        writer.join().unwrap().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let catalog = Catalog::reader(&path);
+            let list = catalog.calls(&CallQuery::default()).await.unwrap();
+            assert_eq!(
+                list.iter().map(|c| (c.id, c.segments)).collect::<Vec<_>>(),
+                [(two.join.into.call, 3)]
+            );
+            let other = catalog.call(&TenantId::default(), two.join.from.call).await.unwrap().unwrap();
+            assert_eq!(other.summary.id, two.join.into.call);
+        });
+    }
+}

@@ -12,13 +12,14 @@
 //! Whoever listens, listens to a call, whatever segments it has: a media thread looks here when it takes a segment,
 //! and when a listener came or went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use media::listen::{Foreign, InProcess};
 use media::{Frame, FrameKind};
+use model::join::CALLS_MAX;
 use model::{CallId, Mono, SegmentId, Side, StreamId};
 
 /// Listeners on a node. Each decodes what it hears, some hundredths of a core.
@@ -27,6 +28,8 @@ pub(crate) const LISTENERS_MAX: usize = 32;
 pub(crate) const LISTENERS_PER_CALL_MAX: usize = 8;
 /// Frames that may wait for one listener: 2 s of a conference of five. Who takes nothing for longer misses some.
 const FRAMES_MAX: usize = 512;
+/// Joins that are remembered: many times what can be live. Of the oldest nothing is live any more.
+const JOINED_MAX: usize = 4_096;
 /// Octets of a payload that is copied: many times what speech takes.
 const PAYLOAD_MAX: usize = 4_096;
 
@@ -118,6 +121,23 @@ struct State {
     last: u64,
     count: usize,
     calls: BTreeMap<CallId, Listened>,
+    /// Calls that turned out to be others; segments of theirs may go on.
+    joined: BTreeMap<CallId, CallId>,
+}
+
+impl State {
+    /// The call that this one turned out to be.
+    fn surviving(&self, call: CallId) -> CallId {
+        let next = |call: &CallId| self.joined.get(call).copied();
+        std::iter::successors(Some(call), next).take(CALLS_MAX).last().unwrap_or(call)
+    }
+
+    /// All who listen to a call, whichever of those that are one they asked for.
+    fn listened(&self, call: CallId) -> impl Iterator<Item = &Listened> {
+        let survivor = self.surviving(call);
+        let is_it = move |(c, _): &(&CallId, &Listened)| self.surviving(**c) == survivor;
+        self.calls.iter().filter(is_it).map(|(_, listened)| listened)
+    }
 }
 
 /// A call that somebody listens to.
@@ -158,15 +178,26 @@ impl Listening {
     /// The calls that somebody listens to.
     pub(crate) fn calls(&self) -> Vec<CallId> {
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.calls.keys().copied().collect()
+        let calls: BTreeSet<CallId> = state.calls.keys().map(|call| state.surviving(*call)).collect();
+        calls.into_iter().collect()
+    }
+
+    /// A call turned out to be another: who listens to either hears both.
+    pub(crate) fn join(&self, from: CallId, into: CallId) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if into < from {
+            state.joined.insert(from, into);
+        }
+        if state.joined.len() > JOINED_MAX {
+            state.joined.pop_first();
+        }
+        self.0.changes.fetch_add(1, Ordering::Release);
     }
 
     /// The call is over: whoever listens to it is told.
     pub(crate) fn end(&self, call: CallId) {
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listened) = state.calls.get(&call) {
-            listened.over.store(true, Ordering::Release);
-        }
+        state.listened(call).for_each(|listened| listened.over.store(true, Ordering::Release));
     }
 
     fn leave(&self, call: CallId, number: u64) {
@@ -195,7 +226,16 @@ impl Listening {
             Err(TryLockError::Poisoned(state)) => state.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(move |call| state.calls.get(&call).map(|l| l.taps.clone()).unwrap_or_default())
+        Some(move |call| {
+            let mut listened = state.listened(call);
+            match (listened.next(), listened.next()) {
+                (None, _) => Taps::default(),
+                (Some(only), None) => only.taps.clone(),
+                (Some(_), Some(_)) => {
+                    Taps(state.listened(call).flat_map(|l| l.taps.0.iter().cloned()).collect())
+                }
+            }
+        })
     }
 }
 
@@ -290,6 +330,26 @@ mod tests {
         assert_eq!(listening.calls(), [call(2)]);
         drop(other);
         assert!(listening.is_empty());
+    }
+
+    #[test]
+    fn of_calls_that_are_one_everybody_hears_all_until_the_one_is_over() {
+        let listening = Listening::default();
+        let (one, other) = (listening.begin(call(1)).unwrap(), listening.begin(call(2)).unwrap());
+        let before = listening.changes();
+        listening.join(call(3), call(2));
+        listening.join(call(2), call(1));
+        assert!(listening.changes() > before);
+        for segment_of in [1, 2, 3] {
+            say(&listening.look().unwrap()(call(segment_of)), FrameKind::Media, false);
+            assert!(one.next().is_some() && other.next().is_some(), "{segment_of}");
+        }
+        assert_eq!(listening.calls(), [call(1)]);
+        listening.end(call(1));
+        assert!(one.is_over() && other.is_over());
+        drop(other);
+        say(&listening.look().unwrap()(call(3)), FrameKind::Media, false);
+        assert!(one.next().is_some());
     }
 
     #[test]

@@ -294,6 +294,7 @@ impl Recorder {
             }
             Order::Join(join) => {
                 let (call, other) = (join.into.call, join.from.call);
+                self.listening.join(other, call);
                 if self.joiner.try_send(join).is_err() {
                     let text = format!("call {other} is this one, and is not joined with it: orders wait");
                     self.teller.alarm(&self.tenant, Incident::Limit, Some(call), None, text);

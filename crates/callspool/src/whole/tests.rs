@@ -50,14 +50,15 @@ fn record(root: &Path, call: u64, call_started: WallTime, number: u16, end: EndR
 }
 
 /// Call 5, of two segments, on the 20th; call 7, of one, on the 21st.
-struct Two {
-    _directory: tempfile::TempDir,
-    repository: Repository,
-    disk: Disk,
-    join: Join,
+pub(crate) struct Two {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) repository: Repository,
+    pub(crate) disk: Disk,
+    /// Not noted anywhere yet.
+    pub(crate) join: Join,
 }
 
-fn two() -> Two {
+pub(crate) fn two() -> Two {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     let later = EVE + Duration::from_secs(10);
@@ -73,11 +74,11 @@ fn two() -> Two {
         why: JoinReason::SessionId,
     };
     let (repository, disk) = (Repository::new(root), Disk::new(root));
-    Two { _directory: directory, repository, disk, join }
+    Two { directory, repository, disk, join }
 }
 
 impl Two {
-    fn note(&self, half: Half) {
+    pub(crate) fn note(&self, half: Half) {
         let lines = self.repository.log(&half.directory(&self.join)).unwrap().0;
         let (ops, _) = note(now(), NodeNumber::SINGLE, &self.join, half, &lines);
         self.disk.apply_all(ops).unwrap();

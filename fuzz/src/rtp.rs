@@ -6,7 +6,7 @@ use media::sdp::{self, Origin, Slot};
 use media::send::{RtpSender, Sending};
 use media::{Frame, FrameSink, StreamReceiver};
 use model::peer::{Family, Flowing};
-use model::{Codec, MediaKind, OpenStream, Side, StreamId, WallTime};
+use model::{Codec, MediaKind, OpenStream, Protection, Side, StreamId, WallTime};
 
 use crate::Input;
 
@@ -43,6 +43,8 @@ fn stream(flowing: Flowing) -> OpenStream {
         remote_rtcp: None,
         rtcp_mux: false,
         flowing,
+        protection: Protection::None,
+        ice: None,
     }
 }
 
@@ -123,6 +125,7 @@ pub fn sdp(data: &[u8]) {
         rtcp_port: 10_001,
         direction: sdp::Direction::RecvOnly,
         mux: true,
+        security: sdp::Security::None,
     };
     let origin = Origin { username: "-".to_owned(), session_id: 1, version: 1, address: sources()[0].ip() };
     let text = sdp::answer(&read, &vec![slot; read.media.len()], &origin);

@@ -27,14 +27,28 @@ pub const SEEDS: &[Seeds] = &[
     ("siprec", siprec),
     ("rtp", rtp),
     ("rtcp", rtcp),
+    ("srtp", srtp),
     ("matroska", || files_ending(".mka")),
     ("manifest", manifest),
     ("call_log", call_log),
     ("sidecar", || files_ending(".pcap")),
 ];
 
-const SDP: &str = "v=0\r\no=- 1 -1 IN IP4 192.0.2.1\r\ns=x\r\nc=IN IP4 192.0.2.1/127\r\nt=0 0\r\na=sendonly\r\nm=audio 4000/2 RTP/AVP 0 8 96 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=label:1\r\na=rtcp:4005 IN IP6 ::1\r\na=ptime:20\r\nm=video 0 RTP/AVP 97\r\na=mid:2\r\nc=IN IP6 2001:db8::2\r\na=rtcp-mux\r\n";
+const SDP: &str = "v=0\r\no=- 1 -1 IN IP4 192.0.2.1\r\ns=x\r\nc=IN IP4 192.0.2.1/127\r\nt=0 0\r\na=sendonly\r\nm=audio 4000/2 RTP/AVP 0 8 96 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=label:1\r\na=rtcp:4005 IN IP6 ::1\r\na=ptime:20\r\nm=video 0 RTP/AVP 97\r\na=mid:2\r\nc=IN IP6 2001:db8::2\r\na=rtcp-mux\r\nm=audio 4010 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20|1:4 UNENCRYPTED_SRTCP\r\na=crypto:2 AEAD_AES_128_GCM inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGw==\r\n";
 const METADATA: &str = "<?xml version=\"1.0\"?><recording xmlns=\"urn:ietf:params:xml:ns:recording:1\"><datamode>complete</datamode><session session_id=\"s1\"><sipSessionID>ab30317f1a784dc48ff824d0d3715d86;remote=47755a9de7794ba387653f2099600ef2</sipSessionID></session><participant participant_id=\"p1\"><nameID aor=\"sip:1001@pbx\"><name xml:lang=\"en\">Bob &amp; Co</name></nameID></participant><participantsessionassoc participant_id=\"p1\" session_id=\"s1\"><associate-time>2026-11-20T09:15:00Z</associate-time></participantsessionassoc><stream stream_id=\"t1\" session_id=\"s1\"><label>1</label></stream><participantstreamassoc participant_id=\"p1\"><send>t1</send></participantstreamassoc></recording>";
+
+/// Some honest packets by two ciphers, and one of noise.
+fn srtp() -> Vec<Vec<u8>> {
+    let steps = |suite: u8, mki: u8| {
+        let mut seed = vec![suite, mki];
+        for what in [6, 6, 3, 2, 0, 1] {
+            seed.extend([what, 20]);
+            seed.extend([0x80; 20]);
+        }
+        seed
+    };
+    vec![steps(0, 0), steps(6, 4), steps(7, 1)]
+}
 
 fn head(method: &str, cseq: u32, tag: &str, more: &str) -> String {
     format!(
@@ -167,6 +181,8 @@ fn stream(n: u64, side: Side) -> OpenStream {
         remote_rtcp: None,
         rtcp_mux: false,
         flowing: Flowing::Active,
+        protection: model::Protection::None,
+        ice: None,
     }
 }
 

@@ -313,6 +313,8 @@ pub(crate) struct StreamJson {
     masked: u64,
     /// Kept although digits are masked: its codec cannot be looked into.
     unsearched: u64,
+    /// Not kept because they could not be opened, on a stream that is encrypted.
+    unauthenticated: u64,
     jitter_us: u64,
     jitter_max_us: u64,
     gaps: u64,
@@ -343,6 +345,7 @@ impl From<StreamRecord> for StreamJson {
             dropped: counts.dropped,
             masked: counts.masked,
             unsearched: counts.unsearched,
+            unauthenticated: counts.unauthenticated,
             jitter_us: counts.jitter_us,
             jitter_max_us: counts.jitter_max_us,
             gaps: stream.gaps_unlisted.saturating_add(stream.gaps.len() as u64),

@@ -19,6 +19,7 @@ mod asking;
 mod calls;
 mod command;
 mod describe;
+mod encryption;
 mod front;
 mod gate;
 mod leg;

@@ -6,10 +6,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::describe::KnownSides;
+use crate::encryption;
 use bytes::Bytes;
-use media::sdp::{self, Direction, MediaLine, Origin, Sdp, Slot};
+use media::sdp::{self, Crypto, Direction, MediaLine, Origin, Sdp, Security, Slot};
+use media::srtp::Entropy;
 use model::peer::{Family, Flowing};
-use model::{Codec, IdGenerator, MediaKind, Now, OpenStream, Side, StreamId, StreamPorts};
+use model::{Codec, IdGenerator, MediaKind, Now, OpenStream, Protection, Side, StreamId, StreamPorts};
 
 /// Streams of one dialog. SIPREC clients use up to 4; 16 leaves room for video and screen of a conference.
 /// Further m-lines are answered with port 0.
@@ -18,6 +20,9 @@ const STREAMS_MAX: usize = 16;
 /// The discard port (RFC 863): what an inactive line says while no socket of ours stands behind it, so that
 /// media a client goes on sending during a hold reach nobody else's stream.
 const NO_PORT: u16 = 9;
+
+/// The transport of plain RTP.
+const PLAIN: &str = "RTP/AVP";
 
 /// One m-line of the dialog.
 #[derive(Debug, Clone)]
@@ -28,16 +33,25 @@ pub(crate) struct Line {
     pub(crate) stream: Option<OpenStream>,
     /// The ports behind it, while a segment is open.
     pub(crate) ports: Option<StreamPorts>,
+    /// The transport, `RTP/AVP`.
+    protocol: String,
+    /// Keys of ours that stand in our last description.
+    ours: Vec<Crypto>,
 }
 
 impl Line {
     fn refused(kind: MediaKind) -> Self {
-        Self { kind, stream: None, ports: None }
+        Self { kind, stream: None, ports: None, protocol: PLAIN.to_owned(), ours: Vec::new() }
     }
 
     /// Whether it has a stream whose ports are not known (yet).
     pub(crate) fn lacks_ports(&self) -> bool {
         self.stream.is_some() && self.ports.is_none()
+    }
+
+    /// Whether its keys stand in descriptions.
+    pub(crate) fn has_keys(&self) -> bool {
+        !self.ours.is_empty()
     }
 
     /// Whether media are expected on it.
@@ -88,9 +102,13 @@ pub(crate) fn read(
     before: &[Line],
     reading: &Reading<'_>,
     ids: &mut IdGenerator,
+    mut entropy: Option<&mut Entropy>,
     now: Now,
 ) -> Vec<Line> {
-    let takes = |m: &MediaLine| wanted(m) && reading.addresses.of(family(m)).is_some();
+    let has_entropy = entropy.is_some();
+    let takes = |m: &MediaLine| {
+        wanted(m) && reading.addresses.of(family(m)).is_some() && encryption::can_open(m, has_entropy)
+    };
     let count = sdp.media.iter().filter(|m| takes(m)).count();
     let mut index = 0;
     let mut lines = Vec::with_capacity(sdp.media.len());
@@ -105,10 +123,14 @@ pub(crate) fn read(
             .filter(|l| l.stream.as_ref().is_some_and(|s| s.kind == media.kind && s.family == family(media)));
         let side = reading.sides.side(media.label.as_deref(), index, count);
         let id = old.and_then(|l| l.stream.as_ref()).map_or_else(|| ids.stream(now.wall), |s| s.stream);
+        let known = old.map_or(&[][..], |l| &l.ours);
+        let (protection, ours) = encryption::agree(media, known, entropy.as_deref_mut());
         lines.push(Line {
             kind: media.kind,
-            stream: Some(stream(id, slot, media, side, reading.inactive)),
+            stream: Some(OpenStream { protection, ..stream(id, slot, media, side, reading.inactive) }),
             ports: old.and_then(|l| l.ports.clone()),
+            protocol: media.protocol.clone(),
+            ours,
         });
         index += 1;
     }
@@ -141,6 +163,8 @@ fn stream(id: StreamId, slot: usize, media: &MediaLine, side: Side, inactive: Fl
         remote_rtcp: media.remote_rtcp(),
         rtcp_mux: media.rtcp_mux,
         flowing: if media.is_held() { inactive } else { Flowing::Active },
+        protection: Protection::None,
+        ice: None,
     }
 }
 
@@ -184,12 +208,14 @@ fn slot(line: &Line, own: IpAddr, addresses: Addresses) -> Slot {
             rtcp_port: ports.rtcp.port(),
             direction,
             mux: stream.rtcp_mux,
+            security: encryption::said(&line.ours),
         },
         None => Slot::Take {
             rtp: SocketAddr::new(addresses.of(stream.family).unwrap_or(own), NO_PORT),
             rtcp_port: NO_PORT,
             direction: Direction::Inactive,
             mux: stream.rtcp_mux,
+            security: encryption::said(&line.ours),
         },
     }
 }
@@ -212,6 +238,8 @@ fn offered(line: &Line, own: IpAddr, addresses: Addresses) -> sdp::OfferLine {
             label: None,
             mux: true,
             ptime: None,
+            protocol: line.protocol.clone(),
+            security: Security::None,
         };
     };
     // Without ports the line is not given up, but nothing is wanted on it.
@@ -231,6 +259,8 @@ fn offered(line: &Line, own: IpAddr, addresses: Addresses) -> sdp::OfferLine {
         label: stream.label.clone(),
         mux: stream.rtcp_mux,
         ptime: None,
+        protocol: line.protocol.clone(),
+        security: encryption::said(&line.ours),
     }
 }
 
@@ -250,7 +280,11 @@ pub(crate) fn asked(codecs: &[(u8, Codec)], family: Family, ids: &mut IdGenerato
             remote_rtcp: None,
             rtcp_mux: false,
             flowing: Flowing::Active,
+            protection: Protection::None,
+            ice: None,
         }),
         ports: None,
+        protocol: PLAIN.to_owned(),
+        ours: Vec::new(),
     }]
 }

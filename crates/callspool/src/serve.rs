@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use api::port::LiveCalls;
 use call::{Front, FrontConfig, Intake, TrunkGate};
 use faults::{Operation, before};
+use media::srtp::Entropy;
 use model::alarm::AlarmRules;
 use model::{IdGenerator, Report, TenantId, VolumeName};
 use sip::{Agent, AgentConfig, Transport};
@@ -298,7 +299,7 @@ fn front_task(
             CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
         })?;
     let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
-    let front = Front::new(front, ids);
+    let front = Front::new(front, ids).with_entropy(Entropy::new(seed()?));
     let (load, load_out) = watch::channel(Load::of(&front.stats(), true));
     let (signalled, signalled_out) = watch::channel(Signalled::default());
     let numbered = Numbered { signalled: signalled_out, shared: recorder.shared() };

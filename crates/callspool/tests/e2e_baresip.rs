@@ -15,17 +15,22 @@ use support::{PATIENCE, audio, wait_until};
 /// One after the other, so that order and time are heard too.
 const TONES: [(f64, f64); 2] = [(440.0, 1.5), (1_000.0, 8.5)];
 
-fn check(codec: &str, decoder: &str) {
+fn check(codec: &str, decoder: &str, encryption: Option<(&str, &str)>) {
     let server = Server::start();
     let wav = server.directory().join("tones.wav");
     audio::write_tones(&wav, &TONES);
-    let baresip = Baresip::call(&server, "4711", &wav, Duration::from_secs(4), codec);
+    let length = Duration::from_secs(4);
+    let baresip = match encryption {
+        Some(way) => Baresip::call_encrypted(&server, "4711", &wav, length, codec, way),
+        None => Baresip::call(&server, "4711", &wav, length, codec),
+    };
     let sent = baresip.finish();
     let recorded = finished(&server);
 
     let (segment, stream) = (recorded.segment(), recorded.stream());
     let a = stream.accounting;
     assert_eq!((a.received, a.lost, a.duplicate, a.invalid), (sent, 0, 0, 0), "baresip sent {sent}: {a:?}");
+    assert_eq!(a.unauthenticated, 0, "{a:?}");
     assert_eq!((segment.state, segment.total), (RecordingState::Partial, 1));
     // The span of RTP: 20 ms a packet, from the first to the end of the last.
     let span = sent as f64 * 0.02;
@@ -76,10 +81,21 @@ fn extent(sound: &audio::Sound) -> (f64, f64) {
 
 #[test]
 fn a_softphone_in_mu_law_is_heard() {
-    check("PCMU/8000/1", "pcm_mulaw");
+    check("PCMU/8000/1", "pcm_mulaw", None);
 }
 
 #[test]
 fn a_softphone_in_a_law_is_heard() {
-    check("PCMA/8000/1", "pcm_alaw");
+    check("PCMA/8000/1", "pcm_alaw", None);
+}
+
+#[test]
+fn a_softphone_that_gives_its_key_in_sdp_is_heard() {
+    check("PCMU/8000/1", "pcm_mulaw", Some(("srtp", "srtp-mand")));
+}
+
+/// The plain profile with a key beside it.
+#[test]
+fn a_softphone_that_offers_a_key_with_the_plain_profile_is_heard() {
+    check("PCMA/8000/1", "pcm_alaw", Some(("srtp", "srtp")));
 }

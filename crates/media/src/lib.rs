@@ -2,6 +2,8 @@
 //!
 //! - [`sdp`]: session descriptions, offers and answers.
 //! - [`rtp`]: receiving one stream: latching, order, accounting, time, gaps, RTCP.
+//! - [`srtp`]: opening what is encrypted on the way, and encrypting our reports.
+//! - [`stun`]: checks of ICE, answered.
 //! - [`g711`], [`silence`]: the codec that everybody has, and what its silence looks like.
 //! - [`listen`]: decoders, resampling, Opus packets, for whoever plays what was recorded.
 //! - [`tone`], [`speech`], [`send`]: test callers: what they say, how they packetize it, how a test hears it.
@@ -16,6 +18,8 @@ pub mod sdp;
 pub mod send;
 pub mod silence;
 pub mod speech;
+pub mod srtp;
+pub mod stun;
 pub mod tone;
 
 pub use rtp::{Frame, FrameKind, FrameSink, StreamReceiver};

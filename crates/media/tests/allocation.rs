@@ -3,7 +3,9 @@
 
 mod receiving;
 
+use media::srtp::Srtp;
 use media::{Frame, StreamReceiver};
+use model::{Keys, Suite};
 use receiving::{START, at, rtp, sender, stream};
 
 fn allocations(run: impl FnOnce()) -> u64 {
@@ -61,4 +63,30 @@ fn out_of_order_buffers_are_used_again() {
         counts.push(send(&mut receiver, first + 1, us) + send(&mut receiver, first, us + 1_000));
     }
     assert!(counts[10..].iter().all(|n| *n == 0), "{:?}", &counts[..20]);
+}
+
+#[test]
+fn encrypted_nothing_is_allocated_by_packets_either() {
+    for suite in [Suite::AesCm128HmacSha1Tag80, Suite::AeadAes256Gcm] {
+        let keys = Keys::single(suite, vec![7; suite.secret_len()]).unwrap();
+        let (mut ours, mut theirs) = (Srtp::new(&keys, &keys).unwrap(), Srtp::new(&keys, &keys).unwrap());
+        let mut receiver = StreamReceiver::new(&stream(), START);
+        let mut sink = |_: &Frame<'_>| {};
+        let mut per_packet = 0;
+        for n in 0..3_000_u32 {
+            let mut packet = rtp(0, u16::try_from(n).unwrap(), n * 160, 7, &[0x55; 160]);
+            assert!(theirs.seal_rtp(&mut packet));
+            let now = at(i64::from(n) * 20_000);
+            if n % 5 == 0 {
+                receiver.tick(now, &mut sink);
+            }
+            let by_packet = allocations(|| receiver.protected(now, sender(), &packet, &mut ours, &mut sink));
+            // Nor by one that is not authentic.
+            let noise = allocations(|| receiver.protected(now, sender(), &[0x80; 180], &mut ours, &mut sink));
+            per_packet += if n == 0 { 0 } else { by_packet + noise };
+        }
+        let counted = receiver.accounting();
+        assert_eq!((counted.received, counted.unauthenticated), (3_000, 3_000));
+        assert_eq!(per_packet, 0, "{suite:?}");
+    }
 }

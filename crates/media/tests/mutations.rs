@@ -128,6 +128,7 @@ proptest! {
                 rtcp_port: 10_001,
                 direction: sdp::Direction::RecvOnly,
                 mux: true,
+                security: sdp::Security::None,
             };
             let origin = Origin {
                 username: "-".to_owned(), session_id: 1, version: 1, address: "192.0.2.9".parse().unwrap(),

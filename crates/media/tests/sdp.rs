@@ -31,6 +31,7 @@ fn picture(offer: &[u8]) -> String {
             ("held", line.is_held().then(String::new)),
             ("off", line.is_off().then(String::new)),
             ("no rtp", (!line.is_rtp()).then(String::new)),
+            ("encrypted", line.is_encrypted().then(String::new)),
         ];
         for (name, value) in rest {
             if let Some(value) = value {
@@ -55,7 +56,7 @@ fn codec((number, codec): &(u8, Codec)) -> String {
 
 fn slots(read: &sdp::Sdp) -> Vec<Slot> {
     let take = |(index, line): (u16, &sdp::MediaLine)| {
-        if line.kind != MediaKind::Audio || !line.is_rtp() || line.is_off() {
+        if line.kind != MediaKind::Audio || !line.is_rtp() || line.is_encrypted() || line.is_off() {
             return Slot::Refuse;
         }
         let port = 20_000 + index * 2;
@@ -64,6 +65,7 @@ fn slots(read: &sdp::Sdp) -> Vec<Slot> {
             rtcp_port: port + 1,
             direction: line.direction.answered_by_recorder(),
             mux: true,
+            security: media::sdp::Security::None,
         }
     };
     (0..).zip(&read.media).map(take).collect()
@@ -241,7 +243,7 @@ fn a_browser_escalates_with_video_and_data() {
             Audio sendrecv [111 OPUS/48000/2 (minptime=10;useinbandfec=1), 9 G722/8000, 126 TELEPHONE-EVENT/8000] from [2001:db8::5]:54321 rtcp [2001:db8::5]:54321 mid a
             Video sendrecv [96 VP8/90000] from [2001:db8::5]:54323 rtcp [2001:db8::5]:54324 mid v
             Other sendrecv [] from [2001:db8::5]:54325 rtcp [2001:db8::5]:54326 mid d no rtp
-            Audio sendrecv [0 PCMU/8000] from [2001:db8::5]:54327 rtcp [2001:db8::5]:54328 no rtp
+            Audio sendrecv [0 PCMU/8000] from [2001:db8::5]:54327 rtcp [2001:db8::5]:54328 encrypted
             > t=3034423619 3042462419
             > m=audio 20000 RTP/AVPF 111 9 126
             > a=rtpmap:111 opus/48000/2
@@ -364,6 +366,8 @@ fn an_offer_of_ours_reads_back() {
         label: label.map(str::to_owned),
         mux,
         ptime: Some(20),
+        protocol: "RTP/AVP".to_owned(),
+        security: media::sdp::Security::None,
     };
     let lines = [line(20_000, Some("1"), false), line(20_002, None, true)];
     let text = sdp::offer(&lines, &ours());

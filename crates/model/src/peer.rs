@@ -12,6 +12,7 @@ use crate::call::{CallData, Metadata};
 use crate::id::{CallId, SegmentId, StreamId, TenantId};
 use crate::join::Join;
 use crate::pause::{OpenPause, PauseSource};
+use crate::protection::{Ice, Protection};
 use crate::segment::{EndReason, Failure, SegmentRecord, StartTrigger};
 use crate::state::{RecordingState, Respondent};
 use crate::stream::{Codec, Dtmf, MediaKind, Side};
@@ -64,6 +65,12 @@ pub struct OpenStream {
     pub rtcp_mux: bool,
     /// Whether media are wanted.
     pub flowing: Flowing,
+    /// How its packets are protected. It holds keys, so it is never written with the rest.
+    #[serde(skip)]
+    pub protection: Protection,
+    /// The checks of ICE that are answered on its ports, if any are. It holds a password, so it is not written either.
+    #[serde(skip)]
+    pub ice: Option<Ice>,
 }
 
 impl OpenStream {
@@ -83,6 +90,8 @@ impl OpenStream {
             remote_rtcp: None,
             rtcp_mux: false,
             flowing: Flowing::Active,
+            protection: Protection::None,
+            ice: None,
         }
     }
 }

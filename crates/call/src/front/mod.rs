@@ -9,9 +9,11 @@ mod negotiation;
 mod orders;
 mod terms;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
+use media::srtp::Entropy;
 use model::{
     CallId, ChangeKind, EndReason, Failure, IdGenerator, Incident, Metadata, Mono, Now, Occurrence, Order,
     Report, SegmentId,
@@ -58,6 +60,10 @@ enum Timer {
 pub struct Front {
     config: FrontConfig,
     ids: IdGenerator,
+    /// What keys of ours are made of; none: encrypted lines are refused.
+    entropy: Option<Entropy>,
+    /// Trunks of which it was told that keys come over signalling in the clear.
+    clear_keys_told: BTreeSet<Arc<str>>,
     legs: BTreeMap<SessionId, Leg>,
     calls: Calls,
     timers: Timers<Timer>,
@@ -81,6 +87,8 @@ impl Front {
         Self {
             config,
             ids,
+            entropy: None,
+            clear_keys_told: BTreeSet::new(),
             legs: BTreeMap::new(),
             calls: Calls::default(),
             timers: Timers::new(),
@@ -92,6 +100,13 @@ impl Front {
             asks: 0,
             unwelcome: None,
         }
+    }
+
+    /// The same with what keys of ours are made of: then encrypted media are taken.
+    #[must_use]
+    pub fn with_entropy(mut self, entropy: Entropy) -> Self {
+        self.entropy = Some(entropy);
+        self
     }
 
     /// The next thing to do.

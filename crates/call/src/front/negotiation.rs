@@ -21,7 +21,7 @@ use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::{Leg, Pending, Phase};
 use crate::lines::{self, Addresses, Reading};
 use crate::trunk::{self, Trunk};
-use crate::{ask, describe};
+use crate::{ask, describe, encryption};
 
 impl Front {
     pub(super) fn invited(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
@@ -51,8 +51,11 @@ impl Front {
             None => lines::asked(&ask::codecs(&trunk.ask_for), family, &mut self.ids, now),
         };
         if leg.lines.iter().all(|l| l.stream.is_none()) {
+            self.tell_unopenable(None, offer.as_ref());
             return self.refuse(session, 488, "Not Acceptable Here");
         }
+        self.tell_unopenable(Some(call), offer.as_ref());
+        self.tell_clear_keys(&leg, request);
         self.stats.begun += 1;
         let record = CallRecord {
             id: call,
@@ -114,7 +117,10 @@ impl Front {
     fn take_lines(&mut self, now: Now, session: SessionId, sdp: Option<&Sdp>) {
         let Some(mut leg) = self.legs.remove(&session) else { return };
         match sdp {
-            Some(sdp) => leg.lines = self.read_lines(&leg, sdp, now),
+            Some(sdp) => {
+                leg.lines = self.read_lines(&leg, sdp, now);
+                self.tell_unopenable(Some(leg.call), Some(sdp));
+            }
             None => reactivate(&mut leg),
         }
         let call = leg.call;
@@ -474,7 +480,32 @@ impl Front {
         let signaled = self.calls.get(leg.call).is_some_and(|c| c.pausing.is_signaled());
         let inactive = if signaled { Flowing::Paused } else { self.inactive_of(leg) };
         let reading = Reading { sides: &leg.sides, inactive, addresses: leg.addresses };
-        lines::read(sdp, &leg.lines, &reading, &mut self.ids, now)
+        lines::read(sdp, &leg.lines, &reading, &mut self.ids, self.entropy.as_mut(), now)
+    }
+
+    /// A line that is refused for how it is encrypted is not recorded, and somebody hears of it.
+    fn tell_unopenable(&mut self, call: Option<CallId>, sdp: Option<&Sdp>) {
+        let has_entropy = self.entropy.is_some();
+        let why = sdp.and_then(|s| s.media.iter().find_map(|m| encryption::why_not(m, has_entropy)));
+        if let Some(why) = why {
+            let text = format!("a stream is not recorded: {why}");
+            self.alarm(Incident::NotRecorded, call, None, text);
+        }
+    }
+
+    /// Whoever reads the signalling can open the media too (RFC 4568 section 8.2): told once for each trunk, because
+    /// many do so within networks that they trust.
+    fn tell_clear_keys(&mut self, leg: &Leg, request: &RequestInfo) {
+        let has_keys = leg.lines.iter().any(lines::Line::has_keys);
+        let in_clear = !request.flow.transport.is_secure();
+        if has_keys && in_clear && self.clear_keys_told.insert(leg.trunk.name.clone()) {
+            let trunk = &leg.trunk.name;
+            let text = format!(
+                "trunk {trunk} sends the keys of encrypted media over signalling in the clear: whoever reads that can \
+                 open them; have it send SIP over TLS"
+            );
+            self.alarm(Incident::KeysInClear, None, None, text);
+        }
     }
 
     /// What the client of this leg means by a line on which nothing is sent: its metadata may say, else the trunk does.

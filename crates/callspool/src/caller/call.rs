@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use media::sdp::{Direction, MediaLine};
-use model::{Mono, Now};
+use model::{Keys, Mono, Now, Protection};
 use sip::EndCause;
 
 use super::moves::{CallInput, Do, Step};
@@ -70,6 +70,8 @@ pub(super) struct Call {
     holds: Vec<Hold>,
     timeout: Duration,
     invited: Mono,
+    /// What each stream is encrypted by.
+    keys: Vec<Option<Keys>>,
     /// For each stream, whether it has ever been started.
     started: Vec<bool>,
     report: CallReport,
@@ -85,6 +87,7 @@ impl Call {
         now: Now,
     ) -> (Self, Option<String>, Vec<Do>) {
         let started = vec![false; streams.len()];
+        let keys = streams.iter().map(|s| s.keys.clone()).collect();
         let reports = streams
             .iter()
             .map(|s| StreamReport { label: s.label.clone(), local: Some(s.rtp), ..StreamReport::default() })
@@ -117,6 +120,7 @@ impl Call {
             holds: plan.holds.clone(),
             timeout: plan.timeout,
             invited: now.mono,
+            keys,
             started,
             report,
         };
@@ -408,8 +412,19 @@ impl Call {
         for (index, remote) in remotes(sdp, self.started.len()).into_iter().enumerate() {
             match (remote, self.started.get_mut(index)) {
                 (Some(remote), Some(started)) => {
+                    let ours = self.keys.get(index).and_then(Option::as_ref);
+                    let protection = match (ours, &remote.keys) {
+                        (None, _) => Protection::None,
+                        (Some(outbound), Some(inbound)) => {
+                            Protection::Srtp { inbound: inbound.clone(), outbound: outbound.clone() }
+                        }
+                        (Some(_), None) => {
+                            self.problem(format!("stream {} is answered without a key", index + 1));
+                            continue;
+                        }
+                    };
                     *started = true;
-                    todo.push(Do::Start { index, remote });
+                    todo.push(Do::Start { index, remote, protection });
                 }
                 _ => self.problem(format!("stream {} is not taken", index + 1)),
             }

@@ -104,7 +104,12 @@ fn driver(plan: &CallPlan) -> Result<(SipDriver, Destination), CallerError> {
         force_udp: plan.target.transport == Transport::Udp,
         ..AgentConfig::default()
     };
+    Ok((SipDriver::new(Agent::new(config, seed()?), sockets), destination))
+}
+
+/// 32 octets from the system.
+fn seed() -> std::io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(std::io::Error::other)?;
-    Ok((SipDriver::new(Agent::new(config, seed), sockets), destination))
+    Ok(seed)
 }

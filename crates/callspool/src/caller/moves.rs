@@ -1,6 +1,6 @@
 //! What happens to a call, and what a call wants done: the words between [`super::call::Call`] and its owner.
 
-use model::Mono;
+use model::{Mono, Protection};
 use sip::EndCause;
 
 use super::report::StreamReport;
@@ -49,7 +49,7 @@ pub(super) enum CallInput {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Do {
     /// Send a stream's media there.
-    Start { index: usize, remote: RemoteStream },
+    Start { index: usize, remote: RemoteStream, protection: Protection },
     /// Stop it; answered by `Paused`.
     Pause { index: usize },
     /// End it; answered by `Finished`.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::Suite;
 use sip::Transport;
 use sip::auth::Login;
 
@@ -66,6 +67,15 @@ pub(crate) struct Impairments {
     pub(crate) seed: u64,
 }
 
+/// How the media are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Encryption {
+    /// The cipher.
+    pub(crate) suite: Suite,
+    /// By another key than the one that is offered.
+    pub(crate) wrong_key: bool,
+}
+
 /// All of it.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct CallPlan {
@@ -91,6 +101,8 @@ pub(crate) struct CallPlan {
     pub(crate) law: Law,
     /// Milliseconds of media per packet: 10 to 60.
     pub(crate) ptime_ms: u32,
+    /// Keys in SDP; none: in the clear.
+    pub(crate) encryption: Option<Encryption>,
     /// From the answer to the end; none: as long as the longest WAV file.
     pub(crate) duration: Option<Duration>,
     /// In order, not overlapping, within the duration.

@@ -6,17 +6,19 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Mono;
+use media::srtp::Entropy;
+use model::{Mono, Protection};
 use sip::{Destination, Event, SessionId};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::call::Call;
 use super::invite;
 use super::moves::{CallInput, Do, Step};
-use super::plan::CallPlan;
+use super::plan::{CallPlan, Encryption};
 use super::ports::StreamSockets;
 use super::report::{CallReport, Summary};
 use super::sdp::LocalStream;
+use super::seed;
 use super::sender::{NewStream, Sender, StreamKey, Told};
 use super::stream::PacketConfig;
 use super::voice::Voice;
@@ -69,6 +71,8 @@ pub(super) struct Caller<'a> {
     calls: BTreeMap<u32, Live>,
     by_session: HashMap<SessionId, u32>,
     agenda: BinaryHeap<Reverse<(Mono, u32, Step)>>,
+    /// What keys are made of.
+    entropy: Entropy,
     made: u32,
     /// Calls that were answered and are not over.
     up: usize,
@@ -104,6 +108,7 @@ impl<'a> Caller<'a> {
             calls: BTreeMap::new(),
             by_session: HashMap::new(),
             agenda: BinaryHeap::new(),
+            entropy: Entropy::new(seed()?),
             made: 0,
             up: 0,
             summary: Summary::default(),
@@ -199,7 +204,13 @@ impl<'a> Caller<'a> {
         };
         let label = |n: usize| (n + 1).to_string();
         let streams = sockets.iter().enumerate();
-        let streams = streams.map(|(n, s)| LocalStream { rtp: s.local, label: label(n) }).collect();
+        let encryption = self.plan.encryption;
+        let streams = streams.map(|(n, s)| LocalStream {
+            rtp: s.local,
+            label: label(n),
+            keys: encryption.and_then(|e| self.entropy.keys(e.suite)),
+        });
+        let streams = streams.collect();
         let (mut call, offer, todo) = Call::new(number, &self.plan, self.duration, streams, clock::now());
         if let Some(error) = failure {
             call.problem(format!("no sockets for its media: {error}"));
@@ -281,11 +292,12 @@ impl<'a> Caller<'a> {
                     self.agenda.push(Reverse((at, number, step)));
                     Ok(())
                 }
-                Do::Start { index, remote } => {
+                Do::Start { index, remote, protection } => {
                     if let Some(sockets) = live.sockets.get_mut(index).and_then(Option::take) {
                         self.open(key(index), sockets);
                     }
-                    self.sender.begin(key(index), remote.rtp, remote.rtcp);
+                    let protection = self.encrypting(protection);
+                    self.sender.begin(key(index), remote.rtp, remote.rtcp, protection);
                     Ok(())
                 }
                 Do::Pause { index } => {
@@ -312,6 +324,17 @@ impl<'a> Caller<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What is really encrypted by.
+    fn encrypting(&mut self, protection: Protection) -> Protection {
+        match (protection, self.plan.encryption) {
+            (Protection::Srtp { inbound, outbound }, Some(Encryption { suite, wrong_key: true })) => {
+                let outbound = self.entropy.keys(suite).unwrap_or(outbound);
+                Protection::Srtp { inbound, outbound }
+            }
+            (protection, _) => protection,
+        }
     }
 
     fn open(&self, key: StreamKey, sockets: StreamSockets) {

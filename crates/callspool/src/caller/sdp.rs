@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use media::sdp::{Direction, MediaLine, OfferLine, Origin, Sdp, Slot};
-use model::{Codec, MediaKind};
+use media::sdp::{Crypto, Direction, MediaLine, OfferLine, Origin, Sdp, Security, Slot};
+use model::{Codec, Keys, MediaKind};
 
 use super::plan::{CallPlan, Law};
 
@@ -18,13 +18,27 @@ pub(super) struct LocalStream {
     pub(super) rtp: SocketAddr,
     /// `a=label`.
     pub(super) label: String,
+    /// What it is encrypted by, as offered.
+    pub(super) keys: Option<Keys>,
 }
 
 /// Where a stream goes to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct RemoteStream {
     pub(super) rtp: SocketAddr,
     pub(super) rtcp: Option<SocketAddr>,
+    /// What the peer encrypts by.
+    pub(super) keys: Option<Keys>,
+}
+
+/// The tag of our line `a=crypto`.
+const TAG: u32 = 1;
+
+impl LocalStream {
+    fn security(&self, tag: u32) -> Security {
+        let line = self.keys.clone().map(|keys| Crypto { tag, keys });
+        line.map_or(Security::None, |line| Security::Sdes(vec![line]))
+    }
 }
 
 /// Our descriptions of one call: the version grows with each.
@@ -69,6 +83,8 @@ impl LocalSdp {
             label: self.labels.then(|| s.label.clone()),
             mux: false,
             ptime: Some(self.ptime),
+            protocol: if s.keys.is_some() { "RTP/SAVP" } else { "RTP/AVP" }.to_owned(),
+            security: s.security(TAG),
         };
         media::sdp::offer(&self.streams.iter().map(line).collect::<Vec<_>>(), &self.origin)
     }
@@ -88,6 +104,7 @@ impl LocalSdp {
                         rtcp_port: stream.rtp.port() + 1,
                         direction: self.answer_direction(line, held),
                         mux: false,
+                        security: stream.security(line.security.crypto.first().map_or(TAG, |c| c.tag)),
                     },
                     None => Slot::Refuse,
                 }
@@ -112,7 +129,8 @@ pub(super) fn remotes(sdp: &Sdp, streams: usize) -> Vec<Option<RemoteStream>> {
     let remote = |line: &MediaLine| {
         let takes = matches!(line.direction, Direction::RecvOnly | Direction::SendRecv);
         let rtp = line.remote_rtp().filter(|_| takes)?;
-        Some(RemoteStream { rtp, rtcp: line.remote_rtcp() })
+        let keys = line.security.crypto.first().map(|c| c.keys.clone());
+        Some(RemoteStream { rtp, rtcp: line.remote_rtcp(), keys })
     };
     let mut audio = sdp.media.iter().filter(|line| line.kind == MediaKind::Audio);
     (0..streams).map(|_| audio.next().and_then(remote)).collect()
@@ -143,7 +161,11 @@ mod tests {
 
     fn local(siprec: bool, streams: u16) -> LocalSdp {
         let streams = (0..streams)
-            .map(|n| LocalStream { rtp: ([127, 0, 0, 1], 4000 + 2 * n).into(), label: (n + 1).to_string() })
+            .map(|n| LocalStream {
+                rtp: ([127, 0, 0, 1], 4000 + 2 * n).into(),
+                label: (n + 1).to_string(),
+                keys: None,
+            })
             .collect();
         LocalSdp::new(&plan(siprec), streams, 7)
     }
@@ -180,8 +202,11 @@ mod tests {
         let sdp = read(&format!(
             "{head}m=audio 5000 RTP/AVP 0\r\na=recvonly\r\nm=audio 0 RTP/AVP 0\r\nm=audio 5004 RTP/AVP 0\r\na=inactive\r\n"
         ));
-        let first =
-            RemoteStream { rtp: ([10, 0, 0, 1], 5000).into(), rtcp: Some(([10, 0, 0, 1], 5001).into()) };
+        let first = RemoteStream {
+            rtp: ([10, 0, 0, 1], 5000).into(),
+            rtcp: Some(([10, 0, 0, 1], 5001).into()),
+            keys: None,
+        };
         assert_eq!(remotes(&sdp, 4), [Some(first), None, None, None]);
     }
 

@@ -8,12 +8,14 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use media::srtp::Srtp;
+use model::Protection;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::ports::StreamSockets;
@@ -54,7 +56,7 @@ pub(super) struct NewStream {
 
 enum Command {
     Open(StreamKey, Box<NewStream>),
-    Start { key: StreamKey, rtp: SocketAddr, rtcp: Option<SocketAddr> },
+    Start { key: StreamKey, rtp: SocketAddr, rtcp: Option<SocketAddr>, protection: Protection },
     Pause(StreamKey),
     Finish(StreamKey),
 }
@@ -90,8 +92,14 @@ impl Sender {
     }
 
     /// Begins or goes on sending; a stream that is sending goes to the new address.
-    pub(super) fn begin(&self, key: StreamKey, rtp: SocketAddr, rtcp: Option<SocketAddr>) {
-        self.command(Command::Start { key, rtp, rtcp });
+    pub(super) fn begin(
+        &self,
+        key: StreamKey,
+        rtp: SocketAddr,
+        rtcp: Option<SocketAddr>,
+        protection: Protection,
+    ) {
+        self.command(Command::Start { key, rtp, rtcp, protection });
     }
 
     /// Stops sending; told as `Paused`.
@@ -129,6 +137,9 @@ struct Stream {
     cname: String,
     rtp: Option<SocketAddr>,
     rtcp: Option<SocketAddr>,
+    /// What packets are encrypted by, and where.
+    srtp: Option<Srtp>,
+    sealed: Vec<u8>,
     /// When the stream was first started: position 0.
     origin: Option<Instant>,
     sending: Option<Sending>,
@@ -184,7 +195,12 @@ impl Schedule {
             Command::Open(key, new) => {
                 self.streams.insert(key, Stream::new(*new));
             }
-            Command::Start { key, rtp, rtcp } => self.start(key, rtp, rtcp),
+            Command::Start { key, rtp, rtcp, protection } => {
+                if let Some(stream) = self.streams.get_mut(&key) {
+                    stream.protect(&protection);
+                }
+                self.start(key, rtp, rtcp);
+            }
             Command::Pause(key) => {
                 if let Some(stream) = self.streams.get_mut(&key) {
                     stream.pause();
@@ -250,6 +266,8 @@ impl Stream {
             report,
             rtp: None,
             rtcp: None,
+            srtp: None,
+            sealed: Vec::new(),
             origin: None,
             sending: None,
             next_report: Instant::now(),
@@ -269,17 +287,26 @@ impl Stream {
             self.next_report += REPORT_INTERVAL;
             self.exchange_reports(wall);
         }
-        let socket = &self.sockets.rtp;
-        let emit = &mut |packet: &[u8]| socket.send_to(packet, remote).is_ok();
-        self.packets.frame(position, wall, &self.voice, emit);
+        let Self { sockets, srtp, sealed, packets, voice, .. } = self;
+        let emit = &mut |packet: &[u8]| emit(&sockets.rtp, remote, srtp.as_mut(), sealed, packet);
+        packets.frame(position, wall, voice, emit);
         Some(next)
+    }
+
+    /// Says by what packets are encrypted from now on.
+    fn protect(&mut self, protection: &Protection) {
+        match (&mut self.srtp, protection) {
+            (Some(srtp), Protection::Srtp { inbound, outbound }) => srtp.update(inbound, outbound),
+            (srtp, Protection::Srtp { inbound, outbound }) => *srtp = Srtp::new(inbound, outbound),
+            (srtp, Protection::None | Protection::Dtls(_) | Protection::Awaited) => *srtp = None,
+        }
     }
 
     fn pause(&mut self) {
         self.sending = None;
         let Some(remote) = self.rtp else { return };
-        let socket = &self.sockets.rtp;
-        self.packets.pause(&mut |packet: &[u8]| socket.send_to(packet, remote).is_ok());
+        let Self { sockets, srtp, sealed, packets, .. } = self;
+        packets.pause(&mut |packet: &[u8]| emit(&sockets.rtp, remote, srtp.as_mut(), sealed, packet));
     }
 
     fn finish(mut self) -> StreamReport {
@@ -301,7 +328,11 @@ impl Stream {
 
     fn exchange_reports(&mut self, wall: model::WallTime) {
         if let Some(remote) = self.rtcp {
-            let report = self.packets.sender_report(wall, &self.cname);
+            let mut report = self.packets.sender_report(wall, &self.cname);
+            let ready = self.srtp.as_mut().is_none_or(|srtp| srtp.seal_rtcp(wall, &mut report));
+            if !ready {
+                return self.read_back();
+            }
             self.report.sender_reports += u64::from(self.sockets.rtcp.send_to(&report, remote).is_ok());
         }
         self.read_back();
@@ -312,7 +343,12 @@ impl Stream {
         let mut buffer = [0; 1_500];
         for _ in 0..READS_PER_REPORT {
             let Ok(length) = self.sockets.rtcp.recv(&mut buffer) else { break };
-            if let Some(lost) = buffer.get(..length).and_then(reported_lost) {
+            let came = buffer.get(..length).unwrap_or_default();
+            let report = match &mut self.srtp {
+                Some(srtp) => srtp.open_rtcp(clock::wall(), came).unwrap_or_default(),
+                None => came,
+            };
+            if let Some(lost) = reported_lost(report) {
                 self.report.receiver_reports += 1;
                 self.report.reported_lost = lost.or(self.report.reported_lost);
             }
@@ -324,6 +360,20 @@ impl Stream {
             self.report.received += 1;
         }
     }
+}
+
+/// Sends a packet, encrypted where that is wanted.
+fn emit(
+    socket: &UdpSocket,
+    to: SocketAddr,
+    srtp: Option<&mut Srtp>,
+    sealed: &mut Vec<u8>,
+    packet: &[u8],
+) -> bool {
+    let Some(srtp) = srtp else { return socket.send_to(packet, to).is_ok() };
+    sealed.clear();
+    sealed.extend_from_slice(packet);
+    srtp.seal_rtp(sealed) && socket.send_to(sealed, to).is_ok()
 }
 
 /// Of a compound packet that begins with a receiver report (RFC 3550 section 6.4.2): the cumulative number of

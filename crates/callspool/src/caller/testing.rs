@@ -31,6 +31,7 @@ pub(super) fn plan(siprec: bool) -> CallPlan {
         },
         law: Law::Pcmu,
         ptime_ms: 20,
+        encryption: None,
         duration: Some(Duration::from_millis(500)),
         holds: Vec::new(),
         vanish: false,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use model::{CallId, Side, StreamId, TenantId, VolumeName};
 
-pub(crate) use call::{CallArgs, CallCodec, CallTransport};
+pub(crate) use call::{CallArgs, CallCodec, CallSrtp, CallTransport};
 pub(crate) use recordings::{
     AlarmsArgs, ExportArgs, ExportFormat, ListenArgs, LsArgs, ReindexArgs, ShowArgs, VerifyArgs,
 };

@@ -307,6 +307,7 @@ fn counts(a: &Accounting) -> String {
         ("discarded", a.discarded),
         ("masked", a.masked),
         ("not looked into for digits", a.unsearched),
+        ("not authentic", a.unauthenticated),
         ("SSRC changes", a.ssrc_changes.into()),
         ("source changes", a.source_changes.into()),
         ("codec changes", a.codec_changes.into()),

@@ -149,7 +149,8 @@ impl LiveSegment {
             if let Some(sockets) = stream.sockets.take() {
                 let (mut open, started) = (stream.open.clone(), self.started);
                 open.flowing = stream.wanted;
-                let stream = LiveStream::inherit(open, sockets, started, now.mono, self.gate);
+                let taken = (sockets, stream.take_srtp());
+                let stream = LiveStream::inherit(open, taken, started, now.mono, self.gate);
                 self.streams.push(stream.masking(self.dtmf()));
             }
         }
@@ -260,7 +261,13 @@ impl LiveSegment {
         let (streams, mut into) = self.parts(now.mono);
         for stream in streams {
             match wanted.iter().find(|w| w.stream == stream.open.stream) {
-                Some(open) => stream.update(now, open, gate),
+                Some(open) => {
+                    if open.protection != stream.open.protection {
+                        // What waits in the sockets was sent by what held before.
+                        stream.read_all(batch, steady, &mut into);
+                    }
+                    stream.update(now, open, gate);
+                }
                 None => stream.close(steady, batch, &mut into),
             }
         }
@@ -311,9 +318,10 @@ impl LiveSegment {
     pub(crate) fn report(&mut self, now: Now, cname: &str, buffer: &mut Vec<u8>) {
         let now = self.steady(now).now.wall;
         for stream in &mut self.streams {
-            let Some(sockets) = &stream.sockets else { continue };
             buffer.clear();
-            if let Some(to) = stream.receiver.report(now, cname, buffer) {
+            let to = if stream.sockets.is_some() { stream.receiver.report(now, cname, buffer) } else { None };
+            let to = to.filter(|_| stream.seal(now, buffer));
+            if let (Some(to), Some(sockets)) = (to, &stream.sockets) {
                 let socket = sockets.rtcp.as_ref().unwrap_or(&sockets.rtp);
                 // A report that cannot be sent is not missed: the next one says the same and more.
                 let _ = socket.send_to(buffer, to);

@@ -5,6 +5,7 @@
 //!  one-way    segment   one does, another does not
 //!  silence    stream    packets come, and nothing is heard in them
 //!  loss       stream    more than so many percent are lost
+//!  wrong-keys stream    packets of an encrypted stream cannot be opened
 //! ```
 //!
 //! Only what changes is told, so a call that sounds as it should costs nothing but the look. What becomes of it the
@@ -23,6 +24,9 @@ const LIVELY: Duration = Duration::from_secs(2);
 const LOSS_OVER: Duration = Duration::from_secs(10);
 /// Fewer packets than this in it say nothing of a share.
 const LOSS_LEAST: u64 = 50;
+/// So many packets that cannot be opened between two looks are told of, if they are a tenth of all: fewer are
+/// somebody else's, or were on their way when keys changed.
+const UNOPENED_LEAST: u64 = 10;
 
 /// When it is told. Zero: never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +51,10 @@ pub(crate) struct Signs {
     pub(crate) loud: u64,
     pub(crate) received: u64,
     pub(crate) lost: u64,
+    /// Packets of an encrypted stream that could not be opened.
+    pub(crate) unopened: u64,
+    /// Whether its keys are known.
+    pub(crate) opens: bool,
 }
 
 /// What an alarm is about.
@@ -76,8 +84,11 @@ struct Watched {
     lost: u64,
     /// Since when these are counted.
     counted_at: Mono,
+    /// Both as of the last look.
+    unopened: (u64, u64),
     silence: Class,
     loss: Class,
+    keys: Class,
 }
 
 /// See the module.
@@ -148,8 +159,10 @@ impl Watched {
             received: sign.received,
             lost: sign.lost,
             counted_at: now,
+            unopened: (0, 0),
             silence: Class::Good,
             loss: Class::Good,
+            keys: Class::Good,
         }
     }
 
@@ -172,6 +185,7 @@ impl Watched {
         })
         .into_iter()
         .for_each(|seen| tell(Condition::Silence, Of::Stream(self.stream), seen));
+        self.look_at_keys(sign, tell);
         if now.since(self.counted_at) < LOSS_OVER {
             return;
         }
@@ -194,6 +208,36 @@ impl Watched {
         })
         .into_iter()
         .for_each(|seen| tell(Condition::Loss, Of::Stream(self.stream), seen));
+    }
+}
+
+impl Watched {
+    /// What cannot be opened is not kept, so somebody must hear of it while the call goes on.
+    fn look_at_keys(&mut self, sign: &Signs, tell: &mut impl FnMut(Condition, Of, Seen)) {
+        let unopened = sign.unopened.saturating_sub(self.unopened.0);
+        let opened = sign.received.saturating_sub(self.unopened.1);
+        self.unopened = (sign.unopened, sign.received);
+        let class = match unopened {
+            UNOPENED_LEAST.. if unopened * 9 >= opened => Class::Bad,
+            // A few beside many that are opened are nobody's trouble.
+            _ if opened > 0 || sign.unopened == 0 => Class::Good,
+            _ => Class::Between,
+        };
+        let all = sign.unopened;
+        let said = change(&mut self.keys, class, || {
+            if sign.opens {
+                format!(
+                    "{all} packets of an encrypted stream cannot be opened and are not kept: they are encrypted by \
+                     other keys than signalling says, or not at all; see how the client sets up encryption"
+                )
+            } else {
+                format!(
+                    "{all} packets of an encrypted stream came and its keys are not known: they are not kept; see \
+                     whether the client completes its key exchange, or whoever gives the keys"
+                )
+            }
+        });
+        said.into_iter().for_each(|seen| tell(Condition::WrongKeys, Of::Stream(self.stream), seen));
     }
 }
 
@@ -234,6 +278,8 @@ mod tests {
             loud: second,
             received: 50 * second,
             lost: 0,
+            unopened: 0,
+            opens: true,
         }
     }
 
@@ -271,6 +317,25 @@ mod tests {
     fn a_call_that_sounds_as_it_should_tells_nothing() {
         check(|_, s| s, &[]);
         check(|_, s| Signs { sampled: 0, loud: 0, ..s }, &[]);
+    }
+
+    #[test]
+    fn packets_that_cannot_be_opened_are_told_of_until_others_come_again() {
+        let closed = |opens: bool| {
+            move |second: u64, s: Signs| match second {
+                _ if !is(2, &s) => s,
+                0..60 => s,
+                60..80 => Signs { received: 3_000, unopened: 50 * (second - 60), opens, ..s },
+                _ => Signs { unopened: 1_000, opens: true, ..s },
+            }
+        };
+        let told =
+            ["61 WrongKeys 2 bad", "70 Loss 2 between", "80 WrongKeys 2 good", "80 Loss 2 good"].as_slice();
+        check(closed(true), told);
+        check(closed(false), told);
+        // One now and then is somebody else's.
+        let few = |second: u64, s: Signs| Signs { unopened: second / 10, ..s };
+        check(|second, s| if is(1, &s) { few(second, s) } else { s }, &[]);
     }
 
     #[test]

@@ -23,6 +23,20 @@ impl Baresip {
         Self::start(server, user, wav, length, codec, &target, "")
     }
 
+    /// As `call`, with this encryption of media, by the module that does it.
+    pub fn call_encrypted(
+        server: &Server,
+        user: &str,
+        wav: &Path,
+        length: Duration,
+        codec: &str,
+        (module, way): (&str, &str),
+    ) -> Self {
+        let target = format!("sip:recorder@{}", server.sip_address());
+        let codec = format!("{codec};mediaenc={way}");
+        Self::start(server, user, wav, length, &codec, &target, &format!("module {module}.so\n"))
+    }
+
     /// As `call`, by TLS to a port whose certificate must come from `ca`.
     pub fn call_over_tls(
         server: &Server,

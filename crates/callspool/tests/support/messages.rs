@@ -86,6 +86,11 @@ impl Media {
         SocketAddr::new(self.address.expect("an address in SDP"), self.port)
     }
 
+    /// The value of an attribute.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find_map(|a| a.strip_prefix(name)?.strip_prefix(':'))
+    }
+
     /// Whether it has this attribute.
     pub fn has(&self, attribute: &str) -> bool {
         self.attributes.iter().any(|a| a == attribute)

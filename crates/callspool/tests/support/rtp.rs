@@ -31,7 +31,8 @@ pub struct Packet {
 }
 
 impl Packet {
-    fn bytes(&self) -> Vec<u8> {
+    /// As it goes out.
+    pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0x80, u8::from(self.marker) << 7 | self.payload_type];
         bytes.extend_from_slice(&self.sequence.to_be_bytes());
         bytes.extend_from_slice(&self.timestamp.to_be_bytes());

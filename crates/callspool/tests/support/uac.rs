@@ -27,6 +27,9 @@ pub struct Dialog {
     cseq: u32,
     media_port: u16,
     spoken: Spoken,
+    /// The transport of the m-line, and lines below it.
+    profile: String,
+    more: String,
 }
 
 impl Dialog {
@@ -37,14 +40,39 @@ impl Dialog {
 
     /// The same, with this codec in place of PCMU.
     pub fn begin_in(server: &Server, name: &str, media_port: u16, spoken: Spoken) -> (Self, SocketAddr) {
+        let mut dialog = Self::new(server, name, media_port, spoken);
+        let media = dialog.offer("sendonly");
+        (dialog, media[0].rtp())
+    }
+
+    /// The same, with this transport (`RTP/SAVP`) and these further lines, each ended by CRLF; the dialog, and the
+    /// m-line of the answer.
+    pub fn begin_by(
+        server: &Server,
+        name: &str,
+        media_port: u16,
+        profile: &str,
+        more: &str,
+    ) -> (Self, Media) {
+        let mut dialog = Self::new(server, name, media_port, PCMU);
+        dialog.speak(profile, more);
+        let media = dialog.offer("sendonly").remove(0);
+        (dialog, media)
+    }
+
+    /// What later offers say.
+    pub fn speak(&mut self, profile: &str, more: &str) {
+        (self.profile, self.more) = (profile.to_owned(), more.to_owned());
+    }
+
+    fn new(server: &Server, name: &str, media_port: u16, spoken: Spoken) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let to = format!("<sip:rec@{}>", server.sip_address());
         let server = server.sip_address();
         let id = format!("{name}-{}", std::process::id());
-        let mut dialog = Self { socket, server, id, to, cseq: 0, media_port, spoken };
-        let media = dialog.offer("sendonly");
-        (dialog, media[0].rtp())
+        let (profile, more) = ("RTP/AVP".to_owned(), String::new());
+        Self { socket, server, id, to, cseq: 0, media_port, spoken, profile, more }
     }
 
     /// The Call-ID.
@@ -71,10 +99,11 @@ impl Dialog {
 
     fn sdp(&self, direction: &str) -> String {
         let (port, Spoken { payload_type, rtpmap }) = (self.media_port, self.spoken);
+        let (profile, more) = (&self.profile, &self.more);
         format!(
             "v=0\r\no=- 1 {} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP {payload_type} 101\r\na=rtpmap:{payload_type} {rtpmap}\r\n\
-             a=rtpmap:101 telephone-event/8000\r\na={direction}\r\n",
+             m=audio {port} {profile} {payload_type} 101\r\na=rtpmap:{payload_type} {rtpmap}\r\n\
+             a=rtpmap:101 telephone-event/8000\r\na={direction}\r\n{more}",
             self.cseq + 1
         )
     }
@@ -138,8 +167,24 @@ impl Dialog {
         self.request("BYE", "", "");
     }
 
+    /// An INVITE with this description, which is refused; by which status.
+    pub fn refused(server: &Server, name: &str, sdp: &str) -> u16 {
+        let mut dialog = Self::new(server, name, 9, PCMU);
+        let response = dialog.ask("INVITE", "Content-Type: application/sdp\r\n", sdp);
+        let ack = dialog.text("ACK", dialog.cseq, "", "");
+        dialog.socket.send_to(ack.as_bytes(), &dialog.server).expect("a datagram");
+        response.status().expect("a status")
+    }
+
     /// Sends a request until it is answered, which must be by 200.
     fn request(&mut self, method: &str, headers: &str, body: &str) -> SipMessage {
+        let response = self.ask(method, headers, body);
+        assert_eq!(response.status(), Some(200), "{method}: {}", response.text);
+        response
+    }
+
+    /// Sends a request until it is answered.
+    fn ask(&mut self, method: &str, headers: &str, body: &str) -> SipMessage {
         self.cseq += 1;
         let request = self.text(method, self.cseq, headers, body);
         let end = Instant::now() + Duration::from_secs(20);
@@ -151,7 +196,6 @@ impl Dialog {
                 let message = SipMessage { way: Way::Received, text };
                 let ours = message.answers(&format!("{} {method}", self.cseq));
                 if ours && message.status().is_some_and(|s| s >= 200) {
-                    assert_eq!(message.status(), Some(200), "{method}: {}", message.text);
                     self.to = message.header("To").expect("To in a response").to_owned();
                     return message;
                 }

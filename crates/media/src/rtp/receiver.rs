@@ -16,6 +16,7 @@ use super::payload::PayloadTypes;
 use super::reorder::Reorder;
 use super::rtcp::{self, Reception, Rtcp};
 use super::source::Sources;
+use crate::srtp::{Closed, Srtp};
 
 /// Receives one stream. See the [module](super) for the way of a packet.
 #[derive(Debug)]
@@ -108,6 +109,41 @@ impl StreamReceiver {
             self.release_old(arrival, sink);
         }
         self.take_in(&packet, sink);
+    }
+
+    /// A datagram came to the port of a stream that is encrypted. What cannot be opened is counted and kept nowhere.
+    pub fn protected<S: FrameSink>(
+        &mut self,
+        arrival: WallTime,
+        from: SocketAddr,
+        bytes: &[u8],
+        srtp: &mut Srtp,
+        sink: &mut S,
+    ) {
+        self.now = self.now.max(arrival);
+        if is_rtcp(bytes)
+            && let Ok(plain) = srtp.open_rtcp(arrival, bytes)
+        {
+            return self.rtcp(arrival, from, plain);
+        }
+        match srtp.open_rtp(arrival, bytes) {
+            Ok(plain) => self.packet(arrival, from, plain, sink),
+            Err(Closed::Malformed) => self.counted.invalid += 1,
+            Err(Closed::Replayed) => self.counted.duplicate += 1,
+            Err(Closed::Unauthentic) => self.counted.unauthenticated += 1,
+        }
+    }
+
+    /// A datagram came to the port of an encrypted stream whose keys are not known (yet).
+    pub const fn unopened(&mut self) {
+        self.counted.unauthenticated += 1;
+    }
+
+    /// A datagram came to the RTCP port of a stream that is encrypted.
+    pub fn protected_rtcp(&mut self, arrival: WallTime, from: SocketAddr, bytes: &[u8], srtp: &mut Srtp) {
+        if let Ok(plain) = srtp.open_rtcp(arrival, bytes) {
+            self.rtcp(arrival, from, plain);
+        }
     }
 
     /// Hands on what has waited long enough for missing packets. To be called every 100 ms before a flush.

@@ -7,6 +7,7 @@
 //! Nothing here decides what is recorded: the caller says for each m-line whether it is taken ([`Slot`]).
 
 mod read;
+mod security;
 mod statics;
 mod write;
 
@@ -15,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use model::{Codec, MediaKind};
 
 pub use read::{SdpError, read};
+pub use security::{Crypto, Offered, Security};
 pub use write::{OfferLine, Slot, answer, offer};
 
 /// A session description.
@@ -24,7 +26,7 @@ pub struct Sdp {
     pub origin: Origin,
     /// The `t=` value; an answer repeats it (RFC 3264 section 6).
     pub timing: String,
-    /// Attributes before the first m-line, in order.
+    /// Attributes before the first m-line, in order; those that hold keys are left out.
     pub attributes: Vec<(String, Option<String>)>,
     /// The m-lines, in order, none left out.
     pub media: Vec<MediaLine>,
@@ -108,15 +110,23 @@ pub struct MediaLine {
     pub rtcp_mux: bool,
     /// `a=ptime` in milliseconds.
     pub ptime: Option<u32>,
-    /// Every attribute of the line, in order, as it stood.
+    /// What it says of encryption.
+    pub security: Offered,
+    /// Every attribute of the line, in order, as it stood; those that hold keys are left out.
     pub attributes: Vec<(String, Option<String>)>,
 }
 
 impl MediaLine {
-    /// Whether it is plain RTP, which can be recorded: `RTP/AVP` or `RTP/AVPF`.
+    /// Whether it is RTP, plain or encrypted: `RTP/AVP`, `RTP/AVPF`, `RTP/SAVP` or `RTP/SAVPF`.
     #[must_use]
     pub fn is_rtp(&self) -> bool {
-        ["RTP/AVP", "RTP/AVPF"].iter().any(|p| self.protocol.eq_ignore_ascii_case(p))
+        ["RTP/AVP", "RTP/AVPF"].iter().any(|p| self.protocol.eq_ignore_ascii_case(p)) || self.is_encrypted()
+    }
+
+    /// Whether its profile says that it is encrypted. Some offer keys with the plain profile as well (RFC 8643).
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        ["RTP/SAVP", "RTP/SAVPF"].iter().any(|p| self.protocol.eq_ignore_ascii_case(p))
     }
 
     /// Whether the line is switched off: port 0 (RFC 3264 section 6).

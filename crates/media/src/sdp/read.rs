@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use model::{Codec, MediaKind};
 
-use super::{Direction, MediaLine, Origin, Sdp, statics};
+use super::{Direction, MediaLine, Offered, Origin, Sdp, statics};
 
 /// 64 KiB, the most that a UDP datagram holds: nobody's offer is near it.
 const BYTES_MAX: usize = 65_536;
@@ -79,15 +79,28 @@ impl Draft {
             'm' if self.media.len() >= MEDIA_MAX => return Err(SdpError::TooManyMedia),
             'm' => self.media.push(media_line(value)),
             'c' => self.connection(value),
-            'a' => {
-                let into = self.media.last_mut().map_or(&mut self.attributes, |m| &mut m.attributes);
-                if into.len() < ATTRIBUTES_MAX {
-                    into.push(attribute(value));
-                }
-            }
+            'a' => self.attribute(value),
             _ => {}
         }
         Ok(())
+    }
+
+    fn attribute(&mut self, value: &str) {
+        let (name, value) = attribute(value);
+        if name.eq_ignore_ascii_case("crypto") {
+            // It belongs to an m-line (RFC 4568 section 4).
+            if let Some(line) = self.media.last_mut() {
+                line.security.read_crypto(value.as_deref().unwrap_or_default());
+            }
+            return;
+        }
+        if name.eq_ignore_ascii_case("key-mgmt") {
+            return;
+        }
+        let into = self.media.last_mut().map_or(&mut self.attributes, |m| &mut m.attributes);
+        if into.len() < ATTRIBUTES_MAX {
+            into.push((name, value));
+        }
     }
 
     fn connection(&mut self, value: &str) {
@@ -177,6 +190,7 @@ fn media_line(value: &str) -> MediaLine {
         rtcp: None,
         rtcp_mux: false,
         ptime: None,
+        security: Offered::default(),
         attributes: Vec::new(),
     }
 }

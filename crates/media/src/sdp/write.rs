@@ -8,10 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use model::{Codec, MediaKind};
 
-use super::{Direction, MediaLine, Origin, Sdp};
+use super::{Direction, MediaLine, Origin, Sdp, Security};
 
 /// What becomes of an offered m-line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Slot {
     /// Port 0.
     Refuse,
@@ -25,6 +25,8 @@ pub enum Slot {
         direction: Direction,
         /// RTP and RTCP share the port. Told only when it was offered (RFC 5761 section 5.1.1).
         mux: bool,
+        /// What is said of encryption.
+        security: Security,
     },
 }
 
@@ -47,6 +49,10 @@ pub struct OfferLine {
     pub mux: bool,
     /// `a=ptime` in milliseconds.
     pub ptime: Option<u32>,
+    /// The transport, `RTP/AVP`.
+    pub protocol: String,
+    /// What is said of encryption.
+    pub security: Security,
 }
 
 /// The answer to an offer. M-lines that `slots` has nothing for are refused.
@@ -55,12 +61,13 @@ pub fn answer(offer: &Sdp, slots: &[Slot], origin: &Origin) -> String {
     let mut out = head(origin, &offer.timing);
     for (index, line) in offer.media.iter().enumerate() {
         match slots.get(index) {
-            Some(Slot::Take { rtp, rtcp_port, direction, mux }) => {
+            Some(Slot::Take { rtp, rtcp_port, direction, mux, security }) => {
                 media_head(&mut out, line, rtp.port());
                 connection(&mut out, rtp.ip(), origin);
                 echo(&mut out, line, &["rtpmap", "fmtp", "ptime"]);
                 let mux = *mux && line.rtcp_mux;
                 transport(&mut out, *rtp, *rtcp_port, mux, *direction);
+                security.write(&mut out);
             }
             Some(Slot::Refuse) | None => media_head(&mut out, line, 0),
         }
@@ -80,7 +87,7 @@ pub fn offer(lines: &[OfferLine], origin: &Origin) -> String {
             MediaKind::Other => "application",
         };
         let formats: String = line.codecs.iter().map(|(n, _)| format!(" {n}")).collect();
-        put(&mut out, format_args!("m={media} {} RTP/AVP{formats}", line.rtp.port()));
+        put(&mut out, format_args!("m={media} {} {}{formats}", line.rtp.port(), line.protocol));
         connection(&mut out, line.rtp.ip(), origin);
         for (payload_type, codec) in &line.codecs {
             codec_lines(&mut out, *payload_type, codec);
@@ -89,6 +96,7 @@ pub fn offer(lines: &[OfferLine], origin: &Origin) -> String {
             put(&mut out, format_args!("a=ptime:{ptime}"));
         }
         transport(&mut out, line.rtp, line.rtcp_port, line.mux, line.direction);
+        line.security.write(&mut out);
         if let Some(label) = &line.label {
             put(&mut out, format_args!("a=label:{label}"));
         }

@@ -135,6 +135,8 @@ kinds! {
         Repaired = "repaired", Notice;
         /// A pause lasted as long as it may, and recording goes on.
         PauseTimedOut = "pause-timed-out", Warning;
+        /// Keys of encrypted media come over signalling that is not encrypted.
+        KeysInClear = "keys-in-clear", Notice;
     }
     /// Something that lasts. It is raised when it was bad for long enough and cleared when it was good for long
     /// enough.
@@ -175,6 +177,8 @@ kinds! {
         Silence = "silence", Warning, 0, 3;
         /// More packets of a stream are lost than the threshold allows.
         Loss = "loss", Warning, 0, 10;
+        /// Packets of an encrypted stream cannot be opened, and are not kept.
+        WrongKeys = "wrong-keys", Critical, 0, 5;
         /// The kernel dropped datagrams because a receive buffer was full.
         ReceiveDrops = "receive-drops", Warning, 0, 60;
         /// A webhook does not take what it is to be told.

@@ -143,6 +143,8 @@ impl Recorder {
                 label: None,
                 mux: false,
                 ptime: None,
+                protocol: "RTP/AVP".to_owned(),
+                security: media::sdp::Security::None,
             };
             return media::sdp::offer(&[line], &origin);
         };
@@ -156,6 +158,7 @@ impl Recorder {
                 rtcp_port: rtcp.local_addr().unwrap().port(),
                 direction: line.direction.answered_by_recorder(),
                 mux: false,
+                security: media::sdp::Security::None,
             })
             .collect();
         media::sdp::answer(&offer, &slots, &origin)

@@ -62,7 +62,7 @@ fn show(action: &Do, now: Now) -> String {
         sdp.media.iter().map(|l| l.direction.as_str()).collect::<Vec<_>>().join("+")
     };
     match action {
-        Do::Start { index, remote } => format!("start {index} to {}", remote.rtp.port()),
+        Do::Start { index, remote, .. } => format!("start {index} to {}", remote.rtp.port()),
         Do::Pause { index } => format!("pause {index}"),
         Do::Finish { index } => format!("finish {index}"),
         Do::Reinvite(sdp) => format!("re-INVITE {}", direction(sdp)),
@@ -82,6 +82,7 @@ fn check(plan: &CallPlan, script: &str, expected: Expect) {
     let streams = (0..lines).map(|n| LocalStream {
         rtp: ([10, 0, 0, 1], 4000 + 2 * u16::try_from(n).unwrap()).into(),
         label: (n + 1).to_string(),
+        keys: None,
     });
     let (mut call, offer, todo) = Call::new(1, plan, Duration::from_secs(5), streams.collect(), now);
     let show_all = |todo: &[Do], now| todo.iter().map(|d| show(d, now)).collect::<Vec<_>>().join(", ");

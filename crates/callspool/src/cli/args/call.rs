@@ -45,6 +45,21 @@ pub(crate) enum CallCodec {
     Pcma,
 }
 
+/// How a test call encrypts its media.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum CallSrtp {
+    /// Keys in SDP (RFC 4568)
+    Sdes,
+}
+
+/// A cipher of SRTP, by its name in SDP.
+pub(crate) fn suite(name: &str) -> Result<model::Suite, String> {
+    model::Suite::named(name).ok_or_else(|| {
+        let known: Vec<_> = model::Suite::ALL.iter().map(|s| s.name()).collect();
+        format!("no such cipher; known are {}", known.join(", "))
+    })
+}
+
 /// `callspool call`
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
@@ -108,6 +123,15 @@ pub(crate) struct CallArgs {
     /// Codec
     #[arg(long, value_enum, default_value = "pcmu")]
     pub(crate) codec: CallCodec,
+    /// Encrypt the media (SRTP)
+    #[arg(long, value_enum, value_name = "KEYS")]
+    pub(crate) srtp: Option<CallSrtp>,
+    /// By which cipher
+    #[arg(long, value_name = "NAME", default_value = "AES_CM_128_HMAC_SHA1_80", value_parser = suite)]
+    pub(crate) srtp_suite: model::Suite,
+    /// Encrypt by another key than the one that is offered: the recorder must notice
+    #[arg(long, requires = "srtp")]
+    pub(crate) wrong_key: bool,
     /// Hold the call: 2s@3s is for 2 s, beginning 3 s after the answer; may be repeated
     #[arg(long, value_name = "LENGTH@START", value_parser = values::hold)]
     pub(crate) hold: Vec<HoldSpec>,

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use media::rtp::StreamReceiver;
+use media::srtp::Srtp;
 use model::peer::Flowing;
 use model::{
-    Dtmf, Failure, MediaKind, Mono, Now, OpenStream, SegmentId, StreamPorts, StreamRecord, WallTime,
+    Dtmf, Failure, MediaKind, Mono, Now, OpenStream, Protection, SegmentId, StreamPorts, StreamRecord,
+    WallTime,
 };
 
 use super::super::ingest::{Batch, Left};
@@ -19,6 +21,9 @@ use crate::descriptors::{RUN_OUT, is_shortage};
 /// in the kernel's buffer and is lost there, so that one stream cannot starve the others.
 const BATCHES_PER_TICK: usize = 4;
 
+/// How long packets may still come encrypted after signalling has ended encryption.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// A stream of a live segment.
 pub(crate) struct LiveStream {
     pub(crate) open: OpenStream,
@@ -26,6 +31,10 @@ pub(crate) struct LiveStream {
     /// None once the stream is gone from the segment; its record stays.
     pub(super) sockets: Option<Sockets>,
     pub(super) receiver: StreamReceiver,
+    /// Opens what comes, once its keys are known.
+    srtp: Option<Srtp>,
+    /// What opened packets until signalling ended encryption, and until when it is tried still.
+    before: Option<(Srtp, Mono)>,
     pub(super) heard: Heard,
     /// It was told that digits cannot be looked for in its codec.
     told_unsearched: bool,
@@ -86,15 +95,17 @@ impl LiveStream {
             wanted: open.flowing,
             sockets: Some(sockets),
             receiver,
+            srtp: srtp_of(&open.protection),
+            before: None,
             heard: Heard { packet: None, at: now },
             told_unsearched: false,
         })
     }
 
-    /// The same with sockets that are open already: those of a segment that failed.
+    /// The same with sockets that are open already, and what opens packets: those of a segment that failed.
     pub(super) fn inherit(
         mut open: OpenStream,
-        sockets: Sockets,
+        (sockets, srtp): (Sockets, Option<Srtp>),
         started: WallTime,
         now: Mono,
         gate: Gate,
@@ -105,13 +116,36 @@ impl LiveStream {
         receiver.set_port(sockets.told_rtp.port());
         let ports = ports_of(&open, &sockets);
         let heard = Heard { packet: None, at: now };
-        Self { open, ports, sockets: Some(sockets), receiver, heard, told_unsearched: false, wanted }
+        Self {
+            open,
+            ports,
+            sockets: Some(sockets),
+            receiver,
+            srtp,
+            before: None,
+            heard,
+            told_unsearched: false,
+            wanted,
+        }
     }
 
     /// The same with what becomes of digits that are pressed.
     pub(crate) fn masking(mut self, dtmf: Dtmf) -> Self {
         self.receiver = self.receiver.masking(dtmf);
         self
+    }
+
+    /// What opens packets, for the segment that takes over.
+    pub(super) const fn take_srtp(&mut self) -> Option<Srtp> {
+        self.srtp.take()
+    }
+
+    /// Protects a report before it is sent; false when it cannot be, and must not be sent.
+    pub(super) fn seal(&mut self, now: WallTime, report: &mut Vec<u8>) -> bool {
+        match &mut self.srtp {
+            Some(srtp) => srtp.seal_rtcp(now, report),
+            None => !self.open.protection.is_some(),
+        }
     }
 
     /// Takes other sockets, for a stream that had been closed.
@@ -132,6 +166,14 @@ impl LiveStream {
         if self.open.flowing != Flowing::Active && open.flowing == Flowing::Active {
             self.heard.at = now.mono;
         }
+        match (&mut self.srtp, &open.protection) {
+            (Some(srtp), Protection::Srtp { inbound, outbound }) => srtp.update(inbound, outbound),
+            (srtp, Protection::None) => {
+                // What is on its way is encrypted yet: kept as it comes it would be noise.
+                self.before = srtp.take().map(|srtp| (srtp, now.mono + ENDING));
+            }
+            (srtp, protection) => *srtp = srtp_of(protection),
+        }
         self.receiver.update(now.wall, &open);
         self.open = open;
     }
@@ -150,6 +192,8 @@ impl LiveStream {
             loud,
             received: counts.received,
             lost: counts.lost,
+            unopened: counts.unauthenticated,
+            opens: self.srtp.is_some(),
         }
     }
 
@@ -197,21 +241,38 @@ impl LiveStream {
         steady: Steady,
         into: &mut IntoSegment<'_>,
     ) -> (u64, Left) {
-        let Self { sockets: Some(sockets), receiver, open, .. } = self else { return (0, Left::Nothing) };
+        let Self { sockets: Some(sockets), receiver, srtp, before, open, .. } = self else {
+            return (0, Left::Nothing);
+        };
         let ipv6 = sockets.told_rtp.is_ipv6();
         let socket = match (which, &sockets.rtcp) {
             (Which::Rtcp, Some(rtcp)) => rtcp,
             _ => &sockets.rtp,
         };
         let rtcp_port = matches!(which, Which::Rtcp) && sockets.rtcp.is_some();
+        before.take_if(|(_, until)| steady.now.mono >= *until);
         batch.read(socket, ipv6, steady.system(), BATCHES_PER_TICK, &mut |d| {
             let at = steady.at(d.at);
-            if rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes)) {
-                receiver.rtcp(at, d.from, d.bytes);
-            } else {
-                receiver.packet(at, d.from, d.bytes, into);
+            let is_rtcp = rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes));
+            match (&mut *srtp, is_rtcp) {
+                (None, _) if open.protection.is_some() => receiver.unopened(),
+                (None, true) => receiver.rtcp(at, d.from, d.bytes),
+                (None, false) => {
+                    let opened = before.as_mut().and_then(|(srtp, _)| srtp.open_rtp(at, d.bytes).ok());
+                    receiver.packet(at, d.from, opened.unwrap_or(d.bytes), into);
+                }
+                (Some(srtp), true) => receiver.protected_rtcp(at, d.from, d.bytes, srtp),
+                (Some(srtp), false) => receiver.protected(at, d.from, d.bytes, srtp, into),
             }
         })
+    }
+}
+
+/// What opens the packets of a stream, where keys are known.
+fn srtp_of(protection: &Protection) -> Option<Srtp> {
+    match protection {
+        Protection::Srtp { inbound, outbound } => Srtp::new(inbound, outbound),
+        Protection::None | Protection::Dtls(_) | Protection::Awaited => None,
     }
 }
 

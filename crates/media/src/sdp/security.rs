@@ -1,0 +1,230 @@
+//! What SDP says of encryption: `a=crypto` (SDES, RFC 4568).
+//!
+//! A line that names a cipher or a parameter that we do not know is passed over, as the RFC asks; what is left is in
+//! the order in which it was offered. Keys are taken out of the attributes as they are read: nothing that prints or
+//! keeps a description has them.
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use model::protection::{MASTER_KEYS_MAX, MKI_MAX};
+use model::{Keys, MasterKey, Secret, Suite};
+use zeroize::Zeroizing;
+
+/// Lines `a=crypto` of an m-line that are read. Devices offer up to eight.
+const CRYPTO_MAX: usize = 16;
+/// As people write it: with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// A line `a=crypto`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Crypto {
+    /// Names it in the answer.
+    pub tag: u32,
+    /// What whoever wrote it protects its packets by.
+    pub keys: Keys,
+}
+
+/// What an m-line says of encryption.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Offered {
+    /// The lines `a=crypto` that can be done, the most wanted first.
+    pub crypto: Vec<Crypto>,
+    /// There were others, with ciphers or parameters that are not known.
+    pub unknown_crypto: bool,
+}
+
+/// What an m-line of ours says of encryption.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Security {
+    /// Nothing.
+    #[default]
+    None,
+    /// These lines `a=crypto`: one in an answer, with the tag of the one that was chosen.
+    Sdes(Vec<Crypto>),
+}
+
+impl Offered {
+    /// Reads the value of an attribute `crypto`.
+    pub(super) fn read_crypto(&mut self, value: &str) {
+        if self.crypto.len() >= CRYPTO_MAX {
+            return;
+        }
+        match crypto(value) {
+            Some(line) => self.crypto.push(line),
+            None => self.unknown_crypto = true,
+        }
+    }
+}
+
+impl Security {
+    pub(super) fn write(&self, out: &mut String) {
+        match self {
+            Self::None => {}
+            Self::Sdes(lines) => lines.iter().for_each(|line| write_crypto(out, line)),
+        }
+    }
+}
+
+/// `1 AES_CM_128_HMAC_SHA1_80 inline:<key and salt>|2^20|1:4;inline:… UNENCRYPTED_SRTCP`
+fn crypto(value: &str) -> Option<Crypto> {
+    let mut words = value.split_whitespace();
+    let tag = words.next().filter(|t| t.len() <= 9)?.parse().ok()?;
+    let suite = Suite::named(words.next()?)?;
+    let texts = words.next()?;
+    let masters: Vec<MasterKey> =
+        texts.split(';').take(MASTER_KEYS_MAX).map(|text| master(suite, text)).collect::<Option<_>>()?;
+    let lengths = masters.first()?.mki.len();
+    // Of several keys each packet must say which; all in the same number of octets.
+    if masters.iter().any(|m| m.mki.len() != lengths) || (masters.len() > 1 && lengths == 0) {
+        return None;
+    }
+    let mut keys = Keys { suite, masters, plain_rtp: false, plain_rtcp: false };
+    for parameter in words {
+        match parameter.to_ascii_uppercase().as_str() {
+            "UNENCRYPTED_SRTP" => keys.plain_rtp = true,
+            "UNENCRYPTED_SRTCP" => keys.plain_rtcp = true,
+            // The size of a window is the receiver's own business.
+            other if other.starts_with("WSH=") || other.starts_with('-') => {}
+            _ => return None,
+        }
+    }
+    Some(Crypto { tag, keys })
+}
+
+/// `inline:<key and salt>|<lifetime>|<identifier>:<its octets>`, the last two in any number.
+fn master(suite: Suite, text: &str) -> Option<MasterKey> {
+    let (method, rest) = text.split_once(':')?;
+    if !method.trim().eq_ignore_ascii_case("inline") {
+        return None;
+    }
+    let mut fields = rest.split('|');
+    let secret = BASE64.decode(fields.next()?.trim()).ok().map(Secret::new)?;
+    if secret.expose().len() != suite.secret_len() {
+        return None;
+    }
+    let mut mki = Vec::new();
+    for field in fields {
+        // A field without colon is the lifetime: a sender that goes beyond it changes its key by itself.
+        if let Some((value, length)) = field.split_once(':') {
+            mki = identifier(value, length)?;
+        }
+    }
+    Some(MasterKey { secret, mki })
+}
+
+/// A decimal number in so many octets.
+fn identifier(value: &str, length: &str) -> Option<Vec<u8>> {
+    let length: usize = length.trim().parse().ok().filter(|l| (1..=MKI_MAX).contains(l))?;
+    let number: u128 = value.trim().parse().ok()?;
+    let octets = number.to_be_bytes();
+    let kept = length.min(octets.len());
+    let (over, low) = octets.split_at(octets.len() - kept);
+    if over.iter().any(|o| *o != 0) {
+        return None;
+    }
+    let mut mki = vec![0; length - kept];
+    mki.extend_from_slice(low);
+    Some(mki)
+}
+
+fn write_crypto(out: &mut String, line: &Crypto) {
+    let Crypto { tag, keys } = line;
+    // Writing to a string cannot fail.
+    let _ = write!(out, "a=crypto:{tag} {} ", keys.suite.name());
+    for (n, master) in keys.masters.iter().enumerate() {
+        let text = Zeroizing::new(BASE64.encode(master.secret.expose()));
+        let _ = write!(out, "{}inline:{}", if n > 0 { ";" } else { "" }, text.as_str());
+        if !master.mki.is_empty() {
+            let low = master.mki.iter().rev().take(16).rev();
+            let number = low.fold(0_u128, |number, octet| number << 8 | u128::from(*octet));
+            let _ = write!(out, "|{number}:{}", master.mki.len());
+        }
+    }
+    for (is_set, name) in [(keys.plain_rtp, "UNENCRYPTED_SRTP"), (keys.plain_rtcp, "UNENCRYPTED_SRTCP")] {
+        if is_set {
+            let _ = write!(out, " {name}");
+        }
+    }
+    out.push_str("\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "MTIzNDU2Nzg5QUJDREUwMTIzNDU2Nzg5QUJjZGVm";
+
+    fn read(values: &[&str]) -> Offered {
+        let mut offered = Offered::default();
+        values.iter().for_each(|v| offered.read_crypto(v));
+        offered
+    }
+
+    #[test]
+    fn lines_are_read_in_order_and_unknown_ones_passed_over() {
+        let offered = read(&[
+            &format!("1 F8_128_HMAC_SHA1_80 inline:{KEY}"),
+            &format!("7 AES_CM_128_HMAC_SHA1_32 inline:{KEY}|2^20|1:4 UNENCRYPTED_SRTCP WSH=64 -X"),
+            &format!("8 aes_cm_128_hmac_sha1_80 INLINE:{KEY}|2^31"),
+        ]);
+        assert!(offered.unknown_crypto);
+        let [a, b] = &offered.crypto[..] else { panic!("{offered:?}") };
+        assert_eq!((a.tag, a.keys.suite), (7, Suite::AesCm128HmacSha1Tag32));
+        assert_eq!((a.keys.masters[0].mki.as_slice(), a.keys.plain_rtcp), (&[0, 0, 0, 1][..], true));
+        assert_eq!(a.keys.masters[0].secret.expose(), b"123456789ABCDE0123456789ABcdef");
+        assert_eq!((b.tag, b.keys.masters[0].mki.len()), (8, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_passed_over() {
+        for value in [
+            "",
+            "1",
+            "x AES_CM_128_HMAC_SHA1_80 inline:AAAA",
+            "1 AES_CM_128_HMAC_SHA1_80 inline:AAAA",
+            "1 AES_CM_128_HMAC_SHA1_80 uri:AAAA",
+            &format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} KDR=0"),
+            &format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNAUTHENTICATED_SRTP"),
+            &format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} FEC_ORDER=SRTP_FEC"),
+            &format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|300:1"),
+            &format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:0"),
+            &format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY};inline:{KEY}"),
+            &format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:4;inline:{KEY}|2:2"),
+            &format!("1 AEAD_AES_128_GCM inline:{KEY}"),
+        ] {
+            assert_eq!(read(&[value]), Offered { crypto: vec![], unknown_crypto: true }, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let secret: Vec<u8> = (0..44).collect();
+        let master = |n: u8| MasterKey { secret: Secret::new(secret.clone()), mki: vec![0, n] };
+        let keys = Keys {
+            suite: Suite::AeadAes256Gcm,
+            masters: vec![master(1), master(2)],
+            plain_rtp: true,
+            plain_rtcp: false,
+        };
+        let line = Crypto { tag: 3, keys };
+        let mut out = String::new();
+        Security::Sdes(vec![line.clone()]).write(&mut out);
+        let value = out.trim_end().strip_prefix("a=crypto:").unwrap();
+        assert_eq!(read(&[value]).crypto, [line]);
+    }
+
+    #[test]
+    fn there_is_a_limit() {
+        let line = format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}");
+        assert_eq!(read(&vec![line.as_str(); 100]).crypto.len(), CRYPTO_MAX);
+    }
+}

@@ -13,6 +13,7 @@ use support::party::{Hush, Party};
 use support::recording::expect_close;
 use support::server::Server;
 use support::sipp::Scenario;
+use support::uac::Dialog;
 use support::{PATIENCE, audio, wait_until};
 
 const AGENT: f64 = 440.0;
@@ -102,6 +103,40 @@ fn a_hold_makes_two_segments_with_true_silence_between() {
         audio::decode(&part, 0).expect_tone("agent's track", AGENT, &[EXTERNAL]);
         audio::decode(&part, 1).expect_tone("external's track", EXTERNAL, &[AGENT]);
     }
+}
+
+/// Metadata that are cut short do not keep a call from being recorded; the client is asked for all of them, once, and
+/// what it then tells is known of the call. Its names are not escaped, and are read all the same.
+#[test]
+fn a_client_is_asked_for_what_its_metadata_left_open() {
+    let server = Server::start();
+    let cut = r#"<recording><datamode>complete</datamode><session session_id="c"/><participant participant_id="a"><nameID aor="sip:10"#;
+    let mut dialog = Dialog::begin_recording(&server, "snapshot", 40_000, cut);
+    let asked = dialog.updated();
+    assert_eq!(asked.header("Content-Type"), Some("application/rs-metadata-request"), "{}", asked.text);
+    assert_eq!(asked.header("Content-Disposition"), Some("recording-session"));
+    assert!(
+        asked.text.contains("<requestsnapshot xmlns=\"urn:ietf:params:xml:ns:recording:1\">"),
+        "{}",
+        asked.text
+    );
+    dialog.update(
+        r#"<recording><datamode>complete</datamode><session session_id="c"/>
+        <participant participant_id="a"><nameID aor="sip:1001@h"><name>Ann & "Co" <desk></name></nameID></participant>
+        <participant participant_id="b"><nameID aor="tel:+4930123"/></participant></recording>"#,
+    );
+    dialog.bye();
+    let recorded = server.wait_for_state(dialog.call_id(), "complete");
+    let [segment] = &recorded.segments[..] else { panic!("{} segments", recorded.segments.len()) };
+    let parties: Vec<_> =
+        segment.data.parties.iter().map(|p| (p.number.as_deref(), p.name.as_deref(), p.side)).collect();
+    assert_eq!(
+        parties,
+        [(Some("1001"), Some("Ann & \"Co\" <desk>"), Side::Agent), (Some("+4930123"), None, Side::External)]
+    );
+    let kept: Vec<_> = segment.metadata.iter().map(|m| (m.method.as_str(), m.problem.is_some())).collect();
+    assert_eq!(kept, [("INVITE", true), ("UPDATE", false)]);
+    assert_eq!(segment.metadata[0].text, cut);
 }
 
 /// Where `inactive` means a pause, as card data are said: one segment, a marked span of silence in it, whatever comes.

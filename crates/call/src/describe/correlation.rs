@@ -72,8 +72,8 @@ pub(super) fn of_metadata(data: &mut CallData, known: &RecordingMetadata) {
     if let Some(id) = known.sessions.iter().flat_map(|s| &s.sip_session_ids).next() {
         take(data, "session-id", id);
     }
-    // Avaya has the UCID for an id of the session.
-    if let Some(ucid) = known.sessions.first().and_then(|s| ucid(&s.id)) {
+    // Avaya has the UCID for an id of the session; others have sixteen digits of their own.
+    if let Some(ucid) = known.sessions.first().and_then(|s| ucid(&s.id)).filter(|ucid| has_time(ucid)) {
         take(data, "ucid", &ucid);
     }
     let of_participants = known.participants.iter().flat_map(|p| &p.extensions);
@@ -92,6 +92,12 @@ fn take(data: &mut CallData, key: &str, id: &str) {
     if fits && (data.correlation.len() < KEYS_MAX || data.correlation.contains_key(key)) {
         data.correlation.entry(key.to_owned()).or_insert_with(|| id.to_owned());
     }
+}
+
+/// Whether the time in a UCID, its last eight digits, is one at which calls may have been recorded: 2000 to 2044.
+fn has_time(ucid: &str) -> bool {
+    let time = ucid.get(8..).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    time.is_some_and(|time| (946_684_800..2_366_841_600).contains(&time))
 }
 
 /// A Universal Call ID in one form, out of those in which it is sent: 20 decimal digits (five of the node, five of
@@ -130,6 +136,7 @@ mod tests {
         ] {
             assert_eq!(ucid(text).as_deref(), Some("0001003301C8F5A2"), "{text}");
         }
+        assert!(has_time("0001003369949E5A") && !has_time("0001003301C8F5A2") && !has_time(""));
         for text in ["", "alice", "99999999999999999999", "12345", "00FA08"] {
             assert_eq!(ucid(text), None, "{text}");
         }

@@ -101,8 +101,20 @@ impl KnownSides {
             }
             // Labels are missing on the wire, or are others than in the metadata.
             (None, Some(side), _) => *side,
-            (None, None, agent) => agent.at(index),
+            (None, None, agent) => match (agent.at(index), self.only_side()) {
+                // One line of two is told of: the other one is of the other side.
+                (_, Some(Side::Agent)) if count == 2 => Side::External,
+                (_, Some(Side::External)) if count == 2 => Side::Agent,
+                (side, _) => side,
+            },
         }
+    }
+
+    /// The side of all labels that are told of, where it is one.
+    fn only_side(&self) -> Option<Side> {
+        let mut sides = self.by_label.values().copied();
+        let first = sides.next()?;
+        sides.all(|side| side == first).then_some(first)
     }
 }
 

@@ -75,6 +75,13 @@ impl Dialog {
         Self { socket, server, id, to, cseq: 0, media_port, spoken, profile, more }
     }
 
+    /// A recording session (RFC 7866) whose client takes UPDATE: an INVITE with these metadata beside the offer.
+    pub fn begin_recording(server: &Server, name: &str, media_port: u16, metadata: &str) -> Self {
+        let mut dialog = Self::new(server, name, media_port, PCMU);
+        dialog.offer_with_metadata("sendonly", metadata);
+        dialog
+    }
+
     /// The Call-ID.
     pub fn call_id(&self) -> &str {
         &self.id
@@ -94,7 +101,38 @@ impl Dialog {
              {metadata}\r\n--part--\r\n",
             self.sdp(direction)
         );
-        self.invite("Content-Type: multipart/mixed;boundary=part\r\n", &body)
+        let headers = "Require: siprec\r\nAllow: INVITE, ACK, BYE, CANCEL, UPDATE\r\n\
+                       Content-Type: multipart/mixed;boundary=part\r\n";
+        self.invite(headers, &body)
+    }
+
+    /// UPDATE with SIPREC metadata and no offer.
+    pub fn update(&mut self, metadata: &str) {
+        let headers =
+            "Content-Type: application/rs-metadata+xml\r\nContent-Disposition: recording-session\r\n";
+        self.request("UPDATE", headers, metadata);
+    }
+
+    /// Waits for an UPDATE of the server's without offer, and accepts it.
+    pub fn updated(&mut self) -> SipMessage {
+        let end = Instant::now() + Duration::from_secs(20);
+        let mut buffer = [0; 8_192];
+        while Instant::now() < end {
+            let Ok((length, from)) = self.socket.recv_from(&mut buffer) else { continue };
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let message = SipMessage { way: Way::Received, text };
+            if message.start_line().starts_with("UPDATE ") {
+                let copied = ["Via", "From", "To", "Call-ID", "CSeq"];
+                let copied: String = copied
+                    .iter()
+                    .map(|n| format!("{n}: {}\r\n", message.header(n).expect("a header")))
+                    .collect();
+                let ok = format!("SIP/2.0 200 OK\r\n{copied}Content-Length: 0\r\n\r\n");
+                self.socket.send_to(ok.as_bytes(), from).expect("a datagram");
+                return message;
+            }
+        }
+        panic!("no UPDATE within 20 s");
     }
 
     fn sdp(&self, direction: &str) -> String {

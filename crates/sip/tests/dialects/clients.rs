@@ -220,7 +220,7 @@ fn avaya_sbce() {
         expect![[r#"
         complete
         group 3c62a4f0 from 2026-07-14T12:11:09.000000Z
-        session 0001003301C8F5A2 of group 3c62a4f0 from 2026-07-14T12:11:09.000000Z
+        session 0001003369949E5A of group 3c62a4f0 from 2026-07-14T12:11:09.000000Z
           known to SIP as 9b1fe6ad
         participant a41f
           sip:7001@aura.example called Seven One
@@ -229,8 +229,8 @@ fn avaya_sbce() {
         participant 0000
         stream b7 label 10
         stream  label 20
-        a41f in 0001003301C8F5A2 from 2026-07-14T12:11:09.000000Z
-        a420 in 0001003301C8F5A2 from 2026-07-14T12:11:09.000000Z
+        a41f in 0001003369949E5A from 2026-07-14T12:11:09.000000Z
+        a420 in 0001003369949E5A from 2026-07-14T12:11:09.000000Z
         a41f sends ["b7"] hears [""]
         a420 sends [""] hears ["b7"]
     "#]],

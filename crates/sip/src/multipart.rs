@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Reading is tolerant, because a call must not be lost for its wrapping: line ends may be LF, the closing
-//! delimiter, the blank line or the boundary parameter may be missing, parts may nest. The bytes of a part are
-//! kept as they came; nothing is decoded.
+//! delimiter, the blank line or the boundary parameter may be missing or wrong, parts may nest. A body that cannot
+//! be split at all is searched for SDP. The bytes of a part are kept as they came; nothing is decoded.
 
 use bytes::Bytes;
 
@@ -65,9 +65,10 @@ fn split_into(
 ) {
     let is_multipart =
         content_type.trim_start().get(..10).is_some_and(|t| t.eq_ignore_ascii_case("multipart/"));
-    let boundary = if is_multipart && depth < DEPTH_MAX { boundary_of(content_type, body) } else { None };
-    let sections = boundary.map(|boundary| sections(body, &boundary)).unwrap_or_default();
-    if sections.is_empty() {
+    let found = if is_multipart && depth < DEPTH_MAX { split_once(content_type, body) } else { Vec::new() };
+    if found.is_empty() {
+        let unsplit = if is_multipart { sdp_within(body) } else { None };
+        let body = unsplit.as_ref().unwrap_or(body);
         if !body.is_empty() && parts.len() < PARTS_MAX {
             parts.push(Part {
                 content_type: named_or_guessed(content_type, is_multipart, body),
@@ -78,7 +79,7 @@ fn split_into(
         }
         return;
     }
-    for section in sections.into_iter().take(PARTS_MAX) {
+    for section in found.into_iter().take(PARTS_MAX) {
         let (headers, content) = part_head(&section);
         let value = |name: &str| {
             headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
@@ -87,6 +88,30 @@ fn split_into(
         let disposition = value("Content-Disposition");
         split_into(&content_type, disposition, headers, &content, depth + 1, parts);
     }
+}
+
+/// The parts of one level: by the boundary that is named, else by the one that is written.
+fn split_once(content_type: &str, body: &Bytes) -> Vec<Bytes> {
+    let by_name = named_boundary(content_type).map(|boundary| sections(body, &boundary)).unwrap_or_default();
+    if !by_name.is_empty() {
+        return by_name;
+    }
+    let mut by_look = written_boundary(body).map(|boundary| sections(body, &boundary)).unwrap_or_default();
+    by_look.retain(|section| !section.is_empty());
+    by_look
+}
+
+/// SDP in a body that has no delimiters to be seen: from its first line on, up to what is none of its lines.
+fn sdp_within(body: &Bytes) -> Option<Bytes> {
+    let begin = match body.starts_with(b"v=0") {
+        true => 0,
+        false => find(body, b"\nv=0", 0)? + 1,
+    };
+    let mut end = begin;
+    while let Some(rest) = body.get(end..).filter(|rest| rest.get(1) == Some(&b'=')) {
+        end += rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |i| i + 1);
+    }
+    Some(body.slice(begin..end))
 }
 
 /// The type as it stands, or what the bytes look like where it is missing or cannot be true.
@@ -98,6 +123,8 @@ fn named_or_guessed(content_type: &str, is_multipart: bool, body: &[u8]) -> Stri
     let start = body.trim_ascii_start();
     if start.starts_with(b"v=0") {
         "application/sdp".to_owned()
+    } else if start.starts_with(b"<?xml") || start.starts_with(b"<recording") {
+        "application/rs-metadata+xml".to_owned()
     } else if named.is_empty() {
         "text/plain".to_owned()
     } else {
@@ -105,20 +132,56 @@ fn named_or_guessed(content_type: &str, is_multipart: bool, body: &[u8]) -> Stri
     }
 }
 
-/// The boundary parameter; where it is missing, the first line that looks like a delimiter.
-fn boundary_of(content_type: &str, body: &[u8]) -> Option<Vec<u8>> {
-    let named = content_type.split(';').skip(1).find_map(|parameter| {
+/// The boundary parameter. Quoted, it may hold what else would end it.
+fn named_boundary(content_type: &str) -> Option<Vec<u8>> {
+    let boundary = parameters(content_type).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"').to_owned())
+        name.trim().eq_ignore_ascii_case("boundary").then(|| unquoted(value.trim()))
+    })?;
+    Some(boundary.into_bytes()).filter(|b| is_boundary(b))
+}
+
+/// The parameters behind a media type: a semicolon between quotation marks belongs to its value.
+fn parameters(content_type: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let pieces = content_type.split(move |c: char| {
+        let cuts = c == ';' && !quoted;
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && quoted && !escaped;
+        cuts
     });
-    let is_short = |boundary: &[u8]| boundary.len() <= BOUNDARY_BYTES_MAX;
-    if let Some(boundary) = named.filter(|b| !b.is_empty()) {
-        return Some(boundary.into_bytes()).filter(|b| is_short(b));
+    pieces.skip(1)
+}
+
+/// Without quotation marks and what escapes between them; a value of which only one is left is taken as it is meant.
+fn unquoted(value: &str) -> String {
+    if !value.starts_with('"') {
+        return value.trim_end_matches('"').to_owned();
     }
+    let (mut out, mut escaped) = (String::with_capacity(value.len()), false);
+    for c in value.chars().skip(1) {
+        match c {
+            '"' if !escaped => break,
+            '\\' if !escaped => escaped = true,
+            c => {
+                out.push(c);
+                escaped = false;
+            }
+        }
+    }
+    out
+}
+
+/// The first line that looks like a delimiter, for a body whose boundary is not named or not that.
+fn written_boundary(body: &[u8]) -> Option<Vec<u8>> {
     body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).find_map(|line| {
         let boundary = line.strip_prefix(b"--")?;
-        (!boundary.is_empty() && is_short(boundary)).then(|| boundary.to_vec())
+        is_boundary(boundary).then(|| boundary.to_vec())
     })
+}
+
+fn is_boundary(boundary: &[u8]) -> bool {
+    !boundary.is_empty() && boundary.len() <= BOUNDARY_BYTES_MAX
 }
 
 /// What lies between the delimiters, line ends that belong to a delimiter taken off.
@@ -155,17 +218,17 @@ enum DelimiterEnd {
     Next(usize),
 }
 
-/// What follows the boundary: `--`, or blanks and a line end. Anything else is a longer boundary.
+/// What follows the boundary: `--` or nothing, then blanks and a line end. Anything else is a longer boundary.
 fn delimiter_end(body: &[u8], from: usize) -> Option<DelimiterEnd> {
     let rest = body.get(from..)?;
-    if rest.starts_with(b"--") {
-        return Some(DelimiterEnd::Close);
-    }
-    let blanks = rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r')).count();
-    match rest.get(blanks) {
-        Some(b'\n') => Some(DelimiterEnd::Next(from + blanks + 1)),
-        None => Some(DelimiterEnd::Next(body.len())),
-        Some(_) => None,
+    let after = rest.strip_prefix(b"--");
+    let line = after.unwrap_or(rest);
+    let blanks = line.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r')).count();
+    match (after, line.get(blanks)) {
+        (Some(_), Some(b'\n') | None) => Some(DelimiterEnd::Close),
+        (None, Some(b'\n')) => Some(DelimiterEnd::Next(from + blanks + 1)),
+        (None, None) => Some(DelimiterEnd::Next(body.len())),
+        (_, Some(_)) => None,
     }
 }
 
@@ -272,6 +335,74 @@ mod tests {
         check("", "v=0\r\no=-", &[sdp]);
         check("multipart/mixed;boundary=b", "v=0\r\no=-", &[sdp]);
         check("multipart/mixed;boundary=b", "--b--", &[("multipart/mixed;boundary=b", "--b--")]);
+    }
+
+    #[test]
+    fn odd_boundaries_are_boundaries() {
+        let sdp = ("application/sdp", "v=0\r\no=-");
+        let xml = ("application/rs-metadata+xml", "<r/>");
+        // What the header says, what is written in the body.
+        for (named, written) in [
+            ("b--", "b--"),
+            ("\"b--\"", "b--"),
+            ("\"a;b\"", "a;b"),
+            ("\"a b ;boundary=c\"", "a b ;boundary=c"),
+            ("\"a\\\"b\"", "a\"b"),
+            ("'()+_,-./:=?", "'()+_,-./:=?"),
+            ("b;charset=utf-8", "b"),
+            ("\"b", "b"),
+            ("b\"", "b"),
+            (" b ", "b"),
+            ("----=_Part_1.2", "----=_Part_1.2"),
+            // Named wrongly, or not at all.
+            ("other", "b"),
+            ("\"\"", "b"),
+        ] {
+            let body = format!(
+                "--{written}\r\nContent-Type: application/sdp\r\n\r\nv=0\r\no=-\r\n--{written}\r\nContent-Type:application/rs-metadata+xml\r\n\r\n<r/>\r\n--{written}--\r\n"
+            );
+            check(&format!("multipart/mixed;boundary={named}"), &body, &[sdp, xml]);
+            check(
+                &format!("multipart/mixed;boundary={named}"),
+                &format!("\r\npreamble\r\n{body}epilogue"),
+                &[sdp, xml],
+            );
+            check(
+                &format!("multipart/mixed ; Boundary ={named}"),
+                &body.replace("\r\n--", "\n--"),
+                &[sdp, xml],
+            );
+        }
+    }
+
+    #[test]
+    fn a_boundary_that_begins_another_is_not_it() {
+        let inner = "--b--i\r\nContent-Type: application/sdp\r\n\r\nv=0\r\no=-\r\n--b--i--";
+        check(
+            "multipart/mixed;boundary=b",
+            &format!(
+                "--b\r\nContent-Type: multipart/related;boundary=\"b--i\"\r\n\r\n{inner}\r\n--b\r\nContent-Type: application/gtd\r\n\r\nIAM,\r\n\r\n--b--"
+            ),
+            &[("application/sdp", "v=0\r\no=-"), ("application/gtd", "IAM,\r\n")],
+        );
+    }
+
+    #[test]
+    fn what_is_wrapped_wrongly_still_has_its_sdp() {
+        let sdp = ("application/sdp", "v=0\r\no=-\r\n");
+        // No delimiter at all; one that is not at the beginning of a line.
+        check(
+            "multipart/mixed;boundary=b",
+            "Content-Type: application/sdp\r\n\r\nv=0\r\no=-\r\n\r\n<r/>",
+            &[sdp],
+        );
+        check("multipart/mixed;boundary=b", " --b\r\n\r\nv=0\r\no=-\r\n --b--", &[sdp]);
+        // Parts without a type are what they look like.
+        check(
+            "multipart/mixed;boundary=b",
+            "--b\r\n\r\n<?xml version=\"1.0\"?><r/>\r\n--b\r\n\r\nv=0\r\n--b--",
+            &[("application/rs-metadata+xml", "<?xml version=\"1.0\"?><r/>"), ("application/sdp", "v=0")],
+        );
     }
 
     #[test]

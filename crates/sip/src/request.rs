@@ -35,10 +35,15 @@ impl Part {
         named.trim().eq_ignore_ascii_case(content_type)
     }
 
-    /// Whether this is SIPREC metadata (RFC 7866 section 9.1; some clients leave out `+xml`).
+    /// Whether this is SIPREC metadata (RFC 7866 section 9.1; some clients leave out `+xml`), or XML that says by its
+    /// disposition that it is.
     #[must_use]
     pub fn is_metadata(&self) -> bool {
-        self.is("application/rs-metadata+xml") || self.is("application/rs-metadata")
+        let disposition = self.disposition.as_deref().and_then(|d| d.split(';').next()).unwrap_or_default();
+        let is_disposed = disposition.trim().eq_ignore_ascii_case("recording-session");
+        self.is("application/rs-metadata+xml")
+            || self.is("application/rs-metadata")
+            || (is_disposed && (self.is("application/xml") || self.is("text/xml")))
     }
 }
 

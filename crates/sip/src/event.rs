@@ -115,6 +115,12 @@ pub enum Event {
         /// The answer, when our 2xx carried the offer.
         answer: Option<Part>,
     },
+    /// The ACK of our 2xx did not come within 64 × T1, and the 2xx is not sent any more. RFC 3261 section 13.3.1.4
+    /// would have the session end; it goes on until our user says `bye`, who may know that media come.
+    Unacknowledged {
+        /// The session.
+        session: SessionId,
+    },
     /// The session is over; its id is dead.
     Ended {
         /// The session.
@@ -166,7 +172,7 @@ pub enum EndCause {
     Cancelled,
     /// Nobody refreshed it in time (RFC 4028).
     SessionExpired,
-    /// Our 2xx was never acknowledged, or the user never gave the answer for the ACK.
+    /// The user never gave the answer for the ACK.
     AckTimeout,
     /// The peer did not answer a request or no longer knows the dialog; or the user never answered an INVITE.
     RequestTimeout,

@@ -148,6 +148,9 @@ impl Front {
             }
             Event::Refused { session, status, .. } => self.reoffer_refused(now, session, status),
             Event::Ended { session, cause, request } => self.ended(now, session, cause, request.as_deref()),
+            // Media come whether the client has acknowledged our 200 or not, and are what a segment is judged by:
+            // where none come it ends by its time-out, and a hold by its own.
+            Event::Unacknowledged { .. } => {}
             // The rest is about sessions that we begin, or says nothing new.
             _ => {}
         }

@@ -26,7 +26,8 @@ fn failures_upstream() {
          session 4
          invite sendonly
          opened
-         no-ack",
+         no-ack
+         bye",
         expect![[r#"
             > invite sendonly
                 open 1/1 1:mixed:active
@@ -74,7 +75,8 @@ fn failures_upstream() {
                 200 s4 20006/recvonly
                 tell call of 1
             > no-ack
-                end by dialog failure: no ACK for our 200
+            > bye
+                end by hang-up
                 tell call of 1, ended
         "#]],
     );

@@ -4,10 +4,11 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test tells what is wrong by panicking"
+    dead_code,
+    reason = "a test tells what is wrong by panicking, and each uses a part of this"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use call::{Action, Ask, Changed, Command, Done, Front, FrontConfig, Intake, Recording, Trunks};
 use model::peer::Flowing;
 use model::{
-    CallId, ChangeKind, EndReason, Failure, IdGenerator, Mono, NodeNumber, Now, OpenSegment, Order,
+    CallData, CallId, ChangeKind, EndReason, Failure, IdGenerator, Mono, NodeNumber, Now, OpenSegment, Order,
     RecordingState, Report, SegmentId, SegmentRecord, StreamPorts, TenantId, WallTime, total,
 };
 use sip::{AddressView, EndCause, Event, Flow, FlowId, Part, ReasonView, RequestInfo, SessionId, Transport};
@@ -46,6 +47,10 @@ pub(crate) struct World {
     pub(crate) called: BTreeMap<SessionId, CallId>,
     next_port: u16,
     pub(crate) session: SessionId,
+    /// What is for the agent, where there is one.
+    pub(crate) for_agent: VecDeque<Action>,
+    /// The call as it was told last.
+    pub(crate) told: Option<CallData>,
     pub(crate) out: String,
 }
 
@@ -74,7 +79,62 @@ impl World {
             called: BTreeMap::new(),
             next_port: 20_000,
             session: SessionId(1),
+            for_agent: VecDeque::new(),
+            told: None,
             out: String::new(),
+        }
+    }
+
+    pub(crate) const fn now(&self) -> Now {
+        self.now
+    }
+
+    /// A line of the ladder.
+    pub(crate) fn line(&mut self, text: &str) {
+        writeln!(self.out, "{text}").unwrap();
+    }
+
+    /// An agent says so; what is for it is kept.
+    pub(crate) fn event(&mut self, event: Event) {
+        if let Event::Invited { session, .. } = &event {
+            self.session = *session;
+        }
+        self.front.handle_event(self.now, event);
+        self.follow();
+    }
+
+    /// The record server does all that it was told.
+    pub(crate) fn answer_all(&mut self) {
+        while !self.unanswered.is_empty() {
+            self.opened();
+            self.follow();
+        }
+    }
+
+    /// Segments that were told to end are sealed.
+    pub(crate) fn end_all(&mut self) {
+        while self.open.first().is_some_and(|(_, end)| end.is_some()) {
+            self.sealed(None);
+            self.follow();
+        }
+    }
+
+    /// Drains actions: what is for the agent is kept, the rest are lines.
+    fn follow(&mut self) {
+        while let Some(action) = self.front.poll_action() {
+            match action {
+                Action::Accept { .. }
+                | Action::Refuse { .. }
+                | Action::Reoffer { .. }
+                | Action::HangUp { .. } => self.for_agent.push_back(action),
+                other => {
+                    if let Action::Tell(_, ChangeKind::Call(call)) = &other {
+                        self.told = Some(call.data.clone());
+                    }
+                    let text = self.describe(other);
+                    self.line(&format!("    {text}"));
+                }
+            }
         }
     }
 
@@ -115,7 +175,7 @@ impl World {
             }
             "cancel" => self.end(EndCause::Cancelled, None),
             "expired" => self.end(EndCause::SessionExpired, None),
-            "no-ack" => self.end(EndCause::AckTimeout, None),
+            "no-ack" => self.front.handle_event(now, Event::Unacknowledged { session }),
             "opened" => self.opened(),
             "refused" => {
                 let (segment, _, asked) = self.unanswered.remove(0);
@@ -362,6 +422,7 @@ pub(crate) fn config(calls_max: usize) -> FrontConfig {
         pause_timeout: Duration::ZERO,
         orders_by_header: true,
         dtmf: model::Dtmf::Keep,
+        video: true,
         address_v4: None,
         address_v6: None,
     }
@@ -383,7 +444,8 @@ fn picture(sdp: &Bytes) -> String {
     lines.join(" ")
 }
 
-/// `sendonly sendonly`, `inactive`, `image`, `-` for port 0; nothing for no body; `junk` for what is no SDP.
+/// `sendonly sendonly`, `inactive`, `image`, `text`, `video`, `-` for port 0; `bare` for a payload type that nothing
+/// explains, `same` for a label that others have too; nothing for no body; `junk` for what is no SDP.
 fn sdp_part(lines: &str) -> Part {
     let mut sdp = "v=0\r\no=src 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n".to_owned();
     for (i, line) in lines.split_whitespace().enumerate() {
@@ -391,6 +453,14 @@ fn sdp_part(lines: &str) -> Part {
         let port = if line == "-" { 0 } else { 5_000 + 2 * i };
         match line {
             "image" => sdp.push_str("m=image 6000 udptl t38\r\n"),
+            "text" => sdp.push_str("m=text 6000 RTP/AVP 98\r\na=rtpmap:98 t140/1000\r\n"),
+            "video" => sdp.push_str(&format!(
+                "m=video {port} RTP/AVP 97\r\na=rtpmap:97 VP8/90000\r\na=sendonly\r\na=label:{label}\r\n"
+            )),
+            "bare" => {
+                sdp.push_str(&format!("m=audio {port} RTP/AVP 111\r\na=sendonly\r\na=label:{label}\r\n"));
+            }
+            "same" => sdp.push_str(&format!("m=audio {port} RTP/AVP 0\r\na=sendonly\r\na=label:same\r\n")),
             "-" => sdp.push_str(&format!("m=audio {port} RTP/AVP 0\r\n")),
             direction => sdp.push_str(&format!(
                 "m=audio {port} RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\na=label:{label}\r\n"

@@ -260,7 +260,7 @@ impl<'a> Caller<'a> {
                 let _ = self.driver.with(|agent, now| agent.refuse(now, session, 486, "Busy Here", &[]));
                 return Ok(());
             }
-            Event::Informed { .. } | Event::Ringing { .. } => return Ok(()),
+            Event::Informed { .. } | Event::Ringing { .. } | Event::Unacknowledged { .. } => return Ok(()),
         };
         match self.by_session.get(&session) {
             Some(number) => self.handle(*number, input),

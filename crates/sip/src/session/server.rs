@@ -390,10 +390,13 @@ impl Session {
     pub(super) fn on_ack_timeout(&mut self, core: &mut Core, now: Now) -> Fate {
         if let State::Established(Exchange::Acking { cseq }) = self.state {
             self.send_ack(core, cseq, None);
-        } else if self.unacked.is_none() {
-            return Fate::Lives;
+            return self.lost(core, now, EndCause::AckTimeout);
         }
-        self.lost(core, now, EndCause::AckTimeout)
+        if self.unacked.take().is_some() {
+            self.clear_timer(core, SessionTimer::Retransmit);
+            core.events.push_back(Event::Unacknowledged { session: self.id });
+        }
+        self.settle(core, now)
     }
 }
 

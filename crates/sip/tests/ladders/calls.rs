@@ -120,7 +120,7 @@ wait 1s
 }
 
 #[test]
-fn a_delayed_offer_that_is_never_answered_ends_the_call() {
+fn a_delayed_offer_that_is_never_answered_is_told() {
     check(
         "
 client invite
@@ -144,10 +144,12 @@ wait 33s
             23.520   ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [ours]
             27.520   ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [ours]
             31.520   ◄── 200/INVITE Session-Expires=1800;refresher=uac Require=timer [ours]
-            32.020   ◄── BYE
-            32.020         server Ended AckTimeout
-            32.030   ──► 200/BYE
-            32.030         client Ended Bye
+            32.020         server Unacknowledged
+            32.030   ──► ACK
+            32.030   ──► BYE
+            32.030         client Ended AckTimeout
+            32.040   ◄── 200/BYE
+            32.040         server Ended Bye
         "#]],
     );
 }

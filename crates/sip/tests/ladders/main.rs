@@ -2,6 +2,7 @@
 
 mod calls;
 mod connections;
+mod crossings;
 mod ends;
 mod lost;
 mod offers;

@@ -74,7 +74,7 @@ mod tests {
         let local = "192.0.2.9".parse().unwrap();
         let addresses = Addresses { v4: Some(local), v6: None };
         let sides = KnownSides::new(crate::AgentSide::default());
-        let reading = Reading { sides: &sides, inactive: Flowing::Held, addresses };
+        let reading = Reading { sides: &sides, inactive: Flowing::Held, addresses, video: true };
         let origin = Origin { username: "-".into(), session_id: 1, version: 1, address: local };
         let mut before: Vec<Line> = Vec::new();
         let each = offers.iter().map(|media| {

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::describe::KnownSides;
+use crate::describe::{KnownSides, Place};
 use crate::encryption;
 use bytes::Bytes;
 use media::sdp::{self, Crypto, Direction, MediaLine, Origin, Sdp, Security, Slot};
@@ -37,11 +37,20 @@ pub(crate) struct Line {
     protocol: String,
     /// Keys of ours that stand in our last description.
     ours: Vec<Crypto>,
+    /// It has had a stream: it keeps its place among those of its kind, so that nobody else's voice moves up.
+    had_stream: bool,
 }
 
 impl Line {
-    fn refused(kind: MediaKind) -> Self {
-        Self { kind, stream: None, ports: None, protocol: PLAIN.to_owned(), ours: Vec::new() }
+    fn refused(kind: MediaKind, before: Option<&Self>) -> Self {
+        Self {
+            kind,
+            stream: None,
+            ports: None,
+            protocol: PLAIN.to_owned(),
+            ours: Vec::new(),
+            had_stream: before.is_some_and(|l| l.had_stream && l.kind == kind),
+        }
     }
 
     /// Whether it has a stream whose ports are not known (yet).
@@ -93,6 +102,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) inactive: Flowing,
     /// Where we can be reached: a line of another family is refused.
     pub(crate) addresses: Addresses,
+    /// Whether video is wanted.
+    pub(crate) video: bool,
 }
 
 /// Reads an offer or answer into lines. Lines that were there keep their stream ids, as an m-line keeps its
@@ -107,34 +118,69 @@ pub(crate) fn read(
 ) -> Vec<Line> {
     let has_entropy = entropy.is_some();
     let takes = |m: &MediaLine| {
-        wanted(m) && reading.addresses.of(family(m)).is_some() && encryption::can_open(m, has_entropy)
+        let can_reach = reading.addresses.of(family(m)).is_some();
+        wanted(m, reading.video) && can_reach && encryption::can_open(m, has_entropy)
     };
-    let count = sdp.media.iter().filter(|m| takes(m)).count();
-    let mut index = 0;
-    let mut lines = Vec::with_capacity(sdp.media.len());
+    let has_place = |(slot, m): (usize, &MediaLine)| {
+        takes(m) || before.get(slot).is_some_and(|l| l.had_stream && l.kind == m.kind)
+    };
+    let mut taken = 0;
+    let mut lines: Vec<Line> = Vec::with_capacity(sdp.media.len());
     for (slot, media) in sdp.media.iter().enumerate() {
-        if index >= STREAMS_MAX || !takes(media) {
-            lines.push(Line::refused(media.kind));
+        if taken >= STREAMS_MAX || !takes(media) {
+            lines.push(Line::refused(media.kind, before.get(slot)));
             continue;
         }
+        taken += 1;
         // A stream of another kind or family in the same place is another stream.
         let old = before
             .get(slot)
             .filter(|l| l.stream.as_ref().is_some_and(|s| s.kind == media.kind && s.family == family(media)));
-        let side = reading.sides.side(media.label.as_deref(), index, count);
-        let id = old.and_then(|l| l.stream.as_ref()).map_or_else(|| ids.stream(now.wall), |s| s.stream);
-        let known = old.map_or(&[][..], |l| &l.ours);
-        let (protection, ours) = encryption::agree(media, known, entropy.as_deref_mut());
+        let known = old.and_then(|l| l.stream.as_ref());
+        // Whose voice it is goes by places among lines of its kind: video beside one mixed line makes no two sides.
+        let all = || sdp.media.iter().enumerate().filter(|m| has_place(*m));
+        let of_kind = || all().filter(|(_, m)| m.kind == media.kind);
+        let place = Place {
+            slot,
+            among: all().filter(|(at, _)| *at < slot).count(),
+            total: all().count(),
+            index: of_kind().filter(|(at, _)| *at < slot).count(),
+            count: of_kind().count(),
+        };
+        let side = reading.sides.side(label_that_tells(sdp, media), place);
+        let id = known.map_or_else(|| ids.stream(now.wall), |s| s.stream);
+        let codecs = codecs(media, known.map_or(&[][..], |s| &s.codecs));
+        let keys = old.map_or(&[][..], |l| &l.ours);
+        let (protection, ours) = encryption::agree(media, keys, entropy.as_deref_mut());
+        let stream = stream(id, slot, media, codecs, side, reading.inactive);
         lines.push(Line {
             kind: media.kind,
-            stream: Some(OpenStream { protection, ..stream(id, slot, media, side, reading.inactive) }),
+            stream: Some(OpenStream { protection, ..stream }),
             ports: old.and_then(|l| l.ports.clone()),
             protocol: media.protocol.clone(),
             ours,
+            had_stream: true,
         });
-        index += 1;
     }
     lines
+}
+
+/// The label of a line, unless another line has the same: then it says nothing of either.
+fn label_that_tells<'a>(sdp: &Sdp, media: &'a MediaLine) -> Option<&'a str> {
+    let label = media.label.as_deref()?;
+    (sdp.media.iter().filter(|m| m.label.as_deref() == Some(label)).count() == 1).then_some(label)
+}
+
+/// What the payload types of a line stand for. A description that repeats a line often leaves out what its dynamic
+/// payload types are, and an answer means them as we offered them: then it is as before.
+fn codecs(media: &MediaLine, before: &[(u8, Codec)]) -> Vec<(u8, Codec)> {
+    let mut codecs = media.codecs.clone();
+    for payload_type in media.formats.iter().filter_map(|f| f.parse::<u8>().ok()) {
+        if codecs.iter().all(|(known, _)| *known != payload_type) {
+            codecs.extend(before.iter().find(|(known, _)| *known == payload_type).cloned());
+        }
+    }
+    codecs
 }
 
 fn family(media: &MediaLine) -> Family {
@@ -144,12 +190,25 @@ fn family(media: &MediaLine) -> Family {
     }
 }
 
-/// RTP audio or video that somebody means to send one day.
-fn wanted(media: &MediaLine) -> bool {
-    media.port != 0 && media.is_rtp() && media.kind != MediaKind::Other && !media.codecs.is_empty()
+/// RTP audio or video that somebody means to send one day. What its payload types are need not be known: whole
+/// packets are kept of what is not.
+fn wanted(media: &MediaLine, video: bool) -> bool {
+    let kind = match media.kind {
+        MediaKind::Audio => true,
+        MediaKind::Video => video,
+        MediaKind::Other => false,
+    };
+    kind && media.port != 0 && media.is_rtp() && !media.formats.is_empty()
 }
 
-fn stream(id: StreamId, slot: usize, media: &MediaLine, side: Side, inactive: Flowing) -> OpenStream {
+fn stream(
+    id: StreamId,
+    slot: usize,
+    media: &MediaLine,
+    codecs: Vec<(u8, Codec)>,
+    side: Side,
+    inactive: Flowing,
+) -> OpenStream {
     let remote = media.remote_rtp();
     OpenStream {
         stream: id,
@@ -157,7 +216,7 @@ fn stream(id: StreamId, slot: usize, media: &MediaLine, side: Side, inactive: Fl
         label: media.label.clone(),
         kind: media.kind,
         side,
-        codecs: media.codecs.clone(),
+        codecs,
         family: family(media),
         remote,
         remote_rtcp: media.remote_rtcp(),
@@ -264,27 +323,40 @@ fn offered(line: &Line, own: IpAddr, addresses: Addresses) -> sdp::OfferLine {
     }
 }
 
-/// The lines that we ask for in a delayed offer where nothing is known yet.
-pub(crate) fn asked(codecs: &[(u8, Codec)], family: Family, ids: &mut IdGenerator, now: Now) -> Vec<Line> {
-    vec![Line {
-        kind: MediaKind::Audio,
-        stream: Some(OpenStream {
-            stream: ids.stream(now.wall),
-            slot: 0,
-            label: None,
-            kind: MediaKind::Audio,
-            side: Side::Mixed,
-            codecs: codecs.to_vec(),
-            family,
-            remote: None,
-            remote_rtcp: None,
-            rtcp_mux: false,
-            flowing: Flowing::Active,
-            protection: Protection::None,
-            ice: None,
-        }),
-        ports: None,
-        protocol: PLAIN.to_owned(),
-        ours: Vec::new(),
-    }]
+/// The lines that we ask for in a delayed offer where nothing is known yet: one of audio, and one of video where its
+/// codecs are wanted.
+pub(crate) fn asked(
+    audio: Vec<(u8, Codec)>,
+    video: Vec<(u8, Codec)>,
+    family: Family,
+    ids: &mut IdGenerator,
+    now: Now,
+) -> Vec<Line> {
+    let kinds = [(MediaKind::Audio, audio), (MediaKind::Video, video)];
+    let wanted = kinds.into_iter().filter(|(_, codecs)| !codecs.is_empty());
+    (0..)
+        .zip(wanted)
+        .map(|(slot, (kind, codecs))| Line {
+            kind,
+            stream: Some(OpenStream {
+                stream: ids.stream(now.wall),
+                slot,
+                label: None,
+                kind,
+                side: Side::Mixed,
+                codecs,
+                family,
+                remote: None,
+                remote_rtcp: None,
+                rtcp_mux: false,
+                flowing: Flowing::Active,
+                protection: Protection::None,
+                ice: None,
+            }),
+            ports: None,
+            protocol: PLAIN.to_owned(),
+            ours: Vec::new(),
+            had_stream: true,
+        })
+        .collect()
 }

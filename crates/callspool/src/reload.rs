@@ -42,6 +42,7 @@ pub(crate) const LIVE: &[Live] = live![
     recording.linger,
     recording.inactive_means,
     recording.dtmf,
+    recording.video,
     recording.max_calls,
     api.allowed_hosts,
     alarms.repeat,

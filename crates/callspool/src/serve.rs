@@ -425,6 +425,7 @@ fn front_config(config: &Config, users: &TrunkUsers) -> FrontConfig {
         pause_timeout: config.recording.pause_timeout,
         orders_by_header: config.recording.orders_by_header,
         dtmf: trunks::dtmf(config.recording.dtmf),
+        video: config.recording.video,
         address_v4: told(m.advertised_v4.map(IpAddr::V4), m.listen_v4.map(IpAddr::V4)),
         address_v6: told(m.advertised_v6.map(IpAddr::V6), m.listen_v6.map(IpAddr::V6)),
     }

@@ -11,6 +11,9 @@
 //! | `tracking-id` | BroadWorks' external tracking id, and what others call so | `extTrackingID`, `trackingId` in extensions |
 //! | `vendor-call-id` | the phone system's own id of the call | `callID`, `globalCallId`, `gcid`, … in extensions |
 //! | `user-to-user` | User-to-User (RFC 7433) | header |
+//! | `genesys-uuid` | X-Genesys-CallUUID | header |
+//! | `av-global-session-id` | Av-Global-Session-ID of Avaya Aura | header |
+//! | `icid` | `icid-value` of P-Charging-Vector (RFC 7315) | header |
 
 use model::CallData;
 use sip::RequestInfo;
@@ -22,11 +25,13 @@ const KEYS_MAX: usize = 64;
 const ID_BYTES_MAX: usize = 512;
 
 /// Headers that correlate, and the key that each is kept under.
-const HEADERS: [(&str, &str); 4] = [
+const HEADERS: [(&str, &str); 6] = [
     ("Session-ID", "session-id"),
     ("Cisco-Guid", "cisco-guid"),
     ("User-to-User", "user-to-user"),
     ("X-BroadWorks-Correlation-Info", "broadworks"),
+    ("X-Genesys-CallUUID", "genesys-uuid"),
+    ("Av-Global-Session-ID", "av-global-session-id"),
 ];
 
 /// Names of values in extensions that correlate, without hyphens and underscores, and the key of each.
@@ -46,6 +51,11 @@ const EXTENSIONS: [(&str, &str); 13] = [
     ("sessionguid", "cisco-guid"),
 ];
 
+/// Whether a header is an id that is kept as such.
+pub(super) fn is_id(header: &str) -> bool {
+    HEADERS.iter().any(|(known, _)| header.eq_ignore_ascii_case(known))
+}
+
 /// Takes the ids of a request's headers; the first of each stays.
 pub(super) fn of_headers(data: &mut CallData, request: &RequestInfo) {
     for (header, key) in HEADERS {
@@ -56,6 +66,17 @@ pub(super) fn of_headers(data: &mut CallData, request: &RequestInfo) {
     if let Some(ucid) = request.header("User-to-User").and_then(ucid) {
         take(data, "ucid", &ucid);
     }
+    if let Some(icid) = request.header("P-Charging-Vector").and_then(icid) {
+        take(data, "icid", icid);
+    }
+}
+
+/// `icid-value="a.b"` of P-Charging-Vector.
+fn icid(value: &str) -> Option<&str> {
+    value.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("icid-value").then(|| value.trim().trim_matches('"'))
+    })
 }
 
 /// Takes the ids of metadata; the first of each stays, but of the communication session the one that there is now.
@@ -125,6 +146,13 @@ fn ucid(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_charging_vector_has_an_id() {
+        assert_eq!(icid("icid-value=\"a.b-1\";orig-ioi=x"), Some("a.b-1"));
+        assert_eq!(icid("orig-ioi=x;icid-value=7"), Some("7"));
+        assert_eq!(icid("orig-ioi=x"), None);
+    }
 
     #[test]
     fn a_ucid_in_its_forms() {

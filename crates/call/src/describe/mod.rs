@@ -9,6 +9,7 @@ mod agent;
 mod bodies;
 mod correlation;
 mod extras;
+mod headers;
 mod parties;
 mod sides;
 
@@ -17,7 +18,7 @@ use sip::RequestInfo;
 use sip::siprec::{self, Lack};
 
 pub use self::agent::AgentSide;
-pub(crate) use self::sides::KnownSides;
+pub(crate) use self::sides::{KnownSides, Place};
 
 /// Call-IDs of a call: one per dialog; far beyond what transfers and resumes produce.
 const CALL_IDS_MAX: usize = 32;
@@ -47,6 +48,7 @@ pub(crate) fn absorb(
     }
     correlation::of_headers(data, request);
     extras::of_request(data, request);
+    headers::absorb(data, request);
     let mut absorbed = Absorbed::default();
     for part in request.metadata().filter(|part| !siprec::is_snapshot_request(part)) {
         let read = siprec::read(&part.bytes);
@@ -74,7 +76,10 @@ pub(crate) fn absorb(
             Err(_) => absorbed.lack = absorbed.lack.or(Some(Lack::Unreadable)),
         }
     }
+    let placed = headers::participants(request);
+    headers::seat(data, &placed, sides.agent());
     parties::presume(data, request);
     sides.agent().settle(&mut data.parties);
+    sides.seat(&placed, data);
     absorbed
 }

@@ -6,9 +6,25 @@ use model::{CallData, Side};
 use sip::siprec::{Lack, Participant, RecordingMetadata, SessionState, StreamMode, View};
 
 use super::agent::AgentSide;
+use super::headers::Placed;
 
 /// Labels remembered of a dialog: four times the m-lines that are taken.
 const LABELS_MAX: usize = 64;
+
+/// Where an m-line stands in a description.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Among all m-lines.
+    pub(crate) slot: usize,
+    /// Among those that are taken, or were.
+    pub(crate) among: usize,
+    /// How many those are.
+    pub(crate) total: usize,
+    /// Among those of its kind that are taken, or were.
+    pub(crate) index: usize,
+    /// How many those are.
+    pub(crate) count: usize,
+}
 
 /// What the metadata of a dialog have told, and the sides of its streams by it; without them by place.
 #[derive(Debug)]
@@ -18,11 +34,19 @@ pub(crate) struct KnownSides {
     by_label: BTreeMap<String, Side>,
     /// In the order in which the metadata list the streams.
     by_place: Vec<Side>,
+    /// By m-line, where headers say who is on it.
+    by_line: BTreeMap<usize, Side>,
 }
 
 impl KnownSides {
     pub(crate) const fn new(agent: AgentSide) -> Self {
-        Self { agent, view: View::new(), by_label: BTreeMap::new(), by_place: Vec::new() }
+        Self {
+            agent,
+            view: View::new(),
+            by_label: BTreeMap::new(),
+            by_place: Vec::new(),
+            by_line: BTreeMap::new(),
+        }
     }
 
     pub(super) const fn agent(&self) -> &AgentSide {
@@ -72,6 +96,20 @@ impl KnownSides {
         self.by_place = by_place;
     }
 
+    /// A line is on the side of the party that headers put there; on both where it is of several.
+    pub(super) fn seat(&mut self, placed: &[Placed], data: &CallData) {
+        if !placed.is_empty() {
+            self.by_line.clear();
+        }
+        for one in placed {
+            let known =
+                data.parties.iter().find(|p| p.uri == one.party.uri).map_or(Side::Unknown, |p| p.side);
+            for line in &one.lines {
+                self.by_line.entry(*line).and_modify(|side| *side = Side::Mixed).or_insert(known);
+            }
+        }
+    }
+
     /// Where the label says who the agent is, it says so of the participant that sends the stream too.
     fn settle_by_label(&self, data: &mut CallData) {
         let AgentSide::Label(agent) = &self.agent else { return };
@@ -85,11 +123,13 @@ impl KnownSides {
         }
     }
 
-    /// The side of the stream with this label, or at this index of `count` media lines.
-    pub(crate) fn side(&self, label: Option<&str>, index: usize, count: usize) -> Side {
+    /// The side of the stream with this label, or on the m-line in this place.
+    pub(crate) fn side(&self, label: Option<&str>, place: Place) -> Side {
+        let Place { slot, among, total, index, count } = place;
         let told =
-            self.by_place.get(index).filter(|side| self.by_place.len() == count && **side != Side::Unknown);
-        match (label.and_then(|l| self.by_label.get(l)), told, &self.agent) {
+            self.by_place.get(among).filter(|side| self.by_place.len() == total && **side != Side::Unknown);
+        let known = label.and_then(|l| self.by_label.get(l)).or_else(|| self.by_line.get(&slot));
+        match (known, told, &self.agent) {
             (Some(side), ..) => *side,
             (None, _, _) if count <= 1 => Side::Mixed,
             (None, _, AgentSide::Label(agent)) if label.is_some() => {
@@ -143,10 +183,13 @@ mod tests {
 
     #[test]
     fn sides_by_label_and_by_place() {
+        let at = |index, count| Place { slot: index, among: index, total: count, index, count };
         let known = KnownSides::new(AgentSide::Label("2".into()));
-        assert_eq!((known.side(Some("1"), 0, 2), known.side(Some("2"), 1, 2)), (Side::External, Side::Agent));
+        let sides = (known.side(Some("1"), at(0, 2)), known.side(Some("2"), at(1, 2)));
+        assert_eq!(sides, (Side::External, Side::Agent));
         let known = KnownSides::new(AgentSide::Second);
-        assert_eq!((known.side(None, 0, 2), known.side(None, 1, 2)), (Side::External, Side::Agent));
-        assert_eq!(known.side(None, 0, 1), Side::Mixed);
+        let sides = (known.side(None, at(0, 2)), known.side(None, at(1, 2)));
+        assert_eq!(sides, (Side::External, Side::Agent));
+        assert_eq!(known.side(None, at(0, 1)), Side::Mixed);
     }
 }

@@ -48,7 +48,10 @@ impl Front {
         leg.ask_about(&absorbed);
         leg.lines = match &offer {
             Some(sdp) => self.read_lines(&leg, sdp, now),
-            None => lines::asked(&ask::codecs(&trunk.ask_for), family, &mut self.ids, now),
+            None => {
+                let video = if self.config.video { ask::video(&trunk.ask_for) } else { Vec::new() };
+                lines::asked(ask::codecs(&trunk.ask_for), video, family, &mut self.ids, now)
+            }
         };
         if leg.lines.iter().all(|l| l.stream.is_none()) {
             self.tell_unopenable(None, offer.as_ref());
@@ -479,7 +482,8 @@ impl Front {
         // A client that said so by a header goes on to mean a pause.
         let signaled = self.calls.get(leg.call).is_some_and(|c| c.pausing.is_signaled());
         let inactive = if signaled { Flowing::Paused } else { self.inactive_of(leg) };
-        let reading = Reading { sides: &leg.sides, inactive, addresses: leg.addresses };
+        let (addresses, video) = (leg.addresses, self.config.video);
+        let reading = Reading { sides: &leg.sides, inactive, addresses, video };
         lines::read(sdp, &leg.lines, &reading, &mut self.ids, self.entropy.as_mut(), now)
     }
 

@@ -36,6 +36,8 @@ pub struct FrontConfig {
     pub orders_by_header: bool,
     /// What becomes of digits that are pressed, where a trunk does not say otherwise.
     pub dtmf: Dtmf,
+    /// Whether video that is offered is recorded too.
+    pub video: bool,
     /// The IPv4 address of descriptions; none: the one that the request came to.
     pub address_v4: Option<IpAddr>,
     /// The IPv6 address of descriptions; none: the one that the request came to.

@@ -8,10 +8,15 @@
     reason = "a test tells what is wrong by panicking"
 )]
 
+mod dialects;
 mod failover;
 mod failures;
+#[allow(dead_code, unreachable_pub, reason = "the tests of the whole program use it too")]
+#[path = "../world/flow.rs"]
+mod flow;
 mod intake;
 mod segments;
+mod shapes;
 #[path = "../world/mod.rs"]
 mod world;
 

@@ -190,7 +190,7 @@ fn a_stream_is_added_by_re_invite() {
             > opened
                 200 s1 20002/recvonly 20004/recvonly
             > update sendonly -
-                change 1:mixed:active
+                change 1:agent:active
             > opened
                 200 s1 20006/recvonly 0/sendrecv
         "#]],

@@ -51,6 +51,7 @@ impl Client {
             pause_timeout: Duration::ZERO,
             orders_by_header: true,
             dtmf: model::Dtmf::Keep,
+            video: true,
             address_v4: None,
             address_v6: None,
         };

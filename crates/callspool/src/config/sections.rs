@@ -140,6 +140,8 @@ sections! {
         orders_by_header: bool = "true", "true or false";
         /// What becomes of digits that are pressed: `keep`, or `mask`: neither tones nor telephone events reach a file (pause.md).
         dtmf: DtmfRule = "keep", "keep or mask";
+        /// Whether video that is offered is recorded beside audio; without it, its m-lines are answered with port 0.
+        video: bool = "true", "true or false";
         /// Free space on the repository's disk below which new calls are refused.
         min_free_space: Size = "1GiB", "size";
         /// How long an operation on a disk may take before its segments go on on another volume, if there is one.

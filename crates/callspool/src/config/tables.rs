@@ -41,8 +41,8 @@ tables! {
         max_calls_per_second: u32 = "0", "calls a second";
         /// Who of a call is the agent, heard left: `first` or `second` of its participants and streams, `label:2`, `number:10*` or `domain:pbx.example.com`; the other is the external party.
         agent_side: AgentIs = "first", "first, second, label:, number: or domain:";
-        /// Codecs that are asked for when an INVITE offers nothing, the best first; empty: all five.
-        ask_for: Vec<CodecName> = "", "list of PCMU, PCMA, G722, G729, OPUS";
+        /// Codecs that are asked for when an INVITE offers nothing, the best first; without one of audio: all five of audio. Video is asked for only where its codecs are named.
+        ask_for: Vec<CodecName> = "", "list of PCMU, PCMA, G722, G729, OPUS, VP8, H264, H265";
         /// Name of how long recordings are kept, noted with each call as `retention`; nothing is deleted by it yet.
         retention: String = "", "name";
         /// What `a=inactive` in SDP means, as in `recording.inactive_means`; empty: as there.

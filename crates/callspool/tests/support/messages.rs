@@ -52,7 +52,8 @@ impl SipMessage {
                 let words: Vec<&str> = rest.split(' ').collect();
                 let port = words.get(1).and_then(|p| p.parse().ok()).expect("a port in an m-line");
                 let kind = words.first().copied().unwrap_or_default().to_owned();
-                media.push(Media { kind, port, address: session_address, attributes: Vec::new() });
+                let formats = words.iter().skip(3).filter_map(|f| f.parse().ok()).collect();
+                media.push(Media { kind, port, address: session_address, formats, attributes: Vec::new() });
             } else if let Some(address) = line.strip_prefix("c=IN ").and_then(|a| a.split(' ').nth(1)) {
                 let address: Option<IpAddr> = address.parse().ok();
                 match media.last_mut() {
@@ -76,6 +77,8 @@ pub struct Media {
     pub port: u16,
     /// Where to.
     pub address: Option<IpAddr>,
+    /// Its payload types.
+    pub formats: Vec<u8>,
     /// Its attributes, without `a=`.
     pub attributes: Vec<String>,
 }

@@ -13,6 +13,9 @@ pub mod authority;
 pub mod baresip;
 pub mod browser;
 pub mod calls;
+/// Flows of recording clients, which the tests of what is decided play too.
+#[path = "../../../call/tests/world/flow.rs"]
+pub mod flow;
 pub mod http;
 pub mod listener;
 pub mod messages;

@@ -1,12 +1,14 @@
 //! sipp, which plays the communications manager: scenarios are in `tests/sipp/`.
 //!
-//! sipp signals only; media are sent by the test itself (`rtp`), to the ports that the answers name.
+//! What recording clients of each kind send is written as flows (`flow`), in `crates/call/tests/ladders/dialects`; a
+//! scenario is made of them. sipp signals only; media are sent by the test itself (`rtp`), to the ports that the answers name.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::flow::Flow;
 use super::messages::{self, SipMessage, Way};
 use super::program::Program;
 use super::server::Server;
@@ -15,9 +17,14 @@ use super::{PATIENCE, wait_until};
 /// How long a scenario takes at most, unless it says otherwise: longer than anything that it waits for.
 const LIMIT: Duration = Duration::from_secs(40);
 
+/// How long parties talk at a time where a scenario goes by the clock: flows over TCP.
+pub const STRETCH: Duration = Duration::from_millis(1_200);
+
 /// A scenario that is about to run.
 pub struct Scenario {
     file: PathBuf,
+    /// What the file is made of, when it does not exist yet.
+    flow: Option<Flow>,
     name: String,
     transport: &'static str,
     host: &'static str,
@@ -33,6 +40,7 @@ impl Scenario {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sipp").join(file).with_extension("xml");
         Self {
             file: path,
+            flow: None,
             name: file.to_owned(),
             transport: "u1",
             host: "127.0.0.1",
@@ -40,6 +48,17 @@ impl Scenario {
             limit: LIMIT,
             keys: Vec::new(),
         }
+    }
+
+    /// What clients of this kind send: the flow in `crates/call/tests/ladders/dialects/<name>.flow`.
+    pub fn of_kind(name: &str) -> Self {
+        Self::of(name, flow(name))
+    }
+
+    /// A flow of the test's own.
+    pub fn of(name: &str, flow: Flow) -> Self {
+        let transport = if flow.tcp { "t1" } else { "u1" };
+        Self { transport, flow: Some(flow), ..Self::new(name) }
     }
 
     /// Over one TCP connection.
@@ -84,7 +103,11 @@ impl Scenario {
     }
 
     /// Runs it, once.
-    pub fn start(self, server: &Server) -> Sipp {
+    pub fn start(mut self, server: &Server) -> Sipp {
+        if let Some(flow) = &self.flow {
+            self.file = server.directory().join(&self.name).with_extension("xml");
+            std::fs::write(&self.file, flow.scenario(STRETCH.as_millis())).expect("a scenario");
+        }
         let base = server.directory().join(&self.name);
         let (trace, errors, output) =
             (base.with_extension("trace"), base.with_extension("errors"), base.with_extension("out"));
@@ -96,6 +119,10 @@ impl Scenario {
         let port = server.ports().next_of(6);
         let (control, media) = ((port + 1).to_string(), (port + 2).to_string());
         command.args(["-p", &port.to_string(), "-cp", &control, "-mp", &media]);
+        if self.flow.as_ref().is_some_and(Flow::hurries) {
+            // Answers may come while it still sends; those that it needs come again.
+            command.args(["-default_behaviors", "all,-abortunexp"]);
+        }
         command.args(["-cid_str", &format!("{}-%u@test.invalid", self.name)]);
         command
             .args([
@@ -120,6 +147,13 @@ impl Scenario {
         let program = Program::start(command, &output);
         Sipp { program, trace, errors, call_id, here, limit: self.limit, told: 0 }
     }
+}
+
+/// What clients of a kind send.
+pub fn flow(name: &str) -> Flow {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../call/tests/ladders/dialects");
+    let path = directory.join(name).with_extension("flow");
+    Flow::read(&std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
 }
 
 /// A scenario that runs.

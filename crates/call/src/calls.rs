@@ -14,13 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::copy::gathered_outcome;
+use model::join::moved_total;
 use model::state::Respondent;
 use model::{
-    CallId, CallRecord, Conclusion, EndReason, Mono, RecordingState, SegmentId, SegmentRecord, TakeOver,
-    TenantId, Transition, WallTime, total,
+    CallId, CallRecord, Conclusion, EndReason, Mono, RecordingState, SegmentId, SegmentRecord, StartTrigger,
+    TakeOver, TenantId, Transition, WallTime, total,
 };
 use sip::SessionId;
 
+use crate::leg::Pending;
 use crate::pausing::{Gate, Pausing};
 
 /// How far a segment has come.
@@ -46,6 +48,8 @@ pub(crate) struct Segment {
     number: u16,
     total: u16,
     pub(crate) standing: Standing,
+    /// Whether its record server has said that it records it, or that it does not any more.
+    is_answered: bool,
     /// Whether it keeps what arrives.
     pub(crate) gate: Gate,
     /// The state that its copy ended in; none while it is live or being closed.
@@ -90,6 +94,16 @@ pub(crate) struct LiveCall {
     pub(crate) stopped: Option<String>,
     /// Segments that failed while another was being opened: they are taken over from when it is.
     pub(crate) failing: Vec<(SegmentId, EndReason)>,
+    /// Dialogs that are to be recorded as soon as a number can be given.
+    pub(crate) waiting: Vec<(SessionId, Pending, StartTrigger)>,
+    /// How many dialogs it has had.
+    pub(crate) legs_begun: u16,
+    /// What its copy came to, when it is concluded.
+    pub(crate) concluded: Option<RecordingState>,
+    /// What its copy went back to, when it went on after that.
+    pub(crate) taken_back: Option<RecordingState>,
+    /// Calls that turned out to be this one.
+    aliases: Vec<CallId>,
 }
 
 impl LiveCall {
@@ -103,7 +117,56 @@ impl LiveCall {
             pausing: Pausing::default(),
             stopped: None,
             failing: Vec::new(),
+            waiting: Vec::new(),
+            legs_begun: 0,
+            concluded: None,
+            taken_back: None,
+            aliases: Vec::new(),
         }
+    }
+
+    /// Another dialog is of it.
+    pub(crate) fn join(&mut self, session: SessionId) {
+        self.legs.insert(session);
+        self.legs_begun = self.legs_begun.saturating_add(1);
+    }
+
+    /// It ended, and goes on after all.
+    pub(crate) fn goes_on(&mut self) {
+        self.record.ended = None;
+        self.correct_total();
+    }
+
+    /// Takes another call in, which is this one: its segments are given the numbers that follow.
+    fn absorb(&mut self, gone: Self) -> Vec<(SegmentId, u16)> {
+        let mut next = self.segments.last().map_or(1, |s| s.number.saturating_add(1));
+        let mut numbers = Vec::new();
+        for mut segment in gone.segments {
+            segment.total = moved_total(segment.total, segment.number, next);
+            segment.number = next;
+            numbers.push((segment.id, next));
+            next = next.saturating_add(1);
+            self.segments.push(segment);
+        }
+        self.legs.extend(gone.legs);
+        self.legs_begun = self.legs_begun.saturating_add(gone.legs_begun);
+        self.record.data.absorb(&gone.record.data);
+        self.record.ended =
+            if self.legs.is_empty() { self.record.ended.max(gone.record.ended) } else { None };
+        self.is_recorded |= gone.is_recorded;
+        self.pausing.join(gone.pausing);
+        // Stopped is only what was stopped as a whole.
+        self.stopped = self.stopped.take().and(gone.stopped);
+        self.failing.extend(gone.failing);
+        self.waiting.extend(gone.waiting);
+        self.aliases.push(gone.record.id);
+        self.aliases.extend(gone.aliases);
+        if self.record.ended.is_some() {
+            self.total_is_last();
+        } else {
+            self.correct_total();
+        }
+        numbers
     }
 
     /// Gives the next number to a segment that begins.
@@ -123,6 +186,7 @@ impl LiveCall {
             number,
             total,
             standing,
+            is_answered: false,
             gate,
             ended: None,
             respondent,
@@ -148,6 +212,12 @@ impl LiveCall {
         self.segments.iter().find(|s| s.is_opening()).map(|s| s.id)
     }
 
+    /// A segment of which nobody knows yet whether it is recorded, other than this one: while there is one no number is
+    /// given, because its own may be free again.
+    pub(crate) fn awaited_beside(&self, id: Option<SegmentId>) -> Option<SegmentId> {
+        self.segments.iter().find(|s| !s.is_answered && Some(s.id) != id).map(|s| s.id)
+    }
+
     /// Orders to pause and resume that are still to be carried out.
     pub(crate) fn awaited(&self) -> Vec<u64> {
         let live = self.segments.iter().filter(|s| s.is_live());
@@ -167,6 +237,7 @@ impl LiveCall {
     pub(crate) fn opened(&mut self, id: SegmentId) -> Option<bool> {
         self.is_recorded = true;
         let segment = self.segment_mut(id)?;
+        segment.is_answered = true;
         match std::mem::replace(&mut segment.standing, Standing::Open) {
             Standing::Opening { is_outdated, .. } => Some(is_outdated),
             Standing::Open => None,
@@ -206,6 +277,7 @@ impl LiveCall {
         };
         let failed = RecordingState::begin(s.respondent).apply(Transition::EndedByInternalError);
         s.ended = Some(failed.unwrap_or(RecordingState::PartialInternalError));
+        s.is_answered = true;
         true
     }
 
@@ -227,6 +299,7 @@ impl LiveCall {
     pub(crate) fn ended(&mut self, record: &SegmentRecord) {
         if let Some(s) = self.segments.iter_mut().find(|s| s.id == record.id) {
             s.ended = Some(record.state);
+            s.is_answered = true;
             // Its number may be another by now than when the record was written.
             if let Some(reason) = &record.end {
                 s.total = total::at_end(s.number, total::at_begin(s.number), reason);
@@ -267,7 +340,7 @@ impl LiveCall {
             call_started: self.record.started,
             tenant: self.record.tenant.clone(),
             total: self.record.total,
-            from: None,
+            from: self.taken_back,
             state: RecordingState::gathered(outcome),
         })
     }
@@ -286,6 +359,10 @@ pub(crate) struct Calls {
     by_trunk: BTreeMap<Arc<str>, usize>,
     /// How many each tenant has; none is left out.
     by_tenant: BTreeMap<TenantId, usize>,
+    /// Those that are concluded and may go on.
+    remembered: BTreeMap<CallId, LiveCall>,
+    /// Calls that became another: which.
+    aliases: BTreeMap<CallId, CallId>,
 }
 
 impl Calls {
@@ -317,6 +394,68 @@ impl Calls {
         self.calls.get_mut(&id)
     }
 
+    /// One in progress, or concluded and remembered.
+    pub(crate) fn known(&self, id: CallId) -> Option<&LiveCall> {
+        self.calls.get(&id).or_else(|| self.remembered.get(&id))
+    }
+
+    /// The call that one has become, or is.
+    pub(crate) fn resolve(&self, id: CallId) -> CallId {
+        self.aliases.get(&id).copied().unwrap_or(id)
+    }
+
+    /// One that is concluded, and may go on.
+    pub(crate) fn remember(&mut self, call: LiveCall) {
+        self.remembered.insert(call.record.id, call);
+    }
+
+    /// The oldest of those that are remembered, if there are more than so many.
+    pub(crate) fn oldest_beyond(&self, most: usize) -> Option<CallId> {
+        let oldest = self.remembered.keys().next().copied();
+        oldest.filter(|_| self.remembered.len() > most)
+    }
+
+    /// One that was concluded is in progress again; one that is in progress is as it was.
+    pub(crate) fn recall(&mut self, id: CallId) -> Option<&mut LiveCall> {
+        if let Some(call) = self.remembered.remove(&id) {
+            self.insert(call);
+        }
+        self.calls.get_mut(&id)
+    }
+
+    /// Nothing is remembered of it any more.
+    pub(crate) fn forget(&mut self, id: CallId) {
+        self.remembered.remove(&id);
+        if !self.aliases.is_empty() {
+            self.aliases.retain(|_, into| *into != id);
+        }
+    }
+
+    /// Takes one out, in progress or remembered; its segments are known still.
+    pub(crate) fn take(&mut self, id: CallId) -> Option<LiveCall> {
+        self.remembered.remove(&id).or_else(|| self.uncount(id))
+    }
+
+    /// One that was taken out is another, which is in progress: the numbers that its segments have there.
+    pub(crate) fn merge(
+        &mut self,
+        gone: LiveCall,
+        into: CallId,
+    ) -> Option<(Vec<(SegmentId, u16)>, &mut LiveCall)> {
+        let live = self.calls.get_mut(&into)?;
+        self.aliases.insert(gone.record.id, into);
+        for alias in &gone.aliases {
+            self.aliases.insert(*alias, into);
+        }
+        for segment in &gone.segments {
+            if let Some(call) = self.by_segment.get_mut(&segment.id) {
+                *call = into;
+            }
+        }
+        let numbers = live.absorb(gone);
+        Some((numbers, live))
+    }
+
     /// All of them, by id.
     pub(crate) fn ids(&self) -> Vec<CallId> {
         self.calls.keys().copied().collect()
@@ -340,12 +479,17 @@ impl Calls {
     }
 
     pub(crate) fn remove(&mut self, id: CallId) -> Option<LiveCall> {
-        let call = self.calls.remove(&id)?;
-        take_one(&mut self.by_trunk, &call.trunk);
-        take_one(&mut self.by_tenant, &call.record.tenant);
+        let call = self.uncount(id)?;
         for segment in &call.segments {
             self.by_segment.remove(&segment.id);
         }
+        Some(call)
+    }
+
+    fn uncount(&mut self, id: CallId) -> Option<LiveCall> {
+        let call = self.calls.remove(&id)?;
+        take_one(&mut self.by_trunk, &call.trunk);
+        take_one(&mut self.by_tenant, &call.record.tenant);
         Some(call)
     }
 }

@@ -21,6 +21,7 @@ use model::{CallId, Metadata, OpenStream, SegmentId};
 use sip::SessionId;
 
 use crate::asking::Asking;
+use crate::bridge::End;
 use crate::describe::{Absorbed, KnownSides};
 use crate::lines::{self, Addresses, Line};
 use crate::trunk::Trunk;
@@ -80,6 +81,8 @@ pub(crate) struct Leg {
     pub(crate) phase: Phase,
     /// Its streams' places in a segment that other legs have streams in too begin here.
     slots_from: u16,
+    /// Of a phone's bridge: whose voice it brings.
+    pub(crate) bridge: Option<End>,
     /// A re-INVITE of ours, with an offer, is under way.
     pub(crate) is_offering: bool,
     pub(crate) origin: Origin,
@@ -106,6 +109,7 @@ impl Leg {
             waiting: Vec::new(),
             phase: Phase::Held,
             slots_from: 0,
+            bridge: None,
             is_offering: false,
             origin,
             last_sdp: None,

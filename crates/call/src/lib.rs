@@ -16,8 +16,10 @@
 
 mod ask;
 mod asking;
+mod bridge;
 mod calls;
 mod command;
+mod correlate;
 mod describe;
 mod encryption;
 mod front;

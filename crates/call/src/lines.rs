@@ -323,15 +323,19 @@ fn offered(line: &Line, own: IpAddr, addresses: Addresses) -> sdp::OfferLine {
     }
 }
 
+/// What is asked for in a delayed offer.
+pub(crate) struct Wanted {
+    pub(crate) audio: Vec<(u8, Codec)>,
+    pub(crate) video: Vec<(u8, Codec)>,
+    pub(crate) family: Family,
+    /// Whose voice is expected.
+    pub(crate) side: Side,
+}
+
 /// The lines that we ask for in a delayed offer where nothing is known yet: one of audio, and one of video where its
 /// codecs are wanted.
-pub(crate) fn asked(
-    audio: Vec<(u8, Codec)>,
-    video: Vec<(u8, Codec)>,
-    family: Family,
-    ids: &mut IdGenerator,
-    now: Now,
-) -> Vec<Line> {
+pub(crate) fn asked(wanted: Wanted, ids: &mut IdGenerator, now: Now) -> Vec<Line> {
+    let Wanted { audio, video, family, side } = wanted;
     let kinds = [(MediaKind::Audio, audio), (MediaKind::Video, video)];
     let wanted = kinds.into_iter().filter(|(_, codecs)| !codecs.is_empty());
     (0..)
@@ -343,7 +347,7 @@ pub(crate) fn asked(
                 slot,
                 label: None,
                 kind,
-                side: Side::Mixed,
+                side,
                 codecs,
                 family,
                 remote: None,

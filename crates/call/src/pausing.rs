@@ -28,6 +28,18 @@ impl Pausing {
         [&self.api, &self.signal, &self.sdp].into_iter().flatten().min_by_key(|p| p.since)
     }
 
+    /// Two calls are one: paused as long as somebody asks for it in either.
+    pub(crate) fn join(&mut self, other: Self) {
+        let earlier = |a: Option<OpenPause>, b: Option<OpenPause>| match (a, b) {
+            (Some(a), Some(b)) => Some(if b.since < a.since { b } else { a }),
+            (a, b) => a.or(b),
+        };
+        self.api = earlier(self.api.take(), other.api);
+        self.signal = earlier(self.signal.take(), other.signal);
+        self.sdp = earlier(self.sdp.take(), other.sdp);
+        self.last = self.last.take().or(other.last);
+    }
+
     /// Who asked last.
     pub(crate) fn last(&self) -> PauseSource {
         self.last.clone().unwrap_or(PauseSource::Sdp)

@@ -527,8 +527,8 @@ fn a_stop_while_something_is_negotiated() {
                 200 s1 9/inactive
             > order start
                 on
-                open 2/2 1:mixed:active
             > opened
+                open 2/2 1:mixed:active
             > sealed
             > order start
                 on already

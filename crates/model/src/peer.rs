@@ -232,7 +232,7 @@ pub enum Order {
         /// Who asked.
         by: PauseSource,
     },
-    /// The call ended and every segment of it is here: note it in the call's log.
+    /// The call ended and every segment of it is here, or it goes on although it had ended: note it in its log.
     Conclude(Conclusion),
     /// Two calls of which segments exist turned out to be one: note it in the logs of both, and tell the catalog. A
     /// second one of the same two calls changes nothing. Segments of theirs that are live go on to their own ends; those

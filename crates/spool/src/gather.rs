@@ -43,17 +43,20 @@ pub fn outcome(segments: &[SegmentRecord], corrected: Option<u16>) -> Gathering 
     Gathering { total, missing, live, outcome }
 }
 
-/// Notes in a call's log how the call came out.
+/// Notes in a call's log how the call came out; or, where it had come out already, that it goes on.
 #[must_use]
 pub fn conclude(now: Now, node: NodeNumber, conclusion: &model::Conclusion) -> Vec<FileOp> {
     let directory = layout::call_directory(&conclusion.tenant, conclusion.call_started, conclusion.call);
     let at = Location::Node(node);
-    let total =
-        Entry::Total { call: conclusion.call, total: conclusion.total, why: "the call ended".to_owned() };
+    let (of_total, of_state) = match conclusion.state.is_gathered() {
+        true => ("the call ended", "gathered"),
+        false => ("the call goes on", "continued"),
+    };
+    let total = Entry::Total { call: conclusion.call, total: conclusion.total, why: of_total.to_owned() };
     let state = Entry::State {
         copy: Copy { of: CopyOf::Call(conclusion.call), at, state: conclusion.state },
         from: conclusion.from,
-        why: "gathered".to_owned(),
+        why: of_state.to_owned(),
     };
     let path = layout::log_path(&directory);
     [total, state]

@@ -18,6 +18,7 @@ use sip::RequestInfo;
 use sip::siprec::{self, Lack};
 
 pub use self::agent::AgentSide;
+pub(crate) use self::parties::number;
 pub(crate) use self::sides::{KnownSides, Place};
 
 /// Call-IDs of a call: one per dialog; far beyond what transfers and resumes produce.

@@ -266,7 +266,7 @@ fn number_of(uri: &str) -> Option<String> {
 }
 
 /// The number in a user part: digits, with an optional `+`, visual separators dropped (RFC 3966 section 5.1).
-pub(super) fn number(user: &str) -> Option<String> {
+pub(crate) fn number(user: &str) -> Option<String> {
     let user = user.split(';').next().unwrap_or(user);
     let digits: String = user.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')' | ' ')).collect();
     let rest = digits.strip_prefix('+').unwrap_or(&digits);

@@ -36,6 +36,8 @@ pub(crate) struct KnownSides {
     by_place: Vec<Side>,
     /// By m-line, where headers say who is on it.
     by_line: BTreeMap<usize, Side>,
+    /// The side of all streams, where the whole dialog is of one.
+    whole: Option<Side>,
 }
 
 impl KnownSides {
@@ -46,6 +48,7 @@ impl KnownSides {
             by_label: BTreeMap::new(),
             by_place: Vec::new(),
             by_line: BTreeMap::new(),
+            whole: None,
         }
     }
 
@@ -123,8 +126,21 @@ impl KnownSides {
         }
     }
 
+    /// The whole dialog brings the voice of one side.
+    pub(crate) const fn set_whole(&mut self, side: Side) {
+        self.whole = Some(side);
+    }
+
+    /// The side of a dialog of which nothing but its client is known: of both, where it brings not one alone.
+    pub(crate) fn presumed(&self) -> Side {
+        self.whole.unwrap_or(Side::Mixed)
+    }
+
     /// The side of the stream with this label, or on the m-line in this place.
     pub(crate) fn side(&self, label: Option<&str>, place: Place) -> Side {
+        if let Some(side) = self.whole {
+            return side;
+        }
         let Place { slot, among, total, index, count } = place;
         let told =
             self.by_place.get(among).filter(|side| self.by_place.len() == total && **side != Side::Unknown);

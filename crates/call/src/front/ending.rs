@@ -23,7 +23,11 @@ impl Front {
         if let Some(request) = request {
             self.annotate(now, session, request);
         }
+        let call = self.legs.get(&session).filter(|leg| leg.bridge.is_some()).map(|leg| leg.call);
         self.leave(now, session, end_reason(cause, request), None);
+        if let Some(call) = call.filter(|_| request.is_some_and(|bye| bye.reasons.is_empty())) {
+            self.perhaps_held(now, call);
+        }
     }
 
     /// A segment failed in mid-call: it ends, and so do the dialogs in it, so that their clients know.
@@ -76,6 +80,7 @@ impl Front {
         if let Some(live) = self.calls.get_mut(call).filter(|live| live.legs.is_empty()) {
             live.end(now.wall);
             self.timers.clear(Timer::Pause(call));
+            self.timers.clear(Timer::Pair(call));
         }
         self.tell_call(call);
         self.settle(now, call);
@@ -129,6 +134,7 @@ impl Front {
         }
         self.timers.clear(Timer::Open(segment));
         self.arm(now, END_DEADLINE, Timer::Close(segment));
+        self.rests(now, call, &reason);
         self.actions.push_back(Action::Order(Order::End { segment, at: now.wall, reason, by }));
     }
 
@@ -158,6 +164,7 @@ impl Front {
             live.ended(record);
         }
         self.settle(now, call);
+        self.go_on(now, call);
     }
 
     pub(super) fn close_is_late(&mut self, now: Now, segment: SegmentId) {
@@ -176,6 +183,7 @@ impl Front {
             let text = "a segment is still not closed; its call is concluded as if it had failed".to_owned();
             self.alarm(Incident::InternalFailure, Some(call), Some(segment), text);
             self.settle(now, call);
+            self.go_on(now, call);
         }
     }
 
@@ -185,24 +193,28 @@ impl Front {
 
     /// Starts the linger when a call ended and its segments are sealed.
     pub(super) fn settle(&mut self, now: Now, call: CallId) {
-        let Some(live) = self.calls.get(call) else { return };
+        let Some(live) = self.calls.get(call).filter(|live| live.legs.is_empty()) else { return };
         if live.is_empty() {
             self.calls.remove(call);
+            self.forget(call);
         } else if live.is_settled() {
             self.arm(now, self.config.linger, Timer::Linger(call));
         }
     }
 
-    pub(super) fn conclude(&mut self, call: CallId) {
-        let Some(live) = self.calls.remove(call) else { return };
+    pub(super) fn conclude(&mut self, now: Now, call: CallId) {
+        let Some(mut live) = self.calls.remove(call) else { return };
         self.actions.push_back(Action::Tell(
             live.record.tenant.clone(),
             ChangeKind::Call(Box::new(live.record.clone())),
         ));
-        let Some(conclusion) = live.conclusion() else { return };
+        let Some(conclusion) = live.conclusion() else { return self.forget(call) };
+        live.concluded = Some(conclusion.state);
+        let tenant = live.record.tenant.clone();
         let copy =
             Copy { of: CopyOf::Call(call), at: Location::Node(self.config.node), state: conclusion.state };
         self.actions.push_back(Action::Order(Order::Conclude(conclusion)));
-        self.actions.push_back(Action::Tell(live.record.tenant, ChangeKind::Copy { call, copy }));
+        self.actions.push_back(Action::Tell(tenant, ChangeKind::Copy { call, copy }));
+        self.remember(now, live);
     }
 }

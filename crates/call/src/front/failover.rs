@@ -27,7 +27,7 @@ impl Front {
         if live.just_took_over(segment, now.mono, TAKES_OVER_AFTER) {
             return self.fail(now, segment, reason);
         }
-        if live.opening().is_some_and(|opening| opening != segment) {
+        if live.awaited_beside(Some(segment)).is_some() {
             // One at a time, so that numbers have no holes.
             live.failing.retain(|(failing, _)| *failing != segment);
             live.failing.push((segment, reason));

@@ -6,7 +6,9 @@
 mod ending;
 mod failover;
 mod negotiation;
+mod opening;
 mod orders;
+mod recognition;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,15 +17,17 @@ use std::time::Duration;
 
 use media::srtp::Entropy;
 use model::{
-    CallId, ChangeKind, EndReason, Failure, IdGenerator, Incident, Metadata, Mono, Now, Occurrence, Order,
-    Report, SegmentId,
+    CallId, ChangeKind, EndReason, Failure, IdGenerator, Incident, JoinReason, Metadata, Mono, Now,
+    Occurrence, Order, Report, SegmentId,
 };
 use sip::siprec::{self, SessionState};
 use sip::{Event, RequestInfo, SessionId};
 
 use self::orders::Came;
 pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
+use crate::bridge;
 use crate::calls::{Calls, LiveCall};
+use crate::correlate::Correlator;
 use crate::describe::{self, Absorbed};
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::Leg;
@@ -51,6 +55,10 @@ enum Timer {
     Hold(SessionId),
     Pause(CallId),
     Linger(CallId),
+    /// Until then it may go on although it is concluded.
+    Forget(CallId),
+    /// Until then the dialog of the other end should come.
+    Pair(CallId),
     /// Until then further refusals are counted only.
     RefusalsTold,
 }
@@ -66,6 +74,9 @@ pub struct Front {
     clear_keys_told: BTreeSet<Arc<str>>,
     legs: BTreeMap<SessionId, Leg>,
     calls: Calls,
+    correlator: Correlator,
+    /// Calls that are to become one as soon as no segment of theirs is being opened.
+    unions: Vec<(CallId, CallId, JoinReason)>,
     timers: Timers<Timer>,
     actions: VecDeque<Action>,
     intake: Intake,
@@ -91,6 +102,8 @@ impl Front {
             clear_keys_told: BTreeSet::new(),
             legs: BTreeMap::new(),
             calls: Calls::default(),
+            correlator: Correlator::default(),
+            unions: Vec::new(),
             timers: Timers::new(),
             actions: VecDeque::new(),
             intake: Intake::Open,
@@ -182,7 +195,9 @@ impl Front {
                 Timer::GiveUp(segment) => self.close_is_given_up(now, segment),
                 Timer::Hold(session) => self.hold_timed_out(now, session),
                 Timer::Pause(call) => self.pause_timed_out(call),
-                Timer::Linger(call) => self.conclude(call),
+                Timer::Linger(call) => self.conclude(now, call),
+                Timer::Forget(call) => self.forget(call),
+                Timer::Pair(call) => self.other_end_is_late(call),
                 Timer::RefusalsTold => {
                     if self.refused_since > 0 {
                         self.tell_refusals(now);
@@ -253,6 +268,7 @@ impl Front {
         for call in self.calls.settled() {
             self.settle(now, call);
         }
+        self.unions.clear();
     }
 
     /// One alarm for all refusals of some seconds: a flood of calls must not become a flood of rows.
@@ -295,6 +311,10 @@ impl Front {
         let Some(call) = self.calls.get_mut(leg.call) else { return Absorbed::default() };
         let absorbed = describe::absorb(&mut call.record.data, request, now, &mut leg.sides);
         leg.ask_about(&absorbed);
+        if let Some(bridge) = bridge::read(request) {
+            bridge.describe(&mut call.record.data);
+        }
+        self.recognize_again(now, session, request);
         absorbed
     }
 

@@ -5,23 +5,21 @@ use std::sync::Arc;
 
 use media::sdp::{self, Origin, Sdp};
 use model::peer::{Family, Flowing};
-use model::state::Respondent;
-use model::{
-    CallData, CallId, CallRecord, Dtmf, EndReason, Failure, Incident, Metadata, Now, OpenSegment, OpenStream,
-    Order, SegmentId, StartTrigger, StreamPorts, TakeOver,
-};
+use model::{CallData, CallId, CallRecord, EndReason, Incident, Metadata, Now, SegmentId, StartTrigger};
 use sip::siprec::SessionState;
 use sip::{RequestInfo, SessionId};
 
 use super::orders::Came;
-use super::{Action, END_DEADLINE, Front, Intake, OPEN_DEADLINE, Timer};
+use super::recognition::owner;
+use super::{Action, Front, Intake, Timer};
 use crate::asking::Asking;
-use crate::calls::{LiveCall, Standing};
+use crate::calls::LiveCall;
+use crate::describe::Absorbed;
 use crate::gate::{TurnedAway, Unwelcome};
-use crate::leg::{Leg, Pending, Phase};
+use crate::leg::{Leg, Pending};
 use crate::lines::{self, Addresses, Reading};
 use crate::trunk::{self, Trunk};
-use crate::{ask, describe, encryption};
+use crate::{ask, bridge, correlate, describe, encryption};
 
 impl Front {
     pub(super) fn invited(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
@@ -31,26 +29,37 @@ impl Front {
             self.turned_away(now, TurnedAway { strangers: 1, wrong: 0, too_fast: 0, last });
             return self.refuse(session, 403, "Forbidden");
         };
-        if let Intake::HandedOver(to) = self.intake.clone() {
+        let said = correlate::read(request);
+        let mut known = self.recognize(now, &trunk, &said);
+        // Another dialog of a call in progress is taken at every limit: it is none more.
+        let known_call = known.first().map(|(call, _)| *call);
+        let in_progress = known_call.is_some_and(|call| self.calls.get(call).is_some());
+        if let Some(to) = self.elsewhere().filter(|_| !in_progress) {
             return self.hand_over(session, &to);
         }
-        if self.is_full() || self.has_its_calls(&trunk) {
+        let full = self.is_full() || self.has_its_calls(&trunk);
+        if self.intake == Intake::Refused || (full && !in_progress) {
             return self.turn_away(now, session, 503, "Service Unavailable");
         }
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
-        let call = self.ids.call(now.wall);
-        let mut data = CallData::default();
-        let family = if request.flow.remote.is_ipv6() { Family::V6 } else { Family::V4 };
-        note(&mut data, &trunk, request);
-        let mut leg = self.leg(session, call, trunk.clone(), family, request);
-        leg.asking = Asking::of(request);
-        let absorbed = describe::absorb(&mut data, request, now, &mut leg.sides);
-        leg.ask_about(&absorbed);
+        let call = known_call.unwrap_or_else(|| self.ids.call(now.wall));
+        let mut data = self.calls.known(call).map(|live| live.record.data.clone()).unwrap_or_default();
+        if known_call.is_none() {
+            note(&mut data, &trunk, request);
+        }
+        let mut leg = self.leg(now, session, call, trunk.clone(), request);
+        let absorbed = begin(&mut leg, &mut data, request, now);
         leg.lines = match &offer {
             Some(sdp) => self.read_lines(&leg, sdp, now),
             None => {
                 let video = if self.config.video { ask::video(&trunk.ask_for) } else { Vec::new() };
-                lines::asked(ask::codecs(&trunk.ask_for), video, family, &mut self.ids, now)
+                let asked = lines::Wanted {
+                    audio: ask::codecs(&trunk.ask_for),
+                    video,
+                    family: family(request),
+                    side: leg.sides.presumed(),
+                };
+                lines::asked(asked, &mut self.ids, now)
             }
         };
         if leg.lines.iter().all(|l| l.stream.is_none()) {
@@ -59,22 +68,48 @@ impl Front {
         }
         self.tell_unopenable(Some(call), offer.as_ref());
         self.tell_clear_keys(&leg, request);
-        self.stats.begun += 1;
-        let record = CallRecord {
-            id: call,
-            tenant: trunk.tenant.clone(),
-            started: now.wall,
-            ended: None,
-            total: 0,
-            data,
-        };
-        let mut live = LiveCall::new(record, trunk.name.clone());
-        live.legs.insert(session);
-        self.calls.insert(live);
-        self.legs.insert(session, leg);
+        self.begin_call(now, leg, data);
+        self.correlator.learn(call, &owner(&trunk), &said);
         self.obey_state(now, session, absorbed.state);
         self.obey_sdp(now, call);
         self.negotiate(now, session, offer, absorbed.metadata);
+        if !known.is_empty() {
+            known.remove(0);
+            self.unite_all(now, call, known);
+        }
+        self.watch_for_other_end(now, call);
+    }
+
+    /// A leg is the first of a call, or another of one that is known, which goes on.
+    fn begin_call(&mut self, now: Now, leg: Leg, data: CallData) {
+        let (session, call) = (leg.session, leg.call);
+        self.take_back(call);
+        if let Some(live) = self.calls.get_mut(call) {
+            live.record.data = data;
+            live.join(session);
+        } else {
+            self.stats.begun += 1;
+            let record = CallRecord {
+                id: call,
+                tenant: leg.trunk.tenant.clone(),
+                started: now.wall,
+                ended: None,
+                total: 0,
+                data,
+            };
+            let mut live = LiveCall::new(record, leg.trunk.name.clone());
+            live.join(session);
+            self.calls.insert(live);
+        }
+        self.legs.insert(session, leg);
+    }
+
+    /// Where calls are sent that are not taken here.
+    fn elsewhere(&self) -> Option<String> {
+        match &self.intake {
+            Intake::HandedOver(to) => Some(to.clone()),
+            Intake::Open | Intake::Refused => None,
+        }
     }
 
     /// The trunk that the gate let it in by; without a gate the one that has its address.
@@ -153,15 +188,31 @@ impl Front {
             None => {
                 self.timers.clear(Timer::Hold(session));
                 match live.live() {
-                    Some(segment) => {
-                        self.wait(session, segment, pending);
-                        self.order_change(now, segment);
-                    }
+                    Some(segment) => self.join_segment(now, session, segment, pending),
                     None => {
-                        self.open_segment(now, call, vec![(session, pending)], StartTrigger::Manager, None)
+                        self.open_segment(now, call, vec![(session, pending)], StartTrigger::Manager, None);
                     }
                 }
             }
+        }
+    }
+
+    /// The streams of a leg join those that a segment of its call has.
+    pub(super) fn join_segment(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        segment: SegmentId,
+        pending: Pending,
+    ) {
+        self.wait(session, segment, pending);
+        self.order_change(now, segment);
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        let call = leg.call;
+        if self.calls.get(call).and_then(LiveCall::opening) != Some(segment) {
+            let kept = leg.take_kept();
+            self.tell_segment(call, segment, kept);
+            self.tell_call(call);
         }
     }
 
@@ -186,17 +237,6 @@ impl Front {
         self.order_change(now, segment);
     }
 
-    /// A leg waits for the ports of its lines in a segment.
-    fn wait(&mut self, session: SessionId, segment: SegmentId, pending: Pending) {
-        self.asks += 1;
-        let Some(leg) = self.legs.get_mut(&session) else { return };
-        let joined = self.calls.get_mut(leg.call).and_then(|call| call.segment_mut(segment));
-        if let Some(joined) = joined.filter(|_| leg.segment() != Some(segment)) {
-            leg.set_slots_from(joined.join());
-        }
-        leg.phase = Phase::Waiting { segment, pending, since: self.asks };
-    }
-
     /// The segment of these legs is over because they are on hold.
     pub(super) fn hold_all(&mut self, now: Now, legs: &[SessionId]) {
         for session in legs {
@@ -215,255 +255,6 @@ impl Front {
             self.timers.clear(Timer::Hold(session));
         }
         self.respond(session, pending);
-    }
-
-    /// Tells the record server which streams a segment has now: all of all its legs. One that is being opened is told
-    /// when it is.
-    pub(super) fn order_change(&mut self, now: Now, segment: SegmentId) {
-        let call = self.calls.of_segment(segment).and_then(|call| self.calls.get_mut(call));
-        let Some(of_call) = call.and_then(|call| call.segment_mut(segment)) else { return };
-        if let Standing::Opening { is_outdated, .. } = &mut of_call.standing {
-            *is_outdated = true;
-            return;
-        }
-        let streams = self.streams_of(segment);
-        self.actions.push_back(Action::Order(Order::Change { segment, streams }));
-        self.expect_ports(now, segment);
-    }
-
-    /// If a leg waits for the ports of a segment, it does so for a time only.
-    fn expect_ports(&mut self, now: Now, segment: SegmentId) {
-        let waits = |session: &SessionId| {
-            self.legs.get(session).is_some_and(|leg| matches!(leg.phase, Phase::Waiting { .. }))
-        };
-        if self.legs_in(segment).iter().any(waits) {
-            self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
-        }
-    }
-
-    fn streams_of(&self, segment: SegmentId) -> Vec<OpenStream> {
-        let legs = self.legs_in(segment);
-        legs.iter().filter_map(|session| self.legs.get(session)).flat_map(Leg::streams).collect()
-    }
-
-    /// Orders a segment with the streams of these legs.
-    pub(super) fn open_segment(
-        &mut self,
-        now: Now,
-        call: CallId,
-        legs: Vec<(SessionId, Pending)>,
-        trigger: StartTrigger,
-        takes_over: Option<TakeOver>,
-    ) {
-        let segment = self.ids.segment(now.wall);
-        let respondent = if takes_over.is_some() { Respondent::Yes } else { Respondent::No };
-        let Some(live) = self.calls.get_mut(call) else { return };
-        let number = live.begin(now.mono, segment, respondent, takes_over.clone());
-        let mut open = OpenSegment {
-            segment,
-            call,
-            call_started: live.record.started,
-            tenant: live.record.tenant.clone(),
-            number,
-            total: live.record.total,
-            respondent,
-            takes_over,
-            started: now.wall,
-            trigger,
-            data: live.record.data.clone(),
-            metadata: Vec::new(),
-            streams: Vec::new(),
-            pause: live.pausing.open().cloned(),
-            dtmf: Dtmf::Keep,
-        };
-        self.calls.own_segment(segment, call);
-        for (session, pending) in legs {
-            self.wait(session, segment, pending);
-            let Some(leg) = self.legs.get_mut(&session) else { continue };
-            open.metadata.append(&mut leg.take_kept());
-            if open.dtmf.is_kept() {
-                // Where one of its clients wants digits masked, they are.
-                open.dtmf = leg.trunk.dtmf.unwrap_or(self.config.dtmf);
-            }
-        }
-        open.streams = self.streams_of(segment);
-        self.actions.push_back(Action::Order(Order::Open(Box::new(open))));
-        self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
-    }
-
-    /// A record server told the ports of a segment's streams.
-    pub(super) fn opened(&mut self, now: Now, segment: SegmentId, ports: &[StreamPorts]) {
-        self.timers.clear(Timer::Open(segment));
-        let Some(call) = self.calls.of_segment(segment) else { return self.end_orphan(now, segment) };
-        let legs = self.legs_in(segment);
-        let begun = self.calls.get_mut(call).and_then(|call| call.opened(segment));
-        if legs.is_empty() {
-            // The dialogs went while the segment opened, or the deadline passed: nobody will send to it.
-            return self.end_orphan(now, segment);
-        }
-        for leg in &legs {
-            let Some(leg) = self.legs.get_mut(leg) else { continue };
-            lines::set_ports(&mut leg.lines, ports);
-        }
-        if begun.is_some() {
-            self.catch_up_gate(call, segment);
-        }
-        if begun == Some(true) {
-            self.order_change(now, segment);
-        }
-        for session in &legs {
-            self.answer_with_ports(*session);
-        }
-        // Who has none yet waits for the answer to a later order.
-        self.expect_ports(now, segment);
-        if begun.is_some() {
-            for session in legs {
-                let kept = self.legs.get_mut(&session).map(Leg::take_kept);
-                self.tell_or_keep(session, kept.unwrap_or_default());
-            }
-            self.tell_call(call);
-            self.go_on(now, call);
-        }
-    }
-
-    /// A leg that waits is answered when each of its lines has ports.
-    fn answer_with_ports(&mut self, session: SessionId) {
-        let Some(leg) = self.legs.get_mut(&session) else { return };
-        if leg.lines.iter().any(lines::Line::lacks_ports) {
-            return;
-        }
-        if let Phase::Waiting { segment, .. } = leg.phase {
-            let recording = Phase::Recording { segment };
-            if let Phase::Waiting { pending, .. } = std::mem::replace(&mut leg.phase, recording) {
-                self.respond(session, &pending);
-            }
-        }
-    }
-
-    /// What waited until a segment of the call was opened, or could not be.
-    fn go_on(&mut self, now: Now, call: CallId) {
-        let failing = self.calls.get_mut(call).map(|call| std::mem::take(&mut call.failing));
-        for (segment, reason) in failing.unwrap_or_default() {
-            self.fail_over(now, segment, reason);
-        }
-    }
-
-    pub(super) fn end_orphan(&mut self, now: Now, segment: SegmentId) {
-        if self.timers.is_set(Timer::Close(segment)) {
-            return;
-        }
-        let reason = EndReason::Internal(Failure::Resources("ports came too late".to_owned()));
-        self.arm(now, END_DEADLINE, Timer::Close(segment));
-        self.actions.push_back(Action::Order(Order::End { segment, at: now.wall, reason, by: None }));
-    }
-
-    /// A record server does not open a segment, or does not give it other streams.
-    pub(super) fn order_refused(&mut self, now: Now, segment: SegmentId, why: &Failure) {
-        self.timers.clear(Timer::Open(segment));
-        let Some(call) = self.calls.of_segment(segment) else { return };
-        let legs = self.legs_in(segment);
-        let is_opening = self.calls.get(call).and_then(LiveCall::opening) == Some(segment);
-        if legs.is_empty() {
-            // The dialogs ended meanwhile, and so did the segment that never was.
-            self.timers.clear(Timer::Close(segment));
-            self.withdraw(call, segment, why);
-            self.settle(now, call);
-        } else if is_opening {
-            self.opening_refused(now, call, segment, &legs, why);
-        } else {
-            self.change_refused(now, segment, &legs, why);
-        }
-    }
-
-    fn opening_refused(
-        &mut self,
-        now: Now,
-        call: CallId,
-        segment: SegmentId,
-        legs: &[SessionId],
-        why: &Failure,
-    ) {
-        if let Some(failed) = self.withdraw(call, segment, why) {
-            self.nobody_takes_over(now, legs, failed);
-        } else {
-            for session in legs {
-                let pending = self.legs.get_mut(session).map(Leg::release);
-                self.refuse_leg(now, *session, &pending.unwrap_or(Pending::Nothing));
-            }
-        }
-        self.go_on(now, call);
-        self.forget_if_never_was(now, call);
-    }
-
-    /// A leg hears that it cannot be recorded now. A refused first INVITE leaves no dialog.
-    fn refuse_leg(&mut self, now: Now, session: SessionId, pending: &Pending) {
-        if matches!(pending, Pending::Answer(_) | Pending::Offer) {
-            self.refuse(session, 503, "Service Unavailable");
-        }
-        if self.legs.get(&session).is_some_and(|leg| leg.is_answered) {
-            return self.arm(now, self.config.hold_timeout, Timer::Hold(session));
-        }
-        let Some(leg) = self.legs.remove(&session) else { return };
-        if let Some(call) = self.calls.get_mut(leg.call) {
-            call.legs.remove(&session);
-        }
-    }
-
-    /// A call whose only dialogs were refused: without a segment it was none.
-    fn forget_if_never_was(&mut self, now: Now, call: CallId) {
-        let Some(live) = self.calls.get_mut(call).filter(|c| c.legs.is_empty() && c.record.ended.is_none())
-        else {
-            return;
-        };
-        self.timers.clear(Timer::Pause(call));
-        live.end(now.wall);
-        self.settle(now, call);
-    }
-
-    /// The change that is asked for longest is refused: the others are answered still.
-    fn change_refused(&mut self, now: Now, segment: SegmentId, legs: &[SessionId], why: &Failure) {
-        let since = |session: &SessionId| match self.legs.get(session).map(|leg| &leg.phase) {
-            Some(Phase::Waiting { since, .. }) => Some((*since, *session)),
-            _ => None,
-        };
-        let first = legs.iter().filter_map(since).min().map(|(_, session)| session);
-        let call = self.calls.of_segment(segment);
-        let text = format!("a segment could not be given other streams: {}", why.describe());
-        self.alarm(Incident::NotRecorded, call, Some(segment), text);
-        let Some(leg) = first.and_then(|session| self.legs.get_mut(&session)) else { return };
-        let session = leg.session;
-        if leg.is_answered {
-            let recording = Phase::Recording { segment };
-            if let Phase::Waiting { pending: Pending::Answer(_) | Pending::Offer, .. } =
-                std::mem::replace(&mut leg.phase, recording)
-            {
-                self.refuse(session, 503, "Service Unavailable");
-            }
-        } else {
-            self.record_apart(now, session);
-        }
-        self.expect_ports(now, segment);
-    }
-
-    /// A leg for whose streams a segment has no room gets one of its own.
-    fn record_apart(&mut self, now: Now, session: SessionId) {
-        let Some(leg) = self.legs.get_mut(&session) else { return };
-        let (call, pending) = (leg.call, leg.release());
-        if self.calls.get(call).is_some_and(|c| c.opening().is_none()) {
-            return self.open_segment(now, call, vec![(session, pending)], StartTrigger::Manager, None);
-        }
-        self.refuse_leg(now, session, &pending);
-    }
-
-    /// A segment was wanted and is not recorded: its number is free again, and somebody hears of it. What it was to
-    /// take over from.
-    fn withdraw(&mut self, call: CallId, segment: SegmentId, why: &Failure) -> Option<TakeOver> {
-        let from = self.calls.get_mut(call).and_then(|call| call.withdraw(segment));
-        self.calls.forget_segment(segment);
-        self.stats.not_recorded += 1;
-        let text = format!("a segment could not be opened: {}", why.describe());
-        self.alarm(Incident::NotRecorded, Some(call), Some(segment), text);
-        from
     }
 
     /// The client answered our offer, in the ACK or in a 200.
@@ -533,12 +324,12 @@ impl Front {
         self.actions.push_back(Action::Accept { session, sdp });
     }
 
-    pub(super) fn leg(
-        &self,
+    fn leg(
+        &mut self,
+        now: Now,
         session: SessionId,
         call: CallId,
         trunk: Arc<Trunk>,
-        family: Family,
         request: &RequestInfo,
     ) -> Leg {
         let own = request.flow.local.ip();
@@ -546,13 +337,14 @@ impl Front {
             v4: self.config.address_v4.or(Some(own).filter(IpAddr::is_ipv4)),
             v6: self.config.address_v6.or(Some(own).filter(IpAddr::is_ipv6)),
         };
-        let address = match family {
+        let address = match family(request) {
             Family::V4 => addresses.v4,
             Family::V6 => addresses.v6,
         };
         let origin = Origin {
             username: "callspool".to_owned(),
-            session_id: call.as_u64(),
+            // Of each dialog another: two of a call describe two sessions (RFC 8866 section 5.2).
+            session_id: self.ids.stream(now.wall).as_u64(),
             version: 1,
             address: address.unwrap_or(own),
         };
@@ -566,6 +358,29 @@ fn reactivate(leg: &mut Leg) {
     for stream in leg.lines.iter_mut().filter_map(|l| l.stream.as_mut()) {
         stream.flowing = Flowing::Active;
     }
+}
+
+/// A leg begins: what its INVITE says goes into its call's data and into what the leg knows. What a phone's bridge says
+/// goes before and after the rest, which could take the recorder for a party.
+fn begin(leg: &mut Leg, data: &mut CallData, request: &RequestInfo, now: Now) -> Absorbed {
+    leg.asking = Asking::of(request);
+    let bridge = bridge::read(request);
+    if let Some(bridge) = &bridge {
+        bridge.describe(data);
+        leg.sides.set_whole(bridge.end.side());
+        leg.bridge = Some(bridge.end);
+    }
+    let absorbed = describe::absorb(data, request, now, &mut leg.sides);
+    leg.ask_about(&absorbed);
+    if let Some(bridge) = bridge {
+        bridge.describe(data);
+    }
+    absorbed
+}
+
+/// The family of the addresses that we tell, where the client has not said which it takes.
+fn family(request: &RequestInfo) -> Family {
+    if request.flow.remote.is_ipv6() { Family::V6 } else { Family::V4 }
 }
 
 /// What the trunk says of its calls, and who proved to send this one.

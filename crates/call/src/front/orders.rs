@@ -39,7 +39,7 @@ impl Front {
     /// When the tenant has no such call here, when it is over, or when it cannot be done now.
     pub fn handle_command(&mut self, now: Now, command: Command) -> Result<Done, CommandError> {
         self.is_in_progress(command.call, &command.tenant)?;
-        let call = command.call;
+        let call = self.calls.resolve(command.call);
         let by = PauseSource::Api(command.by.clone());
         let changed = match command.ask {
             Ask::Pause { timeout } => self.pause(now, call, by, timeout),
@@ -55,15 +55,15 @@ impl Front {
     /// # Errors
     /// When the tenant has no such call here, or when it is over.
     pub fn is_in_progress(&self, call: CallId, tenant: &TenantId) -> Result<(), CommandError> {
-        let live = self.calls.get(call).filter(|c| c.record.tenant == *tenant);
+        let live = self.calls.get(self.calls.resolve(call)).filter(|c| c.record.tenant == *tenant);
         let live = live.ok_or(CommandError::NoSuchCall)?;
         if live.legs.is_empty() { Err(CommandError::NotLive) } else { Ok(()) }
     }
 
-    /// Whether a call goes on. One that ended never does again, though its last segments may not be sealed yet.
+    /// Whether a call goes on. One that ended does not, though its last segments may not be sealed yet.
     #[must_use]
     pub fn goes_on(&self, call: CallId) -> bool {
-        self.calls.get(call).is_some_and(|c| c.record.ended.is_none())
+        self.calls.get(self.calls.resolve(call)).is_some_and(|c| c.record.ended.is_none())
     }
 
     /// How a call stands.
@@ -190,7 +190,7 @@ impl Front {
     }
 
     /// Tells the record server whether the call is paused, for each segment that does not know.
-    fn tell_gates(&mut self, call: CallId, by: &PauseSource) {
+    pub(super) fn tell_gates(&mut self, call: CallId, by: &PauseSource) {
         for segment in self.calls.get(call).map(LiveCall::all_live).unwrap_or_default() {
             self.tell_gate(call, segment, by);
         }

@@ -8,6 +8,8 @@
     reason = "a test tells what is wrong by panicking"
 )]
 
+mod bridge;
+mod correlation;
 mod dialects;
 mod failover;
 mod failures;

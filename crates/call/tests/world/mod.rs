@@ -17,8 +17,9 @@ use bytes::Bytes;
 use call::{Action, Ask, Changed, Command, Done, Front, FrontConfig, Intake, Recording, Trunks};
 use model::peer::Flowing;
 use model::{
-    CallData, CallId, ChangeKind, EndReason, Failure, IdGenerator, Mono, NodeNumber, Now, OpenSegment, Order,
-    RecordingState, Report, SegmentId, SegmentRecord, StreamPorts, TenantId, WallTime, total,
+    CallData, CallId, CallRecord, ChangeKind, EndReason, Failure, IdGenerator, Mono, NodeNumber, Now,
+    OpenSegment, Order, RecordingState, Report, SegmentId, SegmentRecord, StreamPorts, TenantId, WallTime,
+    total,
 };
 use sip::{AddressView, EndCause, Event, Flow, FlowId, Part, ReasonView, RequestInfo, SessionId, Transport};
 
@@ -45,6 +46,12 @@ pub(crate) struct World {
     pub(crate) paused: BTreeMap<SegmentId, bool>,
     /// The calls, by their session.
     pub(crate) called: BTreeMap<SessionId, CallId>,
+    /// What was told of each call last; one that became another is not in it.
+    pub(crate) records: BTreeMap<CallId, CallRecord>,
+    /// Headers of the requests of each session.
+    said: BTreeMap<SessionId, Vec<(String, String)>>,
+    /// Parameters of the From URI of each session.
+    bridged: BTreeMap<SessionId, Vec<(String, Option<String>)>>,
     next_port: u16,
     pub(crate) session: SessionId,
     /// What is for the agent, where there is one.
@@ -77,6 +84,9 @@ impl World {
             gates: Vec::new(),
             paused: BTreeMap::new(),
             called: BTreeMap::new(),
+            records: BTreeMap::new(),
+            said: BTreeMap::new(),
+            bridged: BTreeMap::new(),
             next_port: 20_000,
             session: SessionId(1),
             for_agent: VecDeque::new(),
@@ -153,12 +163,13 @@ impl World {
             "from" => self.remote = rest.parse().unwrap(),
             "session" => self.session = SessionId(rest.parse().unwrap()),
             "invite" => {
-                let mut request = Box::new(request("INVITE", rest));
+                let mut request = Box::new(self.request("INVITE", rest));
                 request.flow.remote.set_ip(self.remote);
                 self.front.handle_event(now, Event::Invited { session, request });
             }
             "reinvite" | "update" => {
-                let request = Box::new(request(&word.replace("reinvite", "INVITE").to_uppercase(), rest));
+                let method = word.replace("reinvite", "INVITE").to_uppercase();
+                let request = Box::new(self.request(&method, rest));
                 self.front.handle_event(now, Event::Reoffered { session, request });
             }
             "ack" => {
@@ -166,7 +177,7 @@ impl World {
                 self.front.handle_event(now, Event::Confirmed { session, answer });
             }
             "bye" => {
-                let mut bye = request("BYE", "");
+                let mut bye = self.request("BYE", "");
                 if let Some(cause) = rest.strip_prefix("cause ") {
                     let cause = Some(cause.parse().unwrap());
                     bye.reasons.push(ReasonView { protocol: "Q.850".into(), cause, text: None });
@@ -206,12 +217,19 @@ impl World {
                 self.front.handle_report(now, Report::CarriedOut { segment, order });
             }
             "info" => {
-                let request = Box::new(with_header("INFO", "", rest));
+                let request = Box::new(self.with_header("INFO", "", rest));
                 self.front.handle_event(now, Event::Informed { session, request });
             }
+            "says" => {
+                let (name, value) = rest.split_once(": ").unwrap();
+                let said = self.said.entry(session).or_default();
+                said.retain(|(known, _)| known != name);
+                said.push((name.to_owned(), value.to_owned()));
+            }
+            "is" => _ = self.bridged.insert(session, bridge(rest)),
             "reinvite-with" => {
                 let (header, lines) = rest.split_once(" / ").unwrap();
-                let request = Box::new(with_header("INVITE", lines, header));
+                let request = Box::new(self.with_header("INVITE", lines, header));
                 self.front.handle_event(now, Event::Reoffered { session, request });
             }
             "accepted" => {
@@ -269,6 +287,23 @@ impl World {
             Err(e) => format!("ERROR {e}"),
         };
         writeln!(self.out, "    {text}").unwrap();
+    }
+
+    /// A request of the session, with what the session says.
+    fn request(&self, method: &str, lines: &str) -> RequestInfo {
+        let mut request = request(method, lines);
+        request.call_id = format!("s{}@b", self.session.0);
+        request.headers = self.said.get(&self.session).cloned().unwrap_or_default();
+        request.from.uri_params = self.bridged.get(&self.session).cloned().unwrap_or_default();
+        request
+    }
+
+    /// A request with a header, `Record: off`.
+    fn with_header(&self, method: &str, lines: &str, header: &str) -> RequestInfo {
+        let (name, value) = header.split_once(": ").unwrap();
+        let mut request = self.request(method, lines);
+        request.headers.push((name.into(), value.into()));
+        request
     }
 
     fn end(&mut self, cause: EndCause, request: Option<Box<RequestInfo>>) {
@@ -360,7 +395,11 @@ impl World {
                 let takes_over = open.takes_over.as_ref().map_or("", |_| " taking over");
                 let wanted = streams(&open.streams);
                 let text = format!("open {}/{} {wanted}{takes_over}{paused}", open.number, open.total);
-                self.called.insert(self.session, open.call);
+                for id in &open.data.sip_call_ids {
+                    let session = id.trim_start_matches('s').trim_end_matches("@b").parse();
+                    let session = session.map_or(self.session, SessionId);
+                    self.called.insert(session, open.call);
+                }
                 self.paused.insert(open.segment, open.pause.is_some());
                 self.unanswered.push((open.segment, open.streams.clone(), Asked::Open));
                 self.open.push((*open, None));
@@ -390,12 +429,23 @@ impl World {
                 }
                 format!("end by {}{who}", reason.describe())
             }
-            Action::Order(Order::Conclude(c)) => format!("conclude {} of {}", c.state, c.total),
+            Action::Order(Order::Conclude(c)) => match c.from {
+                None => format!("conclude {} of {}", c.state, c.total),
+                Some(from) => format!("conclude {} of {} after {from}", c.state, c.total),
+            },
             Action::Order(Order::Join(join)) => {
-                let numbers: Vec<u16> = join.numbers.iter().map(|(_, number)| *number).collect();
-                format!("join as {numbers:?} of {} by {}", join.total, join.why.describe())
+                assert!(join.is_sound());
+                self.records.remove(&join.from.call);
+                self.numbers.remove(&join.from.call);
+                let numbers = self.numbers.entry(join.into.call).or_default();
+                let given: Vec<u16> = join.numbers.iter().map(|(_, n)| *n).collect();
+                for number in &given {
+                    assert!(numbers.insert(*number), "number {number} is given twice");
+                }
+                format!("join as {given:?} of {} by {}", join.total, join.why.describe())
             }
             Action::Tell(tenant, ChangeKind::Call(call)) => {
+                self.records.insert(call.id, (*call).clone());
                 let ended = if call.ended.is_some() { ", ended" } else { "" };
                 assert_eq!(tenant, call.tenant);
                 let whose = if tenant == TenantId::default() { String::new() } else { format!("{tenant}: ") };
@@ -506,10 +556,23 @@ fn request(method: &str, lines: &str) -> RequestInfo {
     }
 }
 
-/// A request with a header, `Record: off`.
-fn with_header(method: &str, lines: &str, header: &str) -> RequestInfo {
-    let (name, value) = header.split_once(": ").unwrap();
-    let mut request = request(method, lines);
-    request.headers.push((name.into(), value.into()));
-    request
+/// `near refci=11 cluster=C1 device=SEP1 dn=1001 far=12 other=0301 guid=…` as a phone's bridge says it.
+fn bridge(words: &str) -> Vec<(String, Option<String>)> {
+    let named = |word: &str| match word.split_once('=') {
+        None => (format!("x-{word}end"), None),
+        Some((key, value)) => {
+            let name = match key {
+                "refci" => "x-refci",
+                "cluster" => "x-nearendclusterid",
+                "device" => "x-nearenddevice",
+                "dn" => "x-nearendaddr",
+                "far" => "x-farendrefci",
+                "other" => "x-farendaddr",
+                "guid" => "x-farendguid",
+                other => panic!("no such parameter: {other}"),
+            };
+            (name.to_owned(), Some(value.to_owned()))
+        }
+    };
+    words.split_whitespace().map(named).collect()
 }

@@ -289,7 +289,8 @@ impl Placer {
     }
 
     fn conclude(&self, state: &mut State, conclusion: Conclusion) {
-        let home = state.homes.remove(&conclusion.call).unwrap_or(0);
+        // It may go on: then its next segment should lie beside the others.
+        let home = state.homes.get(&conclusion.call).copied().unwrap_or(0);
         if let Some(sealer) = self.sealers.get(home) {
             let _ = sealer.send(SealJob::Conclude(conclusion));
         }

@@ -126,7 +126,9 @@ impl Sealer {
                 let _ = self.reports.blocking_send(Report::Ended { record: Box::new(record) });
             }
             SealJob::Conclude(conclusion) => {
-                self.shared.outcomes.call(conclusion.state);
+                if conclusion.state.is_gathered() {
+                    self.shared.outcomes.call(conclusion.state);
+                }
                 let directory =
                     layout::call_directory(&conclusion.tenant, conclusion.call_started, conclusion.call);
                 // A call is concluded after its segments are closed.

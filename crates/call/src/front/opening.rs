@@ -1,0 +1,317 @@
+//! What record servers are told of segments and their streams, and what they answer.
+//!
+//! ```text
+//!  open, change ──► Opened: who waits for ports is answered
+//!              └──► Refused, or nothing in time: who waits is refused, or gets a segment of its own
+//! ```
+
+use model::state::Respondent;
+use model::{
+    CallId, Dtmf, EndReason, Failure, Incident, Now, OpenSegment, OpenStream, Order, SegmentId, StartTrigger,
+    StreamPorts, TakeOver,
+};
+use sip::SessionId;
+
+use super::{Action, END_DEADLINE, Front, OPEN_DEADLINE, Timer};
+use crate::calls::{LiveCall, Standing};
+use crate::leg::{Leg, Pending, Phase};
+use crate::lines;
+
+impl Front {
+    /// A leg waits for the ports of its lines in a segment.
+    pub(super) fn wait(&mut self, session: SessionId, segment: SegmentId, pending: Pending) {
+        self.asks += 1;
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        let joined = self.calls.get_mut(leg.call).and_then(|call| call.segment_mut(segment));
+        if let Some(joined) = joined.filter(|_| leg.segment() != Some(segment)) {
+            leg.set_slots_from(joined.join());
+        }
+        leg.phase = Phase::Waiting { segment, pending, since: self.asks };
+    }
+
+    /// Tells the record server which streams a segment has now: all of all its legs. One that is being opened is told
+    /// when it is.
+    pub(super) fn order_change(&mut self, now: Now, segment: SegmentId) {
+        let call = self.calls.of_segment(segment).and_then(|call| self.calls.get_mut(call));
+        let Some(of_call) = call.and_then(|call| call.segment_mut(segment)) else { return };
+        if let Standing::Opening { is_outdated, .. } = &mut of_call.standing {
+            *is_outdated = true;
+            return;
+        }
+        let streams = self.streams_of(segment);
+        self.actions.push_back(Action::Order(Order::Change { segment, streams }));
+        self.expect_ports(now, segment);
+    }
+
+    /// If a leg waits for the ports of a segment, it does so for a time only.
+    fn expect_ports(&mut self, now: Now, segment: SegmentId) {
+        let waits = |session: &SessionId| {
+            self.legs.get(session).is_some_and(|leg| matches!(leg.phase, Phase::Waiting { .. }))
+        };
+        if self.legs_in(segment).iter().any(waits) {
+            self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
+        }
+    }
+
+    fn streams_of(&self, segment: SegmentId) -> Vec<OpenStream> {
+        let legs = self.legs_in(segment);
+        legs.iter().filter_map(|session| self.legs.get(session)).flat_map(Leg::streams).collect()
+    }
+
+    /// Orders a segment with the streams of these legs.
+    pub(super) fn open_segment(
+        &mut self,
+        now: Now,
+        call: CallId,
+        legs: Vec<(SessionId, Pending)>,
+        trigger: StartTrigger,
+        takes_over: Option<TakeOver>,
+    ) {
+        let Some(legs) = self.when_numbers_are_given(now, call, legs, &trigger, takes_over.as_ref()) else {
+            return;
+        };
+        let segment = self.ids.segment(now.wall);
+        let respondent = if takes_over.is_some() { Respondent::Yes } else { Respondent::No };
+        let Some(live) = self.calls.get_mut(call) else { return };
+        let number = live.begin(now.mono, segment, respondent, takes_over.clone());
+        let mut open = OpenSegment {
+            segment,
+            call,
+            call_started: live.record.started,
+            tenant: live.record.tenant.clone(),
+            number,
+            total: live.record.total,
+            respondent,
+            takes_over,
+            started: now.wall,
+            trigger,
+            data: live.record.data.clone(),
+            metadata: Vec::new(),
+            streams: Vec::new(),
+            pause: live.pausing.open().cloned(),
+            dtmf: Dtmf::Keep,
+        };
+        self.calls.own_segment(segment, call);
+        self.correlator.goes_on(call);
+        for (session, pending) in legs {
+            self.wait(session, segment, pending);
+            let Some(leg) = self.legs.get_mut(&session) else { continue };
+            open.metadata.append(&mut leg.take_kept());
+            if open.dtmf.is_kept() {
+                // Where one of its clients wants digits masked, they are.
+                open.dtmf = leg.trunk.dtmf.unwrap_or(self.config.dtmf);
+            }
+        }
+        open.streams = self.streams_of(segment);
+        self.actions.push_back(Action::Order(Order::Open(Box::new(open))));
+        self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
+    }
+
+    /// Gives the legs back if a segment can be given a number now; else they wait for that, but not longer than a record
+    /// server may take to answer.
+    fn when_numbers_are_given(
+        &mut self,
+        now: Now,
+        call: CallId,
+        legs: Vec<(SessionId, Pending)>,
+        trigger: &StartTrigger,
+        takes_over: Option<&TakeOver>,
+    ) -> Option<Vec<(SessionId, Pending)>> {
+        let live = self.calls.get_mut(call)?;
+        let Some(awaited) = live.awaited_beside(takes_over.map(|failed| failed.segment)) else {
+            return Some(legs);
+        };
+        let waiting = legs.into_iter().map(|(session, pending)| (session, pending, trigger.clone()));
+        live.waiting.extend(waiting);
+        self.arm(now, OPEN_DEADLINE, Timer::Open(awaited));
+        None
+    }
+
+    /// A record server told the ports of a segment's streams.
+    pub(super) fn opened(&mut self, now: Now, segment: SegmentId, ports: &[StreamPorts]) {
+        self.timers.clear(Timer::Open(segment));
+        let Some(call) = self.calls.of_segment(segment) else { return self.end_orphan(now, segment) };
+        let legs = self.legs_in(segment);
+        let begun = self.calls.get_mut(call).and_then(|call| call.opened(segment));
+        if legs.is_empty() {
+            // The dialogs went while the segment opened, or the deadline passed: nobody will send to it.
+            self.end_orphan(now, segment);
+            return self.go_on(now, call);
+        }
+        for leg in &legs {
+            let Some(leg) = self.legs.get_mut(leg) else { continue };
+            lines::set_ports(&mut leg.lines, ports);
+        }
+        if begun.is_some() {
+            self.catch_up_gate(call, segment);
+        }
+        if begun == Some(true) {
+            self.order_change(now, segment);
+        }
+        for session in &legs {
+            self.answer_with_ports(*session);
+        }
+        // Who has none yet waits for the answer to a later order.
+        self.expect_ports(now, segment);
+        if let Some(is_outdated) = begun {
+            let kept = legs.iter().filter_map(|session| Some(self.legs.get_mut(session)?.take_kept()));
+            let kept: Vec<_> = kept.flatten().collect();
+            if is_outdated || !kept.is_empty() {
+                self.tell_segment(call, segment, kept);
+            }
+            self.tell_call(call);
+            self.go_on(now, call);
+        }
+    }
+
+    /// A leg that waits is answered when each of its lines has ports.
+    fn answer_with_ports(&mut self, session: SessionId) {
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        if leg.lines.iter().any(lines::Line::lacks_ports) {
+            return;
+        }
+        if let Phase::Waiting { segment, .. } = leg.phase {
+            let recording = Phase::Recording { segment };
+            if let Phase::Waiting { pending, .. } = std::mem::replace(&mut leg.phase, recording) {
+                self.respond(session, &pending);
+            }
+        }
+    }
+
+    /// What waited until a segment of the call was opened, or could not be.
+    pub(super) fn go_on(&mut self, now: Now, call: CallId) {
+        let failing = self.calls.get_mut(call).map(|call| std::mem::take(&mut call.failing));
+        for (segment, reason) in failing.unwrap_or_default() {
+            self.fail_over(now, segment, reason);
+        }
+        let waiting = self.calls.get_mut(call).map(|call| std::mem::take(&mut call.waiting));
+        for (session, pending, trigger) in waiting.unwrap_or_default() {
+            let live = self.calls.get(call).and_then(LiveCall::live);
+            match (self.legs.contains_key(&session), live) {
+                (false, _) => {}
+                (true, None) => self.open_segment(now, call, vec![(session, pending)], trigger, None),
+                (true, Some(segment)) => self.join_segment(now, session, segment, pending),
+            }
+        }
+        self.unite_those_that_waited(now);
+    }
+
+    pub(super) fn end_orphan(&mut self, now: Now, segment: SegmentId) {
+        if self.timers.is_set(Timer::Close(segment)) {
+            return;
+        }
+        let reason = EndReason::Internal(Failure::Resources("ports came too late".to_owned()));
+        self.arm(now, END_DEADLINE, Timer::Close(segment));
+        self.actions.push_back(Action::Order(Order::End { segment, at: now.wall, reason, by: None }));
+    }
+
+    /// A record server does not open a segment, or does not give it other streams.
+    pub(super) fn order_refused(&mut self, now: Now, segment: SegmentId, why: &Failure) {
+        self.timers.clear(Timer::Open(segment));
+        let Some(call) = self.calls.of_segment(segment) else { return };
+        let legs = self.legs_in(segment);
+        let is_opening = self.calls.get(call).and_then(LiveCall::opening) == Some(segment);
+        if legs.is_empty() {
+            // The dialogs ended meanwhile, and so did the segment that never was.
+            self.timers.clear(Timer::Close(segment));
+            self.withdraw(call, segment, why);
+            self.settle(now, call);
+            self.go_on(now, call);
+        } else if is_opening {
+            self.opening_refused(now, call, segment, &legs, why);
+        } else {
+            self.change_refused(now, segment, &legs, why);
+        }
+    }
+
+    fn opening_refused(
+        &mut self,
+        now: Now,
+        call: CallId,
+        segment: SegmentId,
+        legs: &[SessionId],
+        why: &Failure,
+    ) {
+        if let Some(failed) = self.withdraw(call, segment, why) {
+            self.nobody_takes_over(now, legs, failed);
+        } else {
+            for session in legs {
+                let pending = self.legs.get_mut(session).map(Leg::release);
+                self.refuse_leg(now, *session, &pending.unwrap_or(Pending::Nothing));
+            }
+        }
+        self.forget_if_never_was(now, call);
+        self.go_on(now, call);
+    }
+
+    /// A leg hears that it cannot be recorded now. A refused first INVITE leaves no dialog.
+    fn refuse_leg(&mut self, now: Now, session: SessionId, pending: &Pending) {
+        if matches!(pending, Pending::Answer(_) | Pending::Offer) {
+            self.refuse(session, 503, "Service Unavailable");
+        }
+        if self.legs.get(&session).is_some_and(|leg| leg.is_answered) {
+            return self.arm(now, self.config.hold_timeout, Timer::Hold(session));
+        }
+        let Some(leg) = self.legs.remove(&session) else { return };
+        if let Some(call) = self.calls.get_mut(leg.call) {
+            call.legs.remove(&session);
+        }
+    }
+
+    /// A call whose only dialogs were refused: without a segment it was none.
+    fn forget_if_never_was(&mut self, now: Now, call: CallId) {
+        let Some(live) = self.calls.get_mut(call).filter(|c| c.legs.is_empty() && c.record.ended.is_none())
+        else {
+            return;
+        };
+        self.timers.clear(Timer::Pause(call));
+        live.end(now.wall);
+        self.settle(now, call);
+    }
+
+    /// The change that is asked for longest is refused: the others are answered still.
+    fn change_refused(&mut self, now: Now, segment: SegmentId, legs: &[SessionId], why: &Failure) {
+        let since = |session: &SessionId| match self.legs.get(session).map(|leg| &leg.phase) {
+            Some(Phase::Waiting { since, .. }) => Some((*since, *session)),
+            _ => None,
+        };
+        let first = legs.iter().filter_map(since).min().map(|(_, session)| session);
+        let call = self.calls.of_segment(segment);
+        let text = format!("a segment could not be given other streams: {}", why.describe());
+        self.alarm(Incident::NotRecorded, call, Some(segment), text);
+        let Some(leg) = first.and_then(|session| self.legs.get_mut(&session)) else { return };
+        let session = leg.session;
+        if leg.is_answered {
+            let recording = Phase::Recording { segment };
+            if let Phase::Waiting { pending: Pending::Answer(_) | Pending::Offer, .. } =
+                std::mem::replace(&mut leg.phase, recording)
+            {
+                self.refuse(session, 503, "Service Unavailable");
+            }
+        } else {
+            self.record_apart(now, session);
+        }
+        self.expect_ports(now, segment);
+    }
+
+    /// A leg for whose streams a segment has no room gets one of its own.
+    fn record_apart(&mut self, now: Now, session: SessionId) {
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        let (call, pending) = (leg.call, leg.release());
+        if self.calls.get(call).is_some_and(|c| c.opening().is_none()) {
+            return self.open_segment(now, call, vec![(session, pending)], StartTrigger::Manager, None);
+        }
+        self.refuse_leg(now, session, &pending);
+    }
+
+    /// A segment was wanted and is not recorded: its number is free again, and somebody hears of it. What it was to
+    /// take over from.
+    fn withdraw(&mut self, call: CallId, segment: SegmentId, why: &Failure) -> Option<TakeOver> {
+        let from = self.calls.get_mut(call).and_then(|call| call.withdraw(segment));
+        self.calls.forget_segment(segment);
+        self.stats.not_recorded += 1;
+        let text = format!("a segment could not be opened: {}", why.describe());
+        self.alarm(Incident::NotRecorded, Some(call), Some(segment), text);
+        from
+    }
+}

@@ -13,6 +13,7 @@ use std::time::Duration;
 use model::{MediaKind, Side};
 use support::flow::{Flow, Step};
 use support::party::{Hush, Party};
+use support::program::run;
 use support::recording::Recorded;
 use support::rtp::Packet;
 use support::server::Server;
@@ -173,6 +174,11 @@ fn video_is_kept_beside_audio_packet_by_packet() {
     }
     let sent: Vec<_> = pictures.iter().map(Packet::bytes).collect();
     assert!(kept == sent, "{} of {} packets are as they were sent", kept.len(), sent.len());
+    let mut tshark = std::process::Command::new("tshark");
+    tshark.arg("-r").arg(recorded.directory.join(&sidecar.file));
+    tshark.args(["-d", &format!("udp.port=={},rtp", seen.port), "-Y", "rtp.p_type == 97 && rtp.marker == 1"]);
+    let told = run(tshark, PATIENCE).expect_ok("tshark");
+    assert_eq!(told.text().lines().count(), 30, "pictures that tshark sees the end of");
     let [left, right] = &server.export(&recorded.id(), &[])[..] else { panic!("two channels") };
     left.cut(0.2, 1.0).expect_tone("agent", tone(0), &[tone(1)]);
     right.cut(0.2, 1.0).expect_tone("external", tone(1), &[tone(0)]);

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use call::Action;
-use model::{CallData, Mono};
+use call::{Action, AgentSide, FrontConfig, Trunk, Trunks};
+use model::{CallData, Mono, TenantId};
 use sip::{Agent, AgentConfig, Flow as Wire, FlowId, Framer, Transport};
 
 use crate::flow::{Flow, Sent, Step};
@@ -38,12 +38,12 @@ struct Client {
 }
 
 impl Client {
-    fn new(tcp: bool) -> Self {
+    fn new(tcp: bool, config: FrontConfig) -> Self {
         let at: SocketAddr = SERVER.parse().unwrap();
         let advertised = vec![(Transport::Udp, at), (Transport::Tcp, at)];
         let config_of_agent = AgentConfig { advertised, ..AgentConfig::default() };
         Self {
-            world: World::of(config(10)),
+            world: World::of(config),
             agent: Agent::new(config_of_agent, [3; 32]),
             framer: Framer::new(),
             tcp,
@@ -213,18 +213,39 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ladders/dialects")
 }
 
-fn check(name: &str) {
-    let text = std::fs::read_to_string(directory().join(name).with_extension("flow")).unwrap();
-    let flow = Flow::read(&text);
-    let mut client = Client::new(flow.tcp);
+fn text_of(name: &str) -> String {
+    std::fs::read_to_string(directory().join(name).with_extension("flow")).unwrap()
+}
+
+fn play(text: &str, config: FrontConfig) -> Client {
+    let flow = Flow::read(text);
+    let mut client = Client::new(flow.tcp, config);
     for step in &flow.steps {
         client.play(step);
     }
+    client
+}
+
+fn check(name: &str) {
+    let mut client = play(&text_of(name), config(10));
     let data = client.world.told.clone().expect("a call that was told of");
     client.world.end_all();
     assert_eq!(client.world.now().mono, Mono(0), "no flow waits for a timer");
     let ladder = format!("{}\n{}", client.world.out, known(&data));
     expect_test::expect_file![directory().join(name).with_extension("ladder")].assert_eq(&ladder);
+}
+
+/// What a trunk says of the agent decides of lines too, where headers say who is on which.
+#[test]
+fn the_agent_may_be_on_the_second_line_or_on_both() {
+    let trunk = Trunk { agent_side: AgentSide::Number("+49*".into()), ..Trunk::open(TenantId::default()) };
+    let config =
+        || FrontConfig { trunks: Trunks::new(vec![trunk.clone()], TenantId::default()), ..config(10) };
+    let text = text_of("cube_network_based");
+    let out = play(&text, config()).world.out;
+    assert!(out.contains("open 1/1 -:external:active -:agent:active"), "{out}");
+    let out = play(&text.replace("media-index=\"0\"", "media-index=\"1\""), config()).world.out;
+    assert!(out.contains("open 1/1 -:agent:active -:mixed:active"), "{out}");
 }
 
 macro_rules! dialects {

@@ -8,7 +8,7 @@
 //!                        └───────────────────────── a line is active again ──┘
 //! ```
 //!
-//! The segment that its streams are in is the call's ([`crate::calls`]): other legs of the call may have streams in
+//! The segment that its streams are in is the call's ([`crate::live_call`]): other legs of the call may have streams in
 //! it too. A segment that cannot be written any more leads back to Waiting: the next one takes over from it.
 //!
 //! A leg remembers; [`crate::Front`] decides.

@@ -26,6 +26,7 @@ mod front;
 mod gate;
 mod leg;
 mod lines;
+mod live_call;
 mod pausing;
 mod reason;
 mod signals;

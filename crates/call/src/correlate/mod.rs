@@ -82,7 +82,9 @@ pub(crate) struct Correlator {
     by_key: BTreeMap<Scoped, CallId>,
     /// The newest call of each line.
     by_line: BTreeMap<(TenantId, Arc<str>, Line), CallId>,
-    worn: VecDeque<Scoped>,
+    worn: BTreeSet<Scoped>,
+    /// The same, the oldest first.
+    worn_in_order: VecDeque<Scoped>,
 }
 
 impl Correlator {
@@ -207,11 +209,15 @@ impl Correlator {
             if self.by_key.get(&scoped) == Some(&call) {
                 self.by_key.remove(&scoped);
                 names.push(key.reason().describe());
-                self.worn.push_back(scoped);
+                if self.worn.insert(scoped.clone()) {
+                    self.worn_in_order.push_back(scoped);
+                }
             }
         }
-        let over = self.worn.len().saturating_sub(WORN_MAX);
-        self.worn.drain(..over);
+        let over = self.worn_in_order.len().saturating_sub(WORN_MAX);
+        for oldest in self.worn_in_order.drain(..over) {
+            self.worn.remove(&oldest);
+        }
         names.dedup();
         names
     }

@@ -26,11 +26,12 @@ use sip::{Event, RequestInfo, SessionId};
 use self::orders::Came;
 pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
 use crate::bridge;
-use crate::calls::{Calls, LiveCall};
+use crate::calls::Calls;
 use crate::correlate::Correlator;
 use crate::describe::{self, Absorbed};
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::Leg;
+use crate::live_call::LiveCall;
 use crate::timers::Timers;
 
 /// How long a record server may take to open a segment or change its streams before the request is refused:

@@ -13,11 +13,11 @@ use super::orders::Came;
 use super::recognition::owner;
 use super::{Action, Front, Intake, Timer};
 use crate::asking::Asking;
-use crate::calls::LiveCall;
 use crate::describe::Absorbed;
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::{Leg, Pending};
 use crate::lines::{self, Addresses, Reading};
+use crate::live_call::LiveCall;
 use crate::trunk::{self, Trunk};
 use crate::{ask, bridge, correlate, describe, encryption};
 

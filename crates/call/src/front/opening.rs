@@ -13,9 +13,9 @@ use model::{
 use sip::SessionId;
 
 use super::{Action, END_DEADLINE, Front, OPEN_DEADLINE, Timer};
-use crate::calls::{LiveCall, Standing};
 use crate::leg::{Leg, Pending, Phase};
 use crate::lines;
+use crate::live_call::{LiveCall, Standing};
 
 impl Front {
     /// A leg waits for the ports of its lines in a segment.

@@ -14,10 +14,10 @@ use sip::siprec::SessionState;
 use sip::{RequestInfo, SessionId};
 
 use super::{Action, Front, Intake, Timer};
-use crate::calls::{LiveCall, Standing};
 use crate::command::{Ask, Changed, Command, CommandError, Done, Recording};
 use crate::leg::{Leg, Pending, Phase};
 use crate::lines;
+use crate::live_call::{LiveCall, Standing};
 use crate::signals::{self, Signal};
 
 /// How a pause is named that the metadata of a client ask for.

@@ -19,14 +19,14 @@ use sip::{RequestInfo, SessionId};
 
 use super::{Action, Front, Timer};
 use crate::bridge::End;
-use crate::calls::LiveCall;
 use crate::correlate::{self, Owner, Rest, Said};
+use crate::live_call::LiveCall;
 use crate::trunk::Trunk;
 
 /// Dialogs that a call has at a time: each phone of a conference of some size forks two.
 const LEGS_MAX: usize = 16;
-/// Dialogs that a call has in its life: two for each of a hundred holds. What has more is no call: its id is a constant.
-const DIALOGS_MAX: u16 = 256;
+/// Dialogs that a call has in its life: two for each of thirty holds. What has more is no call: its id is a constant.
+const DIALOGS_MAX: u16 = 64;
 /// Calls that ended lately and may go on: their data take some 3 kB each.
 const REMEMBERED_MAX: usize = 4_096;
 /// How long they may where holds have no time-out: twice the longest hold that is likely.

@@ -560,3 +560,115 @@ fn a_segment_that_was_never_opened_leaves_no_hole_before_the_one_of_the_other_en
         "#]],
     );
 }
+
+#[test]
+fn who_is_transferred_to_goes_on_with_the_call_and_who_joins_it_too() {
+    check(
+        "is near refci=11 cluster=C1 device=SEP1 dn=1001 far=12 other=0301234
+         invite
+         opened
+         session 2
+         is far refci=11 cluster=C1 device=SEP1 dn=1001 far=12 other=0301234
+         invite
+         opened
+         session 3
+         is near refci=21 cluster=C1 device=SEP2 dn=1002 far=12 other=0301234
+         invite
+         opened
+         session 1
+         bye
+         opened
+         session 2
+         bye
+         opened
+         session 4
+         is far refci=21 cluster=C1 device=SEP2 dn=1002 far=12 other=0301234
+         invite
+         opened
+         bye
+         opened
+         session 3
+         bye
+         sealed
+         wait 3s",
+        expect![[r#"
+            > is near refci=11 cluster=C1 device=SEP1 dn=1001 far=12 other=0301234
+            > invite
+                open 1/1 -:agent:active
+            > opened
+                200 s1 20000/recvonly
+                tell call of 1
+            > session 2
+            > is far refci=11 cluster=C1 device=SEP1 dn=1001 far=12 other=0301234
+            > invite
+                change -:agent:active -:external:active
+                annotate 0 bodies
+                tell call of 1
+            > opened
+                200 s2 20004/recvonly
+            > session 3
+            > is near refci=21 cluster=C1 device=SEP2 dn=1002 far=12 other=0301234
+            > invite
+                change -:agent:active -:external:active -:agent:active
+                annotate 0 bodies
+                tell call of 1
+            > opened
+                200 s3 20010/recvonly
+            > session 1
+            > bye
+                change -:external:active -:agent:active
+                tell call of 1
+            > opened
+            > session 2
+            > bye
+                change -:agent:active
+                tell call of 1
+            > opened
+            > session 4
+            > is far refci=21 cluster=C1 device=SEP2 dn=1002 far=12 other=0301234
+            > invite
+                change -:agent:active -:external:active
+                annotate 0 bodies
+                tell call of 1
+            > opened
+                200 s4 20020/recvonly
+            > bye
+                change -:agent:active
+                tell call of 1
+            > opened
+            > session 3
+            > bye
+                end by hang-up
+                tell call of 1, ended
+            > sealed
+            > wait 3s
+                tell call of 1, ended
+                conclude complete of 1
+                tell copy complete
+        "#]],
+    );
+}
+
+#[test]
+fn two_recorded_phones_that_call_each_other_are_two_calls() {
+    check(
+        "is near refci=11 cluster=C1 device=SEP1 dn=1001 far=12 other=1002
+         invite
+         opened
+         session 2
+         is near refci=12 cluster=C1 device=SEP2 dn=1002 far=11 other=1001
+         invite",
+        expect![[r#"
+            > is near refci=11 cluster=C1 device=SEP1 dn=1001 far=12 other=1002
+            > invite
+                open 1/1 -:agent:active
+            > opened
+                200 s1 20000/recvonly
+                tell call of 1
+            > session 2
+            > is near refci=12 cluster=C1 device=SEP2 dn=1002 far=11 other=1001
+            > invite
+                open 1/1 -:agent:active
+        "#]],
+    );
+}

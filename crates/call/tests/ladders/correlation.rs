@@ -338,3 +338,25 @@ fn trunks_of_two_tenants_never_share_a_call() {
         "#]],
     );
 }
+
+#[test]
+fn an_id_that_one_call_after_another_has_is_no_id() {
+    let mut world = crate::world::World::new(8);
+    for session in 1..=66 {
+        for step in [
+            format!("session {session}"),
+            "says X-UCID: 1234567812345678".to_owned(),
+            "invite sendonly".to_owned(),
+            "opened".to_owned(),
+            "bye cause 16".to_owned(),
+            "sealed".to_owned(),
+            "wait 60s".to_owned(),
+        ] {
+            world.play(&step);
+        }
+    }
+    let alarms = world.out.lines().filter(|l| l.contains("ALARM")).count();
+    assert_eq!(alarms, 1, "it is told once");
+    let calls: Vec<usize> = world.numbers.values().map(std::collections::BTreeSet::len).collect();
+    assert_eq!(calls, [64, 1, 1], "what came before is one call, and what comes then is not");
+}

@@ -1,0 +1,351 @@
+//! A call in progress: its dialogs, segments, numbers and totals, and how it is concluded.
+//!
+//! A call begins with its first dialog, ends when all its dialogs are over, and is concluded when all its
+//! segments are sealed: then its total is corrected to the last segment there is and the state of its copy is
+//! derived (`model::total`, `model::copy`).
+//!
+//! ```text
+//!   Opening ──opened──► Open ──told to end──► Ending ──sealed──► (state)
+//!      └──refused: withdrawn, its number is free again
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::copy::gathered_outcome;
+use model::join::moved_total;
+use model::state::Respondent;
+use model::{
+    CallId, CallRecord, Conclusion, EndReason, Mono, RecordingState, SegmentId, SegmentRecord, StartTrigger,
+    TakeOver, Transition, WallTime, total,
+};
+use sip::SessionId;
+
+use crate::leg::Pending;
+use crate::pausing::{Gate, Pausing};
+
+/// How far a segment has come.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    /// It was ordered; its ports are awaited.
+    Opening {
+        /// It takes over from another, which then ends.
+        from: Option<TakeOver>,
+        /// Other streams are wanted than those that it was ordered with.
+        is_outdated: bool,
+    },
+    /// A record server records it.
+    Open,
+    /// It was told to end, or another takes over from it.
+    Ending,
+}
+
+/// A segment as far as the call needs it.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) id: SegmentId,
+    number: u16,
+    total: u16,
+    pub(crate) standing: Standing,
+    /// Whether its record server has said that it records it, or that it does not any more.
+    is_answered: bool,
+    /// Whether it keeps what arrives.
+    pub(crate) gate: Gate,
+    /// The state that its copy ended in; none while it is live or being closed.
+    ended: Option<RecordingState>,
+    respondent: Respondent,
+    began: Mono,
+    /// How many legs have had streams in it.
+    legs: u16,
+}
+
+impl Segment {
+    /// Another leg has streams in it: how many had before.
+    pub(crate) const fn join(&mut self) -> u16 {
+        let before = self.legs;
+        self.legs = before.saturating_add(1);
+        before
+    }
+
+    fn is_live(&self) -> bool {
+        !matches!(self.standing, Standing::Ending)
+    }
+
+    fn is_opening(&self) -> bool {
+        matches!(self.standing, Standing::Opening { .. })
+    }
+}
+
+/// A call whose conclusion is not written yet.
+#[derive(Debug)]
+pub(crate) struct LiveCall {
+    pub(crate) record: CallRecord,
+    /// Its recording dialogs.
+    pub(crate) legs: BTreeSet<SessionId>,
+    /// The trunk that brought it.
+    pub(crate) trunk: Arc<str>,
+    pub(crate) segments: Vec<Segment>,
+    /// Whether a record server opened a segment of it: until then there is nothing to tell of.
+    pub(crate) is_recorded: bool,
+    /// Who paused it.
+    pub(crate) pausing: Pausing,
+    /// Who stopped its recording; none while it is wanted.
+    pub(crate) stopped: Option<String>,
+    /// Segments that failed while another was being opened: they are taken over from when it is.
+    pub(crate) failing: Vec<(SegmentId, EndReason)>,
+    /// Dialogs that are to be recorded as soon as a number can be given.
+    pub(crate) waiting: Vec<(SessionId, Pending, StartTrigger)>,
+    /// How many dialogs it has had.
+    pub(crate) legs_begun: u16,
+    /// What its copy came to, when it is concluded.
+    pub(crate) concluded: Option<RecordingState>,
+    /// What its copy went back to, when it went on after that.
+    pub(crate) taken_back: Option<RecordingState>,
+    /// Calls that turned out to be this one.
+    pub(crate) aliases: Vec<CallId>,
+}
+
+impl LiveCall {
+    pub(crate) fn new(record: CallRecord, trunk: Arc<str>) -> Self {
+        Self {
+            record,
+            legs: BTreeSet::new(),
+            trunk,
+            segments: Vec::new(),
+            is_recorded: false,
+            pausing: Pausing::default(),
+            stopped: None,
+            failing: Vec::new(),
+            waiting: Vec::new(),
+            legs_begun: 0,
+            concluded: None,
+            taken_back: None,
+            aliases: Vec::new(),
+        }
+    }
+
+    /// Another dialog is of it.
+    pub(crate) fn join(&mut self, session: SessionId) {
+        self.legs.insert(session);
+        self.legs_begun = self.legs_begun.saturating_add(1);
+    }
+
+    /// It ended, and goes on after all.
+    pub(crate) fn goes_on(&mut self) {
+        self.record.ended = None;
+        self.correct_total();
+    }
+
+    /// Takes another call in, which is this one: its segments are given the numbers that follow.
+    pub(crate) fn absorb(&mut self, gone: Self) -> Vec<(SegmentId, u16)> {
+        let mut next = self.segments.last().map_or(1, |s| s.number.saturating_add(1));
+        let mut numbers = Vec::new();
+        for mut segment in gone.segments {
+            segment.total = moved_total(segment.total, segment.number, next);
+            segment.number = next;
+            numbers.push((segment.id, next));
+            next = next.saturating_add(1);
+            self.segments.push(segment);
+        }
+        self.legs.extend(gone.legs);
+        self.legs_begun = self.legs_begun.saturating_add(gone.legs_begun);
+        self.record.data.absorb(&gone.record.data);
+        self.record.ended =
+            if self.legs.is_empty() { self.record.ended.max(gone.record.ended) } else { None };
+        self.is_recorded |= gone.is_recorded;
+        self.pausing.join(gone.pausing);
+        // Stopped is only what was stopped as a whole.
+        self.stopped = self.stopped.take().and(gone.stopped);
+        self.failing.extend(gone.failing);
+        self.waiting.extend(gone.waiting);
+        self.aliases.push(gone.record.id);
+        self.aliases.extend(gone.aliases);
+        if self.record.ended.is_some() {
+            self.total_is_last();
+        } else {
+            self.correct_total();
+        }
+        numbers
+    }
+
+    /// Gives the next number to a segment that begins.
+    pub(crate) fn begin(
+        &mut self,
+        now: Mono,
+        id: SegmentId,
+        respondent: Respondent,
+        from: Option<TakeOver>,
+    ) -> u16 {
+        let number = self.segments.last().map_or(1, |s| s.number.saturating_add(1));
+        let total = total::at_begin(number);
+        let standing = Standing::Opening { from, is_outdated: false };
+        let gate = Gate::begin(self.pausing.is_paused());
+        self.segments.push(Segment {
+            id,
+            number,
+            total,
+            standing,
+            is_answered: false,
+            gate,
+            ended: None,
+            respondent,
+            began: now,
+            legs: 0,
+        });
+        self.correct_total();
+        number
+    }
+
+    /// The newest segment that was not told to end.
+    pub(crate) fn live(&self) -> Option<SegmentId> {
+        self.segments.iter().rev().find(|s| s.is_live()).map(|s| s.id)
+    }
+
+    /// The segments that were not told to end.
+    pub(crate) fn all_live(&self) -> Vec<SegmentId> {
+        self.segments.iter().filter(|s| s.is_live()).map(|s| s.id).collect()
+    }
+
+    /// The segment whose ports are awaited. There is one at most, so that one that is refused leaves no hole.
+    pub(crate) fn opening(&self) -> Option<SegmentId> {
+        self.segments.iter().find(|s| s.is_opening()).map(|s| s.id)
+    }
+
+    /// A segment of which nobody knows yet whether it is recorded, other than this one: while there is one no number is
+    /// given, because its own may be free again.
+    pub(crate) fn awaited_beside(&self, id: Option<SegmentId>) -> Option<SegmentId> {
+        self.segments.iter().find(|s| !s.is_answered && Some(s.id) != id).map(|s| s.id)
+    }
+
+    /// Orders to pause and resume that are still to be carried out.
+    pub(crate) fn awaited(&self) -> Vec<u64> {
+        let live = self.segments.iter().filter(|s| s.is_live());
+        live.filter_map(|s| s.gate.awaited()).collect()
+    }
+
+    pub(crate) fn segment_mut(&mut self, id: SegmentId) -> Option<&mut Segment> {
+        self.segments.iter_mut().find(|s| s.id == id)
+    }
+
+    pub(crate) fn segment(&self, id: SegmentId) -> Option<&Segment> {
+        self.segments.iter().find(|s| s.id == id)
+    }
+
+    /// A record server records a segment: whether it was being opened, and then whether other streams are wanted by
+    /// now.
+    pub(crate) fn opened(&mut self, id: SegmentId) -> Option<bool> {
+        self.is_recorded = true;
+        let segment = self.segment_mut(id)?;
+        segment.is_answered = true;
+        match std::mem::replace(&mut segment.standing, Standing::Open) {
+            Standing::Opening { is_outdated, .. } => Some(is_outdated),
+            Standing::Open => None,
+            Standing::Ending => {
+                segment.standing = Standing::Ending;
+                None
+            }
+        }
+    }
+
+    /// Takes a segment back that no record server opened: its number is free again, so that there are no holes.
+    /// What it was to take over from.
+    pub(crate) fn withdraw(&mut self, id: SegmentId) -> Option<TakeOver> {
+        let at = self.segments.iter().position(|s| s.id == id)?;
+        let withdrawn = self.segments.remove(at);
+        if self.record.ended.is_some() {
+            self.total_is_last();
+        } else {
+            self.correct_total();
+        }
+        match withdrawn.standing {
+            Standing::Opening { from, .. } => from,
+            Standing::Open | Standing::Ending => None,
+        }
+    }
+
+    /// Whether a segment took over from one that failed, not longer ago than this.
+    pub(crate) fn just_took_over(&self, id: SegmentId, now: Mono, within: Duration) -> bool {
+        let segment = self.segments.iter().find(|s| s.id == id);
+        segment.is_some_and(|s| s.respondent == Respondent::Yes && now.since(s.began) < within)
+    }
+
+    /// Nobody says how a segment was closed: it is taken to have failed. False when it was closed already.
+    pub(crate) fn presume_failed(&mut self, id: SegmentId) -> bool {
+        let Some(s) = self.segments.iter_mut().find(|s| s.id == id && s.ended.is_none()) else {
+            return false;
+        };
+        let failed = RecordingState::begin(s.respondent).apply(Transition::EndedByInternalError);
+        s.ended = Some(failed.unwrap_or(RecordingState::PartialInternalError));
+        s.is_answered = true;
+        true
+    }
+
+    /// A segment was told to end. What it was to take over from, if it was not open yet.
+    pub(crate) fn ending(&mut self, id: SegmentId, reason: &EndReason) -> Option<TakeOver> {
+        let segment = self.segments.iter_mut().find(|s| s.id == id);
+        let was = segment.map(|s| {
+            s.total = total::at_end(s.number, s.total, reason);
+            std::mem::replace(&mut s.standing, Standing::Ending)
+        });
+        self.correct_total();
+        match was {
+            Some(Standing::Opening { from, .. }) => from,
+            _ => None,
+        }
+    }
+
+    /// A segment is sealed.
+    pub(crate) fn ended(&mut self, record: &SegmentRecord) {
+        if let Some(s) = self.segments.iter_mut().find(|s| s.id == record.id) {
+            s.ended = Some(record.state);
+            s.is_answered = true;
+            // Its number may be another by now than when the record was written.
+            if let Some(reason) = &record.end {
+                s.total = total::at_end(s.number, total::at_begin(s.number), reason);
+            }
+            s.standing = Standing::Ending;
+        }
+        if self.record.ended.is_none() {
+            self.correct_total();
+        }
+    }
+
+    /// The call ended: nothing more is expected, so the total is the last segment there is.
+    pub(crate) fn end(&mut self, at: WallTime) {
+        self.record.ended = Some(at);
+        self.total_is_last();
+    }
+
+    fn total_is_last(&mut self) {
+        self.record.total = self.segments.last().map_or(0, |s| s.number);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Whether it ended and every segment of it is sealed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.record.ended.is_some() && self.segments.iter().all(|s| s.ended.is_some())
+    }
+
+    /// Its conclusion, when it is settled and all its segments are here.
+    pub(crate) fn conclusion(&self) -> Option<Conclusion> {
+        let states: Option<Vec<_>> = self.segments.iter().map(|s| s.ended).collect();
+        let gathered = total::is_gathered(self.segments.iter().map(|s| s.number), self.record.total);
+        let outcome = states.filter(|_| self.is_settled() && gathered).and_then(|s| gathered_outcome(&s))?;
+        Some(Conclusion {
+            call: self.record.id,
+            call_started: self.record.started,
+            tenant: self.record.tenant.clone(),
+            total: self.record.total,
+            from: self.taken_back,
+            state: RecordingState::gathered(outcome),
+        })
+    }
+
+    fn correct_total(&mut self) {
+        self.record.total = total::of_call(self.segments.iter().map(|s| s.total));
+    }
+}

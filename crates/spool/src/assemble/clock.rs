@@ -96,7 +96,11 @@ impl Clock {
         // Where its first packet arrived before its place, the place was taken: it follows what was there.
         let floor = before.filter(|_| arrived < -ROUNDED_TICKS).map_or(-origin, |before| before.max(-origin));
         let offset = late.max(floor) - late;
-        let walls: Vec<(f64, f64)> = knots.iter().map(|(p, d)| (*p, p + d + offset)).collect();
+        let mut walls: Vec<(f64, f64)> = knots.iter().map(|(p, d)| (*p, p + d + offset)).collect();
+        if let [(_, wall)] = &mut walls[..] {
+            // What is not stretched lies on the grid, and comes out as it came in, sample by sample.
+            *wall = wall.round();
+        }
         for (n, (position, wall)) in walls.iter().enumerate() {
             let ahead = walls.get(n + 1).or_else(|| n.checked_sub(1).and_then(|n| walls.get(n)));
             let ratio = ahead.map_or(1.0, |(p, w)| (p - position) / (w - wall));

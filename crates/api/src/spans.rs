@@ -84,16 +84,17 @@ impl SpansJson {
         let begin = records.first().map(|r| r.started).unwrap_or_default();
         let at = |time: WallTime| time.nanos_since(begin) / 1_000_000;
         let mut spans = Vec::new();
-        for (n, record) in records.iter().enumerate() {
+        for record in &records {
             let start = at(record.started);
             of_segment(record, start, record.ended.map(at), &mut spans);
-            if let (Some(until), Some(EndReason::Hold)) = (record.ended, &record.end) {
-                let next = records.get(n + 1).map(|next| next.started).or(ended);
+            if let (Some(from), Some(EndReason::Hold)) = (record.ended, &record.end)
+                && let Some(next) = next_after(from, &records)
+            {
                 spans.push(SpanJson {
                     kind: GapReason::Hold,
                     side: None,
-                    from_ms: at(until),
-                    until_ms: next.map(at),
+                    from_ms: at(from),
+                    until_ms: next.or(ended).map(at),
                 });
             }
         }
@@ -110,6 +111,14 @@ impl SpansJson {
         };
         Self { segments: records.iter().map(placed).collect(), spans, unlisted }
     }
+}
+
+/// When the next segment begins after one that ended; none within when there is none. None at all where another goes on
+/// meanwhile: calls that turned out to be one may have several at a time.
+fn next_after(end: WallTime, records: &[&SegmentRecord]) -> Option<Option<WallTime>> {
+    let goes_on = |r: &SegmentRecord| r.started < end && r.ended.is_none_or(|ended| ended > end);
+    let next = || records.iter().map(|r| r.started).filter(|started| *started >= end).min();
+    (!records.iter().any(|r| goes_on(r))).then(next)
 }
 
 /// The pauses of a segment, and the gaps of its streams.
@@ -134,6 +143,37 @@ fn of_segment(record: &SegmentRecord, start: i64, end: Option<i64>, spans: &mut 
                 from_ms: at(gap.from_us),
                 until_ms: Some(at(gap.until_us)),
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn segment(started: u32, ended: Option<u32>) -> SegmentRecord {
+        let at = |second: u32| format!("2026-11-20T09:15:{second:02}Z");
+        let record = json!({
+            "id": "00000000004w9", "call": "00000000003x0", "tenant": "default", "number": 1, "total": 1,
+            "node": 0, "state": "partial", "started": at(started), "ended": ended.map(at),
+            "trigger": { "by": "manager" }, "data": {}, "streams": [], "parts": [],
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    #[test]
+    fn a_hold_is_where_nothing_else_is_recorded() {
+        let (first, meanwhile) = (segment(0, Some(10)), segment(5, Some(20)));
+        let (next, live) = (segment(30, None), segment(8, None));
+        let end = first.ended.unwrap();
+        for (records, expected) in [
+            (vec![&first], Some(None)),
+            (vec![&first, &next], Some(Some(next.started))),
+            (vec![&first, &meanwhile, &next], None),
+            (vec![&first, &live], None),
+        ] {
+            assert_eq!(next_after(end, &records), expected, "{}", records.len());
         }
     }
 }

@@ -348,14 +348,22 @@ impl Mender {
     fn conclude(&self, directory: &str, before: Option<WallTime>) -> io::Result<()> {
         let _one = self.concluding.lock().unwrap_or_else(PoisonError::into_inner);
         let mut whole = WholeCall::read(&self.repository, directory)?;
-        let segments = whole.segments(&self.repository)?.read;
+        let mut segments = whole.segments(&self.repository)?.read;
+        // The catalog names a directory by when the call began, which one that it took in may have done the day before.
+        if segments.is_empty()
+            && let Some(found) = WholeCall::find(&self.repository, whole.call)?
+        {
+            segments = found.segments(&self.repository)?.read;
+            whole = found;
+        }
+        let directory = whole.directory().to_owned();
         let sealed = segments.iter().all(|(_, file)| file.sealed);
         let last_end = segments.iter().filter_map(|(s, _)| s.ended).max();
         if segments.is_empty() || before.is_some() && (!sealed || last_end >= before) {
             return Ok(());
         }
         if self.complete_joins(&whole)? {
-            whole = WholeCall::read(&self.repository, directory)?;
+            whole = WholeCall::read(&self.repository, &directory)?;
         }
         let concluded = whole.pieces.first().is_some_and(|own| is_concluded(&own.lines, whole.call));
         if sealed && !concluded {

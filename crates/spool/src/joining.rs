@@ -58,7 +58,8 @@ pub fn is_concluded(lines: &[LogLine], call: CallId) -> bool {
 }
 
 /// What a join adds to the log of one of the calls, whose lines are these. Nothing when it stands there. A surviving call
-/// that was concluded goes on: what it had come to is taken back, and that copy is returned.
+/// that was concluded before goes on: what it had come to is taken back, and that copy is returned. What it came to since
+/// is of both.
 #[must_use]
 pub fn note(
     now: Now,
@@ -77,13 +78,22 @@ pub fn note(
     }
     let joined = append(&Entry::Joined(join.clone()));
     let of = CopyOf::Call(join.into.call);
-    let before = log::state_of(lines, of);
+    let before = concluded_before(lines, join);
     let Some(state) = before.and_then(|state| state.apply(Transition::Continued).ok()) else {
         return (vec![joined], None);
     };
     let copy = Copy { of, at: Location::Node(node), state };
     let why = format!("joined with {}", join.from.call);
     (vec![append(&Entry::State { copy: copy.clone(), from: before, why }), joined], Some(copy))
+}
+
+/// What the surviving call had come to when the join was found.
+fn concluded_before(lines: &[LogLine], join: &Join) -> Option<RecordingState> {
+    let newest = lines.iter().rev().find_map(|line| match &line.entry {
+        Entry::State { copy, .. } if copy.of == CopyOf::Call(join.into.call) => Some((line.at, copy.state)),
+        _ => None,
+    });
+    newest.filter(|(at, _)| *at < join.at).map(|(_, state)| state)
 }
 
 /// Gives segments of calls that are one the numbers and totals that they have in the surviving one, and sorts them by
@@ -113,7 +123,10 @@ mod tests {
     fn state(call: u64, state: RecordingState) -> LogLine {
         let of = CopyOf::Call(CallId::from_u64(call));
         let copy = Copy { of, at: Location::Node(NodeNumber::SINGLE), state };
-        LogLine { at: START, entry: Entry::State { copy, from: None, why: "test".to_owned() } }
+        LogLine {
+            at: WallTime(START.0 - 1),
+            entry: Entry::State { copy, from: None, why: "test".to_owned() },
+        }
     }
 
     /// Notes a join in one log, on a disk that has its directory; what the log says then.
@@ -147,6 +160,10 @@ mod tests {
         let (ops, copy) = note(now(0), NodeNumber::SINGLE, &join(1, 2), Half::Into, &concluded);
         assert_eq!(ops.len(), 2);
         assert_eq!(copy.unwrap().state, RecordingState::PartialExternalError);
+        // What it came to afterwards is of both: a disk that hung noted the join late.
+        let later = [LogLine { at: START, ..concluded[0].clone() }];
+        let (ops, copy) = note(now(0), NodeNumber::SINGLE, &join(1, 2), Half::Into, &later);
+        assert_eq!((ops.len(), copy), (1, None));
         // What was archived is not taken back; the join counts all the same.
         let archived = [state(1, RecordingState::CompleteCopy)];
         let (ops, copy) = note(now(0), NodeNumber::SINGLE, &join(1, 2), Half::Into, &archived);

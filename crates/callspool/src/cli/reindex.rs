@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use faults::{Operation, before};
-use model::{Change, ChangeKind, EventId, IdGenerator, TenantId};
+use model::{CallId, Change, ChangeKind, EventId, IdGenerator, TenantId};
 use serde_json::json;
 use store::{Catalog, CatalogError, OpenError};
 
@@ -90,8 +90,9 @@ async fn reindex(
             sum.problems += 1;
             bar.suspend(|| eprintln!("callspool: {}; see `callspool verify`", text::clean(problem)));
         }
+        let taken_in: Vec<CallId> = found.changes.iter().filter_map(|(_, kind)| taken_in(kind)).collect();
         for (tenant, kind) in found.changes {
-            sum.calls += u64::from(matches!(kind, ChangeKind::Call(_)));
+            sum.calls += u64::from(matches!(&kind, ChangeKind::Call(call) if !taken_in.contains(&call.id)));
             sum.segments += u64::from(matches!(kind, ChangeKind::Segment { .. }));
             told.add(tenant, kind);
         }
@@ -108,6 +109,14 @@ async fn reindex(
     catalog.close().await;
     bar.finish_and_clear();
     Ok(sum)
+}
+
+/// The call that turned out to be another, when a change says that.
+fn taken_in(kind: &ChangeKind) -> Option<CallId> {
+    match kind {
+        ChangeKind::Joined(join) => Some(join.from.call),
+        _ => None,
+    }
 }
 
 /// Changes that wait to be told, with ids that say that they are newer than all that the catalog knows.

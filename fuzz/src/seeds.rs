@@ -109,7 +109,15 @@ fn multipart() -> Vec<Vec<u8>> {
 
 fn siprec() -> Vec<Vec<u8>> {
     let prefixed = METADATA.replace("</", "</tns:").replace("<s", "<tns:s").replace("<p", "<tns:p");
-    vec![METADATA.as_bytes().to_vec(), prefixed.into_bytes()]
+    let clients = [
+        include_str!("../../crates/sip/tests/dialects/documents/oracle-damaged.xml"),
+        include_str!("../../crates/sip/tests/dialects/documents/broadworks.xml"),
+        include_str!("../../crates/sip/tests/dialects/documents/avaya-sbce.xml"),
+        include_str!("../../crates/sip/tests/dialects/documents/opensips.xml"),
+        include_str!("../../crates/sip/tests/dialects/documents/netsapiens.xml"),
+    ];
+    let clients = clients.map(|document| document.as_bytes().to_vec());
+    [METADATA.as_bytes().to_vec(), prefixed.into_bytes()].into_iter().chain(clients).collect()
 }
 
 fn sender() -> RtpSender {

@@ -23,6 +23,7 @@ use sip::SessionId;
 use crate::asking::Asking;
 use crate::bridge::End;
 use crate::describe::{Absorbed, KnownSides};
+use crate::indication::Indication;
 use crate::lines::{self, Addresses, Line};
 use crate::trunk::Trunk;
 
@@ -83,6 +84,8 @@ pub(crate) struct Leg {
     slots_from: u16,
     /// Of a phone's bridge: whose voice it brings.
     pub(crate) bridge: Option<End>,
+    /// What its peer is told of the recording; none where it is not told.
+    pub(crate) indication: Option<Indication>,
     /// A re-INVITE of ours, with an offer, is under way.
     pub(crate) is_offering: bool,
     pub(crate) origin: Origin,
@@ -110,6 +113,7 @@ impl Leg {
             phase: Phase::Held,
             slots_from: 0,
             bridge: None,
+            indication: None,
             is_offering: false,
             origin,
             last_sdp: None,
@@ -190,11 +194,12 @@ impl Leg {
     }
 
     fn versioned(&mut self, build: impl Fn(&[Line], &Origin) -> Bytes) -> Bytes {
-        let same = build(&self.lines, &self.origin);
+        let told = |sdp: Bytes| self.indication.map_or_else(|| sdp.clone(), |told| told.put_into(&sdp));
+        let same = told(build(&self.lines, &self.origin));
         let sdp = match &self.last_sdp {
             Some(last) if *last != same => {
                 self.origin.version += 1;
-                build(&self.lines, &self.origin)
+                told(build(&self.lines, &self.origin))
             }
             _ => same,
         };

@@ -24,6 +24,7 @@ mod describe;
 mod encryption;
 mod front;
 mod gate;
+mod indication;
 mod leg;
 mod lines;
 mod live_call;

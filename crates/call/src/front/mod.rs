@@ -291,6 +291,9 @@ impl Front {
             self.obey_state(now, session, state);
         }
         self.obey_header(now, session, request, Came::Alone);
+        if let Some(call) = self.legs.get(&session).map(|leg| leg.call) {
+            self.indicate(call);
+        }
         self.ask_metadata(session);
     }
 

@@ -15,6 +15,7 @@ use super::{Action, Front, Intake, Timer};
 use crate::asking::Asking;
 use crate::describe::Absorbed;
 use crate::gate::{TurnedAway, Unwelcome};
+use crate::indication::Indication;
 use crate::leg::{Leg, Pending};
 use crate::lines::{self, Addresses, Reading};
 use crate::live_call::LiveCall;
@@ -313,6 +314,7 @@ impl Front {
     }
 
     pub(super) fn respond(&mut self, session: SessionId, pending: &Pending) {
+        self.take_indication(session);
         let Some(leg) = self.legs.get_mut(&session) else { return };
         let sdp = match pending {
             Pending::Answer(offer) => leg.answer(offer),
@@ -364,6 +366,7 @@ fn reactivate(leg: &mut Leg) {
 /// goes before and after the rest, which could take the recorder for a party.
 fn begin(leg: &mut Leg, data: &mut CallData, request: &RequestInfo, now: Now) -> Absorbed {
     leg.asking = Asking::of(request);
+    leg.indication = Indication::of(request);
     let bridge = bridge::read(request);
     if let Some(bridge) = &bridge {
         bridge.describe(data);

@@ -15,6 +15,7 @@ use sip::{RequestInfo, SessionId};
 
 use super::{Action, Front, Intake, Timer};
 use crate::command::{Ask, Changed, Command, CommandError, Done, Recording};
+use crate::indication::Indication;
 use crate::leg::{Leg, Pending, Phase};
 use crate::lines;
 use crate::live_call::{LiveCall, Standing};
@@ -47,6 +48,7 @@ impl Front {
             Ask::Stop => self.stop(now, call, command.by, Came::Alone),
             Ask::Start => self.start(now, call, command.by, Came::Alone)?,
         };
+        self.indicate(call);
         Ok(self.done(now, call, changed))
     }
 
@@ -183,6 +185,7 @@ impl Front {
 
     pub(super) fn pause_timed_out(&mut self, call: CallId) {
         if self.resume(call, &PauseSource::Timeout) == Changed::Yes {
+            self.indicate(call);
             let segment = self.calls.get(call).and_then(LiveCall::live);
             let text = "a pause lasted as long as it may: recording goes on. What is said now is kept; whoever paused should pause again if that is not wanted";
             self.alarm(Incident::PauseTimedOut, Some(call), segment, text.to_owned());
@@ -300,10 +303,39 @@ impl Front {
 
     /// Offers the lines as they are in a re-INVITE of ours: with ports, or inactive.
     pub(super) fn reoffer(&mut self, session: SessionId) {
+        self.take_indication(session);
         if let Some(leg) = self.legs.get_mut(&session).filter(|leg| leg.is_answered) {
             leg.is_offering = true;
             let sdp = leg.offer();
             self.actions.push_back(Action::Reoffer { session, sdp });
+        }
+    }
+
+    /// What a peer that is aware of recording is told from now on; whether that is news to it.
+    pub(super) fn take_indication(&mut self, session: SessionId) -> bool {
+        let Some(leg) = self.legs.get_mut(&session) else { return false };
+        let Some(before) = leg.indication else { return false };
+        let live = self.calls.get(leg.call);
+        let is_off = leg.is_held() || live.is_none_or(|live| live.stopped.is_some());
+        let now = match live {
+            _ if is_off => Indication::Off,
+            Some(live) if live.pausing.is_paused() => Indication::Paused,
+            _ => Indication::On,
+        };
+        leg.indication = Some(now);
+        now != before
+    }
+
+    /// Peers that are aware of recording are told what has become of it, by offers of ours. Nothing depends on what
+    /// they answer: the ports are the same.
+    pub(super) fn indicate(&mut self, call: CallId) {
+        for session in self.legs_of(call) {
+            let is_news = self.take_indication(session);
+            let leg = self.legs.get_mut(&session).filter(|leg| leg.is_answered && !leg.is_offering);
+            if let Some(leg) = leg.filter(|_| is_news) {
+                let sdp = leg.offer();
+                self.actions.push_back(Action::Reoffer { session, sdp });
+            }
         }
     }
 

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use call::{Action, Front, FrontConfig, Trunks};
+use call::{Action, Ask, Command, Front, FrontConfig, Trunks};
 use model::peer::Flowing;
 use model::{
-    CallData, IdGenerator, Metadata, NodeNumber, Now, OpenSegment, OpenStream, Order, Report, SegmentId,
-    StreamPorts, TenantId, WallTime,
+    CallData, CallId, IdGenerator, Metadata, NodeNumber, Now, OpenSegment, OpenStream, Order, Report,
+    SegmentId, StreamPorts, TenantId, WallTime,
 };
 use sip::{AddressView, EndCause, Event, Flow, FlowId, Part, RequestInfo, SessionId, Transport};
 
@@ -30,6 +30,11 @@ pub(crate) struct Client {
     pub(crate) to: String,
     pub(crate) asserted: Option<String>,
     pub(crate) headers: Vec<(String, String)>,
+    /// The option tags that it supports.
+    pub(crate) supported: Vec<String>,
+    /// Whether it is a recording client, or takes part in the conversation itself.
+    pub(crate) siprec: bool,
+    call: Option<CallId>,
 }
 
 impl Client {
@@ -68,6 +73,9 @@ impl Client {
             to: "sip:srs@recorder.example".to_owned(),
             asserted: None,
             headers: vec![("Allow".to_owned(), "INVITE, UPDATE".to_owned())],
+            supported: Vec::new(),
+            siprec: true,
+            call: None,
         }
     }
 
@@ -138,27 +146,36 @@ impl Client {
             asserted: self.asserted.as_deref().map(address).into_iter().collect(),
             call_id: format!("{}@client.example", self.session.0),
             headers: self.headers.clone(),
-            require: vec!["siprec".into()],
-            supported: vec![],
+            require: vec![],
+            supported: self.supported.clone(),
             reasons: vec![],
             parts,
             flow: Flow { id: FlowId(1), transport: Transport::Tcp, local: remote, remote },
             peer_names: Default::default(),
             pass: None,
-            siprec: true,
+            siprec: self.siprec,
         }
+    }
+
+    /// An order by the interface.
+    pub(crate) fn order(&mut self, ask: Ask) {
+        let (call, tenant, by) = (self.call.unwrap(), TenantId::default(), "alice".to_owned());
+        self.front.handle_command(self.now, Command { call, tenant, ask, by }).unwrap();
+        self.drain();
     }
 
     fn drain(&mut self) {
         while let Some(action) = self.front.poll_action() {
             match action {
-                Action::Accept { .. } => self.answers.push("200".into()),
+                Action::Accept { sdp, .. } => self.answers.push(format!("200{}", indicated(&sdp))),
+                Action::Reoffer { sdp, .. } => self.answers.push(format!("INVITE{}", indicated(&sdp))),
                 Action::Refuse { code, .. } => self.answers.push(code.to_string()),
                 Action::AskMetadata { content_type, .. } => {
                     self.answers.push(format!("UPDATE {content_type}"))
                 }
                 Action::Order(Order::Open(open)) => {
                     self.opened += 1;
+                    self.call = Some(open.call);
                     let OpenSegment { segment, data, streams, metadata, .. } = *open;
                     (self.data, self.streams) = (data, streams);
                     self.kept.extend(metadata);
@@ -218,6 +235,15 @@ impl Client {
         }
         out
     }
+}
+
+/// What a description says of recording.
+fn indicated(sdp: &Bytes) -> String {
+    let text = String::from_utf8_lossy(sdp).into_owned();
+    text.lines()
+        .filter_map(|line| line.strip_prefix("a=record:"))
+        .map(|told| format!(" record:{told}"))
+        .collect()
 }
 
 fn part(content_type: &str, bytes: &[u8]) -> Part {

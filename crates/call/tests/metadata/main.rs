@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test tells what is wrong by panicking")]
 
+mod awareness;
 mod client;
 mod clients;
 mod mutations;

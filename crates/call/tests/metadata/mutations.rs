@@ -84,15 +84,14 @@ fn mutate(numbers: &mut Numbers) -> Vec<u8> {
 #[test]
 fn ten_thousand_mutated_bodies_are_ten_thousand_recordings() {
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
-    let mut client = Client::new();
     let (mut read, mut problems) = (0, 0);
     for n in 1..=10_000 {
         let body = mutate(&mut numbers);
-        client.answers.clear();
-        client.kept.clear();
+        // By itself: ids that are the same would make one call of several.
+        let mut client = Client::new();
         client.invite(&body, ["1", "2"]);
         assert_eq!(client.answers[..2], ["open", "200"], "{n}: {}", String::from_utf8_lossy(&body));
-        assert_eq!((client.opened, client.streams.len()), (n, 2));
+        assert_eq!((client.opened, client.streams.len()), (1, 2));
         let [kept] = client.kept.as_slice() else { panic!("{n}: the body was not kept") };
         let text = String::from_utf8_lossy(&body);
         assert_eq!((kept.text.as_str(), kept.base64.is_some()), (text.as_ref(), text.as_bytes() != body));

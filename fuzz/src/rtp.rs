@@ -126,6 +126,7 @@ pub fn sdp(data: &[u8]) {
         direction: sdp::Direction::RecvOnly,
         mux: true,
         security: sdp::Security::None,
+        ice: None,
     };
     let origin = Origin { username: "-".to_owned(), session_id: 1, version: 1, address: sources()[0].ip() };
     let text = sdp::answer(&read, &vec![slot; read.media.len()], &origin);

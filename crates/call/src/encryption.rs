@@ -4,19 +4,48 @@
 //! A profile that says so (`RTP/SAVP`) is encrypted or refused. With the plain profile, keys are taken where they are
 //! offered (RFC 8643), and the line is plain where none of them can be used. A key of ours stays as long as its line
 //! and cipher do, so that a re-INVITE that changes nothing is answered with nothing new.
+//!
+//! Keys in SDP are taken before a handshake, where both are offered: they need no further packets. Connectivity checks
+//! (ICE) are answered where they are offered, by our one address: we are a lite agent.
 
-use media::sdp::{Crypto, MediaLine, Security};
+use media::sdp::{Crypto, IceUser, MediaLine, Security, Setup};
 use media::srtp::Entropy;
-use model::{Keys, Protection};
+use model::protection::{Fingerprint, Handshake, HandshakeRole, Ice};
+use model::{Keys, Protection, Secret};
+
+/// Octets of randomness in a password of ours: 24 make 32 letters (RFC 8839 section 5.4 wants 128 bits).
+const PASSWORD_OCTETS: usize = 24;
+/// The same in a user of ours: 6 make 8 letters.
+const USER_OCTETS: usize = 6;
+
+/// What our side of encryption is made of.
+#[derive(Debug)]
+pub struct OwnKeys {
+    /// Of what keys are made.
+    pub entropy: Entropy,
+    /// The certificate that is shown in handshakes; none: none are made.
+    pub certificate: Option<Fingerprint>,
+}
+
+/// What is agreed on for a line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Agreed {
+    /// How its packets are protected.
+    pub(crate) protection: Protection,
+    /// What our description says of it.
+    pub(crate) said: Security,
+    /// Our credentials for checks, and whom they are for.
+    pub(crate) ice: Option<(Ice, IceUser)>,
+}
 
 /// Whether a line can be received: it is plain, or there is a way to open it.
-pub(crate) fn can_open(media: &MediaLine, has_entropy: bool) -> bool {
-    !media.is_encrypted() || (has_entropy && !media.security.crypto.is_empty())
+pub(crate) fn can_open(media: &MediaLine, own: Option<&OwnKeys>) -> bool {
+    !media.is_encrypted() || way(media, own).is_some()
 }
 
 /// Why a line is refused for how it is encrypted, if it is.
-pub(crate) fn why_not(media: &MediaLine, has_entropy: bool) -> Option<&'static str> {
-    if media.is_off() || can_open(media, has_entropy) {
+pub(crate) fn why_not(media: &MediaLine, own: Option<&OwnKeys>) -> Option<&'static str> {
+    if media.is_off() || can_open(media, own) {
         None
     } else if media.security.unknown_crypto {
         Some(
@@ -25,39 +54,102 @@ pub(crate) fn why_not(media: &MediaLine, has_entropy: bool) -> Option<&'static s
         )
     } else {
         Some(
-            "its client wants it encrypted and gives no key; have it send keys in SDP (SDES, a=crypto), or media \
-             in the clear",
+            "its client wants it encrypted and gives neither a key (SDES, a=crypto) nor a certificate (DTLS, \
+             a=fingerprint); have it send one of them, or media in the clear",
         )
     }
 }
 
-/// How the line is protected, and the keys of ours that the answer says. `known` are those that it had before.
-pub(crate) fn agree(
-    media: &MediaLine,
-    known: &[Crypto],
-    entropy: Option<&mut Entropy>,
-) -> (Protection, Vec<Crypto>) {
-    let plain = (Protection::None, Vec::new());
-    let (Some(offered), Some(entropy)) = (media.security.crypto.first(), entropy) else { return plain };
+enum Way<'a> {
+    Sdes(&'a Crypto),
+    Dtls(Fingerprint),
+}
+
+/// The way in which a line is opened; none: it is plain, or cannot be.
+fn way<'a>(media: &'a MediaLine, own: Option<&OwnKeys>) -> Option<Way<'a>> {
+    let own = own?;
+    let crypto = media.security.crypto.first().filter(|_| !media.is_handshaken());
+    let certificate = own.certificate.clone().filter(|_| media.security.has_handshake());
+    crypto.map(Way::Sdes).or(certificate.map(Way::Dtls))
+}
+
+/// What is agreed on for a line, which had `before`.
+pub(crate) fn agree(media: &MediaLine, before: Option<&Agreed>, own: Option<&mut OwnKeys>) -> Agreed {
+    let Some(own) = own else { return Agreed::default() };
+    let (protection, said) = match way(media, Some(own)) {
+        None => (Protection::None, Security::None),
+        Some(Way::Sdes(offered)) => by_keys(offered, before, own),
+        Some(Way::Dtls(certificate)) => by_handshake(media, certificate),
+    };
+    Agreed { protection, said, ice: checks(media, before, own) }
+}
+
+fn by_keys(offered: &Crypto, before: Option<&Agreed>, own: &mut OwnKeys) -> (Protection, Security) {
     let suite = offered.keys.suite;
-    let same = known.iter().find(|ours| ours.keys.suite == suite).map(|ours| ours.keys.clone());
-    let Some(keys) = same.or_else(|| entropy.keys(suite)) else { return plain };
+    let known = match before.map(|b| &b.said) {
+        Some(Security::Sdes(lines)) => lines.iter().find(|ours| ours.keys.suite == suite),
+        _ => None,
+    };
+    let keys = known.map(|ours| ours.keys.clone()).or_else(|| own.entropy.keys(suite));
+    let Some(keys) = keys else { return (Protection::None, Security::None) };
     // Whether something stays in the clear is agreed for both directions (RFC 4568 section 6.3).
     let Keys { plain_rtp, plain_rtcp, .. } = offered.keys;
     let outbound = Keys { plain_rtp, plain_rtcp, ..keys };
-    let ours = vec![Crypto { tag: offered.tag, keys: outbound.clone() }];
-    (Protection::Srtp { inbound: offered.keys.clone(), outbound }, ours)
+    let said = Security::Sdes(vec![Crypto { tag: offered.tag, keys: outbound.clone() }]);
+    (Protection::Srtp { inbound: offered.keys.clone(), outbound }, said)
 }
 
-/// What our description says.
-pub(crate) fn said(ours: &[Crypto]) -> Security {
-    if ours.is_empty() { Security::None } else { Security::Sdes(ours.to_vec()) }
+/// Whoever can wait for the other does: so do we where we are left the choice (RFC 5763 section 5).
+fn by_handshake(media: &MediaLine, fingerprint: Fingerprint) -> (Protection, Security) {
+    let (role, setup) = match media.security.setup {
+        Some(Setup::Passive) => (HandshakeRole::Client, Setup::Active),
+        Some(Setup::Active | Setup::ActPass) | None => (HandshakeRole::Server, Setup::Passive),
+    };
+    let handshake = Handshake { role, peer: media.security.fingerprints.clone() };
+    (Protection::Dtls(handshake), Security::Dtls { fingerprint, setup })
+}
+
+/// Our credentials stay while those of the other do: others begin anew (RFC 8445 section 9).
+fn checks(media: &MediaLine, before: Option<&Agreed>, own: &mut OwnKeys) -> Option<(Ice, IceUser)> {
+    let theirs = media.security.ice.clone().filter(|i| i.password.is_some())?;
+    if let Some((ours, for_whom)) = before.and_then(|b| b.ice.clone())
+        && for_whom == theirs
+    {
+        return Some((ours, theirs));
+    }
+    let user = letters(&own.entropy.octets(USER_OCTETS));
+    let password = Secret::new(letters(&own.entropy.octets(PASSWORD_OCTETS)).into_bytes());
+    Some((Ice { user, password }, theirs))
+}
+
+/// Six bits a letter, of those that ICE allows.
+fn letters(octets: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = octets.iter().fold(Vec::new(), |mut bits, octet| {
+        bits.extend((0..8).rev().map(|n| octet >> n & 1));
+        bits
+    });
+    bits.chunks_exact(6)
+        .filter_map(|six| LETTERS.get(six.iter().fold(0, |n, bit| n << 1 | usize::from(*bit))))
+        .map(|letter| char::from(*letter))
+        .collect()
+}
+
+/// What an offer of ours says where an answer said this: who begins is then the other's choice.
+pub(crate) fn offered(said: &Security) -> Security {
+    match said {
+        Security::Dtls { fingerprint, .. } => {
+            Security::Dtls { fingerprint: fingerprint.clone(), setup: Setup::ActPass }
+        }
+        other => other.clone(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use media::sdp::{self, Origin};
     use model::peer::Flowing;
+    use model::protection::CertificateHash;
     use model::{IdGenerator, Mono, NodeNumber, Now, WallTime};
 
     use super::*;
@@ -67,10 +159,20 @@ mod tests {
     const KEY: &str = "inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
     const OTHER: &str = "inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpX1Zj";
 
+    fn own() -> OwnKeys {
+        let certificate = Fingerprint { hash: CertificateHash::Sha256, digest: vec![0xcc; 32] };
+        OwnKeys { entropy: Entropy::new([1; 32]), certificate: Some(certificate) }
+    }
+
+    fn print() -> String {
+        vec!["AB"; 32].join(":")
+    }
+
     /// Offers m-lines one after the other in one dialog; for each the protection of its streams and our answer.
     fn check(offers: &[&str]) -> Vec<(Vec<Option<Protection>>, Vec<String>)> {
         let now = Now { mono: Mono(0), wall: WallTime::from_millis(1_795_000_000_000) };
-        let (mut ids, mut entropy) = (IdGenerator::new(NodeNumber::SINGLE, 0), Entropy::new([1; 32]));
+        let mut ids = IdGenerator::new(NodeNumber::SINGLE, 0);
+        let mut own = own();
         let local = "192.0.2.9".parse().unwrap();
         let addresses = Addresses { v4: Some(local), v6: None };
         let sides = KnownSides::new(crate::AgentSide::default());
@@ -80,10 +182,12 @@ mod tests {
         let each = offers.iter().map(|media| {
             let text = format!("v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n{media}");
             let offer = sdp::read(text.as_bytes()).unwrap();
-            before = lines::read(&offer, &before, &reading, &mut ids, Some(&mut entropy), now);
+            before = lines::read(&offer, &before, &reading, &mut ids, Some(&mut own), now);
             let answer = lines::answer(&offer, &before, &origin, addresses);
             let answer = String::from_utf8(answer.to_vec()).unwrap();
-            let said = |l: &&str| l.starts_with("m=") || l.starts_with("a=crypto");
+            let said = |l: &&str| {
+                ["m=", "a=crypto", "a=setup", "a=ice", "a=cand"].iter().any(|start| l.starts_with(start))
+            };
             let said = answer.lines().filter(said).map(str::to_owned).collect();
             (before.iter().map(|l| l.stream.as_ref().map(|s| s.protection.clone())).collect(), said)
         });
@@ -148,15 +252,56 @@ mod tests {
     }
 
     #[test]
+    fn a_handshake_is_awaited_or_begun_as_the_offer_leaves_it() {
+        for (offered, ours, role) in [
+            ("a=setup:actpass\r\n", "a=setup:passive", HandshakeRole::Server),
+            ("a=setup:active\r\n", "a=setup:passive", HandshakeRole::Server),
+            ("", "a=setup:passive", HandshakeRole::Server),
+            ("a=setup:passive\r\n", "a=setup:active", HandshakeRole::Client),
+        ] {
+            let media =
+                format!("m=audio 5000 UDP/TLS/RTP/SAVPF 0\r\na=fingerprint:sha-256 {}\r\n{offered}", print());
+            let [(protections, said)] = &check(&[&media])[..] else { panic!() };
+            let Some(Protection::Dtls(handshake)) = &protections[0] else { panic!("{protections:?}") };
+            assert_eq!((handshake.role, handshake.peer[0].digest[0]), (role, 0xab));
+            assert_eq!(said[1..], [ours]);
+        }
+        // A key in SDP needs no further packets.
+        let both = format!(
+            "m=audio 5000 RTP/SAVP 0\r\na=fingerprint:sha-256 {}\r\n\
+             a=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n",
+            print()
+        );
+        assert!(suite(&check(&[&both])[0].0[0]).is_some());
+    }
+
+    #[test]
+    fn checks_are_answered_by_credentials_that_stay_until_the_client_begins_anew() {
+        let offer = |user: &str| {
+            format!("m=audio 5000 RTP/AVP 0\r\na=ice-ufrag:{user}\r\na=ice-pwd:0123456789012345678901\r\n")
+        };
+        let (one, two) = (offer("one"), offer("two"));
+        let steps = check(&[&one, &one, &two, "m=audio 5000 RTP/AVP 0\r\n"]);
+        let said: Vec<_> = steps.into_iter().map(|(_, said)| said).collect();
+        assert!(said[0][0] == "a=ice-lite" && said[0][1].starts_with("m="), "{said:?}");
+        assert!(said[0][2].starts_with("a=ice-ufrag:") && said[0][2].len() == 20, "{said:?}");
+        assert!(said[0][3].starts_with("a=ice-pwd:") && said[0][3].len() == 42, "{said:?}");
+        assert_eq!(said[0][4], "a=candidate:1 1 UDP 2130706431 192.0.2.9 9 typ host");
+        assert_eq!(said[0], said[1]);
+        assert_ne!(said[1][2], said[2][2]);
+        assert_eq!(said[3].len(), 1);
+    }
+
+    #[test]
     fn refusals_say_why() {
         let line = |media: &str| sdp::read(format!("v=0\r\n{media}").as_bytes()).unwrap().media.remove(0);
         let unknown = line(&format!("m=audio 5000 RTP/SAVP 0\r\na=crypto:1 F8_128_HMAC_SHA1_80 {KEY}\r\n"));
         let without = line("m=audio 5000 RTP/SAVP 0\r\n");
         let good = line(&format!("m=audio 5000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n"));
-        assert!(why_not(&unknown, true).unwrap().contains("not known"));
-        assert!(why_not(&without, true).unwrap().contains("gives no key"));
-        assert_eq!(why_not(&good, true), None);
-        assert_eq!(why_not(&line("m=audio 5000 RTP/AVP 0\r\n"), true), None);
-        assert_eq!(why_not(&line("m=audio 0 RTP/SAVP 0\r\n"), true), None);
+        assert!(why_not(&unknown, Some(&own())).unwrap().contains("not known"));
+        assert!(why_not(&without, Some(&own())).unwrap().contains("gives neither"));
+        assert_eq!(why_not(&good, Some(&own())), None);
+        assert_eq!(why_not(&line("m=audio 5000 RTP/AVP 0\r\n"), Some(&own())), None);
+        assert_eq!(why_not(&line("m=audio 0 RTP/SAVP 0\r\n"), Some(&own())), None);
     }
 }

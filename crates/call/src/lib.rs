@@ -37,6 +37,7 @@ mod trunk;
 pub use ask::Asked;
 pub use command::{Ask, Changed, Command, CommandError, Done, Recording};
 pub use describe::AgentSide;
+pub use encryption::OwnKeys;
 pub use front::{Action, Front, FrontConfig, FrontStats, Intake};
 pub use gate::{TrunkGate, TurnedAway, Unwelcome};
 pub use trunk::{Challenged, Digest, Exactness, Mismatch, Origin, Trunk, Trunks};

@@ -6,10 +6,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::describe::{KnownSides, Place};
-use crate::encryption;
+use crate::encryption::{self, Agreed, OwnKeys};
 use bytes::Bytes;
-use media::sdp::{self, Crypto, Direction, MediaLine, Origin, Sdp, Security, Slot};
-use media::srtp::Entropy;
+use media::sdp::{self, Direction, MediaLine, Origin, Sdp, Security, Slot};
 use model::peer::{Family, Flowing};
 use model::{Codec, IdGenerator, MediaKind, Now, OpenStream, Protection, Side, StreamId, StreamPorts};
 
@@ -35,8 +34,8 @@ pub(crate) struct Line {
     pub(crate) ports: Option<StreamPorts>,
     /// The transport, `RTP/AVP`.
     protocol: String,
-    /// Keys of ours that stand in our last description.
-    ours: Vec<Crypto>,
+    /// How it is encrypted, and what our last description said of that.
+    agreed: Agreed,
     /// It has had a stream: it keeps its place among those of its kind, so that nobody else's voice moves up.
     had_stream: bool,
 }
@@ -48,7 +47,7 @@ impl Line {
             stream: None,
             ports: None,
             protocol: PLAIN.to_owned(),
-            ours: Vec::new(),
+            agreed: Agreed::default(),
             had_stream: before.is_some_and(|l| l.had_stream && l.kind == kind),
         }
     }
@@ -59,8 +58,8 @@ impl Line {
     }
 
     /// Whether its keys stand in descriptions.
-    pub(crate) fn has_keys(&self) -> bool {
-        !self.ours.is_empty()
+    pub(crate) const fn has_keys(&self) -> bool {
+        matches!(self.agreed.said, Security::Sdes(_))
     }
 
     /// Whether media are expected on it.
@@ -113,21 +112,22 @@ pub(crate) fn read(
     before: &[Line],
     reading: &Reading<'_>,
     ids: &mut IdGenerator,
-    mut entropy: Option<&mut Entropy>,
+    mut own: Option<&mut OwnKeys>,
     now: Now,
 ) -> Vec<Line> {
-    let has_entropy = entropy.is_some();
     let takes = |m: &MediaLine| {
         let can_reach = reading.addresses.of(family(m)).is_some();
-        wanted(m, reading.video) && can_reach && encryption::can_open(m, has_entropy)
+        wanted(m, reading.video) && can_reach && encryption::can_open(m, own.as_deref())
     };
+    let taking: Vec<bool> = sdp.media.iter().map(takes).collect();
+    let takes = |slot: usize| taking.get(slot).is_some_and(|t| *t);
     let has_place = |(slot, m): (usize, &MediaLine)| {
-        takes(m) || before.get(slot).is_some_and(|l| l.had_stream && l.kind == m.kind)
+        takes(slot) || before.get(slot).is_some_and(|l| l.had_stream && l.kind == m.kind)
     };
     let mut taken = 0;
     let mut lines: Vec<Line> = Vec::with_capacity(sdp.media.len());
     for (slot, media) in sdp.media.iter().enumerate() {
-        if taken >= STREAMS_MAX || !takes(media) {
+        if taken >= STREAMS_MAX || !takes(slot) {
             lines.push(Line::refused(media.kind, before.get(slot)));
             continue;
         }
@@ -150,15 +150,16 @@ pub(crate) fn read(
         let side = reading.sides.side(label_that_tells(sdp, media), place);
         let id = known.map_or_else(|| ids.stream(now.wall), |s| s.stream);
         let codecs = codecs(media, known.map_or(&[][..], |s| &s.codecs));
-        let keys = old.map_or(&[][..], |l| &l.ours);
-        let (protection, ours) = encryption::agree(media, keys, entropy.as_deref_mut());
+        let agreed = encryption::agree(media, old.map(|l| &l.agreed), own.as_deref_mut());
+        let protection = agreed.protection.clone();
+        let ice = agreed.ice.as_ref().map(|(ours, _)| ours.clone());
         let stream = stream(id, slot, media, codecs, side, reading.inactive);
         lines.push(Line {
             kind: media.kind,
-            stream: Some(OpenStream { protection, ..stream }),
+            stream: Some(OpenStream { protection, ice, ..stream }),
             ports: old.and_then(|l| l.ports.clone()),
             protocol: media.protocol.clone(),
-            ours,
+            agreed,
             had_stream: true,
         });
     }
@@ -267,14 +268,16 @@ fn slot(line: &Line, own: IpAddr, addresses: Addresses) -> Slot {
             rtcp_port: ports.rtcp.port(),
             direction,
             mux: stream.rtcp_mux,
-            security: encryption::said(&line.ours),
+            security: line.agreed.said.clone(),
+            ice: stream.ice.clone(),
         },
         None => Slot::Take {
             rtp: SocketAddr::new(addresses.of(stream.family).unwrap_or(own), NO_PORT),
             rtcp_port: NO_PORT,
             direction: Direction::Inactive,
             mux: stream.rtcp_mux,
-            security: encryption::said(&line.ours),
+            security: line.agreed.said.clone(),
+            ice: stream.ice.clone(),
         },
     }
 }
@@ -299,6 +302,7 @@ fn offered(line: &Line, own: IpAddr, addresses: Addresses) -> sdp::OfferLine {
             ptime: None,
             protocol: line.protocol.clone(),
             security: Security::None,
+            ice: None,
         };
     };
     // Without ports the line is not given up, but nothing is wanted on it.
@@ -319,7 +323,8 @@ fn offered(line: &Line, own: IpAddr, addresses: Addresses) -> sdp::OfferLine {
         mux: stream.rtcp_mux,
         ptime: None,
         protocol: line.protocol.clone(),
-        security: encryption::said(&line.ours),
+        security: encryption::offered(&line.agreed.said),
+        ice: stream.ice.clone(),
     }
 }
 
@@ -359,7 +364,7 @@ pub(crate) fn asked(wanted: Wanted, ids: &mut IdGenerator, now: Now) -> Vec<Line
             }),
             ports: None,
             protocol: PLAIN.to_owned(),
-            ours: Vec::new(),
+            agreed: Agreed::default(),
             had_stream: true,
         })
         .collect()

@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod control;
 mod descriptors;
+mod dtls;
 mod front;
 mod http;
 mod listen;

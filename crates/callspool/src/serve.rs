@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::port::LiveCalls;
-use call::{Front, FrontConfig, Intake, TrunkGate};
+use call::{Front, FrontConfig, Intake, OwnKeys, TrunkGate};
 use faults::{Operation, before};
 use media::srtp::Entropy;
 use model::alarm::AlarmRules;
@@ -31,6 +31,7 @@ use crate::cli::{CliError, file_error};
 use crate::config::{Config, Loaded, Role, Surroundings};
 use crate::control;
 use crate::descriptors::{Shares, divide, raise_limit};
+use crate::dtls::{Clients, Identity};
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
 use crate::live_calls::{self, Awaited, LiveCommand};
 use crate::logging::LogLevel;
@@ -294,12 +295,13 @@ fn front_task(
     let (reports_in, reports) = mpsc::channel::<Report>(REPORTS_MAX);
     let Recording { volumes, memory, returned } = recording;
     let recording = recorder_config(config, shares, pulses, memory);
-    let recorder =
-        Recorder::start(&recording, &volumes, teller.clone(), reports_in, returned).map_err(|e| {
+    let (identity, own_keys) = own_keys(config)?;
+    let recorder = Recorder::start(&recording, &volumes, identity, teller.clone(), reports_in, returned)
+        .map_err(|e| {
             CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
         })?;
     let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
-    let front = Front::new(front, ids).with_entropy(Entropy::new(seed()?));
+    let front = Front::new(front, ids).with_keys(own_keys);
     let (load, load_out) = watch::channel(Load::of(&front.stats(), true));
     let (signalled, signalled_out) = watch::channel(Signalled::default());
     let numbered = Numbered { signalled: signalled_out, shared: recorder.shared() };
@@ -490,6 +492,20 @@ pub(crate) fn alarm_rules(config: &Config) -> AlarmRules {
 /// A tag that nobody can guess (RFC 3261 section 19.3).
 fn tag() -> Result<String, CliError> {
     Ok(seed()?.iter().take(8).map(|octet| format!("{octet:02x}")).collect())
+}
+
+/// What is shown in handshakes, and what keys of media are made of.
+fn own_keys(config: &Config) -> Result<(Arc<Identity>, OwnKeys), CliError> {
+    let clients = if config.media.dtls_verify { Clients::Verified } else { Clients::Any };
+    let identity = Identity::make(clients).map_err(|e| {
+        CliError::failed(
+            "cannot make a certificate for encrypted media",
+            e,
+            "check the kernel's /dev/urandom",
+        )
+    })?;
+    let own = OwnKeys { entropy: Entropy::new(seed()?), certificate: Some(identity.fingerprint()) };
+    Ok((Arc::new(identity), own))
 }
 
 /// 32 octets from the system, for tags and branches that nobody can guess.

@@ -81,6 +81,26 @@ fn every_cipher_is_recorded_through_hold_and_a_new_source() {
     }
 }
 
+/// The keys come by handshakes on the media ports; after the hold, on new ones.
+#[test]
+fn handshakes_give_keys_that_hold_over_a_new_source_and_are_made_again_after_a_hold() {
+    let server = Server::start();
+    let to = format!("sip:recorder@{}", server.sip_address());
+    let more = ["--duration", "3s", "--hold", "500ms@1500ms", "--ssrc-change-at", "700ms", "--json"];
+    let arguments = [&["call", "--to", &to, "--siprec", "--srtp", "dtls"], &more[..]].concat();
+    let done = server.callspool(&arguments).expect_ok("callspool call");
+    let report: Value = serde_json::from_str(done.text().lines().next().unwrap()).unwrap();
+    let recorded = server.wait_for_state(report["sip_call_id"].as_str().unwrap(), "complete");
+    assert_eq!(recorded.segments.len(), 2);
+    for (n, sent) in report["streams"].as_array().unwrap().iter().enumerate() {
+        let counts: Vec<_> = recorded.segments.iter().map(|s| s.streams[n].accounting).collect();
+        let received: u64 = counts.iter().map(|a| a.received).sum();
+        assert_eq!(received, sent["packets"].as_u64().unwrap(), "{report:#}");
+        assert!(counts.iter().all(|a| a.unauthenticated == 0 && a.invalid == 0), "{counts:?}");
+        assert!(counts.iter().all(|a| a.received > 0), "{counts:?}");
+    }
+}
+
 #[test]
 fn our_reports_are_encrypted_too() {
     let server = Server::start();

@@ -129,6 +129,7 @@ proptest! {
                 direction: sdp::Direction::RecvOnly,
                 mux: true,
                 security: sdp::Security::None,
+                ice: None,
             };
             let origin = Origin {
                 username: "-".to_owned(), session_id: 1, version: 1, address: "192.0.2.9".parse().unwrap(),

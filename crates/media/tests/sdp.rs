@@ -66,6 +66,7 @@ fn slots(read: &sdp::Sdp) -> Vec<Slot> {
             direction: line.direction.answered_by_recorder(),
             mux: true,
             security: media::sdp::Security::None,
+            ice: None,
         }
     };
     (0..).zip(&read.media).map(take).collect()
@@ -368,6 +369,7 @@ fn an_offer_of_ours_reads_back() {
         ptime: Some(20),
         protocol: "RTP/AVP".to_owned(),
         security: media::sdp::Security::None,
+        ice: None,
     };
     let lines = [line(20_000, Some("1"), false), line(20_002, None, true)];
     let text = sdp::offer(&lines, &ours());

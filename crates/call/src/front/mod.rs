@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use media::srtp::Entropy;
 use model::{
     CallId, ChangeKind, EndReason, Failure, IdGenerator, Incident, JoinReason, Metadata, Mono, Now,
     Occurrence, Order, Report, SegmentId,
@@ -29,6 +28,7 @@ use crate::bridge;
 use crate::calls::Calls;
 use crate::correlate::Correlator;
 use crate::describe::{self, Absorbed};
+use crate::encryption::OwnKeys;
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::Leg;
 use crate::live_call::LiveCall;
@@ -69,8 +69,8 @@ enum Timer {
 pub struct Front {
     config: FrontConfig,
     ids: IdGenerator,
-    /// What keys of ours are made of; none: encrypted lines are refused.
-    entropy: Option<Entropy>,
+    /// What our side of encryption is made of; none: encrypted lines are refused.
+    own_keys: Option<OwnKeys>,
     /// Trunks of which it was told that keys come over signalling in the clear.
     clear_keys_told: BTreeSet<Arc<str>>,
     legs: BTreeMap<SessionId, Leg>,
@@ -99,7 +99,7 @@ impl Front {
         Self {
             config,
             ids,
-            entropy: None,
+            own_keys: None,
             clear_keys_told: BTreeSet::new(),
             legs: BTreeMap::new(),
             calls: Calls::default(),
@@ -116,10 +116,10 @@ impl Front {
         }
     }
 
-    /// The same with what keys of ours are made of: then encrypted media are taken.
+    /// The same with what our side of encryption is made of: then encrypted media are taken.
     #[must_use]
-    pub fn with_entropy(mut self, entropy: Entropy) -> Self {
-        self.entropy = Some(entropy);
+    pub fn with_keys(mut self, own: OwnKeys) -> Self {
+        self.own_keys = Some(own);
         self
     }
 

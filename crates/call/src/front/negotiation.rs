@@ -276,13 +276,13 @@ impl Front {
         let inactive = if signaled { Flowing::Paused } else { self.inactive_of(leg) };
         let (addresses, video) = (leg.addresses, self.config.video);
         let reading = Reading { sides: &leg.sides, inactive, addresses, video };
-        lines::read(sdp, &leg.lines, &reading, &mut self.ids, self.entropy.as_mut(), now)
+        lines::read(sdp, &leg.lines, &reading, &mut self.ids, self.own_keys.as_mut(), now)
     }
 
     /// A line that is refused for how it is encrypted is not recorded, and somebody hears of it.
     fn tell_unopenable(&mut self, call: Option<CallId>, sdp: Option<&Sdp>) {
-        let has_entropy = self.entropy.is_some();
-        let why = sdp.and_then(|s| s.media.iter().find_map(|m| encryption::why_not(m, has_entropy)));
+        let own = self.own_keys.as_ref();
+        let why = sdp.and_then(|s| s.media.iter().find_map(|m| encryption::why_not(m, own)));
         if let Some(why) = why {
             let text = format!("a stream is not recorded: {why}");
             self.alarm(Incident::NotRecorded, call, None, text);

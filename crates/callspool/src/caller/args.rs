@@ -6,7 +6,7 @@ use sip::auth::Login;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::plan::{CallPlan, Encryption, Hold, Impairments, Law, VoiceSource};
+use super::plan::{CallPlan, Encryption, Hold, Impairments, KeyExchange, Law, VoiceSource};
 use super::run::Format;
 use super::{CallerError, make_calls, target};
 use crate::cli::args::{CallArgs, CallCodec, CallSrtp, CallTransport};
@@ -98,9 +98,14 @@ fn plan(args: &CallArgs) -> Result<CallPlan, CliError> {
             CallCodec::Pcma => Law::Pcma,
         },
         ptime_ms: args.ptime_ms(),
-        encryption: args
-            .srtp
-            .map(|CallSrtp::Sdes| Encryption { suite: args.srtp_suite, wrong_key: args.wrong_key }),
+        encryption: args.srtp.map(|srtp| Encryption {
+            exchange: match srtp {
+                CallSrtp::Sdes => KeyExchange::Sdes,
+                CallSrtp::Dtls => KeyExchange::Dtls,
+            },
+            suite: args.srtp_suite,
+            wrong_key: args.wrong_key,
+        }),
         duration,
         holds: holds(args, duration)?,
         vanish: args.vanish,

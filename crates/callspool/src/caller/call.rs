@@ -70,8 +70,8 @@ pub(super) struct Call {
     holds: Vec<Hold>,
     timeout: Duration,
     invited: Mono,
-    /// What each stream is encrypted by.
-    keys: Vec<Option<Keys>>,
+    /// What each stream is encrypted by, and whether a handshake says it.
+    keys: Vec<(Option<Keys>, bool)>,
     /// For each stream, whether it has ever been started.
     started: Vec<bool>,
     report: CallReport,
@@ -87,7 +87,7 @@ impl Call {
         now: Now,
     ) -> (Self, Option<String>, Vec<Do>) {
         let started = vec![false; streams.len()];
-        let keys = streams.iter().map(|s| s.keys.clone()).collect();
+        let keys = streams.iter().map(|s| (s.keys.clone(), s.certificate.is_some())).collect();
         let reports = streams
             .iter()
             .map(|s| StreamReport { label: s.label.clone(), local: Some(s.rtp), ..StreamReport::default() })
@@ -412,8 +412,19 @@ impl Call {
         for (index, remote) in remotes(sdp, self.started.len()).into_iter().enumerate() {
             match (remote, self.started.get_mut(index)) {
                 (Some(remote), Some(started)) => {
-                    let ours = self.keys.get(index).and_then(Option::as_ref);
+                    let (ours, shakes) =
+                        self.keys.get(index).map_or((None, false), |(k, s)| (k.as_ref(), *s));
                     let protection = match (ours, &remote.keys) {
+                        _ if shakes => match remote.handshake.clone() {
+                            Some(handshake) => Protection::Dtls(handshake),
+                            None => {
+                                self.problem(format!(
+                                    "stream {} is answered without a certificate",
+                                    index + 1
+                                ));
+                                continue;
+                            }
+                        },
                         (None, _) => Protection::None,
                         (Some(outbound), Some(inbound)) => {
                             Protection::Srtp { inbound: inbound.clone(), outbound: outbound.clone() }

@@ -67,10 +67,21 @@ pub(crate) struct Impairments {
     pub(crate) seed: u64,
 }
 
+/// Where keys come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum KeyExchange {
+    /// SDP.
+    Sdes,
+    /// A handshake.
+    Dtls,
+}
+
 /// How the media are encrypted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Encryption {
-    /// The cipher.
+    /// Where keys come from.
+    pub(crate) exchange: KeyExchange,
+    /// The cipher of keys in SDP.
     pub(crate) suite: Suite,
     /// By another key than the one that is offered.
     pub(crate) wrong_key: bool,
@@ -101,7 +112,7 @@ pub(crate) struct CallPlan {
     pub(crate) law: Law,
     /// Milliseconds of media per packet: 10 to 60.
     pub(crate) ptime_ms: u32,
-    /// Keys in SDP; none: in the clear.
+    /// None: in the clear.
     pub(crate) encryption: Option<Encryption>,
     /// From the answer to the end; none: as long as the longest WAV file.
     pub(crate) duration: Option<Duration>,

@@ -3,18 +3,20 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::io::Write;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use media::srtp::Entropy;
+use model::protection::Handshake;
 use model::{Mono, Protection};
 use sip::{Destination, Event, SessionId};
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::call::Call;
 use super::invite;
 use super::moves::{CallInput, Do, Step};
-use super::plan::{CallPlan, Encryption};
+use super::plan::{CallPlan, Encryption, KeyExchange};
 use super::ports::StreamSockets;
 use super::report::{CallReport, Summary};
 use super::sdp::LocalStream;
@@ -23,6 +25,7 @@ use super::sender::{NewStream, Sender, StreamKey, Told};
 use super::stream::PacketConfig;
 use super::voice::Voice;
 use crate::clock;
+use crate::dtls::{self, Clients, Identity};
 use crate::net::{DriverInput, SipDriver};
 
 /// New calls that are late are made up for in a burst no longer than this.
@@ -47,6 +50,8 @@ struct Live {
     session: SessionId,
     /// The sockets of streams that were not started yet.
     sockets: Vec<Option<StreamSockets>>,
+    /// Second holds of those of RTP, where handshakes are made.
+    shaking: Vec<Option<UdpSocket>>,
 }
 
 enum Wake {
@@ -73,6 +78,9 @@ pub(super) struct Caller<'a> {
     agenda: BinaryHeap<Reverse<(Mono, u32, Step)>>,
     /// What keys are made of.
     entropy: Entropy,
+    /// What is shown in handshakes, where some are made.
+    identity: Option<Arc<Identity>>,
+    tell: UnboundedSender<Told>,
     made: u32,
     /// Calls that were answered and are not over.
     up: usize,
@@ -95,9 +103,8 @@ impl<'a> Caller<'a> {
         let longest = voices.iter().map(|v| v.length()).max().unwrap_or_default();
         Ok(Self {
             duration: plan.duration.unwrap_or(longest),
-            sender: Sender::start(tell)?,
+            sender: Sender::start(tell.clone())?,
             next_start: clock::mono(),
-            plan,
             voices,
             driver,
             destination,
@@ -109,6 +116,9 @@ impl<'a> Caller<'a> {
             by_session: HashMap::new(),
             agenda: BinaryHeap::new(),
             entropy: Entropy::new(seed()?),
+            identity: identity(&plan)?,
+            plan,
+            tell: tell.clone(),
             made: 0,
             up: 0,
             summary: Summary::default(),
@@ -170,6 +180,15 @@ impl<'a> Caller<'a> {
             Wake::Sender(Told::Finished(key, report)) => {
                 self.handle(key.call, CallInput::Finished { index: key.index, report })?;
             }
+            Wake::Sender(Told::Shaken(key, rtp, rtcp, Ok(protection))) => {
+                let protection = self.encrypting(*protection);
+                self.sender.begin(key, rtp, rtcp, protection);
+            }
+            Wake::Sender(Told::Shaken(key, .., Err(why))) => {
+                if let Some(live) = self.calls.get_mut(&key.call) {
+                    live.call.problem(format!("stream {}: {why}", key.index + 1));
+                }
+            }
             Wake::Timer => self.steps_due()?,
             Wake::Interrupt => {
                 self.plan.calls = self.made;
@@ -204,11 +223,15 @@ impl<'a> Caller<'a> {
         };
         let label = |n: usize| (n + 1).to_string();
         let streams = sockets.iter().enumerate();
-        let encryption = self.plan.encryption;
+        let by = |exchange| self.plan.encryption.filter(|e| e.exchange == exchange);
+        let (sdes, identity) = (by(KeyExchange::Sdes), self.identity.clone());
+        let socket = |s: &StreamSockets| identity.as_ref().and_then(|_| s.rtp.try_clone().ok());
+        let shaking = sockets.iter().map(socket).collect();
         let streams = streams.map(|(n, s)| LocalStream {
             rtp: s.local,
             label: label(n),
-            keys: encryption.and_then(|e| self.entropy.keys(e.suite)),
+            keys: sdes.and_then(|e| self.entropy.keys(e.suite)),
+            certificate: identity.as_ref().map(|i| i.fingerprint()),
         });
         let streams = streams.collect();
         let (mut call, offer, todo) = Call::new(number, &self.plan, self.duration, streams, clock::now());
@@ -223,7 +246,7 @@ impl<'a> Caller<'a> {
         let session = self.driver.with(|agent, now| agent.invite(now, outgoing));
         self.by_session.insert(session, number);
         let sockets = sockets.into_iter().map(Some).collect();
-        self.calls.insert(number, Live { call, session, sockets });
+        self.calls.insert(number, Live { call, session, sockets, shaking });
         self.carry_out(number, todo)
     }
 
@@ -296,6 +319,10 @@ impl<'a> Caller<'a> {
                     if let Some(sockets) = live.sockets.get_mut(index).and_then(Option::take) {
                         self.open(key(index), sockets);
                     }
+                    if let Protection::Dtls(terms) = protection {
+                        self.shake(key(index), remote.rtp, remote.rtcp, terms);
+                        continue;
+                    }
                     let protection = self.encrypting(protection);
                     self.sender.begin(key(index), remote.rtp, remote.rtcp, protection);
                     Ok(())
@@ -326,10 +353,24 @@ impl<'a> Caller<'a> {
         Ok(())
     }
 
+    /// Makes a handshake, in a thread of its own, before anything is sent.
+    fn shake(&mut self, key: StreamKey, rtp: SocketAddr, rtcp: Option<SocketAddr>, terms: Handshake) {
+        let socket =
+            self.calls.get(&key.call).and_then(|l| l.shaking.get(key.index)?.as_ref()?.try_clone().ok());
+        let (Some(socket), Some(identity)) = (socket, self.identity.clone()) else { return };
+        let tell = self.tell.clone();
+        std::thread::spawn(move || {
+            let shaken = dtls::shake(&identity, terms, &socket, rtp)
+                .map(|(inbound, outbound)| Box::new(Protection::Srtp { inbound, outbound }));
+            // Whoever hears of it may be gone.
+            let _ = tell.send(Told::Shaken(key, rtp, rtcp, shaken));
+        });
+    }
+
     /// What is really encrypted by.
     fn encrypting(&mut self, protection: Protection) -> Protection {
         match (protection, self.plan.encryption) {
-            (Protection::Srtp { inbound, outbound }, Some(Encryption { suite, wrong_key: true })) => {
+            (Protection::Srtp { inbound, outbound }, Some(Encryption { suite, wrong_key: true, .. })) => {
                 let outbound = self.entropy.keys(suite).unwrap_or(outbound);
                 Protection::Srtp { inbound, outbound }
             }
@@ -381,6 +422,16 @@ impl<'a> Caller<'a> {
             Format::Text => writeln!(self.out, "{report}"),
             Format::Quiet => Ok(()),
         }
+    }
+}
+
+/// What is shown in handshakes.
+fn identity(plan: &CallPlan) -> std::io::Result<Option<Arc<Identity>>> {
+    match plan.encryption {
+        Some(Encryption { exchange: KeyExchange::Dtls, .. }) => {
+            Ok(Some(Arc::new(Identity::make(Clients::Verified).map_err(std::io::Error::other)?)))
+        }
+        _ => Ok(None),
     }
 }
 

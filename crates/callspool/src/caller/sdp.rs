@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use media::sdp::{Crypto, Direction, MediaLine, OfferLine, Origin, Sdp, Security, Slot};
+use media::sdp::{Crypto, Direction, MediaLine, OfferLine, Origin, Sdp, Security, Setup, Slot};
+use model::protection::{Fingerprint, Handshake, HandshakeRole};
 use model::{Codec, Keys, MediaKind};
 
 use super::plan::{CallPlan, Law};
@@ -20,6 +21,8 @@ pub(super) struct LocalStream {
     pub(super) label: String,
     /// What it is encrypted by, as offered.
     pub(super) keys: Option<Keys>,
+    /// What it shows in a handshake, as offered.
+    pub(super) certificate: Option<Fingerprint>,
 }
 
 /// Where a stream goes to.
@@ -29,13 +32,26 @@ pub(super) struct RemoteStream {
     pub(super) rtcp: Option<SocketAddr>,
     /// What the peer encrypts by.
     pub(super) keys: Option<Keys>,
+    /// The handshake that it wants.
+    pub(super) handshake: Option<Handshake>,
 }
 
 /// The tag of our line `a=crypto`.
 const TAG: u32 = 1;
 
 impl LocalStream {
+    fn protocol(&self) -> &'static str {
+        match (&self.keys, &self.certificate) {
+            (_, Some(_)) => "UDP/TLS/RTP/SAVP",
+            (Some(_), None) => "RTP/SAVP",
+            (None, None) => "RTP/AVP",
+        }
+    }
+
     fn security(&self, tag: u32) -> Security {
+        if let Some(fingerprint) = self.certificate.clone() {
+            return Security::Dtls { fingerprint, setup: Setup::ActPass };
+        }
         let line = self.keys.clone().map(|keys| Crypto { tag, keys });
         line.map_or(Security::None, |line| Security::Sdes(vec![line]))
     }
@@ -77,14 +93,16 @@ impl LocalSdp {
         let line = |s: &LocalStream| OfferLine {
             kind: MediaKind::Audio,
             rtp: s.rtp,
-            rtcp_port: s.rtp.port() + 1,
+            rtcp_port: s.rtp.port() + u16::from(s.certificate.is_none()),
             codecs: self.codecs.clone(),
             direction,
             label: self.labels.then(|| s.label.clone()),
-            mux: false,
+            // One handshake is enough for both.
+            mux: s.certificate.is_some(),
             ptime: Some(self.ptime),
-            protocol: if s.keys.is_some() { "RTP/SAVP" } else { "RTP/AVP" }.to_owned(),
+            protocol: s.protocol().to_owned(),
             security: s.security(TAG),
+            ice: None,
         };
         media::sdp::offer(&self.streams.iter().map(line).collect::<Vec<_>>(), &self.origin)
     }
@@ -105,6 +123,7 @@ impl LocalSdp {
                         direction: self.answer_direction(line, held),
                         mux: false,
                         security: stream.security(line.security.crypto.first().map_or(TAG, |c| c.tag)),
+                        ice: None,
                     },
                     None => Slot::Refuse,
                 }
@@ -130,7 +149,14 @@ pub(super) fn remotes(sdp: &Sdp, streams: usize) -> Vec<Option<RemoteStream>> {
         let takes = matches!(line.direction, Direction::RecvOnly | Direction::SendRecv);
         let rtp = line.remote_rtp().filter(|_| takes)?;
         let keys = line.security.crypto.first().map(|c| c.keys.clone());
-        Some(RemoteStream { rtp, rtcp: line.remote_rtcp(), keys })
+        let handshake = line.security.has_handshake().then(|| Handshake {
+            role: match line.security.setup {
+                Some(Setup::Active) => HandshakeRole::Server,
+                _ => HandshakeRole::Client,
+            },
+            peer: line.security.fingerprints.clone(),
+        });
+        Some(RemoteStream { rtp, rtcp: line.remote_rtcp(), keys, handshake })
     };
     let mut audio = sdp.media.iter().filter(|line| line.kind == MediaKind::Audio);
     (0..streams).map(|_| audio.next().and_then(remote)).collect()
@@ -165,6 +191,7 @@ mod tests {
                 rtp: ([127, 0, 0, 1], 4000 + 2 * n).into(),
                 label: (n + 1).to_string(),
                 keys: None,
+                certificate: None,
             })
             .collect();
         LocalSdp::new(&plan(siprec), streams, 7)
@@ -206,6 +233,7 @@ mod tests {
             rtp: ([10, 0, 0, 1], 5000).into(),
             rtcp: Some(([10, 0, 0, 1], 5001).into()),
             keys: None,
+            handshake: None,
         };
         assert_eq!(remotes(&sdp, 4), [Some(first), None, None, None]);
     }

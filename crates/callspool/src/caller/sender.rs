@@ -68,6 +68,8 @@ pub(super) enum Told {
     Paused(StreamKey),
     /// It is gone, and this was it.
     Finished(StreamKey, Box<StreamReport>),
+    /// A handshake of it yielded keys, or did not; it is to be sent there.
+    Shaken(StreamKey, SocketAddr, Option<SocketAddr>, Result<Box<Protection>, String>),
 }
 
 /// The way to the thread. Dropping it ends the thread.

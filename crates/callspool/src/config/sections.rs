@@ -114,6 +114,8 @@ sections! {
         hold_timeout: Duration = "2h", "time";
         /// Receive buffer of each media socket; the kernel allows net.core.rmem_max.
         recv_buffer: Size = "208KiB", "size";
+        /// Whether a client must show the certificate of its `a=fingerprint` in a DTLS handshake; `false` for clients that have none but RSA: who sends is then not proved (encryption.md).
+        dtls_verify: bool = "true", "true or false";
     }
 
     /// What is written, where, and how soon.

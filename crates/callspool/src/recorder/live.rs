@@ -19,6 +19,7 @@ use model::{
 use spool::SegmentWriter;
 
 use super::Thresholds;
+use super::handshakes::{Door, Shaken};
 use super::ingest::{Batch, Left};
 use super::listening::Taps;
 use super::ports::Ports;
@@ -149,7 +150,7 @@ impl LiveSegment {
             if let Some(sockets) = stream.sockets.take() {
                 let (mut open, started) = (stream.open.clone(), self.started);
                 open.flowing = stream.wanted;
-                let taken = (sockets, stream.take_srtp());
+                let taken = (sockets, stream.take_opened());
                 let stream = LiveStream::inherit(open, taken, started, now.mono, self.gate);
                 self.streams.push(stream.masking(self.dtmf()));
             }
@@ -297,6 +298,14 @@ impl LiveSegment {
         for stream in streams {
             stream.receiver.tick(now.wall, &mut into);
             stream.tell_unsearched(id);
+            stream.begin_handshake(id);
+        }
+    }
+
+    /// A handshake on one of its ports has something to say.
+    pub(crate) fn shaken(&mut self, door: Door, peer: SocketAddr, said: Shaken) {
+        if let Some(stream) = self.streams.iter_mut().find(|s| s.open.stream == door.stream) {
+            stream.shaken(door.which, peer, said);
         }
     }
 

@@ -172,6 +172,11 @@ impl MediaThread {
                     self.drop_buffered(live);
                 }
             }
+            MediaOrder::Shaken { door, peer, said } => {
+                if let Some(live) = state.live(door.segment) {
+                    live.shaken(door, peer, said);
+                }
+            }
             MediaOrder::Recycle(segment, buffer) => {
                 if let Some(live) = state.live(segment) {
                     live.writer.recycle(buffer);

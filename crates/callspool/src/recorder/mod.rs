@@ -15,6 +15,7 @@
 
 mod disk;
 mod figures;
+mod handshakes;
 mod ingest;
 mod joiner;
 mod listening;
@@ -59,10 +60,12 @@ pub(crate) use threads::Threads;
 pub(crate) use thresholds::{AlarmThresholds, Thresholds};
 
 use crate::clock::mono;
+use crate::dtls::Identity;
 use crate::pulse::Pulses;
 use crate::repository::{Place, Repository};
 use crate::volumes::identity::Memory;
 use crate::volumes::{Volume, Volumes};
+use handshakes::{Handshakes, KNOCKS_MAX};
 use joiner::Joiner;
 use media_thread::{MediaConfig, MediaOrder, MediaThread};
 use opener::Opener;
@@ -119,17 +122,19 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the threads. What is live on the volumes must have been listed before.
+    /// Starts the threads; `identity` is what is shown in handshakes. What is live on the volumes must have been listed before.
     pub(crate) fn start(
         config: &RecorderConfig,
         volumes: &Volumes,
+        identity: Arc<Identity>,
         teller: Teller,
         reports: tokio::sync::mpsc::Sender<Report>,
         returned: tokio::sync::mpsc::UnboundedSender<Arc<Volume>>,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         shared.thresholds.set(config.thresholds);
-        let ports = Arc::new(Ports::new(config.ports.clone()));
+        let (knock, knocks) = bounded(KNOCKS_MAX);
+        let ports = Arc::new(Ports::new(config.ports.clone(), knock));
         let (placer, placings) = bounded(ORDERS_MAX);
         let (answer, tried) = unbounded();
         let (job_ways, writer_jobs): (Vec<_>, Vec<_>) = volumes.iter().map(|_| unbounded()).unzip();
@@ -138,6 +143,9 @@ impl Recorder {
         let media = Threads::new(ways);
         let listening = Listening::default();
         let mut threads = Vec::new();
+        let handshakes =
+            Handshakes { identity, knocks, media: media.clone(), pulse: config.pulses.take("handshakes") };
+        threads.push(spawn("handshakes".to_owned(), move || handshakes.run())?);
         for (n, orders) in orders.into_iter().enumerate() {
             let thread = MediaThread {
                 config: MediaConfig {

@@ -8,9 +8,12 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use crossbeam_channel::Sender;
 use model::peer::Family;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::handshakes::Knock;
 
 /// Where streams are received, and what senders are told.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub(crate) struct Sockets {
     /// What the sender is told.
     pub(crate) told_rtp: SocketAddr,
     pub(crate) told_rtcp: SocketAddr,
+    /// The way to whoever makes handshakes.
+    pub(crate) knocks: Sender<Knock>,
 }
 
 /// Gives ports.
@@ -49,12 +54,14 @@ pub(crate) struct Ports {
     next: AtomicU16,
     /// One bind at a time, so that two threads do not try the same pair.
     binding: Mutex<()>,
+    knocks: Sender<Knock>,
 }
 
 impl Ports {
-    pub(crate) fn new(config: PortConfig) -> Self {
+    /// Whoever comes to them to shake hands is told of by `knocks`.
+    pub(crate) fn new(config: PortConfig, knocks: Sender<Knock>) -> Self {
         let next = AtomicU16::new(config.min);
-        Self { config, next, binding: Mutex::new(()) }
+        Self { config, next, binding: Mutex::new(()), knocks }
     }
 
     /// Opens the next free pair of the range, or one port when RTCP is multiplexed (RFC 5761). Goes through the
@@ -82,7 +89,8 @@ impl Ports {
                 Ok((rtp, rtcp)) => {
                     let told_rtp = SocketAddr::new(told, port);
                     let told_rtcp = SocketAddr::new(told, if mux { port } else { port + 1 });
-                    return Ok(Sockets { rtp, rtcp, told_rtp, told_rtcp });
+                    let knocks = self.knocks.clone();
+                    return Ok(Sockets { rtp, rtcp, told_rtp, told_rtcp, knocks });
                 }
                 // Somebody else has it: the next one. Anything else will not get better by trying.
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse => last = e,
@@ -124,7 +132,7 @@ mod tests {
     /// a test that wants the whole of a range must have it.
     fn ports(min: u16, max: u16) -> Ports {
         let local = IpAddr::V4(Ipv4Addr::new(127, 44, 0, 1));
-        Ports::new(PortConfig {
+        let config = PortConfig {
             listen_v4: Some(local),
             listen_v6: None,
             advertised_v4: Some("192.0.2.1".parse().unwrap()),
@@ -132,7 +140,8 @@ mod tests {
             min,
             max,
             receive_buffer: 64 << 10,
-        })
+        };
+        Ports::new(config, crossbeam_channel::bounded(1).0)
     }
 
     #[test]

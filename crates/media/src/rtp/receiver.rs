@@ -134,6 +134,11 @@ impl StreamReceiver {
         }
     }
 
+    /// A connectivity check says that media come from there.
+    pub fn nominate(&mut self, from: SocketAddr) {
+        self.latch.expect(Some(from));
+    }
+
     /// A datagram came to the port of an encrypted stream whose keys are not known (yet).
     pub const fn unopened(&mut self) {
         self.counted.unauthenticated += 1;

@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use model::{Codec, MediaKind};
 
 pub use read::{SdpError, read};
-pub use security::{Crypto, Offered, Security};
+pub use security::{Crypto, IceUser, Offered, Security, Setup};
 pub use write::{OfferLine, Slot, answer, offer};
 
 /// A session description.
@@ -117,16 +117,24 @@ pub struct MediaLine {
 }
 
 impl MediaLine {
-    /// Whether it is RTP, plain or encrypted: `RTP/AVP`, `RTP/AVPF`, `RTP/SAVP` or `RTP/SAVPF`.
+    /// Whether it is RTP, plain or encrypted: `RTP/AVP`, `RTP/AVPF`, `RTP/SAVP` or `RTP/SAVPF`, the
+    /// last two also behind `UDP/TLS/`.
     #[must_use]
     pub fn is_rtp(&self) -> bool {
         ["RTP/AVP", "RTP/AVPF"].iter().any(|p| self.protocol.eq_ignore_ascii_case(p)) || self.is_encrypted()
+    }
+
+    /// Whether its profile says that its keys come by a handshake: `UDP/TLS/RTP/SAVP` or `UDP/TLS/RTP/SAVPF`.
+    #[must_use]
+    pub fn is_handshaken(&self) -> bool {
+        ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"].iter().any(|p| self.protocol.eq_ignore_ascii_case(p))
     }
 
     /// Whether its profile says that it is encrypted. Some offer keys with the plain profile as well (RFC 8643).
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         ["RTP/SAVP", "RTP/SAVPF"].iter().any(|p| self.protocol.eq_ignore_ascii_case(p))
+            || self.is_handshaken()
     }
 
     /// Whether the line is switched off: port 0 (RFC 3264 section 6).

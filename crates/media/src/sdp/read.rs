@@ -67,6 +67,8 @@ struct Draft {
     timing: Option<String>,
     address: Option<IpAddr>,
     attributes: Vec<(String, Option<String>)>,
+    /// What holds for all lines that do not say it themselves.
+    security: Offered,
     media: Vec<MediaLine>,
 }
 
@@ -87,14 +89,8 @@ impl Draft {
 
     fn attribute(&mut self, value: &str) {
         let (name, value) = attribute(value);
-        if name.eq_ignore_ascii_case("crypto") {
-            // It belongs to an m-line (RFC 4568 section 4).
-            if let Some(line) = self.media.last_mut() {
-                line.security.read_crypto(value.as_deref().unwrap_or_default());
-            }
-            return;
-        }
-        if name.eq_ignore_ascii_case("key-mgmt") {
+        let security = self.media.last_mut().map_or(&mut self.security, |m| &mut m.security);
+        if security.take(&name, value.as_deref().unwrap_or_default()) {
             return;
         }
         let into = self.media.last_mut().map_or(&mut self.attributes, |m| &mut m.attributes);
@@ -118,6 +114,7 @@ impl Draft {
         let mut media = self.media;
         for line in &mut media {
             line.address = line.address.or(self.address);
+            line.security.complete(&self.security);
             line.direction = direction_of(&line.attributes).or(direction).unwrap_or_default();
             understand(line);
         }

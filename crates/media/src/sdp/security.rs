@@ -1,21 +1,27 @@
-//! What SDP says of encryption: `a=crypto` (SDES, RFC 4568).
+//! What SDP says of encryption: `a=crypto` (SDES, RFC 4568), `a=fingerprint` and `a=setup` (DTLS, RFC 5763), and
+//! of connectivity checks: `a=ice-ufrag`, `a=ice-pwd` (RFC 8839).
 //!
 //! A line that names a cipher or a parameter that we do not know is passed over, as the RFC asks; what is left is in
 //! the order in which it was offered. Keys are taken out of the attributes as they are read: nothing that prints or
 //! keeps a description has them.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use model::protection::{MASTER_KEYS_MAX, MKI_MAX};
+use model::protection::{CertificateHash, Fingerprint, Ice, MASTER_KEYS_MAX, MKI_MAX};
 use model::{Keys, MasterKey, Secret, Suite};
 use zeroize::Zeroizing;
 
 /// Lines `a=crypto` of an m-line that are read. Devices offer up to eight.
 const CRYPTO_MAX: usize = 16;
+/// Fingerprints that are read: one for each function.
+const FINGERPRINTS_MAX: usize = 8;
+/// Octets of `ice-ufrag` and `ice-pwd` (RFC 8839 section 5.4).
+const ICE_MAX: usize = 256;
 /// As people write it: with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -40,6 +46,44 @@ pub struct Offered {
     pub crypto: Vec<Crypto>,
     /// There were others, with ciphers or parameters that are not known.
     pub unknown_crypto: bool,
+    /// The certificate that a DTLS handshake would show; of the line, else of the session.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Who would begin it.
+    pub setup: Option<Setup>,
+    /// `a=ice-ufrag` and `a=ice-pwd` of who wrote it.
+    pub ice: Option<IceUser>,
+}
+
+/// Who begins a handshake (RFC 4145, RFC 5763).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Setup {
+    /// Who wrote it.
+    Active,
+    /// The other.
+    Passive,
+    /// Either: only in offers.
+    ActPass,
+}
+
+impl Setup {
+    const ALL: [Self; 3] = [Self::Active, Self::Passive, Self::ActPass];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Passive => "passive",
+            Self::ActPass => "actpass",
+        }
+    }
+}
+
+/// Who does connectivity checks. Of the password no more is kept than whether it is another one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IceUser {
+    /// `a=ice-ufrag`
+    pub user: String,
+    /// `a=ice-pwd`
+    pub password: Option<Secret>,
 }
 
 /// What an m-line of ours says of encryption.
@@ -50,9 +94,55 @@ pub enum Security {
     None,
     /// These lines `a=crypto`: one in an answer, with the tag of the one that was chosen.
     Sdes(Vec<Crypto>),
+    /// A handshake, by whom it is begun, with this certificate of ours.
+    Dtls {
+        /// The certificate.
+        fingerprint: Fingerprint,
+        /// Who begins.
+        setup: Setup,
+    },
 }
 
 impl Offered {
+    /// Takes an attribute that is about this; false for any other.
+    pub(super) fn take(&mut self, name: &str, value: &str) -> bool {
+        match name.to_ascii_lowercase().as_str() {
+            "crypto" => self.read_crypto(value),
+            "fingerprint" if self.fingerprints.len() < FINGERPRINTS_MAX => {
+                self.fingerprints.extend(fingerprint(value));
+            }
+            "setup" => {
+                self.setup = Setup::ALL.into_iter().find(|s| value.trim().eq_ignore_ascii_case(s.name()));
+            }
+            "ice-ufrag" if value.len() <= ICE_MAX => {
+                value.clone_into(&mut self.ice.get_or_insert_default().user);
+            }
+            "ice-pwd" if value.len() <= ICE_MAX => {
+                self.ice.get_or_insert_default().password = Some(Secret::new(value.as_bytes().to_vec()));
+            }
+            "fingerprint" | "ice-ufrag" | "ice-pwd" | "key-mgmt" => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// What the line does not say itself, the session says for all.
+    pub(super) fn complete(&mut self, session: &Self) {
+        if self.fingerprints.is_empty() {
+            self.fingerprints.clone_from(&session.fingerprints);
+        }
+        self.setup = self.setup.or(session.setup);
+        if self.ice.is_none() {
+            self.ice.clone_from(&session.ice);
+        }
+    }
+
+    /// Whether a handshake can be made.
+    #[must_use]
+    pub const fn has_handshake(&self) -> bool {
+        !self.fingerprints.is_empty()
+    }
+
     /// Reads the value of an attribute `crypto`.
     pub(super) fn read_crypto(&mut self, value: &str) {
         if self.crypto.len() >= CRYPTO_MAX {
@@ -70,8 +160,39 @@ impl Security {
         match self {
             Self::None => {}
             Self::Sdes(lines) => lines.iter().for_each(|line| write_crypto(out, line)),
+            Self::Dtls { fingerprint, setup } => {
+                let digest: Vec<String> = fingerprint.digest.iter().map(|o| format!("{o:02X}")).collect();
+                let _ = write!(
+                    out,
+                    "a=fingerprint:{} {}\r\na=setup:{}\r\n",
+                    fingerprint.hash.name(),
+                    digest.join(":"),
+                    setup.name()
+                );
+            }
         }
     }
+}
+
+/// Our credentials and the one candidate of each component (RFC 8839 sections 5.1 and 5.4).
+pub(super) fn write_ice(out: &mut String, ice: &Ice, rtp: SocketAddr, rtcp_port: u16, mux: bool) {
+    let password = Zeroizing::new(String::from_utf8_lossy(ice.password.expose()).into_owned());
+    let _ = write!(out, "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", ice.user, password.as_str());
+    let ports = [(1, rtp.port()), (2, rtcp_port)];
+    for (component, port) in ports.into_iter().take(if mux { 1 } else { 2 }) {
+        // Of a host candidate, the best there is of its component (RFC 8445 section 5.1.2.1).
+        let priority: u32 = (126 << 24) + (65_535 << 8) + (256 - component);
+        let _ = write!(out, "a=candidate:1 {component} UDP {priority} {} {port} typ host\r\n", rtp.ip());
+    }
+}
+
+/// `sha-256 AB:CD:…`
+fn fingerprint(value: &str) -> Option<Fingerprint> {
+    let (name, digits) = value.trim().split_once(char::is_whitespace)?;
+    let hash = CertificateHash::ALL.into_iter().find(|h| name.eq_ignore_ascii_case(h.name()))?;
+    let octet = |pair: &str| (pair.len() == 2).then(|| u8::from_str_radix(pair, 16).ok()).flatten();
+    let digest: Vec<u8> = digits.trim().split(':').map(octet).collect::<Option<_>>()?;
+    (digest.len() == hash.octets()).then_some(Fingerprint { hash, digest })
 }
 
 /// `1 AES_CM_128_HMAC_SHA1_80 inline:<key and salt>|2^20|1:4;inline:… UNENCRYPTED_SRTCP`
@@ -201,7 +322,7 @@ mod tests {
             &format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:4;inline:{KEY}|2:2"),
             &format!("1 AEAD_AES_128_GCM inline:{KEY}"),
         ] {
-            assert_eq!(read(&[value]), Offered { crypto: vec![], unknown_crypto: true }, "{value}");
+            assert_eq!(read(&[value]), Offered { unknown_crypto: true, ..Offered::default() }, "{value}");
         }
     }
 
@@ -220,6 +341,27 @@ mod tests {
         Security::Sdes(vec![line.clone()]).write(&mut out);
         let value = out.trim_end().strip_prefix("a=crypto:").unwrap();
         assert_eq!(read(&[value]).crypto, [line]);
+    }
+
+    #[test]
+    fn handshakes_and_checks_are_read_of_the_line_or_of_the_session() {
+        let digest = vec!["aB"; 32].join(":");
+        let mut session = Offered::default();
+        assert!(session.take("fingerprint", &format!("SHA-256 {digest}")));
+        assert!(session.take("ice-ufrag", "someone") && session.take("ice-pwd", "secret"));
+        let mut line = Offered::default();
+        for wrong in ["sha-256 AB:CD", "md5 AB", "sha-256", &format!("sha-1 {digest}"), "sha-256 é:AB"] {
+            assert!(line.take("fingerprint", wrong));
+        }
+        assert!(line.take("setup", " ActPass ") && !line.take("label", "1"));
+        line.complete(&session);
+        let [f] = &line.fingerprints[..] else { panic!("{line:?}") };
+        assert_eq!((f.hash, &f.digest), (CertificateHash::Sha256, &vec![0xab; 32]));
+        assert_eq!((line.setup, line.ice.as_ref().unwrap().user.as_str()), (Some(Setup::ActPass), "someone"));
+        assert!(!format!("{line:?}").contains("secret"));
+        let mut out = String::new();
+        Security::Dtls { fingerprint: f.clone(), setup: Setup::Passive }.write(&mut out);
+        assert_eq!(out, format!("a=fingerprint:sha-256 {}\r\na=setup:passive\r\n", digest.to_uppercase()));
     }
 
     #[test]

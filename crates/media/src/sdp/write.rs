@@ -6,8 +6,10 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use model::protection::Ice;
 use model::{Codec, MediaKind};
 
+use super::security::write_ice;
 use super::{Direction, MediaLine, Origin, Sdp, Security};
 
 /// What becomes of an offered m-line.
@@ -27,6 +29,8 @@ pub enum Slot {
         mux: bool,
         /// What is said of encryption.
         security: Security,
+        /// The checks that are answered there.
+        ice: Option<Ice>,
     },
 }
 
@@ -53,21 +57,29 @@ pub struct OfferLine {
     pub protocol: String,
     /// What is said of encryption.
     pub security: Security,
+    /// The checks that are answered there.
+    pub ice: Option<Ice>,
 }
 
 /// The answer to an offer. M-lines that `slots` has nothing for are refused.
 #[must_use]
 pub fn answer(offer: &Sdp, slots: &[Slot], origin: &Origin) -> String {
     let mut out = head(origin, &offer.timing);
+    if slots.iter().any(|s| matches!(s, Slot::Take { ice: Some(_), .. })) {
+        put(&mut out, format_args!("a=ice-lite"));
+    }
     for (index, line) in offer.media.iter().enumerate() {
         match slots.get(index) {
-            Some(Slot::Take { rtp, rtcp_port, direction, mux, security }) => {
+            Some(Slot::Take { rtp, rtcp_port, direction, mux, security, ice }) => {
                 media_head(&mut out, line, rtp.port());
                 connection(&mut out, rtp.ip(), origin);
                 echo(&mut out, line, &["rtpmap", "fmtp", "ptime"]);
                 let mux = *mux && line.rtcp_mux;
                 transport(&mut out, *rtp, *rtcp_port, mux, *direction);
                 security.write(&mut out);
+                if let Some(ice) = ice {
+                    write_ice(&mut out, ice, *rtp, *rtcp_port, mux);
+                }
             }
             Some(Slot::Refuse) | None => media_head(&mut out, line, 0),
         }
@@ -80,6 +92,9 @@ pub fn answer(offer: &Sdp, slots: &[Slot], origin: &Origin) -> String {
 #[must_use]
 pub fn offer(lines: &[OfferLine], origin: &Origin) -> String {
     let mut out = head(origin, "0 0");
+    if lines.iter().any(|line| line.ice.is_some()) {
+        put(&mut out, format_args!("a=ice-lite"));
+    }
     for line in lines {
         let media = match line.kind {
             MediaKind::Audio => "audio",
@@ -97,6 +112,9 @@ pub fn offer(lines: &[OfferLine], origin: &Origin) -> String {
         }
         transport(&mut out, line.rtp, line.rtcp_port, line.mux, line.direction);
         line.security.write(&mut out);
+        if let Some(ice) = &line.ice {
+            write_ice(&mut out, ice, line.rtp, line.rtcp_port, line.mux);
+        }
         if let Some(label) = &line.label {
             put(&mut out, format_args!("a=label:{label}"));
         }

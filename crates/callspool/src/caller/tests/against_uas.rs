@@ -145,6 +145,7 @@ impl Recorder {
                 ptime: None,
                 protocol: "RTP/AVP".to_owned(),
                 security: media::sdp::Security::None,
+                ice: None,
             };
             return media::sdp::offer(&[line], &origin);
         };
@@ -159,6 +160,7 @@ impl Recorder {
                 direction: line.direction.answered_by_recorder(),
                 mux: false,
                 security: media::sdp::Security::None,
+                ice: None,
             })
             .collect();
         media::sdp::answer(&offer, &slots, &origin)

@@ -83,6 +83,7 @@ fn check(plan: &CallPlan, script: &str, expected: Expect) {
         rtp: ([10, 0, 0, 1], 4000 + 2 * u16::try_from(n).unwrap()).into(),
         label: (n + 1).to_string(),
         keys: None,
+        certificate: None,
     });
     let (mut call, offer, todo) = Call::new(1, plan, Duration::from_secs(5), streams.collect(), now);
     let show_all = |todo: &[Do], now| todo.iter().map(|d| show(d, now)).collect::<Vec<_>>().join(", ");

@@ -50,6 +50,8 @@ pub(crate) enum CallCodec {
 pub(crate) enum CallSrtp {
     /// Keys in SDP (RFC 4568)
     Sdes,
+    /// Keys by a handshake on the media port (RFC 5764)
+    Dtls,
 }
 
 /// A cipher of SRTP, by its name in SDP.

@@ -1,21 +1,27 @@
 //! A stream of a live segment: its sockets and its receiver.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use media::rtp::StreamReceiver;
 use media::srtp::Srtp;
+use media::stun;
 use model::peer::Flowing;
+use model::protection::HandshakeRole;
 use model::{
     Dtmf, Failure, MediaKind, Mono, Now, OpenStream, Protection, SegmentId, StreamPorts, StreamRecord,
     WallTime,
 };
 
-use super::super::ingest::{Batch, Left};
+use super::super::handshakes::{Door, Knock, Shaken};
+use super::super::ingest::{Batch, Datagram, Left};
 use super::super::ports::{Ports, Sockets};
 use super::super::quality::Signs;
 use super::IntoSegment;
 use super::steady::Steady;
 use crate::descriptors::{RUN_OUT, is_shortage};
+use crate::dtls::is_dtls;
 
 /// Batches that one socket may bring per tick: with 5 ms, over 12,000 packets a second. What floods faster waits
 /// in the kernel's buffer and is lost there, so that one stream cannot starve the others.
@@ -32,12 +38,16 @@ pub(crate) struct LiveStream {
     pub(super) sockets: Option<Sockets>,
     pub(super) receiver: StreamReceiver,
     /// Opens what comes, once its keys are known.
-    srtp: Option<Srtp>,
+    opened: Opened,
     /// What opened packets until signalling ended encryption, and until when it is tried still.
     before: Option<(Srtp, Mono)>,
     pub(super) heard: Heard,
     /// It was told that digits cannot be looked for in its codec.
     told_unsearched: bool,
+    /// The handshake that we begin has been begun.
+    has_begun: bool,
+    /// Datagrams that are neither RTP nor RTCP, in this second.
+    others: (Mono, u32),
     /// What signalling wants of it; a pause of the segment is on top of that.
     pub(super) wanted: Flowing,
 }
@@ -95,17 +105,19 @@ impl LiveStream {
             wanted: open.flowing,
             sockets: Some(sockets),
             receiver,
-            srtp: srtp_of(&open.protection),
+            opened: Opened::by(&open.protection),
             before: None,
             heard: Heard { packet: None, at: now },
             told_unsearched: false,
+            has_begun: false,
+            others: (now, 0),
         })
     }
 
     /// The same with sockets that are open already, and what opens packets: those of a segment that failed.
     pub(super) fn inherit(
         mut open: OpenStream,
-        (sockets, srtp): (Sockets, Option<Srtp>),
+        (sockets, opened): (Sockets, Opened),
         started: WallTime,
         now: Mono,
         gate: Gate,
@@ -121,10 +133,12 @@ impl LiveStream {
             ports,
             sockets: Some(sockets),
             receiver,
-            srtp,
+            opened,
             before: None,
             heard,
             told_unsearched: false,
+            has_begun: false,
+            others: (now, 0),
             wanted,
         }
     }
@@ -136,15 +150,64 @@ impl LiveStream {
     }
 
     /// What opens packets, for the segment that takes over.
-    pub(super) const fn take_srtp(&mut self) -> Option<Srtp> {
-        self.srtp.take()
+    pub(super) fn take_opened(&mut self) -> Opened {
+        std::mem::take(&mut self.opened)
     }
 
     /// Protects a report before it is sent; false when it cannot be, and must not be sent.
     pub(super) fn seal(&mut self, now: WallTime, report: &mut Vec<u8>) -> bool {
-        match &mut self.srtp {
+        let own_port = self.sockets.as_ref().is_some_and(|s| s.rtcp.is_some());
+        match self.opened.of(if own_port { Which::Rtcp } else { Which::Rtp }, &self.open.protection) {
             Some(srtp) => srtp.seal_rtcp(now, report),
             None => !self.open.protection.is_some(),
+        }
+    }
+
+    /// A handshake is ours to begin: says so once.
+    pub(super) fn begin_handshake(&mut self, segment: SegmentId) {
+        let Protection::Dtls(terms) = &self.open.protection else { return };
+        let (Some(sockets), Some(peer)) = (&self.sockets, self.open.remote) else { return };
+        if self.has_begun || terms.role != HandshakeRole::Client {
+            return;
+        }
+        self.has_begun = true;
+        let ports = [(Which::Rtp, Some(peer)), (Which::Rtcp, self.open.remote_rtcp)];
+        for (which, peer) in ports.into_iter().take(if sockets.rtcp.is_some() { 2 } else { 1 }) {
+            let door = Door { segment, stream: self.open.stream, which };
+            let knock = peer.map(|peer| Knock { door, peer, terms: terms.clone(), datagram: None });
+            knock.into_iter().for_each(|knock| drop(sockets.knocks.try_send(knock)));
+        }
+    }
+
+    /// A handshake has something to say.
+    pub(super) fn shaken(&mut self, which: Which, peer: SocketAddr, said: Shaken) {
+        let Some(sockets) = &self.sockets else { return };
+        match said {
+            Shaken::Send(record) => {
+                let socket = match which {
+                    Which::Rtcp => sockets.rtcp.as_ref().unwrap_or(&sockets.rtp),
+                    Which::Rtp => &sockets.rtp,
+                };
+                // What is lost is repeated.
+                let _ = socket.send_to(&record, peer);
+            }
+            Shaken::Keys(keys) => {
+                if !matches!(self.open.protection, Protection::Dtls(_)) {
+                    return;
+                }
+                let (inbound, outbound) = *keys;
+                let srtp = match which {
+                    Which::Rtp => &mut self.opened.rtp,
+                    Which::Rtcp => &mut self.opened.rtcp,
+                };
+                match srtp {
+                    Some(srtp) => srtp.update(&inbound, &outbound),
+                    None => *srtp = Srtp::new(&inbound, &outbound),
+                }
+                if which == Which::Rtp {
+                    self.receiver.nominate(peer);
+                }
+            }
         }
     }
 
@@ -166,14 +229,17 @@ impl LiveStream {
         if self.open.flowing != Flowing::Active && open.flowing == Flowing::Active {
             self.heard.at = now.mono;
         }
-        match (&mut self.srtp, &open.protection) {
+        match (&mut self.opened.rtp, &open.protection) {
             (Some(srtp), Protection::Srtp { inbound, outbound }) => srtp.update(inbound, outbound),
             (srtp, Protection::None) => {
                 // What is on its way is encrypted yet: kept as it comes it would be noise.
                 self.before = srtp.take().map(|srtp| (srtp, now.mono + ENDING));
             }
-            (srtp, protection) => *srtp = srtp_of(protection),
+            // Its keys hold until another handshake yields others.
+            (_, Protection::Dtls(_)) if matches!(self.open.protection, Protection::Dtls(_)) => {}
+            (_, protection) => self.opened = Opened::by(protection),
         }
+        self.has_begun &= self.open.protection == open.protection;
         self.receiver.update(now.wall, &open);
         self.open = open;
     }
@@ -193,7 +259,7 @@ impl LiveStream {
             received: counts.received,
             lost: counts.lost,
             unopened: counts.unauthenticated,
-            opens: self.srtp.is_some(),
+            opens: self.opened.rtp.is_some(),
         }
     }
 
@@ -241,7 +307,8 @@ impl LiveStream {
         steady: Steady,
         into: &mut IntoSegment<'_>,
     ) -> (u64, Left) {
-        let Self { sockets: Some(sockets), receiver, srtp, before, open, .. } = self else {
+        let door = Door { segment: into.writer.record().id, stream: self.open.stream, which };
+        let Self { sockets: Some(sockets), receiver, opened, before, others, open, .. } = self else {
             return (0, Left::Nothing);
         };
         let ipv6 = sockets.told_rtp.is_ipv6();
@@ -254,12 +321,18 @@ impl LiveStream {
         batch.read(socket, ipv6, steady.system(), BATCHES_PER_TICK, &mut |d| {
             let at = steady.at(d.at);
             let is_rtcp = rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes));
-            match (&mut *srtp, is_rtcp) {
+            if is_other(d.bytes, open) {
+                if may(others, steady.now.mono) {
+                    knock(door, (socket, &sockets.knocks), open, receiver, &d);
+                }
+                return;
+            }
+            match (opened.of(which, &open.protection), is_rtcp) {
                 (None, _) if open.protection.is_some() => receiver.unopened(),
                 (None, true) => receiver.rtcp(at, d.from, d.bytes),
                 (None, false) => {
-                    let opened = before.as_mut().and_then(|(srtp, _)| srtp.open_rtp(at, d.bytes).ok());
-                    receiver.packet(at, d.from, opened.unwrap_or(d.bytes), into);
+                    let plain = before.as_mut().and_then(|(srtp, _)| srtp.open_rtp(at, d.bytes).ok());
+                    receiver.packet(at, d.from, plain.unwrap_or(d.bytes), into);
                 }
                 (Some(srtp), true) => receiver.protected_rtcp(at, d.from, d.bytes, srtp),
                 (Some(srtp), false) => receiver.protected(at, d.from, d.bytes, srtp, into),
@@ -269,10 +342,74 @@ impl LiveStream {
 }
 
 /// What opens the packets of a stream, where keys are known.
-fn srtp_of(protection: &Protection) -> Option<Srtp> {
-    match protection {
-        Protection::Srtp { inbound, outbound } => Srtp::new(inbound, outbound),
-        Protection::None | Protection::Dtls(_) | Protection::Awaited => None,
+#[derive(Default)]
+pub(super) struct Opened {
+    rtp: Option<Srtp>,
+    /// Where RTCP has a port of its own, it has a handshake of its own too (RFC 5764 section 3).
+    rtcp: Option<Srtp>,
+}
+
+impl Opened {
+    fn by(protection: &Protection) -> Self {
+        let rtp = match protection {
+            Protection::Srtp { inbound, outbound } => Srtp::new(inbound, outbound),
+            Protection::None | Protection::Dtls(_) | Protection::Awaited => None,
+        };
+        Self { rtp, rtcp: None }
+    }
+
+    /// What opens what comes to this port. Keys of signalling are for both.
+    const fn of(&mut self, which: Which, protection: &Protection) -> Option<&mut Srtp> {
+        match (which, protection) {
+            (Which::Rtcp, Protection::Dtls(_)) => self.rtcp.as_mut(),
+            _ => self.rtp.as_mut(),
+        }
+    }
+}
+
+/// Datagrams of checks and handshakes that are looked at in a second, of a stream. A handshake has about ten, and a
+/// client checks each pair every 20 ms at most while it connects.
+const OTHERS_MAX: u32 = 100;
+
+/// Whether a datagram is a check or of a handshake, on a stream that has such (RFC 7983).
+fn is_other(bytes: &[u8], open: &OpenStream) -> bool {
+    (open.ice.is_some() && stun::is_stun(bytes))
+        || (matches!(open.protection, Protection::Dtls(_)) && is_dtls(bytes))
+}
+
+/// Whether one more may be looked at now.
+fn may((since, count): &mut (Mono, u32), now: Mono) -> bool {
+    if now.since(*since) >= Duration::from_secs(1) {
+        (*since, *count) = (now, 0);
+    }
+    *count += 1;
+    *count <= OTHERS_MAX
+}
+
+/// Answers a check, or hands a datagram to whoever makes handshakes.
+fn knock(
+    door: Door,
+    (socket, knocks): (&UdpSocket, &Sender<Knock>),
+    open: &OpenStream,
+    receiver: &mut StreamReceiver,
+    datagram: &Datagram<'_>,
+) {
+    let Datagram { from, bytes, .. } = *datagram;
+    if stun::is_stun(bytes) {
+        let Some((ice, check)) = open.ice.as_ref().and_then(|i| Some((i, stun::check(bytes, i)?))) else {
+            return;
+        };
+        let mut out = [0; stun::ANSWER_MAX];
+        let length = stun::answer(&check, from, ice, &mut out);
+        // What is lost is asked again.
+        let _ = socket.send_to(out.get(..length).unwrap_or_default(), from);
+        if check.nominates && door.which == Which::Rtp {
+            receiver.nominate(from);
+        }
+    } else if let Protection::Dtls(terms) = &open.protection {
+        // If the thread is behind, it is lost, and repeated by its sender.
+        let knock = Knock { door, peer: from, terms: terms.clone(), datagram: Some(bytes.to_vec()) };
+        drop(knocks.try_send(knock));
     }
 }
 
@@ -289,7 +426,7 @@ fn ports_of(open: &OpenStream, sockets: &Sockets) -> StreamPorts {
 }
 
 /// Which socket of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Which {
     Rtp,
     Rtcp,

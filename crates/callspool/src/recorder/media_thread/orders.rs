@@ -1,10 +1,12 @@
 //! What a media thread goes by and is told, and what all threads of the recorder share.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use model::{CallData, EndReason, Failure, Metadata, OpenStream, PauseSource, SegmentId, WallTime};
 
+use super::super::handshakes::{Door, Shaken};
 use super::super::live::LiveSegment;
 use super::super::outcomes::Outcomes;
 use super::super::thresholds::Thresholds;
@@ -55,6 +57,12 @@ pub(crate) enum MediaOrder {
     NeverCame(SegmentId),
     /// Its storage failed.
     Failed(SegmentId),
+    /// A handshake on one of its ports has something to say to this peer, or has yielded keys.
+    Shaken {
+        door: Door,
+        peer: SocketAddr,
+        said: Shaken,
+    },
     /// A buffer to use again.
     Recycle(SegmentId, Vec<u8>),
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{CallId, SegmentId, TenantId};
+use model::{CallId, PauseSource, SegmentId, TenantId};
 
 use crate::live_call::LiveCall;
 
@@ -54,6 +54,14 @@ impl Calls {
     /// One in progress, or concluded and remembered.
     pub(crate) fn known(&self, id: CallId) -> Option<&LiveCall> {
         self.calls.get(&id).or_else(|| self.remembered.get(&id))
+    }
+
+    /// A pause of one that has no dialog is over.
+    pub(crate) fn end_pause(&mut self, id: CallId) {
+        let call = self.calls.get_mut(&id).or_else(|| self.remembered.get_mut(&id));
+        if let Some(call) = call {
+            call.pausing.resume(&PauseSource::Timeout);
+        }
     }
 
     /// The call that one has become, or is.

@@ -82,6 +82,8 @@ pub(crate) struct Leg {
     pub(crate) phase: Phase,
     /// Its streams' places in a segment that other legs have streams in too begin here.
     slots_from: u16,
+    /// Its metadata asked for a pause of the call, and have not ended it.
+    pub(crate) asks_pause: bool,
     /// Of a phone's bridge: whose voice it brings.
     pub(crate) bridge: Option<End>,
     /// What its peer is told of the recording; none where it is not told.
@@ -112,6 +114,7 @@ impl Leg {
             waiting: Vec::new(),
             phase: Phase::Held,
             slots_from: 0,
+            asks_pause: false,
             bridge: None,
             indication: None,
             is_offering: false,

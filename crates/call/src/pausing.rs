@@ -40,6 +40,11 @@ impl Pausing {
         self.last = self.last.take().or(other.last);
     }
 
+    /// The dialogs are over, and with them what they asked for. What a person ordered outlives a hold that hangs up.
+    pub(crate) fn dialogs_ended(&mut self) {
+        (self.signal, self.sdp) = (None, None);
+    }
+
     /// Who asked last.
     pub(crate) fn last(&self) -> PauseSource {
         self.last.clone().unwrap_or(PauseSource::Sdp)

@@ -104,7 +104,7 @@ pub(crate) fn read(request: &RequestInfo) -> Said {
         said.add(Key::Vendor("cisco-guid", guid));
     }
     if let Some(ucid) = request.header("User-to-User").and_then(ucid_of_user_data) {
-        said.add(Key::Vendor("ucid", ucid));
+        said.add(Key::Counted("ucid", ucid));
     }
     for (header, name) in HEADERS {
         if let Some(value) = request.header(header) {
@@ -144,7 +144,8 @@ impl Said {
         let value = value.trim().trim_matches('"');
         let value = if name == "ucid" { ucid(value) } else { Some(value.to_owned()) };
         let Some(value) = value.filter(|v| is_telling(v)) else { return };
-        self.add(if value.len() >= TELLING_BYTES_MIN {
+        // A UCID is a node, a count and a time.
+        self.add(if value.len() >= TELLING_BYTES_MIN && name != "ucid" {
             Key::Vendor(name, value)
         } else {
             Key::Counted(name, value)

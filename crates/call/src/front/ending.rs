@@ -79,7 +79,10 @@ impl Front {
         }
         if let Some(live) = self.calls.get_mut(call).filter(|live| live.legs.is_empty()) {
             live.end(now.wall);
-            self.timers.clear(Timer::Pause(call));
+            live.pausing.dialogs_ended();
+            if !live.pausing.is_ordered() {
+                self.timers.clear(Timer::Pause(call));
+            }
             self.timers.clear(Timer::Pair(call));
         }
         self.tell_call(call);

@@ -31,7 +31,7 @@ impl Front {
             return self.refuse(session, 403, "Forbidden");
         };
         let said = correlate::read(request);
-        let mut known = self.recognize(now, &trunk, &said);
+        let mut known = self.recognize(now, &trunk, &said, None);
         // Another dialog of a call in progress is taken at every limit: it is none more.
         let known_call = known.first().map(|(call, _)| *call);
         let in_progress = known_call.is_some_and(|call| self.calls.get(call).is_some());

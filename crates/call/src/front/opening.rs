@@ -186,9 +186,11 @@ impl Front {
         }
         let waiting = self.calls.get_mut(call).map(|call| std::mem::take(&mut call.waiting));
         for (session, pending, trigger) in waiting.unwrap_or_default() {
+            let stopped = self.calls.get(call).is_none_or(|c| c.stopped.is_some());
             let live = self.calls.get(call).and_then(LiveCall::live);
-            match (self.legs.contains_key(&session), live) {
-                (false, _) => {}
+            let Some(leg) = self.legs.get(&session) else { continue };
+            match (!stopped && !leg.is_held(), live) {
+                (false, _) => self.hold(now, session, &pending),
                 (true, None) => self.open_segment(now, call, vec![(session, pending)], trigger, None),
                 (true, Some(segment)) => self.join_segment(now, session, segment, pending),
             }

@@ -107,10 +107,17 @@ impl Front {
     /// What metadata say of the recording's state, once the lines of the request are read. A pause that they began
     /// ends when they say so, or when media are offered again without a word.
     pub(super) fn obey_state(&mut self, now: Now, session: SessionId, said: Option<SessionState>) {
-        let Some(leg) = self.legs.get(&session) else { return };
+        let Some(leg) = self.legs.get_mut(&session) else { return };
         let (call, is_active) = (leg.call, leg.lines.iter().any(lines::Line::is_active));
+        let asked = leg.asks_pause;
+        leg.asks_pause = match said {
+            Some(state) => state == SessionState::Paused,
+            None => asked && !is_active,
+        };
+        // Only who asked for it ends it, and of several who did the last.
+        let others = self.legs_of(call).iter().any(|s| self.legs.get(s).is_some_and(|l| l.asks_pause));
         let by = PauseSource::Sip(PAUSED_BY_METADATA.to_owned());
-        let is_paused = self.calls.get(call).is_some_and(|c| c.pausing.is_asked_by(&by));
+        let is_paused = self.calls.get(call).is_some_and(|c| c.pausing.is_asked_by(&by)) && asked && !others;
         match said {
             Some(SessionState::Paused) if self.config.orders_by_header => _ = self.pause(now, call, by, None),
             Some(SessionState::Active | SessionState::Held) if is_paused => _ = self.resume(call, &by),
@@ -184,6 +191,10 @@ impl Front {
     }
 
     pub(super) fn pause_timed_out(&mut self, call: CallId) {
+        if self.calls.get(call).is_none_or(|live| live.legs.is_empty()) {
+            // Nothing is recorded: if the call goes on, it is not paused any more.
+            return self.calls.end_pause(call);
+        }
         if self.resume(call, &PauseSource::Timeout) == Changed::Yes {
             self.indicate(call);
             let segment = self.calls.get(call).and_then(LiveCall::live);
@@ -251,7 +262,11 @@ impl Front {
         };
         live.stopped = Some(by.clone());
         live.failing.clear();
+        let waiting = std::mem::take(&mut live.waiting);
         let segments = live.all_live();
+        for (session, pending, _) in waiting {
+            self.hold(now, session, &pending);
+        }
         if segments.is_empty() {
             return Changed::Yes;
         }
@@ -362,7 +377,8 @@ impl Front {
         let text = format!("a call that was started by order is not recorded: {why}");
         self.alarm(Incident::NotRecorded, Some(call), Some(segment), text);
         self.thin_out(now, call, segment, &EndReason::Upstream(Failure::Dialog(why)));
-        if let Some(live) = self.calls.get_mut(call).filter(|live| live.live().is_none()) {
+        let alone = |live: &LiveCall| live.live().is_none() && live.legs.len() == 1;
+        if let Some(live) = self.calls.get_mut(call).filter(|live| alone(live)) {
             live.stopped = Some("callspool".to_owned());
         }
         self.tell_call(call);

@@ -40,11 +40,17 @@ const OTHER_END_WITHIN: Duration = Duration::from_secs(10);
 impl Front {
     /// The calls that a dialog is of, by what it says: the first is the one that stays, with which the others become
     /// one.
-    pub(super) fn recognize(&mut self, now: Now, trunk: &Trunk, said: &Said) -> Vec<(CallId, JoinReason)> {
+    pub(super) fn recognize(
+        &mut self,
+        now: Now,
+        trunk: &Trunk,
+        said: &Said,
+        own: Option<CallId>,
+    ) -> Vec<(CallId, JoinReason)> {
         let owner = owner(trunk);
         let mut found = self.correlator.find(now.mono, &owner, said, self.remembered_for());
         found.retain(|(call, _)| {
-            let Some(known) = self.calls.known(*call) else { return false };
+            let Some(known) = self.calls.known(*call).filter(|_| own != Some(*call)) else { return false };
             if known.legs.len() < LEGS_MAX && known.legs_begun < DIALOGS_MAX {
                 return true;
             }
@@ -67,7 +73,7 @@ impl Front {
         let Some(leg) = self.legs.get(&session) else { return };
         let (call, trunk) = (leg.call, leg.trunk.clone());
         let said = correlate::read(request);
-        let found = self.recognize(now, &trunk, &said);
+        let found = self.recognize(now, &trunk, &said, Some(call));
         self.correlator.learn(call, &owner(&trunk), &said);
         self.unite_all(now, call, found);
     }
@@ -104,8 +110,19 @@ impl Front {
             }
             return;
         }
+        if !self.have_room_for_each_other(into, from) {
+            let text = format!(
+                "call {from} is this one by its ids, and is not joined with it: it would have more dialogs than a call has"
+            );
+            return self.alarm(Incident::Limit, Some(into), None, text);
+        }
         // The record server takes back what it came to, when it notes the join.
-        self.recall(into);
+        let came_to = self.recall(into);
+        let unlimited = |call: CallId| {
+            let ordered = self.calls.known(call).is_some_and(|c| c.pausing.is_ordered());
+            ordered && !self.timers.is_set(Timer::Pause(call))
+        };
+        let unlimited = unlimited(into) || unlimited(from);
         let Some(gone) = self.calls.take(from) else { return };
         for timer in [Timer::Linger(from), Timer::Forget(from), Timer::Pair(from)] {
             self.timers.clear(timer);
@@ -115,6 +132,9 @@ impl Front {
             let until = self.timers.at(Timer::Pause(into)).map_or(until, |at| at.max(until));
             self.timers.clear(Timer::Pause(from));
             self.timers.set(Timer::Pause(into), until);
+        }
+        if unlimited {
+            self.timers.clear(Timer::Pause(into));
         }
         for session in &gone.legs {
             if let Some(leg) = self.legs.get_mut(session) {
@@ -132,11 +152,21 @@ impl Front {
             let (into, total, at) = (key(live), live.record.total, now.wall);
             let join = Join { into, from: from_key, numbers, total, at, why };
             self.actions.push_back(Action::Order(Order::Join(join)));
+        } else if let Some(came_to) = came_to {
+            self.tell_taken_back(into, came_to);
         }
         let by = self.calls.get(into).map_or(PauseSource::Sdp, |c| c.pausing.last());
         self.tell_gates(into, &by);
         self.tell_call(into);
         self.settle(now, into);
+    }
+
+    fn have_room_for_each_other(&self, a: CallId, b: CallId) -> bool {
+        let sum = |of: fn(&LiveCall) -> usize| {
+            [a, b].iter().filter_map(|c| self.calls.known(*c)).map(of).sum::<usize>()
+        };
+        sum(|call| call.legs.len()) <= LEGS_MAX
+            && sum(|call| usize::from(call.legs_begun)) <= DIALOGS_MAX.into()
     }
 
     /// Calls that waited to become one.
@@ -160,8 +190,22 @@ impl Front {
     pub(super) fn take_back(&mut self, call: CallId) {
         let from = self.recall(call);
         let Some(live) = self.calls.get_mut(call) else { return };
+        let had_ended = live.record.ended.is_some();
         live.goes_on();
-        let (Some(from), Some(state)) = (from, live.taken_back) else { return };
+        if let Some(by) = live.stopped.clone().filter(|_| had_ended) {
+            let text = format!(
+                "a call goes on that {by} stopped before it ended: it is not recorded until it is started"
+            );
+            self.alarm(Incident::NotRecorded, Some(call), None, text);
+        }
+        if let Some(from) = from {
+            self.tell_taken_back(call, from);
+        }
+    }
+
+    fn tell_taken_back(&mut self, call: CallId, from: RecordingState) {
+        let Some(live) = self.calls.get(call) else { return };
+        let Some(state) = live.taken_back else { return };
         let conclusion = Conclusion {
             call,
             call_started: live.record.started,
@@ -192,6 +236,7 @@ impl Front {
     pub(super) fn forget(&mut self, call: CallId) {
         self.timers.clear(Timer::Forget(call));
         self.timers.clear(Timer::Pair(call));
+        self.timers.clear(Timer::Pause(call));
         self.calls.forget(call);
         self.correlator.forget(call);
     }
@@ -214,7 +259,7 @@ impl Front {
 
     /// A dialog of a phone's bridge ended without a word why: that may be a hold.
     pub(super) fn perhaps_held(&mut self, now: Now, call: CallId) {
-        if self.calls.get(call).is_some_and(|live| live.live().is_none()) {
+        if self.calls.get(call).is_some_and(|live| live.live().is_none() && live.stopped.is_none()) {
             self.correlator.rests(call, now.mono, Rest::PerhapsHeld);
         }
     }

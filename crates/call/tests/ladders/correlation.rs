@@ -360,3 +360,180 @@ fn an_id_that_one_call_after_another_has_is_no_id() {
     let calls: Vec<usize> = world.numbers.values().map(std::collections::BTreeSet::len).collect();
     assert_eq!(calls, [64, 1, 1], "what came before is one call, and what comes then is not");
 }
+
+#[test]
+fn a_stop_holds_for_who_waits_for_a_number_and_for_what_goes_on_after_the_end() {
+    check(
+        "says X-UCID: 1234567812345678
+         invite sendonly
+         order stop
+         order start
+         order stop
+         opened
+         sealed
+         bye cause 16
+         wait 3s
+         session 2
+         says X-UCID: 1234567812345678
+         invite sendonly",
+        expect![[r#"
+            > says X-UCID: 1234567812345678
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > order stop
+                off
+                end by stop of alice
+                200 s1 9/inactive
+            > order start
+                on
+            > order stop
+                off
+                INVITE s1 9/inactive
+            > opened
+            > sealed
+            > bye cause 16
+                tell call of 1, ended
+            > wait 3s
+                tell call of 1, ended
+                conclude complete of 1
+                tell copy complete
+            > session 2
+            > says X-UCID: 1234567812345678
+            > invite sendonly
+                ALARM not-recorded: a call goes on that alice stopped before it ended: it is not recorded until it is started
+                conclude partial of 1 after complete
+                tell copy partial
+                200 s2 9/inactive
+                tell call of 1
+        "#]],
+    );
+}
+
+#[test]
+fn a_pause_that_a_person_ordered_outlives_a_hold_that_hangs_up_and_has_its_time_out() {
+    check(
+        "is near refci=11 cluster=C1 device=SEP1 dn=1001 far=12
+         invite
+         opened
+         order pause 60s
+         carried-out
+         bye
+         sealed
+         wait 3s
+         session 2
+         is near refci=21 cluster=C1 device=SEP1 dn=1001 far=12
+         invite
+         opened
+         wait 57s
+         carried-out
+         bye
+         sealed
+         wait 3s
+         wait 60s
+         session 3
+         is near refci=31 cluster=C1 device=SEP1 dn=1001 far=12
+         invite",
+        expect![[r#"
+            > is near refci=11 cluster=C1 device=SEP1 dn=1001 far=12
+            > invite
+                open 1/1 -:agent:active
+            > opened
+                200 s1 20000/recvonly
+                tell call of 1
+            > order pause 60s
+                paused for 60 s, not yet
+                pause by API (alice)
+            > carried-out
+            > bye
+                end by hang-up
+                tell call of 1, ended
+            > sealed
+            > wait 3s
+                tell call of 1, ended
+                conclude complete of 1
+                tell copy complete
+            > session 2
+            > is near refci=21 cluster=C1 device=SEP1 dn=1001 far=12
+            > invite
+                conclude partial of 1 after complete
+                tell copy partial
+                open 2/2 -:agent:active paused
+            > opened
+                200 s2 20002/recvonly
+                tell call of 2
+            > wait 57s
+                ALARM not-recorded: only the near end of a call is recorded: no dialog of the other came within 10 s
+                resume by time-out
+                ALARM pause-timed-out: a pause lasted as long as it may: recording goes on. What is said now is kept; whoever paused should pause again if that is not wanted
+            > carried-out
+            > bye
+                end by hang-up
+                tell call of 2, ended
+            > sealed
+            > wait 3s
+                tell call of 2, ended
+                conclude complete of 2 after partial
+                tell copy complete
+            > wait 60s
+            > session 3
+            > is near refci=31 cluster=C1 device=SEP1 dn=1001 far=12
+            > invite
+                conclude partial of 2 after complete
+                tell copy partial
+                open 3/3 -:agent:active
+        "#]],
+    );
+}
+
+#[test]
+fn a_pause_without_a_time_out_has_none_after_a_join_either() {
+    check(
+        &format!(
+            "says Session-ID: {A}
+             invite sendonly
+             opened
+             order pause
+             carried-out
+             session 2
+             says Session-ID: {B}
+             invite sendonly
+             opened
+             order pause 30s
+             carried-out
+             says Session-ID: {B};remote={A}
+             info X-Other: 1
+             wait 60s
+             order pause"
+        ),
+        expect![[r#"
+            > says Session-ID: ab30317f1a784dc48ff824d0d3715d86
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > opened
+                200 s1 20000/recvonly
+                tell call of 1
+            > order pause
+                paused, not yet
+                pause by API (alice)
+            > carried-out
+            > session 2
+            > says Session-ID: 47755a9de7794ba387653f2099600ef2
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > opened
+                200 s2 20002/recvonly
+                tell call of 1
+            > order pause 30s
+                paused for 30 s, not yet
+                pause by API (alice)
+            > carried-out
+            > says Session-ID: 47755a9de7794ba387653f2099600ef2;remote=ab30317f1a784dc48ff824d0d3715d86
+            > info X-Other: 1
+                join as [2] of 2 by Session-ID
+                tell call of 2
+            > wait 60s
+            > order pause
+                paused already
+        "#]],
+    );
+}

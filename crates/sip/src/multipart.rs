@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Reading is tolerant, because a call must not be lost for its wrapping: line ends may be LF, the closing
-//! delimiter, the blank line or the boundary parameter may be missing or wrong, parts may nest. A body that cannot
-//! be split at all is searched for SDP. The bytes of a part are kept as they came; nothing is decoded.
+//! delimiter, the blank line or the boundary parameter may be missing or wrong, a delimiter may stand at the end of a
+//! line, the type may be that of a part, parts may nest. A body in which SDP is not found that way is searched for it. The
+//! bytes of a part are kept as they came; nothing is decoded.
 
 use bytes::Bytes;
 
@@ -30,9 +31,32 @@ const BOUNDARY_BYTES_MAX: usize = 256;
 /// part too. Nested multiparts are flattened.
 #[must_use]
 pub fn split(content_type: &str, body: &Bytes) -> Vec<Part> {
+    let parts = split_by(Delimiters::AtLineStart, content_type, body);
+    if parts.iter().any(is_sdp) || find(body, b"v=0", 0).is_none() {
+        return parts;
+    }
+    // The offer is the call: better a part too many than none.
+    let again = split_by(Delimiters::Anywhere, content_type, body);
+    if again.iter().any(is_sdp) { again } else { parts }
+}
+
+fn split_by(delimiters: Delimiters, content_type: &str, body: &Bytes) -> Vec<Part> {
     let mut parts = Vec::new();
-    split_into(content_type, None, Vec::new(), body, 0, &mut parts);
+    split_into(delimiters, content_type, None, Vec::new(), body, 0, &mut parts);
     parts
+}
+
+fn is_sdp(part: &Part) -> bool {
+    part.bytes.trim_ascii_start().starts_with(b"v=0")
+}
+
+/// Where a delimiter counts as one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delimiters {
+    /// As RFC 2046 has it.
+    AtLineStart,
+    /// Also behind what should have ended with a line end.
+    Anywhere,
 }
 
 /// Makes one `multipart/mixed` body of several. The boundary must not occur in any of them; if it does, it is
@@ -56,6 +80,7 @@ pub fn join(bodies: &[Body], boundary: &str) -> Body {
 }
 
 fn split_into(
+    delimiters: Delimiters,
     content_type: &str,
     disposition: Option<String>,
     headers: Vec<(String, String)>,
@@ -63,9 +88,15 @@ fn split_into(
     depth: usize,
     parts: &mut Vec<Part>,
 ) {
+    // A body of several parts may have the type of one of them.
     let is_multipart =
-        content_type.trim_start().get(..10).is_some_and(|t| t.eq_ignore_ascii_case("multipart/"));
-    let found = if is_multipart && depth < DEPTH_MAX { split_once(content_type, body) } else { Vec::new() };
+        content_type.trim_start().get(..10).is_some_and(|t| t.eq_ignore_ascii_case("multipart/"))
+            || body.trim_ascii_start().starts_with(b"--");
+    let found = if is_multipart && depth < DEPTH_MAX {
+        split_once(delimiters, content_type, body)
+    } else {
+        Vec::new()
+    };
     if found.is_empty() {
         let unsplit = if is_multipart { sdp_within(body) } else { None };
         let body = unsplit.as_ref().unwrap_or(body);
@@ -86,17 +117,18 @@ fn split_into(
         };
         let content_type = value("Content-Type").unwrap_or_default();
         let disposition = value("Content-Disposition");
-        split_into(&content_type, disposition, headers, &content, depth + 1, parts);
+        split_into(delimiters, &content_type, disposition, headers, &content, depth + 1, parts);
     }
 }
 
 /// The parts of one level: by the boundary that is named, else by the one that is written.
-fn split_once(content_type: &str, body: &Bytes) -> Vec<Bytes> {
-    let by_name = named_boundary(content_type).map(|boundary| sections(body, &boundary)).unwrap_or_default();
+fn split_once(delimiters: Delimiters, content_type: &str, body: &Bytes) -> Vec<Bytes> {
+    let split = |boundary: Vec<u8>| sections(delimiters, body, &boundary);
+    let by_name = named_boundary(content_type).map(split).unwrap_or_default();
     if !by_name.is_empty() {
         return by_name;
     }
-    let mut by_look = written_boundary(body).map(|boundary| sections(body, &boundary)).unwrap_or_default();
+    let mut by_look = written_boundary(body).map(split).unwrap_or_default();
     by_look.retain(|section| !section.is_empty());
     by_look
 }
@@ -185,15 +217,15 @@ fn is_boundary(boundary: &[u8]) -> bool {
 }
 
 /// What lies between the delimiters, line ends that belong to a delimiter taken off.
-fn sections(body: &Bytes, boundary: &[u8]) -> Vec<Bytes> {
+fn sections(delimiters: Delimiters, body: &Bytes, boundary: &[u8]) -> Vec<Bytes> {
     let delimiter = [b"--", boundary].concat();
     let mut sections = Vec::new();
     let mut begin = None;
     let mut from = 0;
     while let Some(at) = find(body, &delimiter, from) {
         from = at + delimiter.len();
-        let at_line_start = at == 0 || body.get(at - 1) == Some(&b'\n');
-        let Some(kind) = delimiter_end(body, from).filter(|_| at_line_start) else { continue };
+        let is_placed = delimiters == Delimiters::Anywhere || at == 0 || body.get(at - 1) == Some(&b'\n');
+        let Some(kind) = delimiter_end(body, from).filter(|_| is_placed) else { continue };
         if let Some(begin) = begin.take() {
             sections.push(without_line_end(body.slice(begin..at.max(begin))));
         }
@@ -312,6 +344,11 @@ mod tests {
             "preamble\r\n--a b  \r\nContent-Type:application/rs-metadata+xml\r\n\r\n<r/>\r\n--a b\r\nContent-Type:application/sdp\r\n\r\nv=0\r\no=-\r\n--a b--\r\n--a b\r\n\r\nepilogue",
             &[xml, sdp],
         );
+        // The delimiter stands behind the metadata, not below them; the type is that of a part.
+        let glued = "--b\r\nContent-Type: application/rs-metadata+xml\r\n\r\n<r/>--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\no=-\r\n--b--";
+        check("multipart/mixed;boundary=b", glued, &[xml, sdp]);
+        check("multipart/mixed;boundary=other", glued, &[xml, sdp]);
+        check("application/rs-metadata+xml", &glued.replace("<r/>--", "<r/>\r\n--"), &[xml, sdp]);
         // LF only, no closing delimiter.
         check("multipart/mixed;boundary=b", "--b\nContent-Type: application/sdp\n\nv=0\r\no=-\n", &[sdp]);
         // No boundary parameter; no header at all in the part.

@@ -1,9 +1,26 @@
-//! Metadata bodies, kept to the octet whatever they are.
+//! Metadata bodies, kept to the octet whatever they are, but for keys of media: a body that was split wrongly may hold
+//! a session description, and keys are in no file.
 
 use model::{Metadata, Now};
 
 /// Octets of metadata kept of one body: the largest seen are 20 kB. Longer ones are cut, and say so.
 const METADATA_BYTES_MAX: usize = 256 * 1024;
+
+/// What begins a line of a session description that holds a secret: keys of media (RFC 4568, RFC 4567, RFC 8866
+/// section 5.12) and the password of ICE (RFC 8839).
+const SECRET_LINES: [&[u8]; 6] =
+    [b"a=crypto:", b"a=key-mgmt:", b"a=ice-pwd:", b"k=clear:", b"k=base64:", b"k=uri:"];
+
+/// The body without lines that hold secrets; none when it has none.
+fn without_secrets(bytes: &[u8]) -> Option<Vec<u8>> {
+    let begins = |line: &[u8], with: &[u8]| {
+        line.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with))
+    };
+    let is_secret = |line: &[u8]| SECRET_LINES.iter().any(|with| begins(line.trim_ascii_start(), with));
+    // A carriage return alone ends a line too for many a reader.
+    let lines = || bytes.split_inclusive(|b| matches!(b, b'\n' | b'\r'));
+    lines().any(is_secret).then(|| lines().filter(|line| !is_secret(line)).flatten().copied().collect())
+}
 
 /// A metadata body as it came.
 pub(super) fn keep(
@@ -13,6 +30,12 @@ pub(super) fn keep(
     bytes: &[u8],
     problem: Option<String>,
 ) -> Metadata {
+    let parted = without_secrets(bytes);
+    let problem = match &parted {
+        Some(_) => Some("it holds a session description, whose keys are left out".to_owned()),
+        None => problem,
+    };
+    let bytes = parted.as_deref().unwrap_or(bytes);
     let cut = bytes.len() > METADATA_BYTES_MAX;
     let bytes = bytes.get(..METADATA_BYTES_MAX).unwrap_or(bytes);
     let text = String::from_utf8_lossy(bytes);
@@ -41,6 +64,18 @@ mod tests {
         let kept = keep(Now::default(), "INVITE", "application/rs-metadata+xml", b"<a>\xff</a>", None);
         assert_eq!(kept.base64.as_deref(), Some("PGE+/zwvYT4="));
         assert!(kept.text.contains('\u{fffd}'));
+    }
+
+    #[test]
+    fn keys_are_left_out() {
+        let body = "<a/>\r\nv=0\r\nA=Crypto:1 AES_CM_128_HMAC_SHA1_80 inline:secret\r\n a=ice-pwd:secret\rk=clear:secret\na=label:1\r\n";
+        let kept = keep(Now::default(), "INVITE", "application/rs-metadata+xml", body.as_bytes(), None);
+        assert!(
+            !kept.text.contains("secret") && kept.text.contains("a=label:1") && kept.problem.is_some(),
+            "{kept:?}"
+        );
+        let plain = keep(Now::default(), "INVITE", "x", b"<a>v=0\r\nk=prompt</a>", None);
+        assert_eq!((plain.text.as_str(), plain.problem), ("<a>v=0\r\nk=prompt</a>", None));
     }
 
     #[test]

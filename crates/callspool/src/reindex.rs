@@ -3,17 +3,19 @@
 //! Manifests say what the segments are, the log what became of them and what people noted. What the catalog alone
 //! knows (events) is not in files and does not come back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use model::join::CALLS_MAX;
+use model::note::Subject;
 use model::{
     CallId, CallRecord, ChangeKind, Copy, CopyOf, Correction, Location, RecordingState, SegmentRecord,
     TenantId, WallTime, total,
 };
-use spool::log::{Entry, LogLine, correction_of, corrections_of, joins_of};
+use spool::log::{Entry, LogLine, Noted, correction_of, corrections_of, joins_of, notes_of};
 
 use crate::repository::Repository;
+use crate::whole::WholeCall;
 
 /// Tags and keys that a call ever had, at most: what is noted beyond is refused, so a reindex tells all of them.
 pub(crate) const NOTES_MAX: usize = 256;
@@ -43,14 +45,24 @@ pub(crate) fn changes_of(repository: &Repository, directory: &str) -> io::Result
             .push(format!("{directory}/call.log: {} octets at {} cannot be read", damage.octets, damage.at));
     }
     segments.sort_by_key(|s: &SegmentRecord| (s.number, s.id));
-    let changes = changes(directory, segments, &lines);
+    // Of notes on calls that are one the newest counts, in whichever log it stands and whichever is told last.
+    let noted = match joins_of(&lines).is_empty() {
+        true => notes_of(&lines),
+        false => notes_of(&WholeCall::read(repository, directory)?.lines()),
+    };
+    let changes = changes(directory, segments, &lines, noted);
     if changes.is_empty() && problems.is_empty() {
         problems.push(format!("{directory}: no manifest"));
     }
     Ok(CallOnDisk { changes, problems })
 }
 
-fn changes(directory: &str, segments: Vec<SegmentRecord>, lines: &[LogLine]) -> Vec<(TenantId, ChangeKind)> {
+fn changes(
+    directory: &str,
+    segments: Vec<SegmentRecord>,
+    lines: &[LogLine],
+    noted: BTreeMap<Subject, Noted>,
+) -> Vec<(TenantId, ChangeKind)> {
     let Some(call) = call_record(&segments, lines) else { return Vec::new() };
     let (id, tenant) = (call.id, call.tenant.clone());
     let mut changes = vec![ChangeKind::Call(Box::new(call))];
@@ -64,7 +76,7 @@ fn changes(directory: &str, segments: Vec<SegmentRecord>, lines: &[LogLine]) -> 
     changes.extend(call_copies(id, lines).into_iter().map(|copy| ChangeKind::Copy { call: id, copy }));
     changes.extend(joins_of(lines).into_iter().take(CALLS_MAX).map(|join| ChangeKind::Joined(join.clone())));
     changes.extend(corrections(lines).into_iter().map(ChangeKind::Sides));
-    let notes = spool::log::notes_of(lines).into_values().take(NOTES_MAX);
+    let notes = noted.into_values().take(NOTES_MAX);
     changes.extend(notes.map(|n| ChangeKind::Noted { call: id, note: n.note, by: n.by }));
     changes.into_iter().map(|kind| (tenant.clone(), kind)).collect()
 }

@@ -366,24 +366,32 @@ async fn events_of(db: &mut SqliteConnection, call: i64) -> Result<Vec<Event>, C
 }
 
 async fn forget(db: &mut SqliteConnection, event: i64) -> Result<u64, CatalogError> {
+    // All of a call of which a join goes: what is still joined is put together again afterwards.
+    let parted: Vec<i64> = sqlx::query_scalar(
+        "SELECT c.id FROM calls c WHERE COALESCE(c.joined, c.id) IN (SELECT COALESCE(f.joined, f.id) FROM calls f \
+         JOIN joins j ON f.id = j.from_call OR f.id = j.into_call WHERE j.changed < $1)",
+    )
+    .bind(event)
+    .fetch_all(&mut *db)
+    .await?;
     let poorer: Vec<i64> = sqlx::query_scalar(
         "SELECT call FROM segments WHERE changed < $1 UNION SELECT call FROM copies WHERE changed < $1 \
          UNION SELECT call FROM tags WHERE changed < $1 \
          UNION SELECT call FROM metadata WHERE origin = 'added' AND changed < $1 \
-         UNION SELECT call FROM sides WHERE changed < $1 \
-         UNION SELECT from_call FROM joins WHERE changed < $1 UNION SELECT into_call FROM joins WHERE changed < $1",
+         UNION SELECT call FROM sides WHERE changed < $1",
     )
     .bind(event)
     .fetch_all(&mut *db)
     .await?;
     // What no file joins any more is apart again.
-    sqlx::query(
-        "UPDATE segments SET call = own_call, number = own_number, total = own_total WHERE own_call IN \
-         (SELECT from_call FROM joins WHERE changed < $1)",
-    )
-    .bind(event)
-    .execute(&mut *db)
-    .await?;
+    for call in &parted {
+        sqlx::query(
+            "UPDATE segments SET call = own_call, number = own_number, total = own_total WHERE own_call = $1",
+        )
+        .bind(call)
+        .execute(&mut *db)
+        .await?;
+    }
     let mut removed = 0;
     for statement in [
         "DELETE FROM joins WHERE changed < $1",
@@ -398,8 +406,11 @@ async fn forget(db: &mut SqliteConnection, event: i64) -> Result<u64, CatalogErr
     ] {
         removed += sqlx::query(statement).bind(event).execute(&mut *db).await?.rows_affected();
     }
-    let poorer: Result<BTreeMap<CallId, Touch>, CatalogError> =
-        poorer.into_iter().map(|call| Ok((CallId::from_u64(rows::from_id(call)?), Touch::Data))).collect();
+    let poorer: Result<BTreeMap<CallId, Touch>, CatalogError> = poorer
+        .into_iter()
+        .chain(parted)
+        .map(|call| Ok((CallId::from_u64(rows::from_id(call)?), Touch::Data)))
+        .collect();
     joins::derive_all(db, poorer?).await?;
     Ok(removed)
 }

@@ -12,7 +12,7 @@ use fixture::{
 };
 use model::{
     Alarm, Change, ChangeKind, Condition, EndReason, EventId, NodeNumber, RecordingState as S, Severity,
-    Subject, TenantId, WallTime,
+    Side, Subject, TenantId, WallTime,
 };
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, proptest};
 use proptest::test_runner::Config;
@@ -28,7 +28,8 @@ async fn dump(path: &Path) -> Vec<String> {
     let mut db = SqliteConnection::connect(&format!("sqlite://{}?mode=ro", path.display())).await.unwrap();
     let mut all = Vec::new();
     for table in [
-        "tenants", "calls", "segments", "streams", "copies", "parties", "tags", "metadata", "joins", "events",
+        "tenants", "calls", "segments", "streams", "copies", "parties", "tags", "metadata", "joins", "sides",
+        "events",
     ] {
         let columns: Vec<String> =
             sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT name FROM pragma_table_info('{table}')")))
@@ -138,6 +139,9 @@ fn calls_that_are_one_are_found_and_shown_as_one() {
         ];
         assert_eq!(segments, expected);
         let directories: Vec<_> = surviving.segments.iter().map(|s| s.directory.clone()).collect();
+        // The last word on the sides was of all three.
+        let sides: Vec<_> = surviving.segments.iter().map(|s| s.record.streams[0].side).collect();
+        assert_eq!((sides, surviving.sides.swapped), (vec![Side::External; 6], true));
         assert!(directories[0] != directories[2] && directories[2] != directories[4]);
         assert_eq!((surviving.summary.total, surviving.summary.segments), (6, 6));
         assert_eq!(surviving.summary.started, at(10));
@@ -198,6 +202,28 @@ fn calls_of_two_tenants_are_never_one() {
         catalog.apply(&[change(7_001, ChangeKind::Joined(join))]).await.unwrap();
         let detail = catalog.call(&TenantId::default(), call_id(1)).await.unwrap().unwrap();
         assert_eq!((detail.joins.len(), detail.summary.segments), (0, 2));
+    });
+}
+
+#[test]
+fn a_chain_of_which_a_join_goes_is_parted_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let catalog = filled(&directory, &[story(1), story(2), story(3)].concat()).await;
+        catalog
+            .apply(&[change(9_001, joined(1, 2, [3, 4])), change(9_002, joined(2, 3, [3, 4]))])
+            .await
+            .unwrap();
+        assert_eq!(catalog.calls(&CallQuery::default()).await.unwrap().len(), 1);
+        let begin = EventId::from_u64(50_000);
+        let again = [story(1), story(2), story(3)].concat().into_iter().map(|told| told.kind);
+        let again = (50_001..).zip(again.chain([joined(2, 3, [3, 4])]));
+        let again: Vec<Change> = again.map(|(event, kind)| change(event, kind)).collect();
+        catalog.apply(&again).await.unwrap();
+        catalog.forget_untold_since(begin).await.unwrap();
+        let list = catalog.calls(&CallQuery::default()).await.unwrap();
+        let found: Vec<_> = list.iter().map(|c| (c.id, c.segments, c.total)).collect();
+        assert_eq!(found, [(call_id(2), 4, 4), (call_id(1), 2, 2)]);
     });
 }
 

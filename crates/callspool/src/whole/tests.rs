@@ -117,6 +117,34 @@ fn two_calls_are_read_as_one_from_either_side_of_midnight() {
 }
 
 #[test]
+fn a_tag_that_was_taken_away_of_the_one_does_not_come_back_by_the_other() {
+    let two = two();
+    two.note(Half::From);
+    two.note(Half::Into);
+    let tag: model::Tag = "vip".parse().unwrap();
+    let (tagged, untagged) = (model::Note::Tagged { tag: tag.clone() }, model::Note::Untagged { tag });
+    for (half, ms, note) in [(Half::From, 1, tagged), (Half::Into, 2, untagged.clone())] {
+        let entry = Entry::Noted { note, by: "test".to_owned() };
+        let at = now().wall + Duration::from_millis(ms);
+        let path = layout::log_path(&half.directory(&two.join));
+        two.disk.apply_all(vec![FileOp::AppendLine { path, bytes: spool::log::line(at, &entry) }]).unwrap();
+    }
+    // Whichever directory is told last.
+    for half in [Half::From, Half::Into] {
+        let said = crate::reindex::changes_of(&two.repository, &half.directory(&two.join)).unwrap();
+        let notes: Vec<_> = said
+            .changes
+            .into_iter()
+            .filter_map(|(_, kind)| match kind {
+                model::ChangeKind::Noted { note, .. } => Some(note),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(notes, std::slice::from_ref(&untagged), "{half:?}");
+    }
+}
+
+#[test]
 fn one_line_is_enough_where_it_stands() {
     for half in [Half::From, Half::Into] {
         let two = two();

@@ -95,7 +95,8 @@ fn by_keys(offered: &Crypto, before: Option<&Agreed>, own: &mut OwnKeys) -> (Pro
     // Whether something stays in the clear is agreed for both directions (RFC 4568 section 6.3).
     let Keys { plain_rtp, plain_rtcp, .. } = offered.keys;
     let outbound = Keys { plain_rtp, plain_rtcp, ..keys };
-    let said = Security::Sdes(vec![Crypto { tag: offered.tag, keys: outbound.clone() }]);
+    let said =
+        Security::Sdes(vec![Crypto { tag: offered.tag, name: offered.name.clone(), keys: outbound.clone() }]);
     (Protection::Srtp { inbound: offered.keys.clone(), outbound }, said)
 }
 

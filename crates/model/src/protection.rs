@@ -61,14 +61,16 @@ impl Suite {
         }
     }
 
-    /// The suite of that name, whatever its case. `AES_CM_256_…`, which some write, is `AES_256_CM_…`.
+    /// The suite of that name, whatever its case. `AES_CM_256_…`, which some write, is
+    /// `AES_256_CM_…`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         let upper = name.to_ascii_uppercase();
-        let turned = match upper.strip_prefix("AES_CM_256_") {
-            Some(rest) => format!("AES_256_CM_{rest}"),
-            None => upper,
-        };
+        let turned = ["192", "256"].iter().find_map(|bits| {
+            let rest = upper.strip_prefix("AES_CM_")?.strip_prefix(bits)?;
+            Some(format!("AES_{bits}_CM{rest}"))
+        });
+        let turned = turned.unwrap_or(upper);
         Self::ALL.into_iter().find(|s| s.name() == turned)
     }
 
@@ -272,6 +274,7 @@ mod tests {
             assert_eq!(Suite::named(&suite.name().to_ascii_lowercase()), Some(suite));
         }
         assert_eq!(Suite::named("AES_CM_256_HMAC_SHA1_80"), Some(Suite::AesCm256HmacSha1Tag80));
+        assert_eq!(Suite::named("AES_CM_192_HMAC_SHA1_32"), Some(Suite::AesCm192HmacSha1Tag32));
         assert_eq!(Suite::named("F8_128_HMAC_SHA1_80"), None);
     }
 

@@ -144,6 +144,10 @@ impl Front {
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
         self.obey_header(now, session, request, Came::With(session));
         self.take_lines(now, session, offer.as_ref());
+        if let Some(leg) = self.legs.remove(&session) {
+            self.tell_clear_keys(&leg, request);
+            self.legs.insert(session, leg);
+        }
         self.obey_state(now, session, absorbed.state);
         self.negotiate(now, session, offer, absorbed.metadata);
         if request.method != "INVITE" {

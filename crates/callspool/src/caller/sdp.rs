@@ -52,7 +52,7 @@ impl LocalStream {
         if let Some(fingerprint) = self.certificate.clone() {
             return Security::Dtls { fingerprint, setup: Setup::ActPass };
         }
-        let line = self.keys.clone().map(|keys| Crypto { tag, keys });
+        let line = self.keys.clone().map(|keys| Crypto { tag, name: keys.suite.name().to_owned(), keys });
         line.map_or(Security::None, |line| Security::Sdes(vec![line]))
     }
 }

@@ -35,6 +35,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct Crypto {
     /// Names it in the answer.
     pub tag: u32,
+    /// The name of the cipher as it is written: some write it in another way than the RFC.
+    pub name: String,
     /// What whoever wrote it protects its packets by.
     pub keys: Keys,
 }
@@ -199,10 +201,13 @@ fn fingerprint(value: &str) -> Option<Fingerprint> {
 fn crypto(value: &str) -> Option<Crypto> {
     let mut words = value.split_whitespace();
     let tag = words.next().filter(|t| t.len() <= 9)?.parse().ok()?;
-    let suite = Suite::named(words.next()?)?;
+    let name = words.next()?;
+    let suite = Suite::named(name)?;
     let texts = words.next()?;
-    let masters: Vec<MasterKey> =
-        texts.split(';').take(MASTER_KEYS_MAX).map(|text| master(suite, text)).collect::<Option<_>>()?;
+    if texts.split(';').count() > MASTER_KEYS_MAX {
+        return None;
+    }
+    let masters: Vec<MasterKey> = texts.split(';').map(|text| master(suite, text)).collect::<Option<_>>()?;
     let lengths = masters.first()?.mki.len();
     // Of several keys each packet must say which; all in the same number of octets.
     if masters.iter().any(|m| m.mki.len() != lengths) || (masters.len() > 1 && lengths == 0) {
@@ -218,7 +223,7 @@ fn crypto(value: &str) -> Option<Crypto> {
             _ => return None,
         }
     }
-    Some(Crypto { tag, keys })
+    Some(Crypto { tag, name: name.to_owned(), keys })
 }
 
 /// `inline:<key and salt>|<lifetime>|<identifier>:<its octets>`, the last two in any number.
@@ -258,9 +263,9 @@ fn identifier(value: &str, length: &str) -> Option<Vec<u8>> {
 }
 
 fn write_crypto(out: &mut String, line: &Crypto) {
-    let Crypto { tag, keys } = line;
+    let Crypto { tag, name, keys } = line;
     // Writing to a string cannot fail.
-    let _ = write!(out, "a=crypto:{tag} {} ", keys.suite.name());
+    let _ = write!(out, "a=crypto:{tag} {name} ");
     for (n, master) in keys.masters.iter().enumerate() {
         let text = Zeroizing::new(BASE64.encode(master.secret.expose()));
         let _ = write!(out, "{}inline:{}", if n > 0 { ";" } else { "" }, text.as_str());
@@ -336,7 +341,7 @@ mod tests {
             plain_rtp: true,
             plain_rtcp: false,
         };
-        let line = Crypto { tag: 3, keys };
+        let line = Crypto { tag: 3, name: "AEAD_AES_256_GCM".to_owned(), keys };
         let mut out = String::new();
         Security::Sdes(vec![line.clone()]).write(&mut out);
         let value = out.trim_end().strip_prefix("a=crypto:").unwrap();

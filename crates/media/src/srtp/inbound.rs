@@ -12,8 +12,9 @@ use super::{Closed, Head, PACKET_MAX};
 const SOURCES_MAX: usize = 16;
 /// Rollover counts that are tried in turn for a source that is not known: at 50 packets a second, two weeks.
 const ROLLOVERS_MAX: u64 = 1_024;
-/// How many of them for one packet: each costs an authentication of the whole packet.
-const TRIED_AT_ONCE: u64 = 4;
+/// How many of them in turn for one packet, and how many by its number: each costs an authentication of the whole
+/// packet. Whoever sends noise between moves the turn along, but not the numbers.
+const TRIED_AT_ONCE: u64 = 2;
 /// Packets in a row of a known source that are not authentic, after which others counts than its own are tried.
 const MISSES_MAX: u8 = 16;
 
@@ -56,6 +57,7 @@ impl Inbound {
         &mut self,
         packet: &[u8],
         before: Option<&Self>,
+        searches: &mut u32,
         out: &mut Scratch,
     ) -> Result<usize, Closed> {
         let head = Head::read(packet).filter(|_| packet.len() <= PACKET_MAX).ok_or(Closed::Malformed)?;
@@ -63,11 +65,13 @@ impl Inbound {
         let Some(source) = known.and_then(|at| self.rtp.get(at)) else {
             let hint = before.and_then(|b| b.rtp.iter().find(|s| s.ssrc == head.ssrc));
             let hint = hint.map(|s| nearest(s.window.highest(), head.sequence));
-            let (length, index) = self.search(packet, head, hint, out)?;
+            spend(searches)?;
+            let (length, index) = self.search(packet, head, hint, 0, out)?;
             push(&mut self.rtp, head.ssrc, index);
             return Ok(length);
         };
-        let (index, misses) = (nearest(source.window.highest(), head.sequence), source.misses);
+        let (highest, misses) = (source.window.highest(), source.misses);
+        let index = nearest(highest, head.sequence);
         let fresh = source.window.fresh(index);
         let found = if fresh == Fresh::Taken && misses < MISSES_MAX {
             Err(Closed::Replayed)
@@ -75,8 +79,10 @@ impl Inbound {
             match self.try_rtp(packet, head, index, out) {
                 Some(length) if fresh == Fresh::Yes => Ok((length, index)),
                 Some(_) => Err(Closed::Replayed),
-                // Half a round or more was missed, or the sender began anew.
-                None if misses >= MISSES_MAX => self.search(packet, head, Some(index + 0x1_0000), out),
+                // Half a round or more was missed. Only what is above all that was taken is new: packets of an
+                // earlier rollover are authentic too, and whoever kept some could play them again.
+                None if misses >= MISSES_MAX => spend(searches)
+                    .and_then(|()| self.search(packet, head, Some(index + 0x1_0000), highest + 1, out)),
                 None => Err(Closed::Unauthentic),
             }
         };
@@ -126,19 +132,23 @@ impl Inbound {
         Ok(length)
     }
 
-    /// Tries rollover counts for a source whose own is not known: the likely ones, then some of all of them in turn.
+    /// Tries rollover counts for a source whose own is not known: the likely ones, then some of all of them. An index
+    /// below `least` is none.
     fn search(
         &mut self,
         packet: &[u8],
         head: Head,
         likely: Option<u64>,
+        least: u64,
         out: &mut Scratch,
     ) -> Result<(usize, u64), Closed> {
         let first = self.tried;
         self.tried = (first + TRIED_AT_ONCE) % ROLLOVERS_MAX;
-        let in_turn = (first..first + TRIED_AT_ONCE).map(|n| n % ROLLOVERS_MAX);
-        let counts = [0, 1].into_iter().chain(in_turn).map(|roc| at(roc, head.sequence));
-        for index in likely.into_iter().chain(counts) {
+        let by_number = u64::from(head.sequence) * TRIED_AT_ONCE;
+        let some = |from: u64| (from..from + TRIED_AT_ONCE).map(|n| n % ROLLOVERS_MAX);
+        let counts = [0, 1].into_iter().chain(some(first)).chain(some(by_number));
+        let counts = counts.map(|roc| at(roc, head.sequence));
+        for index in likely.into_iter().chain(counts).filter(|index| *index >= least) {
             if let Some(length) = self.try_rtp(packet, head, index, out) {
                 return Ok((length, index));
             }
@@ -169,6 +179,12 @@ fn candidates<'a>(
     let by_name = masters.iter().find(|m| mki > 0 && named(m, mki).is_some_and(|n| n == m.mki));
     let rest = if by_name.is_some() { &[][..] } else { masters };
     by_name.into_iter().map(move |m| (m, mki)).chain(rest.iter().map(|m| (m, 0)))
+}
+
+/// Takes a search out of the budget, or fails.
+fn spend(searches: &mut u32) -> Result<(), Closed> {
+    *searches = searches.checked_sub(1).ok_or(Closed::Unauthentic)?;
+    Ok(())
 }
 
 fn push(sources: &mut Vec<Source>, ssrc: u32, index: u64) {

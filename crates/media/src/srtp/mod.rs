@@ -35,6 +35,12 @@ pub const PACKET_MAX: usize = 2_048;
 /// its way when the sender changed them.
 const BEFORE_KEPT_NS: i64 = 2_000_000_000;
 
+/// How long (nanoseconds) they do at most, when the new ones open nothing: twice the time that a transaction takes.
+const BEFORE_MAX_NS: i64 = 64_000_000_000;
+/// Packets in a second for which a rollover count is searched: four times what a stream of audio brings. What noise
+/// brings beyond costs nothing more.
+const SEARCHES_MAX: u32 = 200;
+
 /// Why a packet is not opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closed {
@@ -51,6 +57,8 @@ pub struct Srtp {
     inbound: Inbound,
     /// The keys before, and when they may go: not known before the new ones have opened a packet.
     before: Option<(Inbound, Option<WallTime>)>,
+    /// Searches that are left in the second that began then.
+    searches: (WallTime, u32),
     outbound: Outbound,
     keys: (Keys, Keys),
     scratch: Box<Scratch>,
@@ -64,6 +72,7 @@ impl Srtp {
         Some(Self {
             inbound: Inbound::new(inbound)?,
             before: None,
+            searches: (WallTime(0), SEARCHES_MAX),
             outbound: Outbound::new(outbound)?,
             keys: (inbound.clone(), outbound.clone()),
             scratch: Box::new([0; PACKET_MAX]),
@@ -93,8 +102,14 @@ impl Srtp {
     /// It cannot be opened; nothing has changed by it.
     pub fn open_rtp(&mut self, now: WallTime, packet: &[u8]) -> Result<&[u8], Closed> {
         let known = self.before.as_ref().map(|(before, _)| before);
-        let opened = self.inbound.open_rtp(packet, known, &mut self.scratch);
-        let opened = self.or_before(now, opened, |before, scratch| before.open_rtp(packet, None, scratch));
+        if now.nanos_since(self.searches.0).unsigned_abs() >= 1_000_000_000 {
+            self.searches = (now, SEARCHES_MAX);
+        }
+        let opened = self.inbound.open_rtp(packet, known, &mut self.searches.1, &mut self.scratch);
+        let opened = self.or_before(now, opened, |before, scratch| {
+            // What goes on does so where it was: nothing is searched.
+            before.open_rtp(packet, None, &mut 0, scratch)
+        });
         self.scratch.get(..opened?).ok_or(Closed::Malformed)
     }
 
@@ -126,16 +141,17 @@ impl Srtp {
         open: impl FnOnce(&mut Inbound, &mut Scratch) -> Result<usize, Closed>,
     ) -> Result<usize, Closed> {
         let Some((before, until)) = &mut self.before else { return opened };
+        let end = until.get_or_insert(WallTime(now.0.saturating_add(BEFORE_MAX_NS)));
+        if opened.is_ok() {
+            *end = (*end).min(WallTime(now.0.saturating_add(BEFORE_KEPT_NS)));
+        }
+        if now >= *end {
+            self.before = None;
+            return opened;
+        }
         match opened {
-            Ok(_) => {
-                let until = *until.get_or_insert(WallTime(now.0.saturating_add(BEFORE_KEPT_NS)));
-                if now >= until {
-                    self.before = None;
-                }
-                opened
-            }
             Err(Closed::Unauthentic) => open(before, &mut self.scratch),
-            Err(_) => opened,
+            _ => opened,
         }
     }
 }

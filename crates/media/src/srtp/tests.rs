@@ -192,13 +192,23 @@ fn a_rollover_is_followed_and_one_that_was_missed_is_found() {
             let (_, sealed) = sender.send((23 << 16) + n, 7);
             late.open_rtp(at(0), &sealed).is_ok()
         });
-        assert_eq!(found, Some(5), "23 is tried with the sixth packet");
+        assert_eq!(found, Some(11), "23 is tried with the twelfth packet");
         // A round and a half was missed.
         let resumed = (0..300_u64).find(|n| {
             let (_, sealed) = sender.send((24 << 16) + 0xa000 + n, 7);
             late.open_rtp(at(0), &sealed).is_ok()
         });
         assert!(resumed.is_some_and(|n| n < 20), "{resumed:?}");
+        // Nothing of before is taken again, however much noise comes between.
+        for n in 0..40 {
+            let mut noise = sender.send((24 << 16) + 0xa100 + n, 7).1;
+            noise[20] ^= 1;
+            assert!(late.open_rtp(at(0), &noise).is_err());
+        }
+        for index in [5, (3 << 16) + 0xa200, (23 << 16) + 9] {
+            assert!(late.open_rtp(at(0), &sender.send(index, 7).1).is_err(), "{index:x}");
+        }
+        assert!(late.open_rtp(at(0), &sender.send((24 << 16) + 0xa200, 7).1).is_ok());
     }
 }
 
@@ -242,13 +252,13 @@ fn sources_that_were_never_authentic_leave_nothing_behind() {
     let mut inbound = Inbound::new(&keys).unwrap();
     let mut out = [0; PACKET_MAX];
     for ssrc in 0..1_000 {
-        assert!(inbound.open_rtp(&rtp(1, ssrc, &[0; 100]), None, &mut out).is_err());
+        assert!(inbound.open_rtp(&rtp(1, ssrc, &[0; 100]), None, &mut 1, &mut out).is_err());
         assert!(inbound.open_rtcp(&[0x81, 200, 0, 6, 0, 0, 3, ssrc as u8, 1, 2, 3, 4], &mut out).is_err());
     }
     assert_eq!(inbound.sources(), (0, 0));
     let sender = Sender::new(&keys);
     for ssrc in 0..100 {
-        assert!(inbound.open_rtp(&sender.send(1, ssrc).1, None, &mut out).is_ok());
+        assert!(inbound.open_rtp(&sender.send(1, ssrc).1, None, &mut 1, &mut out).is_ok());
     }
     assert_eq!(inbound.sources(), (16, 0));
 }

@@ -117,7 +117,7 @@ impl LiveStream {
     /// The same with sockets that are open already, and what opens packets: those of a segment that failed.
     pub(super) fn inherit(
         mut open: OpenStream,
-        (sockets, opened): (Sockets, Opened),
+        (sockets, (opened, before)): (Sockets, (Opened, Option<(Srtp, Mono)>)),
         started: WallTime,
         now: Mono,
         gate: Gate,
@@ -134,7 +134,7 @@ impl LiveStream {
             sockets: Some(sockets),
             receiver,
             opened,
-            before: None,
+            before,
             heard,
             told_unsearched: false,
             has_begun: false,
@@ -150,8 +150,8 @@ impl LiveStream {
     }
 
     /// What opens packets, for the segment that takes over.
-    pub(super) fn take_opened(&mut self) -> Opened {
-        std::mem::take(&mut self.opened)
+    pub(super) fn take_opened(&mut self) -> (Opened, Option<(Srtp, Mono)>) {
+        (std::mem::take(&mut self.opened), self.before.take())
     }
 
     /// Protects a report before it is sent; false when it cannot be, and must not be sent.
@@ -233,7 +233,9 @@ impl LiveStream {
             (Some(srtp), Protection::Srtp { inbound, outbound }) => srtp.update(inbound, outbound),
             (srtp, Protection::None) => {
                 // What is on its way is encrypted yet: kept as it comes it would be noise.
-                self.before = srtp.take().map(|srtp| (srtp, now.mono + ENDING));
+                if let Some(srtp) = srtp.take() {
+                    self.before = Some((srtp, now.mono + ENDING));
+                }
             }
             // Its keys hold until another handshake yields others.
             (_, Protection::Dtls(_)) if matches!(self.open.protection, Protection::Dtls(_)) => {}

@@ -5,7 +5,7 @@ use sip::siprec::{Participant, RecordingMetadata};
 use sip::{AddressView, RequestInfo};
 
 use super::agent::{AgentSide, settle};
-use super::sides::is_dummy;
+use super::sides::{is_dummy, senders};
 
 /// Parties of a call: a conference of more is listed up to here, its raw metadata are kept whole.
 const PARTIES_MAX: usize = 32;
@@ -31,12 +31,16 @@ pub(super) fn update(
     now: Now,
     agent: &AgentSide,
 ) {
-    for participant in known.participants.iter().filter(|p| !is_dummy(known, p)) {
+    let senders = senders(known);
+    for participant in known.participants.iter().filter(|p| !is_dummy(&senders, p)) {
         let Some(party) = place(data, known, participant) else { continue };
         party.participant = Some(participant.id.clone());
         if let Some((uri, name)) = participant.aors.first() {
-            party.uri = Some(uri.clone()).filter(|uri| !uri.is_empty());
-            party.number = party.uri.as_deref().and_then(number_of);
+            // A name alone says nothing of the address.
+            if !uri.is_empty() {
+                party.uri = Some(uri.clone());
+                party.number = number_of(uri);
+            }
             party.name = name.clone().or(party.name.take());
         }
         party.joined = known.joined(&participant.id).or(party.joined);

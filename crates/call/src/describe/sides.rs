@@ -1,6 +1,6 @@
 //! Whose voice is in which stream, by what the metadata of a dialog say together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{CallData, Side};
 use sip::siprec::{Lack, Participant, RecordingMetadata, SessionState, StreamMode, View};
@@ -179,10 +179,18 @@ fn side_of(data: &CallData, sender: &Participant) -> Side {
     party.map_or(Side::Unknown, |p| p.side)
 }
 
+/// Who sends a stream that there is, gathered once: asked of each participant, it would cost the product of all lists.
+pub(super) fn senders(known: &RecordingMetadata) -> BTreeSet<&str> {
+    let streams: BTreeSet<&str> = known.streams.iter().map(|s| s.id.as_str()).collect();
+    let current = known.stream_associations.iter().filter(|a| a.disassociated.is_none());
+    let sending = current.filter(|a| a.sends.iter().any(|id| streams.contains(id.as_str())));
+    sending.map(|a| a.participant.as_str()).filter(|id| !known.has_left(id)).collect()
+}
+
 /// Whether a participant stands for nobody: it has neither address nor name, or is called a dummy, and sends
 /// nothing.
-pub(super) fn is_dummy(known: &RecordingMetadata, participant: &Participant) -> bool {
-    let sends = known.streams.iter().any(|s| known.senders(&s.id).any(|p| p.id == participant.id));
+pub(super) fn is_dummy(senders: &BTreeSet<&str>, participant: &Participant) -> bool {
+    let sends = senders.contains(participant.id.as_str());
     let is_nobody = participant.aors.iter().all(|(uri, name)| uri.is_empty() && name.is_none());
     let says_dummy = |text: &str| text.to_ascii_lowercase().contains("dummy");
     let is_called = says_dummy(&participant.id)

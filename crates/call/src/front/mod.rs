@@ -22,7 +22,7 @@ use model::{
 use sip::siprec::{self, SessionState};
 use sip::{Event, RequestInfo, SessionId};
 
-use self::orders::Came;
+use self::orders::{Came, Offered};
 pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
 use crate::bridge;
 use crate::calls::Calls;
@@ -288,7 +288,7 @@ impl Front {
     fn informed(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
         let state = self.annotate(now, session, request);
         if state.is_some() {
-            self.obey_state(now, session, state);
+            self.obey_state(now, session, state, Offered::Media);
         }
         self.obey_header(now, session, request, Came::Alone);
         if let Some(call) = self.legs.get(&session).map(|leg| leg.call) {

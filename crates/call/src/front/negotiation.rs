@@ -9,7 +9,7 @@ use model::{CallData, CallId, CallRecord, EndReason, Incident, Metadata, Now, Se
 use sip::siprec::SessionState;
 use sip::{RequestInfo, SessionId};
 
-use super::orders::Came;
+use super::orders::{Came, Offered};
 use super::recognition::owner;
 use super::{Action, Front, Intake, Timer};
 use crate::asking::Asking;
@@ -71,7 +71,7 @@ impl Front {
         self.tell_clear_keys(&leg, request);
         self.begin_call(now, leg, data);
         self.correlator.learn(call, &owner(&trunk), &said);
-        self.obey_state(now, session, absorbed.state);
+        self.obey_state(now, session, absorbed.state, Offered::Media);
         self.obey_sdp(now, call);
         self.negotiate(now, session, offer, absorbed.metadata);
         if !known.is_empty() {
@@ -143,12 +143,13 @@ impl Front {
         let absorbed = self.absorb(now, session, request);
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
         self.obey_header(now, session, request, Came::With(session));
+        let before = self.offered(session);
         self.take_lines(now, session, offer.as_ref());
         if let Some(leg) = self.legs.remove(&session) {
             self.tell_clear_keys(&leg, request);
             self.legs.insert(session, leg);
         }
-        self.obey_state(now, session, absorbed.state);
+        self.obey_state(now, session, absorbed.state, before);
         self.negotiate(now, session, offer, absorbed.metadata);
         if request.method != "INVITE" {
             // No ACK will come.

@@ -33,6 +33,13 @@ pub(super) enum Came {
     With(SessionId),
 }
 
+/// Whether media were offered before a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offered {
+    Media,
+    Nothing,
+}
+
 impl Front {
     /// Carries out an order of a person or a program, as far as it can be at once: see [`Done::awaits`].
     ///
@@ -104,15 +111,28 @@ impl Front {
         }
     }
 
+    /// Whether the client has media on its way as far as it has offered.
+    pub(super) fn offered(&self, session: SessionId) -> Offered {
+        let is_active = |leg: &Leg| leg.lines.iter().any(lines::Line::is_active);
+        if self.legs.get(&session).is_some_and(is_active) { Offered::Media } else { Offered::Nothing }
+    }
+
     /// What metadata say of the recording's state, once the lines of the request are read. A pause that they began
-    /// ends when they say so, or when media are offered again without a word.
-    pub(super) fn obey_state(&mut self, now: Now, session: SessionId, said: Option<SessionState>) {
+    /// ends when they say so, or when media are offered again without a word after they were not (`before`): a refresh
+    /// of what is offered already says nothing.
+    pub(super) fn obey_state(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        said: Option<SessionState>,
+        before: Offered,
+    ) {
         let Some(leg) = self.legs.get_mut(&session) else { return };
         let (call, is_active) = (leg.call, leg.lines.iter().any(lines::Line::is_active));
-        let asked = leg.asks_pause;
+        let (asked, offers_again) = (leg.asks_pause, is_active && before == Offered::Nothing);
         leg.asks_pause = match said {
             Some(state) => state == SessionState::Paused,
-            None => asked && !is_active,
+            None => asked && !offers_again,
         };
         // Only who asked for it ends it, and of several who did the last.
         let others = self.legs_of(call).iter().any(|s| self.legs.get(s).is_some_and(|l| l.asks_pause));
@@ -121,7 +141,7 @@ impl Front {
         match said {
             Some(SessionState::Paused) if self.config.orders_by_header => _ = self.pause(now, call, by, None),
             Some(SessionState::Active | SessionState::Held) if is_paused => _ = self.resume(call, &by),
-            None if is_paused && is_active => _ = self.resume(call, &by),
+            None if is_paused && offers_again => _ = self.resume(call, &by),
             _ => {}
         }
     }

@@ -151,6 +151,16 @@ fn a_pause_that_only_metadata_tell() {
     .assert_eq(&client.answers.join("\n"));
 }
 
+/// A refresh of what is offered already says nothing of the pause: card data are said while it goes on.
+#[test]
+fn a_refresh_does_not_end_a_pause_that_metadata_tell() {
+    let mut client = Client::new();
+    client.invite(two("2002", "").as_bytes(), ["1", "2"]);
+    client.tell("UPDATE", &two("2002", "paused"));
+    client.reinvite("sendonly", None);
+    assert_eq!(client.answers, ["open", "200", "pause by SIP (metadata: paused)", "200"]);
+}
+
 const UNKNOWN: &str = r#"<participantsessionassoc participant_id="x" session_id="y"/>"#;
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a document says, from the tree of its elements.
 
 use super::tree::{Element, grow};
-use super::values::{self, STATES};
+use super::values::{self, Ids, STATES};
 use super::{
     Association, CommunicationSession, Group, MetadataError, Participant, Recorded, RecordingMetadata,
     StreamAssociation, StreamInfo,
@@ -14,6 +14,8 @@ pub(super) const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 pub(super) const ENTRIES_MAX: usize = 256;
 /// Streams of one participant in one association: far more than m-lines are taken.
 const STREAMS_MAX: usize = 64;
+/// References to streams in a document: a conference of 256 in which each sends two streams and hears two.
+const REFERENCES_MAX: usize = 4 * ENTRIES_MAX;
 
 const GROUP_ID: [&str; 2] = ["groupid", "id"];
 const SESSION_ID: [&str; 2] = ["sessionid", "id"];
@@ -380,32 +382,29 @@ impl Reading {
     /// one without an id, where there is only one.
     fn finish(&mut self) {
         let found = &mut self.found;
-        let participants: Vec<&str> = found.participants.iter().map(|p| p.id.as_str()).collect();
+        let participants = Ids::of(found.participants.iter().map(|p| p.id.as_str()));
         let participant = |id: &mut String| match (id.is_empty(), self.nameless.0.as_slice()) {
             (true, [only]) => id.clone_from(only),
-            _ => resolve(id, &participants),
+            _ => _ = participants.rename(id),
         };
         found.associations.iter_mut().map(|a| &mut a.participant).for_each(participant);
         found.stream_associations.iter_mut().map(|a| &mut a.participant).for_each(participant);
         found.associations.retain(|a| !a.participant.is_empty());
         found.stream_associations.retain(|a| !a.participant.is_empty());
-        let streams: Vec<&str> = found.streams.iter().map(|s| s.id.as_str()).collect();
+        let streams = Ids::of(found.streams.iter().map(|s| s.id.as_str()));
+        let mut left = REFERENCES_MAX;
         for list in found.stream_associations.iter_mut().flat_map(|a| [&mut a.sends, &mut a.receives]) {
             list.retain(|id| !id.is_empty() || self.nameless.1 == 1);
-            list.iter_mut().for_each(|id| resolve(id, &streams));
+            found.is_damaged |= list.len() > left;
+            list.truncate(left);
+            left -= list.len();
+            list.iter_mut().for_each(|id| _ = streams.rename(id));
         }
-        let sessions: Vec<&str> = found.sessions.iter().map(|s| s.id.as_str()).collect();
-        let session = |id: &mut String| resolve(id, &sessions);
+        let sessions = Ids::of(found.sessions.iter().map(|s| s.id.as_str()));
+        let session = |id: &mut String| _ = sessions.rename(id);
         found.associations.iter_mut().filter_map(|a| a.session.as_mut()).for_each(session);
         found.streams.iter_mut().filter_map(|s| s.session.as_mut()).for_each(session);
         found.recorded.iter_mut().map(|r| &mut r.session).for_each(session);
-    }
-}
-
-/// The id as it stands where it is known, in whatever form it came.
-fn resolve(id: &mut String, known: &[&str]) {
-    if let Some(known) = values::resolve(id, known.iter().copied()) {
-        *id = known.to_owned();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Values of which clients write the same in several ways: ids, states, modes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{SessionState, StreamMode};
 
 /// What is compared of an id: base64 (RFC 7865 section 6.10) as it is, without padding; a UUID in any of its forms
@@ -20,13 +22,36 @@ pub(super) fn key(id: &str) -> String {
     }
 }
 
-/// The id among these that is meant by `id`: the same, else the same in another form.
-pub(super) fn resolve<'a>(id: &str, mut known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
-    if let Some(same) = known.clone().find(|other| *other == id) {
-        return Some(same);
+/// Ids that are known, by all their forms: made once for a list, so that each reference costs a look-up.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    exact: BTreeSet<String>,
+    by_key: BTreeMap<String, String>,
+}
+
+impl Ids {
+    pub(super) fn of<'a>(known: impl Iterator<Item = &'a str>) -> Self {
+        let mut ids = Self::default();
+        for id in known {
+            ids.exact.insert(id.to_owned());
+            ids.by_key.entry(key(id)).or_insert_with(|| id.to_owned());
+        }
+        ids
     }
-    let wanted = key(id);
-    known.find(|other| key(other) == wanted)
+
+    /// The id that is meant: the same, else the same in another form.
+    pub(super) fn find(&self, id: &str) -> Option<&str> {
+        self.exact.get(id).or_else(|| self.by_key.get(&key(id))).map(String::as_str)
+    }
+
+    /// Gives an id the form in which it is known; says whether it is.
+    pub(super) fn rename(&self, id: &mut String) -> bool {
+        let Some(known) = self.find(id) else { return false };
+        if known != id.as_str() {
+            *id = known.to_owned();
+        }
+        true
+    }
 }
 
 /// Names of what says whether a recording goes on, on the document, its group, its session, or in an extension.
@@ -84,8 +109,8 @@ mod tests {
             (key("1001"), key("00FA0800"), key("")),
             ("1001".into(), "00FA0800".into(), String::new())
         );
-        assert_eq!(resolve("urn:uuid:1", ["1", "urn:uuid:1"].into_iter()), Some("urn:uuid:1"));
-        assert_eq!(resolve("1", ["2", "urn:uuid:1"].into_iter()), Some("urn:uuid:1"));
+        assert_eq!(Ids::of(["1", "urn:uuid:1"].into_iter()).find("urn:uuid:1"), Some("urn:uuid:1"));
+        assert_eq!(Ids::of(["2", "urn:uuid:1"].into_iter()).find("1"), Some("urn:uuid:1"));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! What all documents of a recording session say together (RFC 7865 section 5.1): a complete one replaces what was
 //! known, a partial one adds to it, and none at all leaves it.
 
-use super::read::{ENTRIES_MAX, add};
-use super::values::resolve;
+use super::read::{DOCUMENT_BYTES_MAX, ENTRIES_MAX, add};
+use super::values::Ids;
 use super::{CommunicationSession, Participant, RecordingMetadata, StreamAssociation, StreamInfo};
+
+/// Octets of text of all that is known: twice what a document may have.
+const OCTETS_MAX: usize = 2 * DOCUMENT_BYTES_MAX;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -57,6 +60,11 @@ impl View {
             self.known = read;
             return None;
         }
+        // Many small updates must not pile up what one document may not hold.
+        if octets(&self.known) + octets(&read) > OCTETS_MAX {
+            self.known.is_damaged = true;
+            return Some(Lack::Unreadable);
+        }
         let refers = self.add(read);
         lack.or(refers)
     }
@@ -75,22 +83,25 @@ impl View {
                 None => add(&mut known.groups, group, ENTRIES_MAX, &mut known.is_damaged),
             }
         }
+        let ids = Ids::of(known.sessions.iter().map(|s| s.id.as_str()));
         for mut session in update.sessions {
-            rename(&mut session.id, known.sessions.iter().map(|s| s.id.as_str()));
+            ids.rename(&mut session.id);
             match known.sessions.iter_mut().find(|s| s.id == session.id) {
                 Some(same) => same.merge(session),
                 None => add(&mut known.sessions, session, ENTRIES_MAX, &mut known.is_damaged),
             }
         }
+        let ids = Ids::of(known.participants.iter().map(|p| p.id.as_str()));
         for mut participant in update.participants {
-            rename(&mut participant.id, known.participants.iter().map(|p| p.id.as_str()));
+            ids.rename(&mut participant.id);
             match known.participants.iter_mut().find(|p| p.id == participant.id) {
                 Some(same) => same.merge(participant, &mut known.is_damaged),
                 None => add(&mut known.participants, participant, ENTRIES_MAX, &mut known.is_damaged),
             }
         }
+        let ids = Ids::of(known.streams.iter().map(|s| s.id.as_str()));
         for mut stream in update.streams {
-            rename(&mut stream.id, known.streams.iter().map(|s| s.id.as_str()));
+            ids.rename(&mut stream.id);
             match known.streams.iter_mut().find(|s| s.id == stream.id && !stream.id.is_empty()) {
                 Some(same) => same.merge(stream),
                 None => add(&mut known.streams, stream, ENTRIES_MAX, &mut known.is_damaged),
@@ -114,13 +125,11 @@ impl View {
     fn associate(&mut self, associations: &mut Vec<super::Association>) -> Option<Lack> {
         let mut lack = None;
         let known = &mut self.known;
+        let participants = Ids::of(known.participants.iter().map(|p| p.id.as_str()));
+        let sessions = Ids::of(known.sessions.iter().map(|s| s.id.as_str()));
         for mut association in associations.drain(..) {
-            let is_known =
-                rename(&mut association.participant, known.participants.iter().map(|p| p.id.as_str()));
-            let mut of_known = true;
-            if let Some(session) = &mut association.session {
-                of_known = rename(session, known.sessions.iter().map(|s| s.id.as_str()));
-            }
+            let is_known = participants.rename(&mut association.participant);
+            let of_known = association.session.as_mut().is_none_or(|session| sessions.rename(session));
             if !is_known || !of_known {
                 lack = Some(Lack::Unknown);
             }
@@ -147,11 +156,12 @@ impl View {
     fn associate_streams(&mut self, mut associations: Vec<StreamAssociation>) -> Option<Lack> {
         let mut lack = None;
         let known = &mut self.known;
+        let participants = Ids::of(known.participants.iter().map(|p| p.id.as_str()));
+        let streams = Ids::of(known.streams.iter().map(|s| s.id.as_str()));
         for association in &mut associations {
-            let mut is_known =
-                rename(&mut association.participant, known.participants.iter().map(|p| p.id.as_str()));
+            let mut is_known = participants.rename(&mut association.participant);
             for stream in association.sends.iter_mut().chain(&mut association.receives) {
-                is_known &= rename(stream, known.streams.iter().map(|s| s.id.as_str()));
+                is_known &= streams.rename(stream);
             }
             if !is_known {
                 lack = Some(Lack::Unknown);
@@ -167,16 +177,18 @@ impl View {
     }
 }
 
-/// Gives an id the form in which it is known; says whether it is.
-fn rename<'a>(id: &mut String, known: impl Iterator<Item = &'a str> + Clone) -> bool {
-    match resolve(id, known) {
-        Some(same) if same == id.as_str() => true,
-        Some(same) => {
-            *id = same.to_owned();
-            true
-        }
-        None => false,
-    }
+/// Octets of text in what is known, of those lists that can hold much.
+fn octets(known: &RecordingMetadata) -> usize {
+    let pairs = |list: &[(String, String)]| list.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
+    let aors = |p: &Participant| {
+        p.aors.iter().map(|(uri, name)| uri.len() + name.as_ref().map_or(0, String::len)).sum::<usize>()
+    };
+    let participants = known.participants.iter().map(|p| p.id.len() + aors(p) + pairs(&p.extensions));
+    let sessions =
+        known.sessions.iter().map(|s| s.id.len() + s.sip_session_ids.iter().map(String::len).sum::<usize>());
+    let parts = known.stream_associations.iter();
+    let parts = parts.map(|a| a.sends.iter().chain(&a.receives).map(String::len).sum::<usize>());
+    participants.chain(sessions).chain(parts).sum::<usize>() + pairs(&known.extensions)
 }
 
 impl CommunicationSession {
@@ -194,8 +206,13 @@ impl CommunicationSession {
 
 impl Participant {
     fn merge(&mut self, other: Self, is_damaged: &mut bool) {
-        if !other.aors.is_empty() {
+        if other.aors.iter().any(|(uri, _)| !uri.is_empty()) || self.aors.is_empty() {
             self.aors = other.aors;
+        } else if let (Some((_, name)), Some((_, known))) =
+            (other.aors.into_iter().next(), self.aors.first_mut())
+        {
+            // A name alone says nothing of the address.
+            *known = name.or(known.take());
         }
         merge_values(&mut self.extensions, other.extensions, is_damaged);
     }

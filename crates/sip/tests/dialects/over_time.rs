@@ -151,6 +151,41 @@ fn a_complete_one_replaces_and_a_damaged_one_does_not() {
     );
 }
 
+/// What is said again and again in small pieces stays within a limit, and so does the work of a document that is as
+/// full of references as it may be.
+#[test]
+fn what_is_known_does_not_grow_without_end() {
+    let mut view = View::new();
+    let mut refused = 0;
+    for n in 0..400 {
+        let aors: String =
+            (0..200).map(|a| format!("<nameID aor=\"sip:{a}-{}\"/>", "x".repeat(200))).collect();
+        let document =
+            format!("<recording><participant participant_id=\"{n}\">{aors}</participant></recording>");
+        refused += usize::from(view.take(read(document.as_bytes()).unwrap()).is_some());
+    }
+    let held: usize = view.known().participants.iter().flat_map(|p| &p.aors).map(|(uri, _)| uri.len()).sum();
+    assert!(refused > 0 && held <= 512 * 1024, "{refused} {held}");
+    let sends = "<send>unknown</send>".repeat(64);
+    let full: String = (0..256)
+        .map(|n| format!("<participant participant_id=\"{n}\"/><stream stream_id=\"{n}\"/><participantstreamassoc participant_id=\"{n}\">{}</participantstreamassoc>", &sends[..640]))
+        .collect();
+    let found = read(format!("<recording>{full}</recording>").as_bytes()).unwrap();
+    let references: usize = found.stream_associations.iter().map(|a| a.sends.len()).sum();
+    assert!(references <= 1_024 && found.is_damaged, "{references}");
+}
+
+/// A name alone says nothing of the address.
+#[test]
+fn a_name_without_an_address_is_added() {
+    let mut view = View::new();
+    let name = r#"<recording><datamode>partial</datamode><participant participant_id="b"><nameID><name>Bo</name></nameID></participant></recording>"#;
+    for document in [BEGIN, name] {
+        view.take(read(document.as_bytes()).unwrap());
+    }
+    assert_eq!(view.known().participant("b").unwrap().aors, [("sip:b@h".to_owned(), Some("Bo".to_owned()))]);
+}
+
 #[test]
 fn ids_in_another_form_are_the_same() {
     let first = r#"<recording><datamode>complete</datamode><session session_id="urn:uuid:79b2fcd8-5c7f-455c-783f-db334e5d57d0"/><participant participant_id="urn:uuid:0a0b0c0d-5c7f-455c-783f-db334e5d57d1"><nameID aor="sip:a@h"/></participant></recording>"#;

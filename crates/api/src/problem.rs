@@ -199,7 +199,9 @@ impl From<NoteError> for Problem {
     fn from(error: NoteError) -> Self {
         let kind = match &error {
             NoteError::NoCall => return Self::no_such_call(),
-            NoteError::Unfit { at, why } => return Self::unfit(at, why.clone()),
+            NoteError::NoStream { at, why } => {
+                return Self::new(kinds::NO_SUCH_STREAM, why.clone()).at("body", at);
+            }
             NoteError::TooMany(_) => kinds::LIMIT_REACHED,
             NoteError::Away(_) => kinds::RECORDING_AWAY,
             NoteError::Failed(_) => kinds::RECORDING_UNREADABLE,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-use crate::document::{LogRefusals, NoteRefusals};
+use crate::document::{LogRefusals, SideRefusals};
 use crate::notes::on_disk;
 use crate::path::CallPath;
 use crate::port::{CallSides, Changed};
@@ -137,7 +137,7 @@ pub(crate) async fn sides(
 #[utoipa::path(put, path = "/calls/{id}/sides", operation_id = "put_sides", tag = "notes",
     params(CallPath),
     request_body = SidesBody,
-    responses((status = 200, description = "Its sides now", body = SidesJson), NoteRefusals),
+    responses((status = 200, description = "Its sides now", body = SidesJson), SideRefusals),
     security(("token" = []), ("cookie" = [])))]
 pub(crate) async fn put_sides(
     State(state): State<ApiState>,

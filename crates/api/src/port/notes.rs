@@ -61,12 +61,12 @@ pub enum NoteError {
     /// There are as many as a call may have: which limit.
     #[error("no more can be noted: {0}")]
     TooMany(String),
-    /// It does not fit the call: which part of it, as a JSON pointer, and why.
+    /// The call has no such stream: where in the body it is named, as a JSON pointer, and what to say of it.
     #[error("{why}")]
-    Unfit {
-        /// Which part.
+    NoStream {
+        /// Where.
         at: String,
-        /// Why.
+        /// What to say.
         why: String,
     },
     /// The call's log is where it cannot be reached now: why.

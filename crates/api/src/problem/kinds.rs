@@ -51,6 +51,9 @@ kinds! {
     /// The call has no such segment.
     NO_SUCH_SEGMENT = "no-such-segment", NOT_FOUND, "The call has no such segment",
         "look for it with `/api/v1/calls/{id}/segments`";
+    /// The call has no such stream.
+    NO_SUCH_STREAM = "no-such-stream", NOT_FOUND, "The call has no such stream",
+        "its segments list them: `/api/v1/calls/{id}/segments`";
     /// Nothing was recorded that can be decoded.
     NOTHING_TO_PLAY = "nothing-to-play", NOT_FOUND, "There is nothing to play",
         "`detail` says why; a call that has just begun may have something in a moment";

@@ -77,7 +77,7 @@ async fn sides_are_corrected_and_the_history_stays() {
     assert_eq!((history.len(), &history[2]["by"]), (3, &"api".into()));
     assert_eq!(history[2]["from"]["streams"][stream.to_string()], "mixed");
     for (body, status, at) in [
-        (r#"{"streams":{"0000000000009":"agent"}}"#, 422, "/streams/0000000000009"),
+        (r#"{"streams":{"0000000000009":"agent"}}"#, 404, "/streams/0000000000009"),
         (r#"{"swaped":true}"#, 422, ""),
         (r#"{"streams":{"x":"agent"}}"#, 422, ""),
     ] {

@@ -35,7 +35,7 @@ impl Notebook {
         let shown = self.shown(&whole, &lines)?;
         if let Some(unknown) = to.streams.keys().find(|id| !shown.streams.iter().any(|s| s.stream == **id)) {
             let (at, why) = (format!("/streams/{unknown}"), format!("the call has no stream {unknown}"));
-            return Err(NoteError::Unfit { at, why });
+            return Err(NoteError::NoStream { at, why });
         }
         let calls: Vec<CallId> = whole.pieces.iter().map(|p| p.call).collect();
         let is_said = |call: &CallId| now_of(&lines, *call) == to;

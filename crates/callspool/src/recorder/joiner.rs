@@ -1,6 +1,6 @@
 //! The joiner thread: notes in the logs of two calls that they are one, and tells the catalog.
 //!
-//! The logs may be on different volumes, and either may be away: what a disk did not take is tried again until it does.
+//! The logs may be on different volumes, and either may be away: what a disk did not take is tried again for an hour.
 //! One of the two lines is enough for the next start to write the other.
 
 use std::collections::VecDeque;
@@ -79,7 +79,7 @@ impl Joiner {
         }
         tracing::info!(%into, %from, "two calls are one: {}", join.why.describe());
         let noted = self.note(repository, &join);
-        // People see at once what is so, whatever the disks do.
+        // People see what is so, whether or not the disks took it. A read that hangs holds up all joins.
         self.teller.tell(join.into.tenant.clone(), ChangeKind::Joined(join.clone()));
         if let Err(e) = noted {
             let room = waiting.len() < WAITING_MAX;

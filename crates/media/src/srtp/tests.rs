@@ -113,7 +113,8 @@ fn a_packet_of_others_by_a_long_key_is_opened() {
     assert_eq!(Srtp::new(&keys, &keys).unwrap().open_rtp(at(0), &sealed), Ok(&plain[..]));
 }
 
-/// RFC 7714 section 16.1.1: session keys are given there, so its nonce and tag are what is compared.
+/// RFC 7714 section 16.1.1: session keys and nonce are given there, so it is the cipher that is compared, not how the
+/// nonce is made.
 #[test]
 fn the_example_of_rfc_7714() {
     use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};

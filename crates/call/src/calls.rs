@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{CallId, PauseSource, SegmentId, TenantId};
+use model::{CallId, SegmentId, TenantId};
 
 use crate::live_call::LiveCall;
 
@@ -56,12 +56,9 @@ impl Calls {
         self.calls.get(&id).or_else(|| self.remembered.get(&id))
     }
 
-    /// A pause of one that has no dialog is over.
-    pub(crate) fn end_pause(&mut self, id: CallId) {
-        let call = self.calls.get_mut(&id).or_else(|| self.remembered.get_mut(&id));
-        if let Some(call) = call {
-            call.pausing.resume(&PauseSource::Timeout);
-        }
+    /// The same, to be changed.
+    pub(crate) fn known_mut(&mut self, id: CallId) -> Option<&mut LiveCall> {
+        self.calls.get_mut(&id).or_else(|| self.remembered.get_mut(&id))
     }
 
     /// The call that one has become, or is.

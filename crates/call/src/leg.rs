@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use media::sdp::{Origin, Sdp};
+use model::peer::Flowing;
 use model::{CallId, Metadata, OpenStream, SegmentId};
 use sip::SessionId;
 
@@ -82,8 +83,8 @@ pub(crate) struct Leg {
     pub(crate) phase: Phase,
     /// Its streams' places in a segment that other legs have streams in too begin here.
     slots_from: u16,
-    /// Its metadata asked for a pause of the call, and have not ended it.
-    pub(crate) asks_pause: bool,
+    /// Its record server was told that nothing of its streams is kept, whatever becomes of the rest of the call.
+    pub(crate) is_apart: bool,
     /// Of a phone's bridge: whose voice it brings.
     pub(crate) bridge: Option<End>,
     /// What its peer is told of the recording; none where it is not told.
@@ -114,7 +115,7 @@ impl Leg {
             waiting: Vec::new(),
             phase: Phase::Held,
             slots_from: 0,
-            asks_pause: false,
+            is_apart: false,
             bridge: None,
             indication: None,
             is_offering: false,
@@ -173,8 +174,16 @@ impl Leg {
 
     /// Its streams in the segment, with their places there.
     pub(crate) fn streams(&self) -> impl Iterator<Item = OpenStream> {
-        let from = self.slots_from;
-        let placed = move |s: &OpenStream| OpenStream { slot: from.saturating_add(s.slot), ..s.clone() };
+        let (from, is_apart) = (self.slots_from, self.is_apart);
+        let flowing = move |wanted: Flowing| match wanted {
+            Flowing::Active if is_apart => Flowing::Paused,
+            wanted => wanted,
+        };
+        let placed = move |s: &OpenStream| OpenStream {
+            slot: from.saturating_add(s.slot),
+            flowing: flowing(s.flowing),
+            ..s.clone()
+        };
         self.lines.iter().filter_map(|l| l.stream.as_ref()).map(placed)
     }
 

@@ -29,8 +29,11 @@ mod leg;
 mod lines;
 mod live_call;
 mod pausing;
+mod reach;
 mod reason;
+mod segment_gate;
 mod signals;
+mod stopping;
 mod timers;
 mod trunk;
 

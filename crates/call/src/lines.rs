@@ -233,9 +233,9 @@ pub(crate) fn all_held(lines: &[Line]) -> bool {
     lines.iter().filter_map(|l| l.stream.as_ref()).all(|s| s.flowing == Flowing::Held)
 }
 
-/// Whether nothing arrives on any line, and on one at least because SDP pauses it: a pause of the whole call.
-pub(crate) fn all_paused<'a>(lines: impl Iterator<Item = &'a Line> + Clone) -> bool {
-    let flowing = || lines.clone().filter_map(|l| l.stream.as_ref()).map(|s| s.flowing);
+/// Whether nothing arrives on any line, and on one at least because SDP pauses it: its client asks for a pause.
+pub(crate) fn all_paused(lines: &[Line]) -> bool {
+    let flowing = || lines.iter().filter_map(|l| l.stream.as_ref()).map(|s| s.flowing);
     flowing().any(|f| f == Flowing::Paused) && !flowing().any(|f| f == Flowing::Active)
 }
 

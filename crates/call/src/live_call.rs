@@ -23,7 +23,10 @@ use model::{
 use sip::SessionId;
 
 use crate::leg::Pending;
-use crate::pausing::{Gate, Pausing};
+use crate::pausing::{Parting, Pausing};
+use crate::reach::Reach;
+use crate::segment_gate::Gate;
+use crate::stopping::Stops;
 
 /// How far a segment has come.
 #[derive(Debug)]
@@ -88,10 +91,12 @@ pub(crate) struct LiveCall {
     pub(crate) segments: Vec<Segment>,
     /// Whether a record server opened a segment of it: until then there is nothing to tell of.
     pub(crate) is_recorded: bool,
-    /// Who paused it.
+    /// Who asks for a pause of it.
     pub(crate) pausing: Pausing,
-    /// Who stopped its recording; none while it is wanted.
-    pub(crate) stopped: Option<String>,
+    /// Somebody was told that it stays paused by dialogs that are over.
+    pub(crate) is_left_told: bool,
+    /// Who stopped its recording.
+    stops: Stops,
     /// Segments that failed while another was being opened: they are taken over from when it is.
     pub(crate) failing: Vec<(SegmentId, EndReason)>,
     /// Dialogs that are to be recorded as soon as a number can be given.
@@ -111,11 +116,12 @@ impl LiveCall {
         Self {
             record,
             legs: BTreeSet::new(),
+            pausing: Pausing::new(Arc::clone(&trunk)),
+            is_left_told: false,
+            stops: Stops::default(),
             trunk,
             segments: Vec::new(),
             is_recorded: false,
-            pausing: Pausing::default(),
-            stopped: None,
             failing: Vec::new(),
             waiting: Vec::new(),
             legs_begun: 0,
@@ -125,10 +131,42 @@ impl LiveCall {
         }
     }
 
-    /// Another dialog is of it.
-    pub(crate) fn join(&mut self, session: SessionId) {
+    /// Another dialog is of it, which came by this trunk.
+    pub(crate) fn join(&mut self, session: SessionId, trunk: &Arc<str>) {
         self.legs.insert(session);
+        self.pausing.enter(session, Arc::clone(trunk));
         self.legs_begun = self.legs_begun.saturating_add(1);
+    }
+
+    /// A dialog of it is over.
+    pub(crate) fn part(&mut self, session: SessionId, parting: Parting) {
+        self.legs.remove(&session);
+        self.pausing.leave(session, parting);
+    }
+
+    /// Who stopped the whole of it; none while it is wanted.
+    pub(crate) fn stopped(&self) -> Option<&str> {
+        self.stops.of_call(&self.trunk)
+    }
+
+    /// Who stopped what came by a trunk; none while it is wanted.
+    pub(crate) fn stopped_for(&self, trunk: &str) -> Option<&str> {
+        self.stops.of(&self.trunk, trunk)
+    }
+
+    /// Whether a person stopped it: that no client ends.
+    pub(crate) const fn is_stopped_by_order(&self) -> bool {
+        self.stops.is_ordered()
+    }
+
+    /// Somebody stops what this reaches.
+    pub(crate) fn stop(&mut self, reach: Reach, by: String) {
+        self.stops.stop(reach, by);
+    }
+
+    /// Somebody ends the stops that they may end. Whether there was any.
+    pub(crate) fn start(&mut self, reach: &Reach) -> bool {
+        self.stops.start(reach)
     }
 
     /// It ended, and goes on after all.
@@ -154,9 +192,8 @@ impl LiveCall {
         self.record.ended =
             if self.legs.is_empty() { self.record.ended.max(gone.record.ended) } else { None };
         self.is_recorded |= gone.is_recorded;
+        self.stops.join(gone.stops, &gone.trunk, &gone.pausing.trunks());
         self.pausing.join(gone.pausing);
-        // Stopped is only what was stopped as a whole.
-        self.stopped = self.stopped.take().and(gone.stopped);
         self.failing.extend(gone.failing);
         self.waiting.extend(gone.waiting);
         self.aliases.push(gone.record.id);
@@ -180,7 +217,7 @@ impl LiveCall {
         let number = self.segments.last().map_or(1, |s| s.number.saturating_add(1));
         let total = total::at_begin(number);
         let standing = Standing::Opening { from, is_outdated: false };
-        let gate = Gate::begin(self.pausing.is_paused());
+        let gate = Gate::begin(self.pausing.open().is_some());
         self.segments.push(Segment {
             id,
             number,
@@ -205,6 +242,12 @@ impl LiveCall {
     /// The segments that were not told to end.
     pub(crate) fn all_live(&self) -> Vec<SegmentId> {
         self.segments.iter().filter(|s| s.is_live()).map(|s| s.id).collect()
+    }
+
+    /// The segments that record, and keep nothing.
+    pub(crate) fn all_closed(&self) -> Vec<SegmentId> {
+        let is_closed = |s: &&Segment| matches!(s.standing, Standing::Open) && s.gate.is_closed();
+        self.segments.iter().filter(is_closed).map(|s| s.id).collect()
     }
 
     /// The segment whose ports are awaited. There is one at most, so that one that is refused leaves no hole.

@@ -1,48 +1,145 @@
-//! Who paused a call, and who may resume it. It belongs to the call and outlives its segments.
+//! Who asks that nothing of a call is kept, and what follows from that. It belongs to the call and outlives its
+//! segments.
+//!
+//! Each who may ask has a place of its own for it, and ends what it asked for there:
 //!
 //! ```text
-//!  asked by         ended by
-//!  API              API, time-out
-//!  INFO, SIP header INFO, SIP header, API, time-out
-//!  SDP inactive     SDP active
+//!  place                     asked by                 ended by
+//!  order                     API                      API, its time-out
+//!  header, of each leg       INFO, SIP header         headers of the same leg, API, its time-out
+//!  metadata, of each leg     metadata                 metadata or headers of the same leg, API, its time-out
+//!  SDP, of each leg          all lines inactive       lines of the same leg, or its end
+//!  left, of each trunk       a leg that is over       words of a leg of that trunk, API, its time-out, the last leg's end
 //! ```
 //!
-//! A call is paused as long as one of the three asks for it: a re-INVITE never ends what a person ordered, and a
-//! button on a phone does not end what the application with the card form began.
+//! **The rule: a stream is kept only if no demand [reaches](crate::reach) it.** So it does not matter in which order
+//! they came, nor when legs came or calls became one: what is kept is a function of what is asked for alone
+//! ([`Pausing::open`], [`Pausing::is_paused_for`]), and everybody who changes one has it computed anew.
 
-use model::{OpenPause, PauseSource};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::{Mono, OpenPause, PauseSource};
+use sip::SessionId;
+
+use crate::reach::Reach;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// A person or program.
+    Order,
+    /// A header of a leg's request.
+    Header(SessionId),
+    /// What a leg's client says of the recording's state.
+    Metadata(SessionId),
+    /// The lines of a leg.
+    Sdp(SessionId),
+}
+
+/// How a leg is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// Its client ended it: what its lines said ended with them.
+    Said,
+    /// It broke off: what it asked for is asked for still.
+    Failed,
+    /// It was refused: there never was one.
+    Refused,
+}
+
+/// What one asks for.
+#[derive(Debug, Clone)]
+struct Demand {
+    reach: Reach,
+    pause: OpenPause,
+    /// When it ends by itself; none: never.
+    until: Option<Mono>,
+}
+
+impl Demand {
+    /// Two who ask are one: since the earlier, until the later.
+    fn join(&mut self, other: Self) {
+        self.until = self.until.zip(other.until).map(|(a, b)| a.max(b));
+        self.reach.join(other.reach);
+        if other.pause.since < self.pause.since {
+            self.pause = other.pause;
+        }
+    }
+}
+
+/// What a leg asks for.
+#[derive(Debug)]
+struct Asks {
+    trunk: Arc<str>,
+    header: Option<Demand>,
+    metadata: Option<Demand>,
+    sdp: Option<Demand>,
+}
+
+impl Asks {
+    fn demands(&self) -> impl Iterator<Item = &Demand> {
+        [&self.header, &self.metadata, &self.sdp].into_iter().flatten()
+    }
+
+    fn demands_mut(&mut self) -> [&mut Option<Demand>; 3] {
+        [&mut self.header, &mut self.metadata, &mut self.sdp]
+    }
+}
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pausing {
-    api: Option<OpenPause>,
-    signal: Option<OpenPause>,
-    sdp: Option<OpenPause>,
+    /// The trunk that the call is of.
+    own: Arc<str>,
+    order: Option<Demand>,
+    /// Of each leg of the call.
+    legs: BTreeMap<SessionId, Asks>,
+    /// By trunk: what legs asked for that are over, while the call has others.
+    left: BTreeMap<Arc<str>, Demand>,
     /// Who asked last, for a pause or its end.
     last: Option<PauseSource>,
 }
 
 impl Pausing {
-    /// The pause that goes on, as it began.
+    /// Nobody asks for a pause of a call of this trunk.
+    pub(crate) const fn new(own: Arc<str>) -> Self {
+        Self { own, order: None, legs: BTreeMap::new(), left: BTreeMap::new(), last: None }
+    }
+
+    fn demands(&self) -> impl Iterator<Item = &Demand> {
+        self.order.iter().chain(self.legs.values().flat_map(Asks::demands)).chain(self.left.values())
+    }
+
+    fn of_call(&self) -> impl Iterator<Item = &Demand> {
+        self.demands().filter(|demand| demand.reach.is_whole(&self.own))
+    }
+
+    /// The pause of the whole call that goes on, as it began.
     pub(crate) fn open(&self) -> Option<&OpenPause> {
-        [&self.api, &self.signal, &self.sdp].into_iter().flatten().min_by_key(|p| p.since)
+        self.of_call().map(|demand| &demand.pause).min_by_key(|pause| pause.since)
     }
 
-    /// Two calls are one: paused as long as somebody asks for it in either.
-    pub(crate) fn join(&mut self, other: Self) {
-        let earlier = |a: Option<OpenPause>, b: Option<OpenPause>| match (a, b) {
-            (Some(a), Some(b)) => Some(if b.since < a.since { b } else { a }),
-            (a, b) => a.or(b),
-        };
-        self.api = earlier(self.api.take(), other.api);
-        self.signal = earlier(self.signal.take(), other.signal);
-        self.sdp = earlier(self.sdp.take(), other.sdp);
-        self.last = self.last.take().or(other.last);
+    /// When the pause of the whole call ends by itself; none if there is none, or somebody asks without an end.
+    pub(crate) fn until(&self) -> Option<Mono> {
+        let ends: Option<Vec<Mono>> = self.of_call().map(|demand| demand.until).collect();
+        ends?.into_iter().max()
     }
 
-    /// The dialogs are over, and with them what they asked for. What a person ordered outlives a hold that hangs up.
-    pub(crate) fn dialogs_ended(&mut self) {
-        (self.signal, self.sdp) = (None, None);
+    /// Whether nothing is kept of what came by a trunk.
+    pub(crate) fn is_paused_for(&self, trunk: &str) -> bool {
+        self.demands().any(|demand| demand.reach.covers(&self.own, trunk))
+    }
+
+    /// Whether somebody asks for that who does not reach the whole call.
+    pub(crate) fn is_apart(&self, trunk: &str) -> bool {
+        let mut apart = self.demands().filter(|demand| !demand.reach.is_whole(&self.own));
+        apart.any(|demand| demand.reach.covers(&self.own, trunk))
+    }
+
+    /// Whether who asks reaches the whole call.
+    pub(crate) fn is_whole(&self, asker: Asker) -> bool {
+        self.reach(asker).is_some_and(|reach| reach.is_whole(&self.own))
     }
 
     /// Who asked last.
@@ -50,139 +147,162 @@ impl Pausing {
         self.last.clone().unwrap_or(PauseSource::Sdp)
     }
 
-    pub(crate) fn is_paused(&self) -> bool {
-        self.open().is_some()
+    /// Who of persons and programs ordered a pause.
+    pub(crate) fn ordered_by(&self) -> Option<&PauseSource> {
+        self.order.as_ref().map(|demand| &demand.pause.by)
     }
 
-    /// Whether somebody ordered it, SDP apart: only that has a time-out.
-    pub(crate) fn is_ordered(&self) -> bool {
-        self.api.is_some() || self.signal.is_some()
+    /// Whether legs that are over have left a pause behind.
+    pub(crate) fn has_left(&self) -> bool {
+        !self.left.is_empty()
     }
 
-    /// Whether a header beside an offer ordered it: then the client means a pause by `a=inactive`. A key of a
-    /// phone says nothing of that.
-    pub(crate) fn is_signaled(&self) -> bool {
-        self.signal.as_ref().is_some_and(|p| matches!(p.by, PauseSource::Sip(_)))
+    /// Whether a header beside an offer of this leg ordered a pause: then it means one by `a=inactive`. A key of a phone
+    /// says nothing of that.
+    pub(crate) fn is_signaled(&self, session: SessionId) -> bool {
+        let header = self.legs.get(&session).and_then(|asks| asks.header.as_ref());
+        header.is_some_and(|demand| matches!(demand.pause.by, PauseSource::Sip(_)))
     }
 
-    /// Whether the client asks for it, in these words.
-    pub(crate) fn is_asked_by(&self, by: &PauseSource) -> bool {
-        self.signal.as_ref().is_some_and(|p| p.by == *by)
+    /// The trunks that its legs came by.
+    pub(crate) fn trunks(&self) -> BTreeSet<Arc<str>> {
+        self.legs.values().map(|asks| Arc::clone(&asks.trunk)).collect()
     }
 
-    /// Somebody asks for a pause; false when the same one asked before.
-    pub(crate) fn ask(&mut self, pause: OpenPause) -> bool {
-        let slot = match pause.by {
-            PauseSource::Api(_) => &mut self.api,
-            PauseSource::Info(_) | PauseSource::Sip(_) => &mut self.signal,
-            PauseSource::Sdp => &mut self.sdp,
-            PauseSource::Timeout => return false,
-        };
-        let is_new = slot.is_none();
-        if is_new {
-            self.last = Some(pause.by.clone());
+    /// The earliest time at which somebody's pause ends by itself.
+    pub(crate) fn next_end(&self) -> Option<Mono> {
+        self.demands().filter_map(|demand| demand.until).min()
+    }
+
+    /// A leg is of the call.
+    pub(crate) fn enter(&mut self, session: SessionId, trunk: Arc<str>) {
+        self.legs.entry(session).or_insert(Asks { trunk, header: None, metadata: None, sdp: None });
+    }
+
+    /// A leg is over. The words of its client outlast it as long as there are others; with the last one, all that legs
+    /// asked for is over. What a person ordered outlives a hold that hangs up.
+    pub(crate) fn leave(&mut self, session: SessionId, parting: Parting) {
+        let Some(Asks { trunk, header, metadata, sdp }) = self.legs.remove(&session) else { return };
+        if self.legs.is_empty() {
+            self.left.clear();
+        } else if parting != Parting::Refused {
+            let sdp = sdp.filter(|_| parting == Parting::Failed);
+            for demand in [header, metadata, sdp].into_iter().flatten() {
+                self.leave_behind(Arc::clone(&trunk), demand);
+            }
         }
-        slot.get_or_insert(pause);
-        is_new
+    }
+
+    fn leave_behind(&mut self, trunk: Arc<str>, demand: Demand) {
+        match self.left.get_mut(&trunk) {
+            Some(known) => known.join(demand),
+            None => _ = self.left.insert(trunk, demand),
+        }
+    }
+
+    /// Somebody asks for a pause that ends by itself at `until`. Asking again never ends it sooner. False when the same
+    /// one asked before.
+    pub(crate) fn ask(&mut self, asker: Asker, pause: OpenPause, until: Option<Mono>) -> bool {
+        let Some(reach) = self.reach(asker) else { return false };
+        let by = pause.by.clone();
+        let Some(demand) = self.demand_mut(asker) else { return false };
+        match demand {
+            Some(known) => {
+                known.until = known.until.zip(until).map(|(a, b)| a.max(b));
+                false
+            }
+            None => {
+                *demand = Some(Demand { reach, pause, until });
+                self.last = Some(by);
+                true
+            }
+        }
     }
 
     /// Somebody asks to go on: ends what they may end. Whether that was anything.
-    pub(crate) fn resume(&mut self, by: &PauseSource) -> bool {
-        let ended = match by {
-            PauseSource::Api(_) | PauseSource::Timeout => {
-                let ended = self.is_ordered();
-                (self.api, self.signal) = (None, None);
-                ended
+    pub(crate) fn resume(&mut self, asker: Asker, by: &PauseSource) -> bool {
+        let mut ended = self.demand_mut(asker).is_some_and(|demand| demand.take().is_some());
+        match asker {
+            Asker::Order => {
+                for asks in self.legs.values_mut() {
+                    ended |= asks.header.take().is_some() | asks.metadata.take().is_some();
+                }
+                ended |= !self.left.is_empty();
+                self.left.clear();
             }
-            PauseSource::Info(_) | PauseSource::Sip(_) => self.signal.take().is_some(),
-            PauseSource::Sdp => self.sdp.take().is_some(),
-        };
+            Asker::Header(session) => {
+                if let Some(asks) = self.legs.get_mut(&session) {
+                    ended |= asks.metadata.take().is_some() | self.left.remove(&asks.trunk).is_some();
+                }
+            }
+            // It knew of the pause, for it ended one of its own.
+            Asker::Metadata(session) if ended => {
+                if let Some(asks) = self.legs.get(&session) {
+                    self.left.remove(&asks.trunk);
+                }
+            }
+            Asker::Metadata(_) | Asker::Sdp(_) => {}
+        }
         if ended {
             self.last = Some(by.clone());
         }
         ended
     }
-}
 
-/// Whether a segment is to keep what arrives, as far as its record server was told.
-#[derive(Debug, Default)]
-pub(crate) struct Gate {
-    closed: bool,
-    /// The number of the last order.
-    ordered: u64,
-    /// The number of an order that waits until the segment is open.
-    reserved: Option<u64>,
-    /// The number of the last that was carried out.
-    carried_out: u64,
-}
-
-impl Gate {
-    /// The gate of a segment that begins: open, or closed.
-    pub(crate) fn begin(closed: bool) -> Self {
-        Self { closed, ..Self::default() }
+    /// What lasted as long as it may is over. Whether that was anything.
+    pub(crate) fn expire(&mut self, now: Mono) -> bool {
+        let is_over = |demand: &Demand| demand.until.is_some_and(|until| until <= now);
+        let mut ended = self.order.take_if(|demand| is_over(demand)).is_some();
+        for demand in self.legs.values_mut().flat_map(Asks::demands_mut) {
+            ended |= demand.take_if(|demand| is_over(demand)).is_some();
+        }
+        let before = self.left.len();
+        self.left.retain(|_, demand| !is_over(demand));
+        ended |= self.left.len() < before;
+        if ended {
+            self.last = Some(PauseSource::Timeout);
+        }
+        ended
     }
 
-    pub(crate) const fn is_closed(&self) -> bool {
-        self.closed
+    /// Another call turned out to be this one: who asked there asks here, and for no less than there.
+    pub(crate) fn join(&mut self, mut other: Self) {
+        let trunks = other.trunks();
+        let keep = |demand: &mut Demand| demand.reach.keep(&other.own, &trunks);
+        for asks in other.legs.values_mut() {
+            asks.demands_mut().into_iter().flatten().for_each(keep);
+        }
+        other.left.values_mut().for_each(keep);
+        self.legs.extend(other.legs);
+        for (trunk, demand) in other.left {
+            self.leave_behind(trunk, demand);
+        }
+        match (&mut self.order, other.order) {
+            (Some(known), Some(order)) => known.join(order),
+            (known, Some(order)) => *known = Some(order),
+            (_, None) => {}
+        }
+        self.last = self.last.take().or(other.last);
     }
 
-    pub(crate) const fn set(&mut self, closed: bool) {
-        self.closed = closed;
+    fn reach(&self, asker: Asker) -> Option<Reach> {
+        match asker {
+            Asker::Order => Some(Reach::Order),
+            Asker::Header(session) | Asker::Metadata(session) | Asker::Sdp(session) => {
+                self.legs.get(&session).map(|asks| Reach::of_trunk(&asks.trunk))
+            }
+        }
     }
 
-    /// An order of this number will be given when the segment is open; one that waits already stays.
-    pub(crate) fn reserve(&mut self, order: u64) {
-        let order = *self.reserved.get_or_insert(order);
-        self.ordered = order;
-    }
-
-    pub(crate) const fn is_reserved(&self) -> bool {
-        self.reserved.is_some()
-    }
-
-    /// An order is given: its number, the reserved one if there is one.
-    pub(crate) fn order(&mut self, next: u64) -> u64 {
-        self.ordered = self.reserved.take().unwrap_or(next);
-        self.ordered
-    }
-
-    pub(crate) fn carried_out(&mut self, order: u64) {
-        self.carried_out = self.carried_out.max(order);
-    }
-
-    /// The order that is still to be carried out before the gate stands as told.
-    pub(crate) fn awaited(&self) -> Option<u64> {
-        (self.carried_out < self.ordered).then_some(self.ordered)
+    fn demand_mut(&mut self, asker: Asker) -> Option<&mut Option<Demand>> {
+        match asker {
+            Asker::Order => Some(&mut self.order),
+            Asker::Header(session) => self.legs.get_mut(&session).map(|asks| &mut asks.header),
+            Asker::Metadata(session) => self.legs.get_mut(&session).map(|asks| &mut asks.metadata),
+            Asker::Sdp(session) => self.legs.get_mut(&session).map(|asks| &mut asks.sdp),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use model::WallTime;
-
-    #[test]
-    fn each_ends_what_it_may_end() {
-        let api = || PauseSource::Api("alice".to_owned());
-        let info = || PauseSource::Info("Record: off".to_owned());
-        let sip = || PauseSource::Sip("X-AC-Action: pause-siprec".to_owned());
-        let check = |asked: Vec<PauseSource>, resumed: PauseSource, paused: bool| {
-            let mut pausing = Pausing::default();
-            for by in &asked {
-                pausing.ask(OpenPause { since: WallTime(1), by: by.clone() });
-            }
-            pausing.resume(&resumed);
-            assert_eq!(pausing.is_paused(), paused, "{asked:?} {resumed:?}");
-        };
-        check(vec![api()], api(), false);
-        check(vec![api()], info(), true);
-        check(vec![api()], PauseSource::Sdp, true);
-        check(vec![api()], PauseSource::Timeout, false);
-        check(vec![info()], sip(), false);
-        check(vec![info()], api(), false);
-        check(vec![info(), PauseSource::Sdp], PauseSource::Sdp, true);
-        check(vec![PauseSource::Sdp], api(), true);
-        check(vec![PauseSource::Sdp], PauseSource::Sdp, false);
-        check(vec![api(), info(), PauseSource::Sdp], api(), true);
-    }
-}
+mod tests;

@@ -32,11 +32,6 @@ impl<T: Ord + Copy> Timers<T> {
         self.by_timer.contains_key(&timer)
     }
 
-    /// When it is due, if it is set.
-    pub(crate) fn at(&self, timer: T) -> Option<Mono> {
-        self.by_timer.get(&timer).copied()
-    }
-
     /// The earliest time at which one is due.
     pub(crate) fn next(&self) -> Option<Mono> {
         self.by_time.first().map(|(at, _)| *at)

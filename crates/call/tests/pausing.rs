@@ -618,33 +618,33 @@ const STEPS: [&str; 24] = [
     "order start",
 ];
 
-/// What the pause of a call should be, told in another way than the front does it.
+/// What the pause of a call should be, told in another way than the front does it: who asks, and until which second of
+/// the world's life; none: without an end.
 #[derive(Default, Clone, Copy)]
 struct Expected {
-    api: bool,
-    info: bool,
-    /// Seconds of the world's life at which the pause ends by itself.
-    until: Option<u64>,
+    api: Option<Option<u64>>,
+    info: Option<Option<u64>>,
 }
 
 impl Expected {
-    fn pause(&mut self, now: u64, seconds: Option<u64>, api: bool) {
-        let until = seconds.map(|s| now + s);
-        self.until = if self.api || self.info { self.until.zip(until).map(|(a, b)| a.max(b)) } else { until };
-        (self.api, self.info) = (self.api || api, self.info || !api);
+    fn step(&mut self, now: u64, step: &str) {
+        let longer = |asked: Option<Option<u64>>, until: Option<u64>| match asked {
+            None => Some(until),
+            Some(before) => Some(before.zip(until).map(|(a, b)| a.max(b))),
+        };
+        match step {
+            "order pause" | "order pause 0s" => self.api = longer(self.api, None),
+            "order pause 3s" => self.api = longer(self.api, Some(now + 3)),
+            "order resume" => *self = Self::default(),
+            "info Record: off" => self.info = longer(self.info, None),
+            "info Record: on" => self.info = None,
+            _ => {}
+        }
     }
 
-    fn step(&mut self, now: u64, step: &str) {
-        match step {
-            "order pause" | "order pause 0s" => self.pause(now, None, true),
-            "order pause 3s" => self.pause(now, Some(3), true),
-            "order resume" => *self = Self::default(),
-            "info Record: off" => self.pause(now, None, false),
-            "info Record: on" => {
-                self.info = false;
-                self.until = self.until.filter(|_| self.api);
-            }
-            _ => {}
+    fn pass(&mut self, now: u64) {
+        for slot in [&mut self.api, &mut self.info] {
+            slot.take_if(|until| until.is_some_and(|until| until <= now));
         }
     }
 }
@@ -681,9 +681,7 @@ proptest! {
             of_call.step(now, step);
             if step == "wait 4s" {
                 now += 4;
-                for e in expected.values_mut().filter(|e| e.until.is_some_and(|u| u <= now)) {
-                    *e = Expected::default();
-                }
+                expected.values_mut().for_each(|e| e.pass(now));
             }
             world.play(step);
             for (open, _) in world.open.iter().filter(|(_, end)| end.is_none()) {
@@ -691,7 +689,7 @@ proptest! {
                 let session = world.called.iter().find(|(_, call)| **call == open.call).map(|(s, _)| s.0);
                 let Some(e) = session.and_then(|s| expected.get(&s)).filter(|_| !opening) else { continue };
                 let paused = world.paused.get(&open.segment).copied();
-                prop_assert_eq!(paused, Some(e.api || e.info), "after {}:\n{}", step, world.out);
+                prop_assert_eq!(paused, Some(e.api.is_some() || e.info.is_some()), "after {}:\n{}", step, world.out);
             }
         }
         prop_assert!(world.open.len() < 80);

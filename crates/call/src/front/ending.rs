@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use model::{
-    CallId, ChangeKind, Copy, CopyOf, EndReason, Failure, Incident, Location, Now, Order, SegmentId,
-    SegmentRecord,
+    CallId, ChangeKind, Copy, CopyOf, EndReason, Failure, Incident, Location, Now, Order, PauseSource,
+    SegmentId, SegmentRecord,
 };
 use sip::{EndCause, RequestInfo, SessionId};
 
 use super::{Action, CLOSE_GIVEN_UP, END_DEADLINE, Front, Timer};
 use crate::leg::Leg;
+use crate::pausing::Parting;
 use crate::reason::end_reason;
 
 impl Front {
@@ -59,6 +60,10 @@ impl Front {
         reason: EndReason,
         hang_up: Option<&str>,
     ) {
+        let parting = match reason {
+            EndReason::Upstream(_) | EndReason::Internal(_) => Parting::Failed,
+            EndReason::HangUp | EndReason::Hold | EndReason::Transfer | EndReason::Stop => Parting::Said,
+        };
         let mut segments = BTreeSet::new();
         let mut of_call = None;
         for session in sessions {
@@ -68,7 +73,7 @@ impl Front {
                 self.hang_up(*session, &reason, text);
             }
             if let Some(live) = self.calls.get_mut(leg.call) {
-                live.legs.remove(session);
+                live.part(*session, parting);
             }
             segments.extend(leg.segment());
             of_call = Some(leg.call);
@@ -79,12 +84,10 @@ impl Front {
         }
         if let Some(live) = self.calls.get_mut(call).filter(|live| live.legs.is_empty()) {
             live.end(now.wall);
-            live.pausing.dialogs_ended();
-            if !live.pausing.is_ordered() {
-                self.timers.clear(Timer::Pause(call));
-            }
             self.timers.clear(Timer::Pair(call));
         }
+        self.obey_pauses(now, call, &PauseSource::Sdp);
+        self.indicate(call);
         self.tell_call(call);
         self.settle(now, call);
     }

@@ -8,7 +8,9 @@ mod failover;
 mod negotiation;
 mod opening;
 mod orders;
+mod pauses;
 mod recognition;
+mod stops;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,7 +24,8 @@ use model::{
 use sip::siprec::{self, SessionState};
 use sip::{Event, RequestInfo, SessionId};
 
-use self::orders::{Came, Offered};
+use self::pauses::Offered;
+use self::stops::Came;
 pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
 use crate::bridge;
 use crate::calls::Calls;
@@ -43,6 +46,9 @@ const END_DEADLINE: Duration = Duration::from_secs(30);
 /// How long after that the call goes on waiting: then it is concluded as if the segment had failed, because calls
 /// that wait count as calls.
 const CLOSE_GIVEN_UP: Duration = Duration::from_secs(300);
+/// How long a call may be paused by what dialogs asked for that are over, before somebody hears of it: both dialogs of a
+/// phone that puts the call on hold end within a second.
+const LEFT_BEHIND: Duration = Duration::from_secs(10);
 /// At most one alarm for calls refused at a limit in so much time.
 const REFUSALS_TOLD: Duration = Duration::from_secs(10);
 /// What a refused client is told to wait (Retry-After, seconds) before it tries us again.
@@ -60,6 +66,8 @@ enum Timer {
     Forget(CallId),
     /// Until then the dialog of the other end should come.
     Pair(CallId),
+    /// Until then somebody should have resumed what dialogs paused that are over.
+    Left(CallId),
     /// Until then further refusals are counted only.
     RefusalsTold,
 }
@@ -195,10 +203,11 @@ impl Front {
                 Timer::Close(segment) => self.close_is_late(now, segment),
                 Timer::GiveUp(segment) => self.close_is_given_up(now, segment),
                 Timer::Hold(session) => self.hold_timed_out(now, session),
-                Timer::Pause(call) => self.pause_timed_out(call),
+                Timer::Pause(call) => self.pause_timed_out(now, call),
                 Timer::Linger(call) => self.conclude(now, call),
                 Timer::Forget(call) => self.forget(call),
                 Timer::Pair(call) => self.other_end_is_late(call),
+                Timer::Left(call) => self.is_left_paused(call),
                 Timer::RefusalsTold => {
                     if self.refused_since > 0 {
                         self.tell_refusals(now);
@@ -288,6 +297,7 @@ impl Front {
     fn informed(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
         let state = self.annotate(now, session, request);
         if state.is_some() {
+            self.obey_sdp(now, session);
             self.obey_state(now, session, state, Offered::Media);
         }
         self.obey_header(now, session, request, Came::Alone);

@@ -9,8 +9,9 @@ use model::{CallData, CallId, CallRecord, EndReason, Incident, Metadata, Now, Se
 use sip::siprec::SessionState;
 use sip::{RequestInfo, SessionId};
 
-use super::orders::{Came, Offered};
+use super::pauses::Offered;
 use super::recognition::owner;
+use super::stops::Came;
 use super::{Action, Front, Intake, Timer};
 use crate::asking::Asking;
 use crate::describe::Absorbed;
@@ -72,7 +73,7 @@ impl Front {
         self.begin_call(now, leg, data);
         self.correlator.learn(call, &owner(&trunk), &said);
         self.obey_state(now, session, absorbed.state, Offered::Media);
-        self.obey_sdp(now, call);
+        self.obey_sdp(now, session);
         self.negotiate(now, session, offer, absorbed.metadata);
         if !known.is_empty() {
             known.remove(0);
@@ -84,10 +85,10 @@ impl Front {
     /// A leg is the first of a call, or another of one that is known, which goes on.
     fn begin_call(&mut self, now: Now, leg: Leg, data: CallData) {
         let (session, call) = (leg.session, leg.call);
-        self.take_back(call);
+        self.take_back(call, &leg.trunk.name);
         if let Some(live) = self.calls.get_mut(call) {
             live.record.data = data;
-            live.join(session);
+            live.join(session, &leg.trunk.name);
         } else {
             self.stats.begun += 1;
             let record = CallRecord {
@@ -99,7 +100,7 @@ impl Front {
                 data,
             };
             let mut live = LiveCall::new(record, leg.trunk.name.clone());
-            live.join(session);
+            live.join(session, &leg.trunk.name);
             self.calls.insert(live);
         }
         self.legs.insert(session, leg);
@@ -167,9 +168,8 @@ impl Front {
             }
             None => reactivate(&mut leg),
         }
-        let call = leg.call;
         self.legs.insert(session, leg);
-        self.obey_sdp(now, call);
+        self.obey_sdp(now, session);
     }
 
     /// The lines of a leg are as the client wants them; moves the segment along and answers, now or later.
@@ -187,7 +187,7 @@ impl Front {
         let Some(live) = self.calls.get(call) else { return };
         match segment {
             Some(segment) => self.change_or_hold(now, session, segment, pending),
-            None if live.stopped.is_some() || held => {
+            None if held || live.stopped_for(&leg.trunk.name).is_some() => {
                 self.hold(now, session, &pending);
                 self.tell_call(call);
             }
@@ -277,7 +277,7 @@ impl Front {
 
     pub(super) fn read_lines(&mut self, leg: &Leg, sdp: &Sdp, now: Now) -> Vec<lines::Line> {
         // A client that said so by a header goes on to mean a pause.
-        let signaled = self.calls.get(leg.call).is_some_and(|c| c.pausing.is_signaled());
+        let signaled = self.calls.get(leg.call).is_some_and(|c| c.pausing.is_signaled(leg.session));
         let inactive = if signaled { Flowing::Paused } else { self.inactive_of(leg) };
         let (addresses, video) = (leg.addresses, self.config.video);
         let reading = Reading { sides: &leg.sides, inactive, addresses, video };

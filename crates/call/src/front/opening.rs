@@ -7,8 +7,8 @@
 
 use model::state::Respondent;
 use model::{
-    CallId, Dtmf, EndReason, Failure, Incident, Now, OpenSegment, OpenStream, Order, SegmentId, StartTrigger,
-    StreamPorts, TakeOver,
+    CallId, Dtmf, EndReason, Failure, Incident, Now, OpenSegment, OpenStream, Order, PauseSource, SegmentId,
+    StartTrigger, StreamPorts, TakeOver,
 };
 use sip::SessionId;
 
@@ -16,6 +16,7 @@ use super::{Action, END_DEADLINE, Front, OPEN_DEADLINE, Timer};
 use crate::leg::{Leg, Pending, Phase};
 use crate::lines;
 use crate::live_call::{LiveCall, Standing};
+use crate::pausing::Parting;
 
 impl Front {
     /// A leg waits for the ports of its lines in a segment.
@@ -142,11 +143,8 @@ impl Front {
             let Some(leg) = self.legs.get_mut(leg) else { continue };
             lines::set_ports(&mut leg.lines, ports);
         }
-        if begun.is_some() {
-            self.catch_up_gate(call, segment);
-        }
-        if begun == Some(true) {
-            self.order_change(now, segment);
+        if let Some(is_outdated) = begun {
+            self.catch_up(now, call, segment, is_outdated);
         }
         for session in &legs {
             self.answer_with_ports(*session);
@@ -186,10 +184,9 @@ impl Front {
         }
         let waiting = self.calls.get_mut(call).map(|call| std::mem::take(&mut call.waiting));
         for (session, pending, trigger) in waiting.unwrap_or_default() {
-            let stopped = self.calls.get(call).is_none_or(|c| c.stopped.is_some());
             let live = self.calls.get(call).and_then(LiveCall::live);
             let Some(leg) = self.legs.get(&session) else { continue };
-            match (!stopped && !leg.is_held(), live) {
+            match (self.stopped(session).is_none() && !leg.is_held(), live) {
                 (false, _) => self.hold(now, session, &pending),
                 (true, None) => self.open_segment(now, call, vec![(session, pending)], trigger, None),
                 (true, Some(segment)) => self.join_segment(now, session, segment, pending),
@@ -256,8 +253,9 @@ impl Front {
         }
         let Some(leg) = self.legs.remove(&session) else { return };
         if let Some(call) = self.calls.get_mut(leg.call) {
-            call.legs.remove(&session);
+            call.part(session, Parting::Refused);
         }
+        self.obey_pauses(now, leg.call, &PauseSource::Sdp);
     }
 
     /// A call whose only dialogs were refused: without a segment it was none.

@@ -17,8 +17,10 @@ use model::{
 };
 use sip::{RequestInfo, SessionId};
 
+use super::stops::Came;
 use super::{Action, Front, Timer};
 use crate::bridge::End;
+use crate::command::Changed;
 use crate::correlate::{self, Owner, Rest, Said};
 use crate::live_call::LiveCall;
 use crate::trunk::Trunk;
@@ -36,6 +38,15 @@ const UNIONS_MAX: usize = 1_024;
 /// How long the dialog of the other end may take before somebody hears that only one is recorded: both are sent at
 /// once, and the slowest take a second.
 const OTHER_END_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whether what arrives of a call is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Yes,
+    No,
+    /// It is over.
+    Ended,
+}
 
 impl Front {
     /// The calls that a dialog is of, by what it says: the first is the one that stays, with which the others become
@@ -118,23 +129,12 @@ impl Front {
         }
         // The record server takes back what it came to, when it notes the join.
         let came_to = self.recall(into);
-        let unlimited = |call: CallId| {
-            let ordered = self.calls.known(call).is_some_and(|c| c.pausing.is_ordered());
-            ordered && !self.timers.is_set(Timer::Pause(call))
-        };
-        let unlimited = unlimited(into) || unlimited(from);
+        let before = [into, from].map(|call| self.kept(call));
         let Some(gone) = self.calls.take(from) else { return };
-        for timer in [Timer::Linger(from), Timer::Forget(from), Timer::Pair(from)] {
-            self.timers.clear(timer);
-        }
-        if let Some(until) = self.timers.at(Timer::Pause(from)) {
-            // Of two time-outs the later: a pause is never cut short.
-            let until = self.timers.at(Timer::Pause(into)).map_or(until, |at| at.max(until));
-            self.timers.clear(Timer::Pause(from));
-            self.timers.set(Timer::Pause(into), until);
-        }
-        if unlimited {
-            self.timers.clear(Timer::Pause(into));
+        // Time-outs of pauses stand with who asked for them.
+        let timers = [Timer::Linger, Timer::Forget, Timer::Pair, Timer::Pause, Timer::Left];
+        for timer in timers {
+            self.timers.clear(timer(from));
         }
         for session in &gone.legs {
             if let Some(leg) = self.legs.get_mut(session) {
@@ -156,9 +156,45 @@ impl Front {
             self.tell_taken_back(into, came_to);
         }
         let by = self.calls.get(into).map_or(PauseSource::Sdp, |c| c.pausing.last());
-        self.tell_gates(into, &by);
+        self.obey_pauses(now, into, &by);
+        let stopped = self.obey_stops(now, into, Came::Alone);
+        self.tell_of_silence(into, before, stopped);
+        self.indicate(into);
         self.tell_call(into);
         self.settle(now, into);
+    }
+
+    /// Whether somebody is there, and what arrives is kept.
+    fn kept(&self, call: CallId) -> Kept {
+        match self.calls.known(call) {
+            Some(live) if live.legs.is_empty() => Kept::Ended,
+            Some(live) if live.live().is_some() && live.pausing.open().is_none() => Kept::Yes,
+            _ => Kept::No,
+        }
+    }
+
+    /// A join ends what was recorded, or what is kept of it, by what was ordered of the other call: nobody who ordered
+    /// that may be there any more, so somebody hears of it.
+    fn tell_of_silence(&mut self, call: CallId, before: [Kept; 2], stopped: Changed) {
+        let Some(live) = self.calls.get(call).filter(|_| before.contains(&Kept::Yes)) else { return };
+        let paused = live.pausing.ordered_by().filter(|_| before.contains(&Kept::Ended));
+        let text = match (stopped, live.stopped(), paused) {
+            (Changed::Yes, by, _) => {
+                let by = by.unwrap_or("another client");
+                format!(
+                    "a call turned out to be one that {by} stopped: it is not recorded until it is started"
+                )
+            }
+            (Changed::No, _, Some(by)) => {
+                let by = by.describe();
+                format!(
+                    "a call turned out to be one that {by} paused before it ended: nothing of it is kept until it is resumed"
+                )
+            }
+            _ => return,
+        };
+        let segment = live.live();
+        self.alarm(Incident::NotRecorded, Some(call), segment, text);
     }
 
     fn have_room_for_each_other(&self, a: CallId, b: CallId) -> bool {
@@ -187,12 +223,12 @@ impl Front {
     }
 
     /// A call that ended, or has been concluded, goes on.
-    pub(super) fn take_back(&mut self, call: CallId) {
+    pub(super) fn take_back(&mut self, call: CallId, trunk: &str) {
         let from = self.recall(call);
         let Some(live) = self.calls.get_mut(call) else { return };
         let had_ended = live.record.ended.is_some();
         live.goes_on();
-        if let Some(by) = live.stopped.clone().filter(|_| had_ended) {
+        if let Some(by) = live.stopped_for(trunk).map(str::to_owned).filter(|_| had_ended) {
             let text = format!(
                 "a call goes on that {by} stopped before it ended: it is not recorded until it is started"
             );
@@ -234,9 +270,9 @@ impl Front {
     }
 
     pub(super) fn forget(&mut self, call: CallId) {
-        self.timers.clear(Timer::Forget(call));
-        self.timers.clear(Timer::Pair(call));
-        self.timers.clear(Timer::Pause(call));
+        for timer in [Timer::Forget, Timer::Pair, Timer::Pause, Timer::Left] {
+            self.timers.clear(timer(call));
+        }
         self.calls.forget(call);
         self.correlator.forget(call);
     }
@@ -259,7 +295,7 @@ impl Front {
 
     /// A dialog of a phone's bridge ended without a word why: that may be a hold.
     pub(super) fn perhaps_held(&mut self, now: Now, call: CallId) {
-        if self.calls.get(call).is_some_and(|live| live.live().is_none() && live.stopped.is_none()) {
+        if self.calls.get(call).is_some_and(|live| live.live().is_none() && live.stopped().is_none()) {
             self.correlator.rests(call, now.mono, Rest::PerhapsHeld);
         }
     }

@@ -17,6 +17,7 @@ mod failures;
 #[path = "../world/flow.rs"]
 mod flow;
 mod intake;
+mod pauses;
 mod segments;
 mod shapes;
 #[path = "../world/mod.rs"]
@@ -30,6 +31,22 @@ use world::World;
 
 fn check(script: &str, expected: Expect) {
     let mut world = World::new(2);
+    for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        world.play(line);
+    }
+    expected.assert_eq(&world.out);
+}
+
+/// Two trunks of one tenant: that of an SBC at 127.0.0.1, and that of a gateway at 127.0.0.2.
+fn check_guests(script: &str, expected: Expect) {
+    let trunk = |name: &str, from: &str| Trunk {
+        from: vec![from.parse().unwrap()],
+        name: name.into(),
+        ..Trunk::open(TenantId::default())
+    };
+    let trunks = vec![trunk("sbc", "127.0.0.1/32"), trunk("gateway", "127.0.0.2/32")];
+    let trunks = Trunks::new(trunks, TenantId::default());
+    let mut world = World::of(FrontConfig { trunks, ..world::config(100) });
     for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
         world.play(line);
     }

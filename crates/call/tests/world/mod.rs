@@ -44,6 +44,10 @@ pub(crate) struct World {
     pub(crate) gates: Vec<(SegmentId, u64)>,
     /// Whether each segment that is open keeps what arrives, by what the record server was told.
     pub(crate) paused: BTreeMap<SegmentId, bool>,
+    /// The streams that each segment is to have.
+    pub(crate) wanted: BTreeMap<SegmentId, Vec<model::OpenStream>>,
+    /// The streams that there were before the last step.
+    existed: BTreeSet<(SegmentId, model::StreamId)>,
     /// The calls, by their session.
     pub(crate) called: BTreeMap<SessionId, CallId>,
     /// What was told of each call last; one that became another is not in it.
@@ -83,6 +87,8 @@ impl World {
             numbers: BTreeMap::new(),
             gates: Vec::new(),
             paused: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            existed: BTreeSet::new(),
             called: BTreeMap::new(),
             records: BTreeMap::new(),
             said: BTreeMap::new(),
@@ -227,6 +233,15 @@ impl World {
                 said.push((name.to_owned(), value.to_owned()));
             }
             "is" => _ = self.bridged.insert(session, bridge(rest)),
+            "metadata" => {
+                let mut request = Box::new(self.request("UPDATE", ""));
+                let state = format!(
+                    "<recording state=\"{rest}\"><datamode>partial</datamode><session session_id=\"c\"/></recording>"
+                );
+                let (content_type, bytes) = ("application/rs-metadata+xml".into(), Bytes::from(state));
+                request.parts.push(Part { content_type, disposition: None, headers: vec![], bytes });
+                self.front.handle_event(now, Event::Informed { session, request });
+            }
             "reinvite-with" => {
                 let (header, lines) = rest.split_once(" / ").unwrap();
                 let request = Box::new(self.with_header("INVITE", lines, header));
@@ -269,7 +284,7 @@ impl World {
             other => panic!("no such order: {other}"),
         };
         let tenant = if rest == "foreign" { "other".parse().unwrap() } else { TenantId::default() };
-        let Some(call) = self.called.get(&self.session).copied() else { return };
+        let Some(call) = self.call_of(self.session) else { return };
         let command = Command { call, tenant, ask, by: "alice".to_owned() };
         let text = match self.front.handle_command(self.now, command) {
             Ok(Done { recording, changed, awaits }) => {
@@ -289,9 +304,21 @@ impl World {
         writeln!(self.out, "    {text}").unwrap();
     }
 
+    /// The call that a session is of, as far as it was told.
+    pub(crate) fn call_of(&self, session: SessionId) -> Option<CallId> {
+        let id = format!("s{}@b", session.0);
+        let told = self.records.values().find(|call| call.data.sip_call_ids.contains(&id));
+        told.map(|call| call.id).or_else(|| self.called.get(&session).copied())
+    }
+
     /// A request of the session, with what the session says.
     fn request(&self, method: &str, lines: &str) -> RequestInfo {
         let mut request = request(method, lines);
+        // A client sends from where its requests come from.
+        for part in request.parts.iter_mut().filter(|_| self.remote.is_ipv4()) {
+            let from = format!("IN IP4 {}", self.remote);
+            part.bytes = String::from_utf8_lossy(&part.bytes).replace("IN IP4 192.0.2.7", &from).into();
+        }
         request.call_id = format!("s{}@b", self.session.0);
         request.headers = self.said.get(&self.session).cloned().unwrap_or_default();
         request.from.uri_params = self.bridged.get(&self.session).cloned().unwrap_or_default();
@@ -368,10 +395,25 @@ impl World {
     }
 
     fn drain(&mut self) {
+        let before = self.kept();
+        let mut between = BTreeSet::new();
         while let Some(action) = self.front.poll_action() {
             let text = self.describe(action);
             writeln!(self.out, "    {text}").unwrap();
+            between.extend(self.kept());
         }
+        let after = self.kept();
+        between.retain(|stream| self.existed.contains(stream) && !before.contains(stream));
+        between.retain(|stream| !after.contains(stream));
+        assert!(between.is_empty(), "kept for a moment: {between:?}\n{}", self.out);
+        self.existed = self.wanted.iter().flat_map(|(s, all)| all.iter().map(|o| (*s, o.stream))).collect();
+    }
+
+    /// The streams of which something is kept, as far as the record server was told.
+    fn kept(&self) -> BTreeSet<(SegmentId, model::StreamId)> {
+        let open = self.wanted.iter().filter(|(segment, _)| self.paused.get(segment) == Some(&false));
+        let active = |s: &&model::OpenStream| s.flowing == Flowing::Active;
+        open.flat_map(|(s, all)| all.iter().filter(active).map(|o| (*s, o.stream))).collect()
     }
 
     fn describe(&mut self, action: Action) -> String {
@@ -401,12 +443,14 @@ impl World {
                     self.called.insert(session, open.call);
                 }
                 self.paused.insert(open.segment, open.pause.is_some());
+                self.wanted.insert(open.segment, open.streams.clone());
                 self.unanswered.push((open.segment, open.streams.clone(), Asked::Open));
                 self.open.push((*open, None));
                 text
             }
             Action::Order(Order::Change { segment, streams: wanted }) => {
                 let text = format!("change {}", streams(&wanted));
+                self.wanted.insert(segment, wanted.clone());
                 self.unanswered.push((segment, wanted, Asked::Change));
                 text
             }
@@ -423,6 +467,7 @@ impl World {
             }
             Action::Order(Order::End { segment, reason, by, .. }) => {
                 self.paused.remove(&segment);
+                self.wanted.remove(&segment);
                 let who = by.map(|by| format!(" of {by}")).unwrap_or_default();
                 if let Some(open) = self.open.iter_mut().find(|(o, _)| o.segment == segment) {
                     open.1 = Some(reason.clone());

@@ -231,7 +231,7 @@ impl LiveSegment {
     }
 
     /// Takes the streams as they are wanted now: known ones keep their ports, new ones get some, missing ones
-    /// close. Nothing changes when a port cannot be had. Says which streams have sockets to watch now.
+    /// close. Nothing but pauses changes when a port cannot be had. Says which streams have sockets to watch now.
     pub(crate) fn change(
         &mut self,
         now: Now,
@@ -239,6 +239,7 @@ impl LiveSegment {
         ports: &Ports,
         batch: &mut Batch,
     ) -> Result<Vec<usize>, Failure> {
+        self.pause_streams(now, wanted);
         let known = |w: &&OpenStream| self.streams.iter().any(|s| s.open.stream == w.stream);
         if self.streams.len() + wanted.iter().filter(|w| !known(w)).count() > STREAMS_MAX {
             return Err(Failure::Resources(format!("a segment may have had {STREAMS_MAX} streams")));
@@ -263,8 +264,8 @@ impl LiveSegment {
         for stream in streams {
             match wanted.iter().find(|w| w.stream == stream.open.stream) {
                 Some(open) => {
-                    if open.protection != stream.open.protection {
-                        // What waits in the sockets was sent by what held before.
+                    if open.protection != stream.open.protection || stream.resumes(open, gate) {
+                        // What waits in the sockets was sent by what held before, or arrived in the pause.
                         stream.read_all(batch, steady, &mut into);
                     }
                     stream.update(now, open, gate);
@@ -283,6 +284,18 @@ impl LiveSegment {
             self.writer.local_address(stream.open.stream, stream.ports.rtp);
         }
         Ok(watch)
+    }
+
+    /// Nothing is kept any more of the streams that are wanted paused, whatever becomes of the rest of the change.
+    fn pause_streams(&mut self, now: Now, wanted: &[OpenStream]) {
+        let now = self.steady(now).now;
+        let gate = self.gate;
+        for stream in &mut self.streams {
+            let paused = wanted.iter().find(|w| w.stream == stream.open.stream);
+            if paused.is_some_and(|w| w.flowing == Flowing::Paused) {
+                stream.pause(now, gate);
+            }
+        }
     }
 
     /// Notes that media were dropped; true the first time.

@@ -43,6 +43,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
+use model::peer::Flowing;
 use model::{Failure, Incident, Join, NodeNumber, Order, Report, SegmentId, TenantId};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
@@ -279,7 +280,13 @@ impl Recorder {
                 }
             }
             Order::Change { segment, streams } => {
-                if self.media.try_send(segment, MediaOrder::Change { segment, streams }).is_some() {
+                // What pauses a stream must not be lost.
+                let pauses = streams.iter().any(|s| s.flowing == Flowing::Paused);
+                let lost = match self.media.try_send(segment, MediaOrder::Change { segment, streams }) {
+                    Some(order) => !pauses || self.media.send_soon(segment, order).is_err(),
+                    None => false,
+                };
+                if lost {
                     self.refuse(segment, "orders wait to be carried out");
                 }
             }

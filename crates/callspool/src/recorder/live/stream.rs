@@ -278,6 +278,19 @@ impl LiveStream {
         }
     }
 
+    /// Signalling pauses it, whether or not it is given what else is wanted of it.
+    pub(super) fn pause(&mut self, now: Now, gate: Gate) {
+        if self.wanted == Flowing::Active {
+            self.wanted = Flowing::Paused;
+            self.gate(now, gate);
+        }
+    }
+
+    /// Whether it keeps again what arrives when it is wanted so.
+    pub(super) fn resumes(&self, wanted: &OpenStream, gate: Gate) -> bool {
+        self.open.flowing == Flowing::Paused && effective(wanted.flowing, gate) == Flowing::Active
+    }
+
     /// The segment is paused, or goes on.
     pub(super) fn gate(&mut self, now: Now, gate: Gate) {
         let mut open = self.open.clone();

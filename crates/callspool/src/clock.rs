@@ -8,10 +8,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use model::{Mono, Now, WallTime};
 
-static ORIGIN: OnceLock<Instant> = OnceLock::new();
+static ORIGIN: OnceLock<(Instant, WallTime)> = OnceLock::new();
 
 fn origin() -> Instant {
-    *ORIGIN.get_or_init(Instant::now)
+    first().0
+}
+
+/// Both clocks at the first reading.
+fn first() -> (Instant, WallTime) {
+    *ORIGIN.get_or_init(|| (Instant::now(), wall()))
 }
 
 /// Both clocks, now.
@@ -31,6 +36,13 @@ pub(crate) fn mono() -> Mono {
 pub(crate) fn wall() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     stepped(WallTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)))
+}
+
+/// What the wall clock would be if it had not been set since the first reading. It never goes back: what must not
+/// come twice while the process lives, and not in the next one either, is counted from it.
+#[must_use]
+pub(crate) fn unset() -> WallTime {
+    first().1 + Duration::from_nanos(mono().0)
 }
 
 /// A reading of the system's clock as this process takes it: as it is.

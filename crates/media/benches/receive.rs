@@ -8,8 +8,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use media::g711::encode_ulaw;
 use media::send::{RtpSender, Sending};
 use media::speech::Speech;
+use media::srtp::Srtp;
 use media::{Frame, FrameSink, StreamReceiver};
-use model::{Codec, Dtmf, OpenStream, Side, WallTime};
+use model::{Codec, Dtmf, Keys, OpenStream, Side, Suite, WallTime};
 
 const PACKETS: u64 = 1_000;
 const PACKET_NS: i64 = 20_000_000;
@@ -92,5 +93,60 @@ fn mask(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, receive, mask);
+/// The same packets in the clear and by each cipher, and noise on an encrypted stream: what encryption adds is the
+/// difference within one run.
+fn encrypted(c: &mut Criterion) {
+    let from: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+    let sending =
+        Sending { ssrc: 7, payload_type: 0, clock_rate: 8_000, ptime_ms: 20, sequence: 0, timestamp: 0 };
+    let mut group = c.benchmark_group("encrypted");
+    group.throughput(Throughput::Elements(PACKETS));
+    let suites = Suite::ALL.map(|suite| (suite.name(), Some(suite), false));
+    let noise = ("noise", Some(Suite::AesCm128HmacSha1Tag80), true);
+    for (name, suite, is_noise) in [("in the clear", None, false)].into_iter().chain(suites).chain([noise]) {
+        let keys = suite.map(|suite| {
+            let secret = (0..suite.secret_len()).map(|n| u8::try_from(n).unwrap()).collect();
+            Keys::single(suite, secret).unwrap()
+        });
+        let srtp = || keys.as_ref().map(|keys| Srtp::new(keys, keys).unwrap());
+        let (mut ours, mut theirs) = (srtp(), srtp());
+        let mut sender = RtpSender::new(sending);
+        let mut receiver = StreamReceiver::new(&stream(), WallTime(0));
+        let mut now = WallTime(0);
+        let mut next = || {
+            let mut packet = sender.next(&[0xd5; 160]);
+            if let Some(theirs) = &mut theirs {
+                assert!(theirs.seal_rtp(&mut packet));
+            }
+            if is_noise {
+                packet.iter_mut().skip(12).for_each(|octet| *octet ^= 0x55);
+            }
+            packet
+        };
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || (0..PACKETS).map(|_| next()).collect::<Vec<Vec<u8>>>(),
+                |packets| {
+                    let mut sink = Octets::default();
+                    for packet in &packets {
+                        now = WallTime(now.0 + PACKET_NS);
+                        match &mut ours {
+                            Some(srtp) => receiver.protected(now, from, packet, srtp, &mut sink),
+                            None => receiver.packet(now, from, packet, &mut sink),
+                        }
+                    }
+                    black_box(sink.0);
+                    packets
+                },
+                criterion::BatchSize::SmallInput,
+            );
+        });
+        let counted = receiver.accounting();
+        let wrong = if is_noise { counted.received } else { counted.unauthenticated };
+        assert_eq!(wrong, 0, "{name}: {counted:?}");
+    }
+    group.finish();
+}
+
+criterion_group!(benches, receive, mask, encrypted);
 criterion_main!(benches);

@@ -77,6 +77,8 @@ pub fn check(datagram: &[u8], ice: &Ice) -> Option<Check> {
             _ if proved => {}
             USERNAME => named = is_ours(value, ice),
             USE_CANDIDATE => nominates = true,
+            // Who does not name us is not computed for. The name stands in front in each check (RFC 8489 section 14.5).
+            MESSAGE_INTEGRITY if !named => return None,
             MESSAGE_INTEGRITY => {
                 let ours = integrity(datagram.get(..at)?, ice.password.expose())?;
                 aws_lc_rs::constant_time::verify_slices_are_equal(ours.as_ref(), value).ok()?;

@@ -124,8 +124,8 @@ pub struct Accounting {
     pub late: u64,
     /// No RTP, or RTP that cannot be read.
     pub invalid: u64,
-    /// Not kept because it could not be authenticated, on a stream that is protected: another key, no protection at
-    /// all, or not by the sender.
+    /// RTP and RTCP that was not taken because it could not be authenticated, on a stream that is protected: another
+    /// key, no protection at all, not by the sender, or so old that somebody may play it again.
     #[serde(skip_serializing_if = "is_zero")]
     pub unauthenticated: u64,
     /// Valid RTP from an address other than the one that the stream is latched to.

@@ -331,7 +331,7 @@ impl Stream {
     fn exchange_reports(&mut self, wall: model::WallTime) {
         if let Some(remote) = self.rtcp {
             let mut report = self.packets.sender_report(wall, &self.cname);
-            let ready = self.srtp.as_mut().is_none_or(|srtp| srtp.seal_rtcp(wall, &mut report));
+            let ready = self.srtp.as_mut().is_none_or(|srtp| srtp.seal_rtcp(clock::unset(), &mut report));
             if !ready {
                 return self.read_back();
             }

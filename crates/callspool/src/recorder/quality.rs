@@ -27,6 +27,11 @@ const LOSS_LEAST: u64 = 50;
 /// So many packets that cannot be opened between two looks are told of, if they are a tenth of all: fewer are
 /// somebody else's, or were on their way when keys changed.
 const UNOPENED_LEAST: u64 = 10;
+/// Where so few come that there are never as many between two looks: when none was opened for so long, and some were
+/// not. Comfort noise is five packets a second, or one.
+const SHUT_OVER: Duration = Duration::from_secs(10);
+/// Fewer than these meanwhile are somebody else's.
+const SHUT_LEAST: u64 = 3;
 
 /// When it is told. Zero: never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,6 +91,8 @@ struct Watched {
     counted_at: Mono,
     /// Both as of the last look.
     unopened: (u64, u64),
+    /// Since when none was opened and some were not, and how many had not been opened before.
+    shut: Option<(Mono, u64)>,
     silence: Class,
     loss: Class,
     keys: Class,
@@ -160,6 +167,7 @@ impl Watched {
             lost: sign.lost,
             counted_at: now,
             unopened: (0, 0),
+            shut: None,
             silence: Class::Good,
             loss: Class::Good,
             keys: Class::Good,
@@ -185,7 +193,7 @@ impl Watched {
         })
         .into_iter()
         .for_each(|seen| tell(Condition::Silence, Of::Stream(self.stream), seen));
-        self.look_at_keys(sign, tell);
+        self.look_at_keys(now, sign, tell);
         if now.since(self.counted_at) < LOSS_OVER {
             return;
         }
@@ -213,12 +221,21 @@ impl Watched {
 
 impl Watched {
     /// What cannot be opened is not kept, so somebody must hear of it while the call goes on.
-    fn look_at_keys(&mut self, sign: &Signs, tell: &mut impl FnMut(Condition, Of, Seen)) {
+    fn look_at_keys(&mut self, now: Mono, sign: &Signs, tell: &mut impl FnMut(Condition, Of, Seen)) {
         let unopened = sign.unopened.saturating_sub(self.unopened.0);
         let opened = sign.received.saturating_sub(self.unopened.1);
+        if opened > 0 || !sign.is_expected {
+            self.shut = None;
+        } else if unopened > 0 {
+            self.shut.get_or_insert((now, self.unopened.0));
+        }
+        let is_shut = self.shut.is_some_and(|(since, before)| {
+            now.since(since) >= SHUT_OVER && sign.unopened.saturating_sub(before) >= SHUT_LEAST
+        });
         self.unopened = (sign.unopened, sign.received);
         let class = match unopened {
             UNOPENED_LEAST.. if unopened * 9 >= opened => Class::Bad,
+            _ if is_shut => Class::Bad,
             // A few beside many that are opened are nobody's trouble.
             _ if opened > 0 || sign.unopened == 0 => Class::Good,
             _ => Class::Between,
@@ -333,6 +350,18 @@ mod tests {
             ["61 WrongKeys 2 bad", "70 Loss 2 between", "80 WrongKeys 2 good", "80 Loss 2 good"].as_slice();
         check(closed(true), told);
         check(closed(false), told);
+        // As few as a sender of comfort noise has: also where nothing was ever opened.
+        let sparse = |opened: u64| {
+            move |second: u64, s: Signs| match second {
+                _ if !is(2, &s) => s,
+                0..60 => Signs { received: opened * second, ..s },
+                60..100 => Signs { received: opened * 60, unopened: 2 * (second - 59), ..s },
+                _ => Signs { received: opened * 60 + second - 99, unopened: 80, ..s },
+            }
+        };
+        let told = |from: [&'static str; 2]| ["10 Loss 2 between", from[0], from[1], "100 WrongKeys 2 good"];
+        check(sparse(1), &told(["61 WrongKeys 2 between", "71 WrongKeys 2 bad"]));
+        check(sparse(0), &told(["60 WrongKeys 2 between", "70 WrongKeys 2 bad"]));
         // One now and then is somebody else's.
         let few = |second: u64, s: Signs| Signs { unopened: second / 10, ..s };
         check(|second, s| if is(1, &s) { few(second, s) } else { s }, &[]);

@@ -83,6 +83,12 @@ impl Latch {
         self.source
     }
 
+    /// Whether signalling, or a check, says that the sender is there, or it was found there.
+    pub(super) fn knows(&self, address: SocketAddr) -> bool {
+        let address = canonical(address);
+        self.expected == Some(address) || self.source.map(canonical) == Some(address)
+    }
+
     /// How often it changed.
     pub(super) const fn changes(&self) -> u32 {
         self.changes

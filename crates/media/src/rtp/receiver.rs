@@ -9,7 +9,7 @@ use model::{Accounting, Dtmf, GapReason, MediaKind, OpenStream, StreamRecord, Wa
 
 use super::FrameSink;
 use super::delivery::Delivery;
-use super::latch::{Familiar, Latch};
+use super::latch::{Familiar, Latch, canonical};
 use super::mask::Mask;
 use super::packet::{Packet, is_rtcp};
 use super::payload::PayloadTypes;
@@ -121,22 +121,45 @@ impl StreamReceiver {
         sink: &mut S,
     ) {
         self.now = self.now.max(arrival);
-        if is_rtcp(bytes)
-            && let Ok(plain) = srtp.open_rtcp(arrival, bytes)
-        {
-            return self.rtcp(arrival, from, plain);
+        if is_rtcp(bytes) {
+            match srtp.open_rtcp(arrival, bytes) {
+                Ok(plain) => return self.rtcp(arrival, from, plain),
+                // RTP with a marker and such a payload type looks like it, and is opened below.
+                Err(Closed::Unauthentic | Closed::Malformed) => {}
+                Err(why) => return self.closed(why),
+            }
         }
         match srtp.open_rtp(arrival, bytes) {
             Ok(plain) => self.packet(arrival, from, plain, sink),
-            Err(Closed::Malformed) => self.counted.invalid += 1,
-            Err(Closed::Replayed) => self.counted.duplicate += 1,
-            Err(Closed::Unauthentic) => self.counted.unauthenticated += 1,
+            Err(why) => self.closed(why),
+        }
+    }
+
+    fn closed(&mut self, why: Closed) {
+        match why {
+            Closed::Malformed => self.counted.invalid += 1,
+            Closed::Replayed => self.counted.duplicate += 1,
+            // Of what is too old nobody knows whether somebody plays it again.
+            Closed::Old | Closed::Unauthentic => self.counted.unauthenticated += 1,
         }
     }
 
     /// A connectivity check says that media come from there.
     pub fn nominate(&mut self, from: SocketAddr) {
         self.latch.expect(Some(from));
+    }
+
+    /// Whether its sender is known to be there: signalling names the address, for RTP or for RTCP, or a check does, or
+    /// its packets come from there.
+    #[must_use]
+    pub fn expects(&self, from: SocketAddr) -> bool {
+        self.latch.knows(from) || self.open.remote_rtcp.is_some_and(|rtcp| canonical(rtcp) == canonical(from))
+    }
+
+    /// Where its packets come from, if one came since then.
+    #[must_use]
+    pub fn heard_since(&self, since: WallTime) -> Option<SocketAddr> {
+        self.latch.source().filter(|_| self.last_packet.is_some_and(|last| last >= since))
     }
 
     /// A datagram came to the port of an encrypted stream whose keys are not known (yet).
@@ -146,8 +169,9 @@ impl StreamReceiver {
 
     /// A datagram came to the RTCP port of a stream that is encrypted.
     pub fn protected_rtcp(&mut self, arrival: WallTime, from: SocketAddr, bytes: &[u8], srtp: &mut Srtp) {
-        if let Ok(plain) = srtp.open_rtcp(arrival, bytes) {
-            self.rtcp(arrival, from, plain);
+        match srtp.open_rtcp(arrival, bytes) {
+            Ok(plain) => self.rtcp(arrival, from, plain),
+            Err(why) => self.closed(why),
         }
     }
 

@@ -22,6 +22,8 @@ const CRYPTO_MAX: usize = 16;
 const FINGERPRINTS_MAX: usize = 8;
 /// Octets of `ice-ufrag` and `ice-pwd` (RFC 8839 section 5.4).
 const ICE_MAX: usize = 256;
+/// Letters of `tls-id` (RFC 8842 section 4).
+const TLS_ID: std::ops::RangeInclusive<usize> = 20..=255;
 /// As people write it: with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -52,6 +54,8 @@ pub struct Offered {
     pub fingerprints: Vec<Fingerprint>,
     /// Who would begin it.
     pub setup: Option<Setup>,
+    /// What the association is called by who wrote it (`a=tls-id`).
+    pub tls_id: Option<String>,
     /// `a=ice-ufrag` and `a=ice-pwd` of who wrote it.
     pub ice: Option<IceUser>,
 }
@@ -102,6 +106,8 @@ pub enum Security {
         fingerprint: Fingerprint,
         /// Who begins.
         setup: Setup,
+        /// What we call the association (`a=tls-id`), where the other has named it too.
+        id: Option<String>,
     },
 }
 
@@ -116,13 +122,14 @@ impl Offered {
             "setup" => {
                 self.setup = Setup::ALL.into_iter().find(|s| value.trim().eq_ignore_ascii_case(s.name()));
             }
+            "tls-id" if is_tls_id(value.trim()) => self.tls_id = Some(value.trim().to_owned()),
             "ice-ufrag" if value.len() <= ICE_MAX => {
                 value.clone_into(&mut self.ice.get_or_insert_default().user);
             }
             "ice-pwd" if value.len() <= ICE_MAX => {
                 self.ice.get_or_insert_default().password = Some(Secret::new(value.as_bytes().to_vec()));
             }
-            "fingerprint" | "ice-ufrag" | "ice-pwd" | "key-mgmt" => {}
+            "fingerprint" | "tls-id" | "ice-ufrag" | "ice-pwd" | "key-mgmt" => {}
             _ => return false,
         }
         true
@@ -162,7 +169,7 @@ impl Security {
         match self {
             Self::None => {}
             Self::Sdes(lines) => lines.iter().for_each(|line| write_crypto(out, line)),
-            Self::Dtls { fingerprint, setup } => {
+            Self::Dtls { fingerprint, setup, id } => {
                 let digest: Vec<String> = fingerprint.digest.iter().map(|o| format!("{o:02X}")).collect();
                 let _ = write!(
                     out,
@@ -171,6 +178,9 @@ impl Security {
                     digest.join(":"),
                     setup.name()
                 );
+                if let Some(id) = id {
+                    let _ = write!(out, "a=tls-id:{id}\r\n");
+                }
             }
         }
     }
@@ -186,6 +196,11 @@ pub(super) fn write_ice(out: &mut String, ice: &Ice, rtp: SocketAddr, rtcp_port:
         let priority: u32 = (126 << 24) + (65_535 << 8) + (256 - component);
         let _ = write!(out, "a=candidate:1 {component} UDP {priority} {} {port} typ host\r\n", rtp.ip());
     }
+}
+
+fn is_tls_id(value: &str) -> bool {
+    let is_letter = |c: u8| c.is_ascii_alphanumeric() || b"+/-_".contains(&c);
+    TLS_ID.contains(&value.len()) && value.bytes().all(is_letter)
 }
 
 /// `sha-256 AB:CD:…`
@@ -360,13 +375,23 @@ mod tests {
         }
         assert!(line.take("setup", " ActPass ") && !line.take("label", "1"));
         line.complete(&session);
-        let [f] = &line.fingerprints[..] else { panic!("{line:?}") };
+        let [f] = &line.fingerprints.clone()[..] else { panic!("{line:?}") };
         assert_eq!((f.hash, &f.digest), (CertificateHash::Sha256, &vec![0xab; 32]));
         assert_eq!((line.setup, line.ice.as_ref().unwrap().user.as_str()), (Some(Setup::ActPass), "someone"));
         assert!(!format!("{line:?}").contains("secret"));
         let mut out = String::new();
-        Security::Dtls { fingerprint: f.clone(), setup: Setup::Passive }.write(&mut out);
-        assert_eq!(out, format!("a=fingerprint:sha-256 {}\r\na=setup:passive\r\n", digest.to_uppercase()));
+        Security::Dtls { fingerprint: f.clone(), setup: Setup::Passive, id: None }.write(&mut out);
+        let expected = format!("a=fingerprint:sha-256 {}\r\na=setup:passive\r\n", digest.to_uppercase());
+        assert_eq!(out, expected);
+        for wrong in ["", "short", "twenty letters, and a comma", &"x".repeat(256)] {
+            assert!(line.take("tls-id", wrong) && line.tls_id.is_none(), "{wrong}");
+        }
+        assert!(line.take("tls-id", " abc3de65cddef001be82 "));
+        let id = line.tls_id.clone();
+        assert_eq!(id.as_deref(), Some("abc3de65cddef001be82"));
+        let mut out = String::new();
+        Security::Dtls { fingerprint: f.clone(), setup: Setup::Passive, id }.write(&mut out);
+        assert_eq!(out, format!("{expected}a=tls-id:abc3de65cddef001be82\r\n"));
     }
 
     #[test]

@@ -66,6 +66,13 @@ impl Cipher {
         })
     }
 
+    /// Of session keys of AES-GCM themselves, the same for RTP and RTCP, as published vectors give them.
+    #[cfg(test)]
+    pub(super) fn of_session(key: &[u8], salt: [u8; 12]) -> Self {
+        let half = || Half::gcm(key, salt).unwrap();
+        Self { rtp: half(), rtcp: half(), plain_rtp: false }
+    }
+
     /// The identifier's octets in an SRTP packet.
     pub(super) fn rtp_mki<'a>(&self, packet: &'a [u8], len: usize) -> Option<&'a [u8]> {
         let behind = if self.rtp.is_gcm() { 0 } else { self.rtp.tag_len() };
@@ -248,8 +255,7 @@ impl Half {
         let half = if suite.salt_len() == 12 {
             let mut salt = [0; 12];
             derivation.fill(label + 2, &mut salt)?;
-            let algorithm = if key.len() == 16 { &aead::AES_128_GCM } else { &aead::AES_256_GCM };
-            Self::Gcm { key: LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?), salt }
+            Self::gcm(key, salt)?
         } else {
             let (mut auth, mut salt) = ([0; AUTH_KEY], [0; 14]);
             derivation.fill(label + 1, &mut auth)?;
@@ -260,6 +266,11 @@ impl Half {
         };
         zeroize::Zeroize::zeroize(key);
         Some(half)
+    }
+
+    fn gcm(key: &[u8], salt: [u8; 12]) -> Option<Self> {
+        let algorithm = if key.len() == 16 { &aead::AES_128_GCM } else { &aead::AES_256_GCM };
+        Some(Self::Gcm { key: LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?), salt })
     }
 
     const fn is_gcm(&self) -> bool {

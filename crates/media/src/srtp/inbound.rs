@@ -77,8 +77,7 @@ impl Inbound {
             Err(Closed::Replayed)
         } else {
             match self.try_rtp(packet, head, index, out) {
-                Some(length) if fresh == Fresh::Yes => Ok((length, index)),
-                Some(_) => Err(Closed::Replayed),
+                Some(length) => refuse(fresh).map(|()| (length, index)),
                 // Half a round or more was missed. Only what is above all that was taken is new: packets of an
                 // earlier rollover are authentic too, and whoever kept some could play them again.
                 None if misses >= MISSES_MAX => spend(searches)
@@ -113,12 +112,9 @@ impl Inbound {
         let mut opened = None;
         for (master, mki) in candidates(&self.masters, self.mki, |m, len| m.cipher.rtcp_mki(packet, len)) {
             let Some(index) = master.cipher.rtcp_index(packet, mki).map(u64::from) else { continue };
-            let seen = known.and_then(|at| self.rtcp.get(at));
-            let replayed = seen.is_some_and(|s| s.window.fresh(index) != Fresh::Yes);
             if let Some(length) = master.cipher.open_rtcp(packet, mki, ssrc, out) {
-                if replayed {
-                    return Err(Closed::Replayed);
-                }
+                let seen = known.and_then(|at| self.rtcp.get(at));
+                refuse(seen.map_or(Fresh::Yes, |s| s.window.fresh(index)))?;
                 opened = Some((length, index));
                 break;
             }
@@ -179,6 +175,15 @@ fn candidates<'a>(
     let by_name = masters.iter().find(|m| mki > 0 && named(m, mki).is_some_and(|n| n == m.mki));
     let rest = if by_name.is_some() { &[][..] } else { masters };
     by_name.into_iter().map(move |m| (m, mki)).chain(rest.iter().map(|m| (m, 0)))
+}
+
+/// Why an authentic packet of this index is not taken.
+const fn refuse(fresh: Fresh) -> Result<(), Closed> {
+    match fresh {
+        Fresh::Yes => Ok(()),
+        Fresh::Taken => Err(Closed::Replayed),
+        Fresh::Old => Err(Closed::Old),
+    }
 }
 
 /// Takes a search out of the budget, or fails.

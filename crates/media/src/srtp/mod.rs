@@ -46,8 +46,11 @@ const SEARCHES_MAX: u32 = 200;
 pub enum Closed {
     /// It is no RTP or RTCP packet.
     Malformed,
-    /// It was opened before, or is so old that it may have been.
+    /// It was opened before.
     Replayed,
+    /// It is authentic, and so far behind the newest that nobody knows whether it was opened before (RFC 3711
+    /// section 3.3.2).
+    Old,
     /// It is not authentic: another key, no protection, not by the sender.
     Unauthentic,
 }
@@ -123,7 +126,8 @@ impl Srtp {
         self.scratch.get(..opened?).ok_or(Closed::Malformed)
     }
 
-    /// Protects the RTCP packet in `packet`. False when it is none: then it must not be sent.
+    /// Protects the RTCP packet in `packet`. False when it is none: then it must not be sent. See
+    /// [`Outbound::seal_rtcp`] for what `now` must be.
     pub fn seal_rtcp(&mut self, now: WallTime, packet: &mut Vec<u8>) -> bool {
         self.outbound.seal_rtcp(now, packet)
     }

@@ -32,7 +32,8 @@ impl Outbound {
     /// Protects the RTCP packet in `packet`. False when it is none.
     ///
     /// An index must never come twice under one key (RFC 3711 section 9.1), and a key lives as long as the dialog,
-    /// which is longer than a segment: so it is the time in seconds, or one more than the last.
+    /// which is longer than a segment: so it is the time in seconds, or one more than the last. `now` must be of a clock
+    /// that never goes back while a key lives: with GCM an index that comes twice gives the key of authentication away.
     pub fn seal_rtcp(&mut self, now: WallTime, packet: &mut Vec<u8>) -> bool {
         let seconds = (now.0 / 1_000_000_000).saturating_sub(EPOCH_S).clamp(0, 0x7fff_fffe);
         self.index = u32::try_from(seconds).unwrap_or(0).max(self.index + 1) & 0x7fff_ffff;

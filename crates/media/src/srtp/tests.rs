@@ -113,21 +113,73 @@ fn a_packet_of_others_by_a_long_key_is_opened() {
     assert_eq!(Srtp::new(&keys, &keys).unwrap().open_rtp(at(0), &sealed), Ok(&plain[..]));
 }
 
-/// RFC 7714 section 16.1.1: session keys and nonce are given there, so it is the cipher that is compared, not how the
-/// nonce is made.
+/// RFC 7714 sections 16 and 17: session keys, salt, and the packets that follow. Our nonces and what is associated with
+/// them are made as for any packet.
 #[test]
-fn the_example_of_rfc_7714() {
-    use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-    let key =
-        LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &hex("000102030405060708090a0b0c0d0e0f")).unwrap());
+fn the_examples_of_rfc_7714() {
+    let salt = *b"Quid pro quo";
+    let short = hex("000102030405060708090a0b0c0d0e0f");
+    let long = hex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
     let head = hex("8040f17b 8041f8d3 5501a0b2");
-    let mut text = b"Gallia est omnis divisa in partes tres".to_vec();
-    let nonce = Nonce::assume_unique_for_key(hex("51753c6580c2726f20718414").try_into().unwrap());
-    let tag = key.seal_in_place_separate_tag(nonce, Aad::from(&head[..]), &mut text).unwrap();
-    let expected = hex(
-        "f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833899d7f27beb16a9152cf765ee4390cce",
+    let plain = [&head[..], b"Gallia est omnis divisa in partes tres"].concat();
+    for (key, expected) in [
+        (
+            &short,
+            "f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833899d7f27beb16a9152cf\
+             765ee4390cce",
+        ),
+        (
+            &long,
+            "32b1de78a822fe12ef9f78fa332e33aab18012389a58e2f3b50b2a0276ffae0f1ba63799b87b7aa3db36dfffd6b0f9bb\
+             7878d7a76c13",
+        ),
+    ] {
+        let cipher = Cipher::of_session(key, salt);
+        let mut sealed = plain.clone();
+        cipher.seal_rtp(&mut sealed, 12, &[], (0x5501_a0b2, 0xf17b)).unwrap();
+        assert_eq!(sealed, [head.clone(), hex(expected)].concat());
+        let mut out = [0; PACKET_MAX];
+        let length = cipher.open_rtp(&sealed, 12, 0, (0x5501_a0b2, 0xf17b), &mut out).unwrap();
+        assert_eq!(out[..length], plain);
+    }
+    let plain = hex(
+        "81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930 4c756e61 deadbeef deadbeef deadbeef deadbeef \
+         deadbeef",
     );
-    assert_eq!([&text[..], tag.as_ref()].concat(), expected);
+    let sealed = hex(
+        "81c8000d 4d617273 63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d c676a5f1 730d6fda 4ce09b46 86303ded \
+         0bb9275b c84aa458 96cf4d2f c5abf872 45d9eade 800005d4",
+    );
+    let cipher = Cipher::of_session(&short, salt);
+    let mut packet = plain.clone();
+    cipher.seal_rtcp(&mut packet, &[], 0x5d4, false).unwrap();
+    assert_eq!(packet, sealed);
+    let mut out = [0; PACKET_MAX];
+    let length = cipher.open_rtcp(&sealed, 0, 0x4d61_7273, &mut out).unwrap();
+    assert_eq!(out[..length], plain);
+}
+
+#[test]
+fn what_is_too_old_is_told_apart_from_what_comes_twice() {
+    let keys = keys(Suite::AeadAes128Gcm, 1);
+    let mut ours = Srtp::new(&keys, &keys).unwrap();
+    let sender = Sender::new(&keys);
+    for index in [5_000, 9_000] {
+        assert!(ours.open_rtp(at(0), &sender.send(index, 7).1).is_ok());
+    }
+    assert_eq!(ours.open_rtp(at(0), &sender.send(9_000, 7).1), Err(Closed::Replayed));
+    assert_eq!(ours.open_rtp(at(0), &sender.send(5_001, 7).1), Err(Closed::Old));
+    let mut theirs = Outbound::new(&keys).unwrap();
+    let reports: Vec<Vec<u8>> = [0, 5_000_000]
+        .map(|ms| {
+            let mut packet = hex("80c90001 00000007");
+            assert!(theirs.seal_rtcp(at(ms), &mut packet));
+            packet
+        })
+        .into();
+    assert!(ours.open_rtcp(at(0), &reports[1]).is_ok());
+    assert_eq!(ours.open_rtcp(at(0), &reports[0]), Err(Closed::Old));
+    assert_eq!(ours.open_rtcp(at(0), &reports[1]), Err(Closed::Replayed));
 }
 
 #[test]

@@ -17,12 +17,14 @@ mod rtp;
 mod seeds;
 mod sip;
 mod srtp;
+mod stun;
 
 pub use disk::{call_log, manifest, matroska, sidecar};
 pub use rtp::{rtcp, rtp, sdp};
 pub use seeds::{SEEDS, Seeds};
 pub use sip::{multipart, sip_message, sip_stream, siprec};
 pub use srtp::srtp;
+pub use stun::stun;
 
 /// A parser under test.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rtp", run: rtp, longest: 2_048 },
     Target { name: "rtcp", run: rtcp, longest: 1_500 },
     Target { name: "srtp", run: srtp, longest: 2_048 },
+    Target { name: "stun", run: stun, longest: 1_500 },
     Target { name: "matroska", run: matroska, longest: 8_192 },
     Target { name: "manifest", run: manifest, longest: 8_192 },
     Target { name: "call_log", run: call_log, longest: 4_096 },

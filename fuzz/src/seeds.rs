@@ -28,6 +28,7 @@ pub const SEEDS: &[Seeds] = &[
     ("rtp", rtp),
     ("rtcp", rtcp),
     ("srtp", srtp),
+    ("stun", stun),
     ("matroska", || files_ending(".mka")),
     ("manifest", manifest),
     ("call_log", call_log),
@@ -48,6 +49,16 @@ fn srtp() -> Vec<Vec<u8>> {
         seed
     };
     vec![steps(0, 0), steps(6, 4), steps(7, 1)]
+}
+
+/// A check as a client sends it, one that nominates, and one whose proof is missing.
+fn stun() -> Vec<Vec<u8>> {
+    let name = [0, 6, 0, 9, b'e', b'v', b't', b'j', b':', b'h', b'6', b'v', b'Y', 0, 0, 0];
+    let priority = [0, 0x24, 0, 4, 0x6e, 0, 1, 0xff];
+    let nominates = [0, 0x25, 0, 0];
+    let plain = [&name[..], &priority].concat();
+    let chosen = [&name[..], &nominates, &priority].concat();
+    vec![[&[1][..], &plain].concat(), [&[1][..], &chosen].concat(), [&[0][..], &plain].concat()]
 }
 
 fn head(method: &str, cseq: u32, tag: &str, more: &str) -> String {

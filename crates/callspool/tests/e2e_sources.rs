@@ -9,8 +9,12 @@ use std::time::{Duration, Instant};
 
 use support::recording::Recorded;
 use support::rtp::{Mouth, Talk};
+use support::secrets::kept;
 use support::server::Server;
 use support::sipp::Scenario;
+use support::talker::{Talker, payload};
+use support::uac::Dialog;
+use support::{PATIENCE, wait_until};
 
 const TONE: f64 = 700.0;
 const SECOND: Duration = Duration::from_secs(1);
@@ -115,4 +119,75 @@ fn what_is_no_rtp_is_counted_and_harms_nothing() {
         "{:?}",
         recorded.stream().accounting
     );
+}
+
+/// The SDP of two streams whose media come from each other's ports.
+#[test]
+fn two_ports_that_are_swapped_are_two_streams_all_the_same() {
+    let server = Server::start();
+    let (one, two) = (Mouth::open(), Mouth::open());
+    let second = format!("m=audio {} RTP/AVP 0\r\na=sendonly\r\n", two.port());
+    let (mut dialog, _) = Dialog::begin_by(&server, "swapped", one.port(), "RTP/AVP", &second);
+    let media = dialog.offer("sendonly");
+    let sounds: Vec<_> = (1..=4).map(payload).collect();
+    let (mut at_one, mut at_two) = (Talker::new(&two, media[0].rtp()), Talker::new(&one, media[1].rtp()));
+    at_two.ssrc = 9;
+    for _ in 0..25 {
+        at_one.say(1, &sounds[0]);
+        at_two.say(1, &sounds[1]);
+    }
+    // Now as the description says.
+    (at_one.mouth, at_two.mouth) = (&one, &two);
+    for _ in 0..25 {
+        at_one.say(1, &sounds[2]);
+        at_two.say(1, &sounds[3]);
+    }
+    dialog.bye();
+    let recorded = server.wait_for_state(dialog.call_id(), "complete");
+    let found: Vec<_> = sounds.iter().map(|s| kept(&recorded, s)).collect();
+    assert_eq!(found, [25, 25, 25, 25]);
+    let streams = &recorded.segment().streams;
+    let ports: Vec<_> = streams.iter().map(|s| s.source.map(|s| s.port())).collect();
+    assert_eq!(ports, [Some(one.port()), Some(two.port())]);
+    assert!(streams.iter().all(|s| s.accounting.received == 50), "{streams:#?}");
+}
+
+/// Where our receiver reports arrive, by how the client sends RTCP: beside RTP, at the next port, at a port that it names,
+/// and from one that it does not.
+#[test]
+fn reports_go_to_where_the_client_has_rtcp() {
+    let server = Server::start();
+    let (rtp, next) = std::iter::repeat_with(Mouth::open)
+        .find_map(|rtp| Mouth::at(rtp.port().checked_add(1)?).map(|next| (rtp, next)))
+        .unwrap();
+    let (named, other) = (Mouth::open(), Mouth::open());
+    let at_named = format!("a=rtcp:{}\r\n", named.port());
+    let ways = [
+        ("mux", "a=rtcp-mux\r\n", &rtp, None),
+        ("next", "", &next, None),
+        ("named", at_named.as_str(), &named, None),
+        ("other", "", &other, Some(&other)),
+    ];
+    for (name, more, expected, from) in ways {
+        let (mut dialog, media) = Dialog::begin_by(&server, name, rtp.port(), "RTP/AVP", more);
+        let has_mux = more.contains("mux");
+        assert_eq!(media.has("rtcp-mux"), has_mux, "{name}");
+        let to_rtcp = SocketAddr::new(media.rtp().ip(), media.port + u16::from(!has_mux));
+        let mut talker = Talker::new(&rtp, media.rtp());
+        let report = wait_until("a report", PATIENCE, || {
+            talker.say(5, &payload(1));
+            if let Some(mouth) = from {
+                // A sender report of the talker (RFC 3550 section 6.4.1).
+                let mut report = vec![0x80, 200, 0, 6];
+                report.extend(talker.ssrc.to_be_bytes());
+                report.extend([0xe9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x1f, 0x40, 0, 0, 0, 5, 0, 0, 3, 0x20]);
+                mouth.send(to_rtcp, &report);
+            }
+            expected.receive().ok_or_else(|| format!("{name}: none"))
+        });
+        assert_eq!(report[1], 201, "{name}: a receiver report: {report:?}");
+        dialog.bye();
+        // What comes after the call belongs to nobody.
+        while expected.receive().is_some() {}
+    }
 }

@@ -5,6 +5,10 @@
 //! offered (RFC 8643), and the line is plain where none of them can be used. A key of ours stays as long as its line
 //! and cipher do, so that a re-INVITE that changes nothing is answered with nothing new.
 //!
+//! A handshake and checks belong to ports. After a hold there are others, while an offer mostly says what it said before:
+//! then our answer names another association (`a=tls-id`, where the offer names one) and has other credentials for
+//! checks, so that whoever goes by that begins anew. Whoever goes on instead is opened by the keys that there were.
+//!
 //! Keys in SDP are taken before a handshake, where both are offered: they need no further packets. Connectivity checks
 //! (ICE) are answered where they are offered, by our one address: we are a lite agent.
 
@@ -13,6 +17,8 @@ use media::srtp::Entropy;
 use model::protection::{Fingerprint, Handshake, HandshakeRole, Ice};
 use model::{Keys, Protection, Secret};
 
+/// Octets of randomness in a name of ours for an association: 18 make 24 letters (RFC 8842 section 4 wants 20).
+const ID_OCTETS: usize = 18;
 /// Octets of randomness in a password of ours: 24 make 32 letters (RFC 8839 section 5.4 wants 128 bits).
 const PASSWORD_OCTETS: usize = 24;
 /// The same in a user of ours: 6 make 8 letters.
@@ -36,6 +42,15 @@ pub(crate) struct Agreed {
     pub(crate) said: Security,
     /// Our credentials for checks, and whom they are for.
     pub(crate) ice: Option<(Ice, IceUser)>,
+}
+
+/// What becomes of the ports of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ports {
+    /// They stay as they are, or there are none for now.
+    Kept,
+    /// It had some, and gets others.
+    New,
 }
 
 /// Whether a line can be received: it is plain, or there is a way to open it.
@@ -74,14 +89,19 @@ fn way<'a>(media: &'a MediaLine, own: Option<&OwnKeys>) -> Option<Way<'a>> {
 }
 
 /// What is agreed on for a line, which had `before`.
-pub(crate) fn agree(media: &MediaLine, before: Option<&Agreed>, own: Option<&mut OwnKeys>) -> Agreed {
+pub(crate) fn agree(
+    media: &MediaLine,
+    (before, ports): (Option<&Agreed>, Ports),
+    own: Option<&mut OwnKeys>,
+) -> Agreed {
     let Some(own) = own else { return Agreed::default() };
+    let stays = before.filter(|_| ports == Ports::Kept);
     let (protection, said) = match way(media, Some(own)) {
         None => (Protection::None, Security::None),
         Some(Way::Sdes(offered)) => by_keys(offered, before, own),
-        Some(Way::Dtls(certificate)) => by_handshake(media, certificate),
+        Some(Way::Dtls(certificate)) => by_handshake(media, certificate, stays, own),
     };
-    Agreed { protection, said, ice: checks(media, before, own) }
+    Agreed { protection, said, ice: checks(media, stays, own) }
 }
 
 fn by_keys(offered: &Crypto, before: Option<&Agreed>, own: &mut OwnKeys) -> (Protection, Security) {
@@ -101,13 +121,26 @@ fn by_keys(offered: &Crypto, before: Option<&Agreed>, own: &mut OwnKeys) -> (Pro
 }
 
 /// Whoever can wait for the other does: so do we where we are left the choice (RFC 5763 section 5).
-fn by_handshake(media: &MediaLine, fingerprint: Fingerprint) -> (Protection, Security) {
+fn by_handshake(
+    media: &MediaLine,
+    fingerprint: Fingerprint,
+    before: Option<&Agreed>,
+    own: &mut OwnKeys,
+) -> (Protection, Security) {
     let (role, setup) = match media.security.setup {
         Some(Setup::Passive) => (HandshakeRole::Client, Setup::Active),
         Some(Setup::Active | Setup::ActPass) | None => (HandshakeRole::Server, Setup::Passive),
     };
-    let handshake = Handshake { role, peer: media.security.fingerprints.clone() };
-    (Protection::Dtls(handshake), Security::Dtls { fingerprint, setup })
+    let handshake =
+        Handshake { role, peer: media.security.fingerprints.clone(), id: media.security.tls_id.clone() };
+    // Our name for it stays while it does (RFC 8842 section 5.3).
+    let known = before.filter(|b| b.protection == Protection::Dtls(handshake.clone()));
+    let known = known.and_then(|b| match &b.said {
+        Security::Dtls { id, .. } => id.clone(),
+        _ => None,
+    });
+    let id = handshake.id.as_ref().map(|_| known.unwrap_or_else(|| letters(&own.entropy.octets(ID_OCTETS))));
+    (Protection::Dtls(handshake), Security::Dtls { fingerprint, setup, id })
 }
 
 /// Our credentials stay while those of the other do: others begin anew (RFC 8445 section 9).
@@ -139,8 +172,8 @@ fn letters(octets: &[u8]) -> String {
 /// What an offer of ours says where an answer said this: who begins is then the other's choice.
 pub(crate) fn offered(said: &Security) -> Security {
     match said {
-        Security::Dtls { fingerprint, .. } => {
-            Security::Dtls { fingerprint: fingerprint.clone(), setup: Setup::ActPass }
+        Security::Dtls { fingerprint, id, .. } => {
+            Security::Dtls { fingerprint: fingerprint.clone(), setup: Setup::ActPass, id: id.clone() }
         }
         other => other.clone(),
     }
@@ -148,10 +181,12 @@ pub(crate) fn offered(said: &Security) -> Security {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use media::sdp::{self, Origin};
     use model::peer::Flowing;
     use model::protection::CertificateHash;
-    use model::{IdGenerator, Mono, NodeNumber, Now, WallTime};
+    use model::{IdGenerator, Mono, NodeNumber, Now, StreamPorts, WallTime};
 
     use super::*;
     use crate::describe::KnownSides;
@@ -179,15 +214,28 @@ mod tests {
         let sides = KnownSides::new(crate::AgentSide::default());
         let reading = Reading { sides: &sides, inactive: Flowing::Held, addresses, video: true };
         let origin = Origin { username: "-".into(), session_id: 1, version: 1, address: local };
-        let mut before: Vec<Line> = Vec::new();
+        let (mut before, mut segments): (Vec<Line>, u16) = (Vec::new(), 0);
         let each = offers.iter().map(|media| {
             let text = format!("v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n{media}");
             let offer = sdp::read(text.as_bytes()).unwrap();
             before = lines::read(&offer, &before, &reading, &mut ids, Some(&mut own), now);
+            // A segment is open as long as anything is to be recorded, each time at other ports.
+            if lines::all_held(&before) {
+                lines::close(&mut before);
+            } else if before.iter().any(Line::lacks_ports) {
+                segments += 1;
+                let at = SocketAddr::new(local, 40_000 + 100 * segments);
+                let streams = before.iter().filter_map(|l| l.stream.as_ref());
+                let ports = streams.map(|s| StreamPorts { stream: s.stream, rtp: at, rtcp: at });
+                let ports: Vec<_> = ports.collect();
+                lines::set_ports(&mut before, &ports);
+            }
             let answer = lines::answer(&offer, &before, &origin, addresses);
             let answer = String::from_utf8(answer.to_vec()).unwrap();
             let said = |l: &&str| {
-                ["m=", "a=crypto", "a=setup", "a=ice", "a=cand"].iter().any(|start| l.starts_with(start))
+                ["m=", "a=crypto", "a=setup", "a=tls-id", "a=ice", "a=cand"]
+                    .iter()
+                    .any(|start| l.starts_with(start))
             };
             let said = answer.lines().filter(said).map(str::to_owned).collect();
             (before.iter().map(|l| l.stream.as_ref().map(|s| s.protection.clone())).collect(), said)
@@ -287,10 +335,48 @@ mod tests {
         assert!(said[0][0] == "a=ice-lite" && said[0][1].starts_with("m="), "{said:?}");
         assert!(said[0][2].starts_with("a=ice-ufrag:") && said[0][2].len() == 20, "{said:?}");
         assert!(said[0][3].starts_with("a=ice-pwd:") && said[0][3].len() == 42, "{said:?}");
-        assert_eq!(said[0][4], "a=candidate:1 1 UDP 2130706431 192.0.2.9 9 typ host");
+        assert_eq!(said[0][4], "a=candidate:1 1 UDP 2130706431 192.0.2.9 40100 typ host");
         assert_eq!(said[0], said[1]);
         assert_ne!(said[1][2], said[2][2]);
         assert_eq!(said[3].len(), 1);
+    }
+
+    #[test]
+    fn an_association_and_checks_are_others_where_ports_are() {
+        let offer = |id: &str, direction: &str| {
+            format!(
+                "m=audio 5000 UDP/TLS/RTP/SAVPF 0\r\na=fingerprint:sha-256 {}\r\na=setup:actpass\r\n{id}a={direction}\r\n\
+                 a=ice-ufrag:user\r\na=ice-pwd:0123456789012345678901\r\n",
+                print()
+            )
+        };
+        let (one, two) = ("a=tls-id:0123456789abcdef0123\r\n", "a=tls-id:0123456789abcdef4567\r\n");
+        let offers = [
+            offer(one, "sendonly"),
+            offer(one, "sendonly"),
+            offer(two, "sendonly"),
+            offer(two, "inactive"),
+            offer(two, "inactive"),
+            offer(two, "sendonly"),
+            offer(two, "sendonly"),
+            offer("", "sendonly"),
+        ];
+        let steps = check(&offers.each_ref().map(String::as_str));
+        let of = |step: usize, start: &str| {
+            steps[step].1.iter().find(|l| l.starts_with(start)).cloned().unwrap_or_default()
+        };
+        let ids: Vec<_> = (0..8).map(|n| of(n, "a=tls-id:")).collect();
+        assert_eq!(ids[0].len(), "a=tls-id:".len() + 24, "{ids:?}");
+        assert_eq!(ids[0], ids[1]);
+        assert_ne!(ids[1], ids[2], "the client begins another");
+        assert_eq!((&ids[2], &ids[2]), (&ids[3], &ids[4]), "on hold there are no ports");
+        assert_ne!(ids[4], ids[5], "others than before the hold");
+        assert_eq!(ids[5], ids[6]);
+        assert_eq!(ids[7], "", "who names none is told none");
+        let users: Vec<_> = (0..8).map(|n| of(n, "a=ice-ufrag:")).collect();
+        assert!(users[..5].iter().all(|u| *u == users[0]), "{users:?}");
+        assert_ne!(users[4], users[5]);
+        assert!(users[5..].iter().all(|u| *u == users[5]), "{users:?}");
     }
 
     #[test]

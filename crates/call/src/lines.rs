@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::describe::{KnownSides, Place};
-use crate::encryption::{self, Agreed, OwnKeys};
+use crate::encryption::{self, Agreed, OwnKeys, Ports};
 use bytes::Bytes;
 use media::sdp::{self, Direction, MediaLine, Origin, Sdp, Security, Slot};
 use model::peer::{Family, Flowing};
@@ -124,6 +124,9 @@ pub(crate) fn read(
     let has_place = |(slot, m): (usize, &MediaLine)| {
         takes(slot) || before.get(slot).is_some_and(|l| l.had_stream && l.kind == m.kind)
     };
+    let is_held = |m: &MediaLine| m.is_held() && reading.inactive == Flowing::Held;
+    // Whether there is a segment, with ports for each line, or will be.
+    let flows = sdp.media.iter().enumerate().any(|(slot, m)| takes(slot) && !is_held(m));
     let mut taken = 0;
     let mut lines: Vec<Line> = Vec::with_capacity(sdp.media.len());
     for (slot, media) in sdp.media.iter().enumerate() {
@@ -150,7 +153,11 @@ pub(crate) fn read(
         let side = reading.sides.side(label_that_tells(sdp, media), place);
         let id = known.map_or_else(|| ids.stream(now.wall), |s| s.stream);
         let codecs = codecs(media, known.map_or(&[][..], |s| &s.codecs));
-        let agreed = encryption::agree(media, old.map(|l| &l.agreed), own.as_deref_mut());
+        let ports = match old {
+            Some(old) if flows && old.ports.is_none() => Ports::New,
+            _ => Ports::Kept,
+        };
+        let agreed = encryption::agree(media, (old.map(|l| &l.agreed), ports), own.as_deref_mut());
         let protection = agreed.protection.clone();
         let ice = agreed.ice.as_ref().map(|(ours, _)| ours.clone());
         let stream = stream(id, slot, media, codecs, side, reading.inactive);

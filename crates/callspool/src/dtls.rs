@@ -32,6 +32,15 @@ pub(crate) enum Clients {
     Any,
 }
 
+/// What proves that keys are those of the client that signalling means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Proof {
+    /// It has shown its certificate.
+    Certificate,
+    /// Nothing: it was not asked for one.
+    None,
+}
+
 /// What we show, the same for all handshakes of a process.
 pub(crate) struct Identity {
     certificate: DtlsCertificate,
@@ -73,8 +82,12 @@ pub(crate) enum Came {
 pub(crate) struct Association {
     dtls: Dtls,
     terms: Handshake,
-    /// The peer has shown the certificate that it should, or need not show one.
-    is_verified: bool,
+    /// The peer has shown the certificate that it should.
+    has_shown: bool,
+    /// It need not.
+    is_waived: bool,
+    /// We have gone beyond asking whether it gets what we send.
+    is_answered: bool,
     keys: Option<(SrtpProfile, Zeroizing<Vec<u8>>)>,
     told: bool,
     due: Instant,
@@ -90,8 +103,10 @@ impl Association {
         Self {
             dtls,
             terms,
+            has_shown: false,
             // A server shows one always.
-            is_verified: identity.clients == Clients::Any && is_server,
+            is_waived: identity.clients == Clients::Any && is_server,
+            is_answered: !is_server,
             keys: None,
             told: false,
             due: now,
@@ -103,6 +118,16 @@ impl Association {
     /// When [`Self::wake`] wants to be called.
     pub(crate) const fn due(&self) -> Instant {
         self.due
+    }
+
+    /// Whether the peer has shown that it gets what is sent to it: it returned our cookie, or it was we who began.
+    pub(crate) const fn is_answered(&self) -> bool {
+        self.is_answered
+    }
+
+    /// What proves who the peer is.
+    pub(crate) const fn proof(&self) -> Proof {
+        if self.has_shown { Proof::Certificate } else { Proof::None }
     }
 
     /// A datagram came from the peer. What is to be sent to it goes to `send`.
@@ -140,14 +165,17 @@ impl Association {
     fn poll(&mut self, now: Instant, send: &mut dyn FnMut(&[u8])) -> Came {
         for _ in 0..OUTPUTS_MAX {
             match self.dtls.poll_output(&mut self.record[..]) {
-                Output::Packet(record) => send(record),
+                Output::Packet(record) => {
+                    self.is_answered |= is_server_hello(record);
+                    send(record);
+                }
                 Output::PeerCert(certificate) => {
                     if !is_certificate_of(certificate, &self.terms.peer) {
                         let why =
                             "the certificate that it shows is not the one of its signalling (a=fingerprint)";
                         return Came::Over(why.to_owned());
                     }
-                    self.is_verified = true;
+                    self.has_shown = true;
                 }
                 Output::KeyingMaterial(material, profile) => {
                     self.keys = Some((profile, Zeroizing::new(material.to_vec())));
@@ -169,7 +197,8 @@ impl Association {
 
     /// Keys are told once, and only of a peer that is the right one.
     fn keys_once(&mut self) -> Came {
-        let Some((profile, material)) = self.keys.as_ref().filter(|_| self.is_verified && !self.told) else {
+        let is_right = self.has_shown || self.is_waived;
+        let Some((profile, material)) = self.keys.as_ref().filter(|_| is_right && !self.told) else {
             return Came::Nothing;
         };
         self.told = true;
@@ -192,7 +221,17 @@ pub(crate) fn is_dtls(datagram: &[u8]) -> bool {
 
 /// Whether it begins a handshake: a ClientHello in the clear.
 pub(crate) fn is_hello(datagram: &[u8]) -> bool {
-    datagram.first() == Some(&22) && datagram.get(3..5) == Some(&[0, 0]) && datagram.get(13) == Some(&1)
+    is_message(datagram, 1)
+}
+
+/// Whether it goes on with one: who began it has returned our cookie.
+fn is_server_hello(datagram: &[u8]) -> bool {
+    is_message(datagram, 2)
+}
+
+/// Whether it begins with a message of the handshake of this type, in the clear (RFC 6347 section 4.2.2).
+fn is_message(datagram: &[u8], kind: u8) -> bool {
+    datagram.first() == Some(&22) && datagram.get(3..5) == Some(&[0, 0]) && datagram.get(13) == Some(&kind)
 }
 
 /// A handshake with one peer, step by step, over a socket that does not block. For test callers.
@@ -241,7 +280,7 @@ mod tests {
     fn check(client_expects: &Fingerprint, identities: [&Identity; 2], lose: usize) -> [Came; 2] {
         let [client, server] = identities;
         let mut now = Instant::now();
-        let terms = |role, peer: &Fingerprint| Handshake { role, peer: vec![peer.clone()] };
+        let terms = |role, peer: &Fingerprint| Handshake { role, peer: vec![peer.clone()], id: None };
         let mut ends = [
             Association::new(client, terms(HandshakeRole::Client, client_expects), now),
             Association::new(server, terms(HandshakeRole::Server, &client.fingerprint()), now),
@@ -304,7 +343,8 @@ mod tests {
     #[test]
     fn noise_is_survived() {
         let identity = Identity::make(Clients::Verified).unwrap();
-        let terms = Handshake { role: HandshakeRole::Server, peer: vec![identity.fingerprint()] };
+        let peer = vec![identity.fingerprint()];
+        let terms = Handshake { role: HandshakeRole::Server, peer, id: None };
         let mut state = 1_u64;
         for round in 0..300_usize {
             let mut association = Association::new(&identity, terms.clone(), Instant::now());

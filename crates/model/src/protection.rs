@@ -225,6 +225,8 @@ pub struct Handshake {
     pub role: HandshakeRole,
     /// The certificate that the peer must show has one of these.
     pub peer: Vec<Fingerprint>,
+    /// The peer's name for the association (`a=tls-id`, RFC 8842): under another it begins another.
+    pub id: Option<String>,
 }
 
 /// What a lite agent of ICE needs (RFC 8445).

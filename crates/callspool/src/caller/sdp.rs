@@ -50,7 +50,7 @@ impl LocalStream {
 
     fn security(&self, tag: u32) -> Security {
         if let Some(fingerprint) = self.certificate.clone() {
-            return Security::Dtls { fingerprint, setup: Setup::ActPass };
+            return Security::Dtls { fingerprint, setup: Setup::ActPass, id: None };
         }
         let line = self.keys.clone().map(|keys| Crypto { tag, name: keys.suite.name().to_owned(), keys });
         line.map_or(Security::None, |line| Security::Sdes(vec![line]))
@@ -155,6 +155,7 @@ pub(super) fn remotes(sdp: &Sdp, streams: usize) -> Vec<Option<RemoteStream>> {
                 _ => HandshakeRole::Client,
             },
             peer: line.security.fingerprints.clone(),
+            id: line.security.tls_id.clone(),
         });
         Some(RemoteStream { rtp, rtcp: line.remote_rtcp(), keys, handshake })
     };

@@ -2,6 +2,7 @@
 //!
 //! Datagrams go from the socket through the stream's receiver into the segment's buffer, with no queue between.
 
+mod knocking;
 mod steady;
 mod stream;
 
@@ -24,10 +25,12 @@ use super::ingest::{Batch, Left};
 use super::listening::Taps;
 use super::ports::Ports;
 use super::quality::{Of, Quality, Signs};
+use super::resting::Resting;
 use super::tell::Teller;
+use crate::clock::unset;
 use steady::{NOT_SET_NS, Steady};
 use stream::open_sockets;
-pub(crate) use stream::{Gate, LiveStream, Which};
+pub(crate) use stream::{Gate, LiveStream, Rested, Which};
 
 /// Streams that a segment may have had, closed ones too, whose records stay: a call has two, a conference some more.
 /// What changes its streams beyond that gets no new ones.
@@ -146,17 +149,32 @@ impl LiveSegment {
 
     /// Takes the sockets of a segment that failed; what waits in them comes here.
     pub(crate) fn inherit(&mut self, now: Now, failed: &mut Self) {
-        for stream in &mut failed.streams {
-            if let Some(sockets) = stream.sockets.take() {
-                let (mut open, started) = (stream.open.clone(), self.started);
-                open.flowing = stream.wanted;
-                let taken = (sockets, stream.take_opened());
-                let stream = LiveStream::inherit(open, taken, started, now.mono, self.gate);
-                self.streams.push(stream.masking(self.dtmf()));
-            }
+        for heritage in failed.streams.iter_mut().filter_map(|s| s.hand_over(now.mono)) {
+            let stream = LiveStream::inherit(heritage, self.started, now.mono, self.gate);
+            stream.tell_moved(self.id);
+            self.streams.push(stream.masking(self.dtmf()));
         }
         for stream in &self.streams {
             self.writer.local_address(stream.open.stream, stream.ports.rtp);
+        }
+    }
+
+    /// Goes on with what opened packets in the segments before.
+    pub(crate) fn go_on_with(&mut self, resting: &Resting) {
+        for stream in &mut self.streams {
+            if let Some(rested) = resting.take(stream.open.stream) {
+                stream.go_on_with(rested);
+            }
+        }
+    }
+
+    /// Leaves what opened packets to the segments that come.
+    pub(crate) fn rest(&mut self, now: Mono, resting: &Resting) {
+        let call = self.writer.record().call;
+        for stream in &mut self.streams {
+            if let Some(rested) = stream.rest() {
+                resting.put(now, call, stream.open.stream, rested);
+            }
         }
     }
 
@@ -315,10 +333,17 @@ impl LiveSegment {
         }
     }
 
-    /// A handshake on one of its ports has something to say.
-    pub(crate) fn shaken(&mut self, door: Door, peer: SocketAddr, said: Shaken) {
-        if let Some(stream) = self.streams.iter_mut().find(|s| s.open.stream == door.stream) {
-            stream.shaken(door.which, peer, said);
+    /// Whether it has this door.
+    pub(crate) fn has(&self, door: Door) -> bool {
+        self.streams.iter().any(|s| s.has(door))
+    }
+
+    /// A handshake at one of its doors has something to say.
+    pub(crate) fn shaken(&mut self, now: Now, door: Door, peer: SocketAddr, said: Shaken) {
+        let now = self.steady(now).now.wall;
+        let id = self.id;
+        if let Some(stream) = self.streams.iter_mut().find(|s| s.has(door)) {
+            stream.shaken(now, id, door.which, peer, said);
         }
     }
 
@@ -342,7 +367,8 @@ impl LiveSegment {
         for stream in &mut self.streams {
             buffer.clear();
             let to = if stream.sockets.is_some() { stream.receiver.report(now, cname, buffer) } else { None };
-            let to = to.filter(|_| stream.seal(now, buffer));
+            // By a clock that is not set: a key of ours may be that of the segment before a hold, too.
+            let to = to.filter(|_| stream.seal(unset(), buffer));
             if let (Some(to), Some(sockets)) = (to, &stream.sockets) {
                 let socket = sockets.rtcp.as_ref().unwrap_or(&sockets.rtp);
                 // A report that cannot be sent is not missed: the next one says the same and more.

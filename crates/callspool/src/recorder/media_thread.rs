@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use model::{Failure, Incident, Mono, Now, OpenStream, PauseSource, Report, SegmentId, TakeOver};
+use model::{EndReason, Failure, Incident, Mono, Now, OpenStream, PauseSource, Report, SegmentId, TakeOver};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use spool::FileOp;
 
@@ -26,6 +26,7 @@ use super::ingest::Batch;
 use super::listening::Listening;
 use super::live::LiveSegment;
 use super::ports::Ports;
+use super::resting::Resting;
 use super::tell::Teller;
 use super::writer::{Job, Then};
 use crate::clock::now;
@@ -55,6 +56,7 @@ pub(crate) struct MediaThread {
     pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
     pub(crate) ports: Arc<Ports>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) resting: Arc<Resting>,
     pub(crate) teller: Teller,
     pub(crate) listening: Listening,
     pub(crate) pulse: Pulse,
@@ -172,9 +174,9 @@ impl MediaThread {
                     self.drop_buffered(live);
                 }
             }
-            MediaOrder::Shaken { door, peer, said } => {
-                if let Some(live) = state.live(door.segment) {
-                    live.shaken(door, peer, said);
+            MediaOrder::Shaken { segment, door, peer, said } => {
+                if let Some(live) = state.live_at(segment, door) {
+                    live.shaken(now(), door, peer, said);
                 }
             }
             MediaOrder::Recycle(segment, buffer) => {
@@ -190,6 +192,7 @@ impl MediaThread {
         if let Some(failed) = live.takes_over.take() {
             self.take_over(state, &mut live, failed);
         }
+        live.go_on_with(&self.resting);
         match self.listening.look() {
             Some(of) => live.taps = of(live.writer.record().call),
             None => state.listeners = None,
@@ -332,6 +335,9 @@ impl MediaThread {
     fn end(&self, state: &mut State, mut live: Box<LiveSegment>, end: End) {
         let now = now();
         live.finish(now, &mut state.batch);
+        if end.reason != EndReason::HangUp {
+            live.rest(now.mono, &self.resting);
+        }
         let mut ops = Vec::new();
         let records = live.records();
         let at = live.at(now, end.at);

@@ -27,6 +27,7 @@ mod placer;
 mod ports;
 mod quality;
 mod reserve;
+mod resting;
 mod sealer;
 mod tell;
 mod threads;
@@ -72,6 +73,7 @@ use media_thread::{MediaConfig, MediaOrder, MediaThread};
 use opener::Opener;
 use placer::{Placer, Placing};
 use ports::Ports;
+use resting::Resting;
 use sealer::Sealer;
 use watch::Watch;
 use writer::Writer;
@@ -119,6 +121,7 @@ pub(crate) struct Recorder {
     volumes: Volumes,
     descriptors_max: u64,
     listening: Listening,
+    resting: Arc<Resting>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -143,6 +146,7 @@ impl Recorder {
             (0..config.threads.max(1)).map(|_| bounded(ORDERS_MAX)).unzip();
         let media = Threads::new(ways);
         let listening = Listening::default();
+        let resting = Arc::new(Resting::default());
         let mut threads = Vec::new();
         let handshakes =
             Handshakes { identity, knocks, media: media.clone(), pulse: config.pulses.take("handshakes") };
@@ -164,6 +168,7 @@ impl Recorder {
                 reports: reports.clone(),
                 ports: Arc::clone(&ports),
                 shared: Arc::clone(&shared),
+                resting: Arc::clone(&resting),
                 teller: teller.clone(),
                 listening: listening.clone(),
             };
@@ -260,6 +265,7 @@ impl Recorder {
             volumes,
             descriptors_max,
             listening,
+            resting,
             threads,
         })
     }
@@ -303,6 +309,7 @@ impl Recorder {
                 self.insist(segment, MediaOrder::End { segment, at, reason, by });
             }
             Order::Conclude(conclusion) => {
+                self.resting.forget(conclusion.call);
                 if self.placer.try_send(Placing::Conclude(conclusion)).is_err() {
                     tracing::error!("a call is concluded in its log at the next start: orders wait");
                 }
@@ -310,6 +317,7 @@ impl Recorder {
             Order::Join(join) => {
                 let (call, other) = (join.into.call, join.from.call);
                 self.listening.join(other, call);
+                self.resting.join(other, call);
                 if self.joiner.try_send(join).is_err() {
                     let text = format!("call {other} is this one, and is not joined with it: orders wait");
                     self.teller.alarm(&self.tenant, Incident::Limit, Some(call), None, text);

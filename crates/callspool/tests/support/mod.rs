@@ -13,6 +13,7 @@ pub mod authority;
 pub mod baresip;
 pub mod browser;
 pub mod calls;
+pub mod dtls;
 /// Flows of recording clients, which the tests of what is decided play too.
 #[path = "../../../call/tests/world/flow.rs"]
 pub mod flow;
@@ -29,6 +30,7 @@ pub mod secrets;
 pub mod secured;
 pub mod server;
 pub mod sipp;
+pub mod stun;
 pub mod talker;
 pub mod uac;
 

@@ -124,6 +124,11 @@ impl Mouth {
         Self { socket: UdpSocket::bind("127.0.0.1:0").expect("a socket") }
     }
 
+    /// On this port of IPv4 loopback, if nobody has it.
+    pub fn at(port: u16) -> Option<Self> {
+        UdpSocket::bind(("127.0.0.1", port)).ok().map(|socket| Self { socket })
+    }
+
     /// On IPv6 loopback.
     pub fn open_v6() -> Self {
         Self { socket: UdpSocket::bind("[::1]:0").expect("a socket") }
@@ -151,6 +156,13 @@ impl Mouth {
     /// Sends bytes as they are.
     pub fn send(&self, to: SocketAddr, bytes: &[u8]) {
         let _ = self.socket.send_to(bytes, to);
+    }
+
+    /// What has come to it, or comes within some 20 ms.
+    pub fn receive(&self) -> Option<Vec<u8>> {
+        let mut buffer = [0; 2_048];
+        self.socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        self.socket.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec())
     }
 
     /// Another hold of the same socket, for another thread.

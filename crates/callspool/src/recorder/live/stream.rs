@@ -1,27 +1,24 @@
 //! A stream of a live segment: its sockets and its receiver.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use media::rtp::StreamReceiver;
 use media::srtp::Srtp;
-use media::stun;
 use model::peer::Flowing;
-use model::protection::HandshakeRole;
 use model::{
     Dtmf, Failure, MediaKind, Mono, Now, OpenStream, Protection, SegmentId, StreamPorts, StreamRecord,
     WallTime,
 };
 
-use super::super::handshakes::{Door, Knock, Shaken};
-use super::super::ingest::{Batch, Datagram, Left};
+use super::super::handshakes::{Door, Shaken};
+use super::super::ingest::{Batch, Left};
 use super::super::ports::{Ports, Sockets};
 use super::super::quality::Signs;
 use super::IntoSegment;
+use super::knocking::{Knocking, Place, door, is_other};
 use super::steady::Steady;
 use crate::descriptors::{RUN_OUT, is_shortage};
-use crate::dtls::is_dtls;
 
 /// Batches that one socket may bring per tick: with 5 ms, over 12,000 packets a second. What floods faster waits
 /// in the kernel's buffer and is lost there, so that one stream cannot starve the others.
@@ -44,10 +41,8 @@ pub(crate) struct LiveStream {
     pub(super) heard: Heard,
     /// It was told that digits cannot be looked for in its codec.
     told_unsearched: bool,
-    /// The handshake that we begin has been begun.
-    has_begun: bool,
-    /// Datagrams that are neither RTP nor RTCP, in this second.
-    others: (Mono, u32),
+    /// Who comes to check and to shake hands.
+    knocking: Knocking,
     /// What signalling wants of it; a pause of the segment is on top of that.
     pub(super) wanted: Flowing,
 }
@@ -109,19 +104,13 @@ impl LiveStream {
             before: None,
             heard: Heard { packet: None, at: now },
             told_unsearched: false,
-            has_begun: false,
-            others: (now, 0),
+            knocking: Knocking::new(now),
         })
     }
 
-    /// The same with sockets that are open already, and what opens packets: those of a segment that failed.
-    pub(super) fn inherit(
-        mut open: OpenStream,
-        (sockets, (opened, before)): (Sockets, (Opened, Option<(Srtp, Mono)>)),
-        started: WallTime,
-        now: Mono,
-        gate: Gate,
-    ) -> Self {
+    /// The same with the sockets of a segment that failed, which are open, and all that goes with them.
+    pub(super) fn inherit(heritage: Heritage, started: WallTime, now: Mono, gate: Gate) -> Self {
+        let Heritage { mut open, sockets, opened, before, knocking } = heritage;
         let wanted = open.flowing;
         open.flowing = effective(wanted, gate);
         let mut receiver = StreamReceiver::new(&open, started);
@@ -137,8 +126,7 @@ impl LiveStream {
             before,
             heard,
             told_unsearched: false,
-            has_begun: false,
-            others: (now, 0),
+            knocking,
             wanted,
         }
     }
@@ -149,9 +137,34 @@ impl LiveStream {
         self
     }
 
-    /// What opens packets, for the segment that takes over.
-    pub(super) fn take_opened(&mut self) -> (Opened, Option<(Srtp, Mono)>) {
-        (std::mem::take(&mut self.opened), self.before.take())
+    /// What the segment that takes over goes on with; none when it is closed.
+    pub(super) fn hand_over(&mut self, now: Mono) -> Option<Heritage> {
+        let sockets = self.sockets.take()?;
+        let mut open = self.open.clone();
+        open.flowing = self.wanted;
+        let knocking = std::mem::replace(&mut self.knocking, Knocking::new(now));
+        let (opened, before) = (std::mem::take(&mut self.opened), self.before.take());
+        Some(Heritage { open, sockets, opened, before, knocking })
+    }
+
+    /// What the next segment of the stream goes on with, when this one ends and its call does not.
+    pub(super) fn rest(&mut self) -> Option<Rested> {
+        let opened = std::mem::take(&mut self.opened);
+        (!opened.is_empty()).then(|| Rested { protection: self.open.protection.clone(), opened })
+    }
+
+    /// The segment before had this.
+    pub(super) fn go_on_with(&mut self, rested: Rested) {
+        let Rested { protection: before, mut opened } = rested;
+        match (&before, &self.open.protection) {
+            // Under other terms it is another association.
+            (Protection::Dtls(_), now) if before == *now && self.opened.is_empty() => self.opened = opened,
+            (Protection::Srtp { .. }, Protection::Srtp { inbound, outbound }) => {
+                opened.rtp.iter_mut().for_each(|srtp| srtp.update(inbound, outbound));
+                self.opened = opened;
+            }
+            _ => {}
+        }
     }
 
     /// Protects a report before it is sent; false when it cannot be, and must not be sent.
@@ -165,22 +178,33 @@ impl LiveStream {
 
     /// A handshake is ours to begin: says so once.
     pub(super) fn begin_handshake(&mut self, segment: SegmentId) {
-        let Protection::Dtls(terms) = &self.open.protection else { return };
-        let (Some(sockets), Some(peer)) = (&self.sockets, self.open.remote) else { return };
-        if self.has_begun || terms.role != HandshakeRole::Client {
-            return;
-        }
-        self.has_begun = true;
-        let ports = [(Which::Rtp, Some(peer)), (Which::Rtcp, self.open.remote_rtcp)];
-        for (which, peer) in ports.into_iter().take(if sockets.rtcp.is_some() { 2 } else { 1 }) {
-            let door = Door { segment, stream: self.open.stream, which };
-            let knock = peer.map(|peer| Knock { door, peer, terms: terms.clone(), datagram: None });
-            knock.into_iter().for_each(|knock| drop(sockets.knocks.try_send(knock)));
+        if let Some(sockets) = &self.sockets {
+            self.knocking.begin(segment, &self.open, sockets);
         }
     }
 
-    /// A handshake has something to say.
-    pub(super) fn shaken(&mut self, which: Which, peer: SocketAddr, said: Shaken) {
+    /// This segment has it now: who makes handshakes must know.
+    pub(super) fn tell_moved(&self, segment: SegmentId) {
+        if let Some(sockets) = &self.sockets {
+            Knocking::moved(segment, &self.open, sockets);
+        }
+    }
+
+    /// Whether this is one of its doors, and open.
+    pub(super) fn has(&self, at: Door) -> bool {
+        let is_at = |sockets: &Sockets| door(self.open.stream, at.which, sockets) == at;
+        self.sockets.as_ref().is_some_and(is_at)
+    }
+
+    /// A handshake at one of its doors has something to say.
+    pub(super) fn shaken(
+        &mut self,
+        now: WallTime,
+        segment: SegmentId,
+        which: Which,
+        peer: SocketAddr,
+        said: Shaken,
+    ) {
         let Some(sockets) = &self.sockets else { return };
         match said {
             Shaken::Send(record) => {
@@ -191,15 +215,20 @@ impl LiveStream {
                 // What is lost is repeated.
                 let _ = socket.send_to(&record, peer);
             }
-            Shaken::Keys(keys) => {
+            Shaken::Keys(keys, proof) => {
                 if !matches!(self.open.protection, Protection::Dtls(_)) {
                     return;
                 }
-                let (inbound, outbound) = *keys;
                 let srtp = match which {
                     Which::Rtp => &mut self.opened.rtp,
                     Which::Rtcp => &mut self.opened.rtcp,
                 };
+                let stream = (&self.open, &self.receiver);
+                let who = (peer, proof, srtp.is_some());
+                if !self.knocking.takes_keys(now, (segment, which), stream, who) {
+                    return;
+                }
+                let (inbound, outbound) = *keys;
                 match srtp {
                     Some(srtp) => srtp.update(&inbound, &outbound),
                     None => *srtp = Srtp::new(&inbound, &outbound),
@@ -216,6 +245,8 @@ impl LiveStream {
         self.ports = ports_of(&self.open, &sockets);
         self.receiver.set_port(sockets.told_rtp.port());
         self.sockets = Some(sockets);
+        // At other ports it is another one.
+        self.knocking.has_begun = false;
     }
 
     pub(super) fn record(&self) -> StreamRecord {
@@ -241,7 +272,7 @@ impl LiveStream {
             (_, Protection::Dtls(_)) if matches!(self.open.protection, Protection::Dtls(_)) => {}
             (_, protection) => self.opened = Opened::by(protection),
         }
-        self.has_begun &= self.open.protection == open.protection;
+        self.knocking.has_begun &= self.open.protection == open.protection;
         self.receiver.update(now.wall, &open);
         self.open = open;
     }
@@ -322,8 +353,8 @@ impl LiveStream {
         steady: Steady,
         into: &mut IntoSegment<'_>,
     ) -> (u64, Left) {
-        let door = Door { segment: into.writer.record().id, stream: self.open.stream, which };
-        let Self { sockets: Some(sockets), receiver, opened, before, others, open, .. } = self else {
+        let segment = into.writer.record().id;
+        let Self { sockets: Some(sockets), receiver, opened, before, knocking, open, .. } = self else {
             return (0, Left::Nothing);
         };
         let ipv6 = sockets.told_rtp.is_ipv6();
@@ -333,14 +364,13 @@ impl LiveStream {
         };
         let rtcp_port = matches!(which, Which::Rtcp) && sockets.rtcp.is_some();
         before.take_if(|(_, until)| steady.now.mono >= *until);
+        let door = door(open.stream, which, sockets);
+        let place = Place { segment, door, socket, knocks: &sockets.knocks, open };
         batch.read(socket, ipv6, steady.system(), BATCHES_PER_TICK, &mut |d| {
             let at = steady.at(d.at);
             let is_rtcp = rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes));
             if is_other(d.bytes, open) {
-                if may(others, steady.now.mono) {
-                    knock(door, (socket, &sockets.knocks), open, receiver, &d);
-                }
-                return;
+                return knocking.take(steady.now.mono, &place, receiver, &d);
             }
             match (opened.of(which, &open.protection), is_rtcp) {
                 (None, _) if open.protection.is_some() => receiver.unopened(),
@@ -356,6 +386,15 @@ impl LiveStream {
     }
 }
 
+/// What a stream of a segment that failed leaves to the one that takes over.
+pub(super) struct Heritage {
+    open: OpenStream,
+    sockets: Sockets,
+    opened: Opened,
+    before: Option<(Srtp, Mono)>,
+    knocking: Knocking,
+}
+
 /// What opens the packets of a stream, where keys are known.
 #[derive(Default)]
 pub(super) struct Opened {
@@ -364,7 +403,26 @@ pub(super) struct Opened {
     rtcp: Option<Srtp>,
 }
 
+/// What opened the packets of a stream until its segment ended.
+pub(crate) struct Rested {
+    protection: Protection,
+    opened: Opened,
+}
+
+#[cfg(test)]
+impl Rested {
+    /// Of a stream that was protected so; none without keys.
+    pub(crate) fn of(protection: &Protection) -> Option<Self> {
+        let opened = Opened::by(protection);
+        (!opened.is_empty()).then(|| Self { protection: protection.clone(), opened })
+    }
+}
+
 impl Opened {
+    const fn is_empty(&self) -> bool {
+        self.rtp.is_none() && self.rtcp.is_none()
+    }
+
     fn by(protection: &Protection) -> Self {
         let rtp = match protection {
             Protection::Srtp { inbound, outbound } => Srtp::new(inbound, outbound),
@@ -379,52 +437,6 @@ impl Opened {
             (Which::Rtcp, Protection::Dtls(_)) => self.rtcp.as_mut(),
             _ => self.rtp.as_mut(),
         }
-    }
-}
-
-/// Datagrams of checks and handshakes that are looked at in a second, of a stream. A handshake has about ten, and a
-/// client checks each pair every 20 ms at most while it connects.
-const OTHERS_MAX: u32 = 100;
-
-/// Whether a datagram is a check or of a handshake, on a stream that has such (RFC 7983).
-fn is_other(bytes: &[u8], open: &OpenStream) -> bool {
-    (open.ice.is_some() && stun::is_stun(bytes))
-        || (matches!(open.protection, Protection::Dtls(_)) && is_dtls(bytes))
-}
-
-/// Whether one more may be looked at now.
-fn may((since, count): &mut (Mono, u32), now: Mono) -> bool {
-    if now.since(*since) >= Duration::from_secs(1) {
-        (*since, *count) = (now, 0);
-    }
-    *count += 1;
-    *count <= OTHERS_MAX
-}
-
-/// Answers a check, or hands a datagram to whoever makes handshakes.
-fn knock(
-    door: Door,
-    (socket, knocks): (&UdpSocket, &Sender<Knock>),
-    open: &OpenStream,
-    receiver: &mut StreamReceiver,
-    datagram: &Datagram<'_>,
-) {
-    let Datagram { from, bytes, .. } = *datagram;
-    if stun::is_stun(bytes) {
-        let Some((ice, check)) = open.ice.as_ref().and_then(|i| Some((i, stun::check(bytes, i)?))) else {
-            return;
-        };
-        let mut out = [0; stun::ANSWER_MAX];
-        let length = stun::answer(&check, from, ice, &mut out);
-        // What is lost is asked again.
-        let _ = socket.send_to(out.get(..length).unwrap_or_default(), from);
-        if check.nominates && door.which == Which::Rtp {
-            receiver.nominate(from);
-        }
-    } else if let Protection::Dtls(terms) = &open.protection {
-        // If the thread is behind, it is lost, and repeated by its sender.
-        let knock = Knock { door, peer: from, terms: terms.clone(), datagram: Some(bytes.to_vec()) };
-        drop(knocks.try_send(knock));
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) enum MediaOrder {
     Failed(SegmentId),
     /// A handshake on one of its ports has something to say to this peer, or has yielded keys.
     Shaken {
+        /// The segment that had the port when it was last heard of.
+        segment: SegmentId,
         door: Door,
         peer: SocketAddr,
         said: Shaken,

@@ -7,6 +7,7 @@ use model::{EndReason, Mono, Now, Report, SegmentId, WallTime};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
+use super::super::handshakes::Door;
 use super::super::ingest::{Batch, Left};
 use super::super::live::{LiveSegment, Which};
 use super::super::writer::Job;
@@ -58,6 +59,15 @@ impl State {
 
     pub(super) fn live(&mut self, segment: SegmentId) -> Option<&mut LiveSegment> {
         let slot = *self.by_id.get(&segment)?;
+        self.slots.get_mut(slot)?.as_deref_mut()
+    }
+
+    /// The segment, or the one that has this door by now: it took over from it.
+    pub(super) fn live_at(&mut self, segment: SegmentId, door: Door) -> Option<&mut LiveSegment> {
+        let slot = match self.by_id.get(&segment) {
+            Some(slot) => *slot,
+            None => self.slots.iter().position(|live| live.as_ref().is_some_and(|l| l.has(door)))?,
+        };
         self.slots.get_mut(slot)?.as_deref_mut()
     }
 

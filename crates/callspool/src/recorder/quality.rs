@@ -18,7 +18,9 @@ use model::{Condition, Mono, StreamId};
 
 /// Looked at so often.
 const LOOK: Duration = Duration::from_secs(1);
-/// A stream that brought a packet within so long is one that media come on: two frames of comfort noise.
+/// A stream that brought a packet within so long is one that media come on, and one of which a packet was listened to
+/// within so long is listened to: two frames of comfort noise. More than two looks: one packet a second is listened
+/// to, so between two looks there may be none.
 const LIVELY: Duration = Duration::from_secs(2);
 /// Loss is a share of what was sent in so long: at 50 packets/s, 500.
 const LOSS_OVER: Duration = Duration::from_secs(10);
@@ -83,6 +85,8 @@ struct Watched {
     stream: StreamId,
     sampled: u64,
     loud: u64,
+    /// When a packet was listened to last.
+    sampled_at: Mono,
     /// When something was heard last, or listening began.
     heard_at: Mono,
     received: u64,
@@ -162,6 +166,7 @@ impl Watched {
             stream: sign.stream,
             sampled: sign.sampled,
             loud: sign.loud,
+            sampled_at: now,
             heard_at: now,
             received: sign.received,
             lost: sign.lost,
@@ -181,9 +186,12 @@ impl Watched {
         sign: &Signs,
         tell: &mut impl FnMut(Condition, Of, Seen),
     ) {
+        if sign.sampled != self.sampled {
+            self.sampled_at = now;
+        }
         // What is not listened to is not silent: no packets, another codec, a hold.
-        let is_heard = sign.loud > self.loud || sign.sampled == self.sampled || !sign.is_expected;
-        if is_heard {
+        let is_listened_to = sign.is_expected && now.since(self.sampled_at) <= LIVELY;
+        if sign.loud > self.loud || !is_listened_to {
             self.heard_at = now;
         }
         (self.sampled, self.loud) = (sign.sampled, sign.loud);
@@ -390,6 +398,23 @@ mod tests {
         check(
             |second, s| if is(1, &s) { mute(second, s) } else { s },
             &["70 Silence 1 bad", "150 Silence 1 good"],
+        );
+    }
+
+    /// Packets that are listened to come a little less often than looks.
+    #[test]
+    fn a_look_between_two_packets_that_are_listened_to_ends_no_silence() {
+        for (second, sampled) in [(40, 38), (60, 57)] {
+            assert_eq!(sampled, second * 24 / 25, "there are looks without any");
+        }
+        let mute =
+            |second: u64, s: Signs| Signs { sampled: second * 24 / 25, loud: second.min(40) * 24 / 25, ..s };
+        check(|second, s| if is(1, &s) { mute(second, s) } else { s }, &["70 Silence 1 bad"]);
+        // Nothing is listened to any more: it is not silent, whatever else it is.
+        let gone = |second: u64, s: Signs| Signs { sampled: second.min(100), loud: second.min(40), ..s };
+        check(
+            |second, s| if is(1, &s) { gone(second, s) } else { s },
+            &["70 Silence 1 bad", "103 Silence 1 good"],
         );
     }
 

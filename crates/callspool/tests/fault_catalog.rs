@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fault_support::caller::{Caller, place};
 use fault_support::catalog::{Stranger, alarms, path_of};
-use fault_support::listing::{Segment, all_calls, directories, segments, try_all_calls};
+use fault_support::listing::{Segment, all_calls, directories, segments, try_all_calls, wait_until_taken};
 use fault_support::orders::Orders;
 use fault_support::sip;
 use fault_support::volume::Volume;
@@ -31,10 +31,7 @@ fn check(server: &Server, what: &str, fault: impl FnOnce(), cure: impl FnOnce())
         "during",
         &["--calls", "5", "--rate", "50/s", "--duration", "4s", "--siprec", "--hold", "500ms@1500ms"],
     );
-    wait_until("calls to be up", PATIENCE, || match directories(&server.state().join("repository")).len() {
-        7 => Ok(()),
-        n => Err(format!("{n} of 7")),
-    });
+    wait_until_taken(server, 7);
     fault();
     sip::expect_options(server, what);
     let asked = Instant::now();

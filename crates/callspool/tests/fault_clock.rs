@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fault_support::caller::{Caller, place};
-use fault_support::listing::{directories, segments};
+use fault_support::listing::{directories, segments, wait_until_taken};
 use media::srtp::Srtp;
 use model::{Keys, RecordingState, Suite};
 use support::dtls;
@@ -41,10 +41,7 @@ fn check(steps: &[i64]) {
     let (server, clock) = server_and_clock();
     let repository = server.state().join("repository");
     let caller = Caller::start(&server, "stepped", &["--calls", "2", "--siprec", "--duration", "5s"]);
-    wait_until("calls to be up", PATIENCE, || match directories(&repository).len() {
-        2 => Ok(()),
-        n => Err(format!("{n} of 2")),
-    });
+    wait_until_taken(&server, 2);
     for seconds in steps {
         std::thread::sleep(Duration::from_millis(1_300));
         set(&clock, *seconds);

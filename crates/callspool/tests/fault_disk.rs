@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fault_support::caller::{Caller, Report, place};
-use fault_support::listing::{Segment, all_calls, directories, segments, wait_for_repair};
+use fault_support::listing::{Segment, all_calls, directories, segments, wait_for_repair, wait_until_taken};
 use fault_support::volume::Volume;
 use fault_support::{catalog, sip};
 use model::{EndReason, Failure, RecordingState};
@@ -38,14 +38,10 @@ fn found(repository: &Path) -> Vec<Segment> {
     directories(repository).iter().flat_map(|d| segments(d)).collect()
 }
 
-fn ten_calls(server: &Server, repository: &Path) -> Caller {
-    let before = directories(repository).len();
+fn ten_calls(server: &Server) -> Caller {
     let arguments = ["--calls", "10", "--rate", "100/s", "--duration", "25s"];
-    let caller = Caller::start(server, &format!("calls-{before}"), &arguments);
-    wait_until("calls to be up", PATIENCE, || match directories(repository).len() - before {
-        CALLS => Ok(()),
-        n => Err(format!("{n} of {CALLS}")),
-    });
+    let caller = Caller::start(server, "calls", &arguments);
+    wait_until_taken(server, CALLS);
     std::thread::sleep(Duration::from_millis(700));
     caller
 }
@@ -130,7 +126,7 @@ fn sip_invite_is_refused(server: &Server) -> bool {
 fn a_full_disk_ends_calls_aloud_and_room_brings_them_back() {
     let (server, volume) = server_on_a_volume();
     let repository = volume.path().to_owned();
-    let caller = ten_calls(&server, &repository);
+    let caller = ten_calls(&server);
     volume.fill();
     sip::expect_options(&server, "with a full disk");
     sip::expect_refusal(&server, "with a full disk");
@@ -164,7 +160,7 @@ fn a_full_disk_ends_calls_aloud_and_room_brings_them_back() {
 fn a_repository_that_cannot_be_written_ends_calls_aloud() {
     let (server, mut volume) = server_on_a_volume();
     let repository = volume.path().to_owned();
-    let caller = ten_calls(&server, &repository);
+    let caller = ten_calls(&server);
     volume.hide();
     sip::expect_options(&server, "without a repository");
     sip::expect_refusal(&server, "without a repository");
@@ -188,7 +184,7 @@ fn a_repository_that_cannot_be_written_ends_calls_aloud() {
 fn a_repository_that_is_removed_is_made_anew_and_the_calls_go_on() {
     let server = Server::start();
     let repository = server.state().join("repository");
-    let caller = ten_calls(&server, &repository);
+    let caller = ten_calls(&server);
     std::fs::remove_dir_all(&repository).expect("it is removed");
     sip::expect_options(&server, "without a repository");
     let report = caller.finish();

@@ -9,7 +9,7 @@ mod support;
 
 use fault_support::caller::{Caller, place};
 use fault_support::fuse::Fuse;
-use fault_support::listing::{all_calls, directories, segments, try_all_calls};
+use fault_support::listing::{all_calls, directories, segments, try_all_calls, wait_until_taken};
 use fault_support::node::{Lost, Node, expect_taken_over, node};
 use fault_support::sip;
 use model::RecordingState;
@@ -129,10 +129,7 @@ fn a_single_volume_that_does_not_answer_for_a_while_costs_nothing_but_new_calls(
     let server = Server::with(&[STALL, ("RECORDING__REPOSITORY", one.path().to_str().unwrap())]);
     let caller = Caller::start(&server, "running", &["--calls", "4", "--rate", "50/s", "--duration", "9s"]);
     let found = || directories(one.path()).iter().flat_map(|d| segments(d)).collect::<Vec<_>>();
-    wait_until("calls to be up", PATIENCE, || match directories(one.path()).len() {
-        4 => Ok(()),
-        n => Err(format!("{n} of 4")),
-    });
+    wait_until_taken(&server, 4);
     one.stall();
     sip::expect_refusal(&server, "while the only volume does not answer");
     sip::expect_options(&server, "while the only volume does not answer");

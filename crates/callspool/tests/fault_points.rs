@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 
 use fault_support::caller::{CallReport, Caller, place};
 use fault_support::catalog;
-use fault_support::listing::{Segment, directories, expect_sound, segments, wait_for_repair};
+use fault_support::listing::{
+    Segment, directories, expect_sound, segments, wait_for_repair, wait_until_taken,
+};
 use fault_support::orders::Orders;
 use fault_support::points::{Tried, gaps, tried};
 use faults::Operation;
@@ -196,10 +198,7 @@ fn what_fails_at_the_beginning_refuses_one_call() {
             }
         });
         let running = Caller::start(&server, &format!("running-{count}"), &["--duration", "2s"]);
-        wait_until("a call to be up", PATIENCE, || match directories(&repository).len() {
-            n if n > 2 * count => Ok(()),
-            n => Err(format!("{n}")),
-        });
+        wait_until_taken(&server, 2 * count + 1);
         orders.give(&rule);
         let refused = Caller::start(&server, &format!("refused-{count}"), &["--duration", "300ms"]).finish();
         orders.expect_obeyed(&server, &rule);
@@ -233,10 +232,7 @@ fn what_fails_beside_a_call_is_told_and_costs_it_nothing() {
         let Tried::BesideACall(kind, words) = tried else { unreachable!() };
         let rule = format!("{}:{what}", operation.name());
         let caller = Caller::start(&server, &format!("beside-{count}"), &["--duration", "2500ms"]);
-        wait_until("a call to be up", PATIENCE, || match directories(&repository).len() {
-            n if n > count => Ok(()),
-            n => Err(format!("{n}")),
-        });
+        wait_until_taken(&server, count + 1);
         let before = server.log().len();
         let logged = |is_it: &dyn Fn(&str) -> bool| match server.log()[before..].lines().any(is_it) {
             true => Ok(()),

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use fault_support::caller::Caller;
-use fault_support::listing::{Segment, all_calls, directories, segments, wait_for_repair};
+use fault_support::listing::{Segment, all_calls, directories, segments, wait_for_repair, wait_until_taken};
 use fault_support::{Random, sip};
 use model::{EndReason, Failure, RecordingState};
 use support::program::Program;
@@ -20,14 +20,6 @@ fn found(server: &Server) -> Vec<Segment> {
     directories(&server.state().join("repository")).iter().flat_map(|d| segments(d)).collect()
 }
 
-fn wait_for_calls(server: &Server, count: usize) {
-    let repository = server.state().join("repository");
-    wait_until("calls to be up", PATIENCE, || match directories(&repository).len() {
-        n if n >= count => Ok(()),
-        n => Err(format!("{n} of {count}")),
-    });
-}
-
 #[test]
 fn a_stop_ends_calls_with_bye_and_seals_them() {
     let mut server = Server::start();
@@ -36,7 +28,7 @@ fn a_stop_ends_calls_with_bye_and_seals_them() {
         Caller::start(&server, "udp", &arguments),
         Caller::start(&server, "tcp", &[&arguments[..], &["--siprec", "--transport", "tcp"]].concat()),
     ];
-    wait_for_calls(&server, 10);
+    wait_until_taken(&server, 10);
     std::thread::sleep(Duration::from_millis(700));
     let asked = Instant::now();
     let status = server.stop();
@@ -70,7 +62,7 @@ fn a_stop_ends_calls_with_bye_and_seals_them() {
 fn calls_that_end_within_the_grace_are_complete_and_new_ones_are_refused() {
     let mut server = Server::with(&[("NODE__SHUTDOWN_GRACE", "20s")]);
     let caller = Caller::start(&server, "calls", &["--calls", "5", "--rate", "50/s", "--duration", "4s"]);
-    wait_for_calls(&server, 5);
+    wait_until_taken(&server, 5);
     let asked = Instant::now();
     let status = std::thread::scope(|scope| {
         let address = server.sip_address();
@@ -109,7 +101,7 @@ fn a_start_that_is_killed_is_made_good_by_the_next() {
         "calls",
         &["--calls", "30", "--rate", "100/s", "--duration", "60s", "--transport", "tcp"],
     );
-    wait_for_calls(&server, 30);
+    wait_until_taken(&server, 30);
     std::thread::sleep(Duration::from_millis(500));
     server.kill();
     let before = found(&server);
@@ -146,7 +138,7 @@ fn a_start_that_is_killed_is_made_good_by_the_next() {
 fn a_second_start_on_the_same_directory_is_refused_and_does_no_harm() {
     let mut server = Server::start();
     let caller = Caller::start(&server, "calls", &["--calls", "3", "--duration", "3s"]);
-    wait_for_calls(&server, 3);
+    wait_until_taken(&server, 3);
     for _ in 0..3 {
         let done = server.callspool(&["serve"]);
         assert_eq!(done.code, Some(1), "{}", done.err);

@@ -23,6 +23,20 @@ pub fn try_all_calls(server: &Server) -> Result<Vec<ListedCall>, String> {
     Ok(done.text().lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect())
 }
 
+/// Calls that were taken, those that are over too: a segment of each was opened. A directory on disk says only that
+/// one is on its way, and what a test does to the disk then refuses it.
+pub fn taken(server: &Server) -> usize {
+    all_calls(server).iter().filter(|c| c.segments > 0).count()
+}
+
+/// Waits until so many calls in all have been taken.
+pub fn wait_until_taken(server: &Server, count: usize) {
+    wait_until("calls to be up", PATIENCE, || match taken(server) {
+        n if n >= count => Ok(()),
+        n => Err(format!("{n} of {count}")),
+    });
+}
+
 /// Waits until every segment is closed: those that a kill left open too, whose repair goes on while calls are taken.
 pub fn wait_for_repair(repository: &Path) {
     wait_until("no segment to be marked live", PATIENCE, || {

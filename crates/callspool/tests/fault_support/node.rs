@@ -7,7 +7,7 @@ use model::{RecordingState, SegmentRecord};
 
 use super::caller::{CallReport, Caller};
 use super::catalog;
-use super::listing::{Segment, all_calls, directories, segments};
+use super::listing::{Segment, all_calls, directories, segments, taken, wait_until_taken};
 use super::orders::Orders;
 use crate::support::recording::ListedCall;
 use crate::support::server::Server;
@@ -59,6 +59,7 @@ impl Node {
         let before = [count(0), count(1)];
         // Over a second: a disk that is slow for a moment takes none of them meanwhile.
         let arguments = ["--calls", "6", "--rate", "6/s", "--siprec", "--duration", seconds];
+        let taken = taken(&self.server);
         let caller = Caller::start(&self.server, "spread", &arguments);
         wait_until("calls to be up on both volumes", PATIENCE, || {
             match [0, 1].map(|v| count(v) - before[v]) {
@@ -66,6 +67,7 @@ impl Node {
                 counts => Err(format!("{counts:?}")),
             }
         });
+        wait_until_taken(&self.server, taken + CALLS);
         std::thread::sleep(Duration::from_millis(700));
         caller
     }

@@ -1,4 +1,4 @@
-//! Whether a client is to be asked for all of its metadata (RFC 7866 section 8.2): once for each cause, a few times in
+//! Whether a client is to be asked for all of its metadata (RFC 7866 section 9.2): once for each cause, a few times in
 //! a dialog, and only if it shows that it can be asked.
 
 use sip::RequestInfo;

@@ -1,4 +1,4 @@
-//! Telling a peer that it is recorded (RFC 7866 section 6.2.1): whoever takes part in the conversation itself, says
+//! Telling a peer that it is recorded (RFC 7866 section 6.1.2): whoever takes part in the conversation itself, says
 //! that it is aware of recording, and calls the recorder, is told by `a=record` in each description of ours.
 //!
 //! A recording client (SIPREC) takes no part in the conversation; it tells those that do.

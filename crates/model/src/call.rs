@@ -8,13 +8,13 @@ use crate::id::{CallId, TenantId};
 use crate::stream::Side;
 use crate::time::WallTime;
 
-/// Parties of a call: a conference of some size. Those beyond are left out.
-pub const PARTIES_MAX: usize = 32;
-/// Call-ID headers of a call: as many dialogs.
+/// Parties of a call, those that left among them: a long conference. Those beyond are left out, which is noted.
+pub const PARTIES_MAX: usize = 128;
+/// Call-ID headers of a call: one for each dialog, far beyond what transfers and resumes produce.
 pub const CALL_IDS_MAX: usize = 32;
-/// Ids of a call that correlate, by their keys.
+/// Ids of a call that correlate, by their keys; what is known has a dozen.
 pub const CORRELATION_MAX: usize = 64;
-/// Further key-values of a call.
+/// Further key-values of a call; vendors send some dozen.
 pub const EXTRA_MAX: usize = 256;
 
 /// Which way the call went, seen from the agent.

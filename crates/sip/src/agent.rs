@@ -283,7 +283,7 @@ impl<G: Gate> Agent<G> {
         self.order(now, session, Order::Tell { method: Method::Info, extra, body })
     }
 
-    /// Sends UPDATE without SDP: the form in which a recording server asks for metadata (RFC 7866 section 8.2).
+    /// Sends UPDATE without SDP: the form in which a recording server asks for metadata (RFC 7866 section 9.2).
     ///
     /// # Errors
     /// When there is no established session.

@@ -180,7 +180,7 @@ impl AddressView {
         self.uri_params.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_deref())
     }
 
-    /// RFC 7866 section 10.3; `src` alone is what older AudioCodes gateways say.
+    /// RFC 7866 section 6.1.1; `src` alone is what older AudioCodes gateways say.
     fn is_recording_client(&self) -> bool {
         self.param("+sip.src").is_some() || self.param("src").is_some()
     }

@@ -197,10 +197,15 @@ impl RecordingMetadata {
         self.participants.iter().find(|participant| participant.id == id)
     }
 
-    /// The (first) communication session.
+    /// The communication session that goes on: the first that has not ended and is recorded here still; where all are
+    /// over, the last. After a transfer or a consultation there are several.
     #[must_use]
     pub fn session(&self) -> Option<&CommunicationSession> {
-        self.sessions.first()
+        let goes_on = |s: &&CommunicationSession| {
+            let is_over = |r: &Recorded| r.disassociated.is_some() && r.session == s.id;
+            s.stop_time.is_none() && !self.recorded.iter().any(is_over)
+        };
+        self.sessions.iter().find(goes_on).or(self.sessions.last())
     }
 
     /// Who speaks in a stream now.

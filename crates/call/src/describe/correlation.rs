@@ -16,11 +16,10 @@
 //! | `icid` | `icid-value` of P-Charging-Vector (RFC 7315) | header |
 
 use model::CallData;
+use model::call::CORRELATION_MAX;
 use sip::RequestInfo;
 use sip::siprec::RecordingMetadata;
 
-/// Keys of ids; what is known has a dozen.
-const KEYS_MAX: usize = 64;
 /// Octets of an id: User-to-User may have 256 hexadecimal digits, no id has more.
 const ID_BYTES_MAX: usize = 512;
 
@@ -82,7 +81,7 @@ fn icid(value: &str) -> Option<&str> {
 /// Takes the ids of metadata; the first of each stays, but of the communication session the one that there is now.
 pub(super) fn of_metadata(data: &mut CallData, known: &RecordingMetadata) {
     for (key, id) in [
-        ("siprec-session", known.sessions.first().map(|s| &s.id)),
+        ("siprec-session", known.session().map(|s| &s.id)),
         ("siprec-group", known.groups.first().map(|g| &g.id)),
     ] {
         if let Some(id) = id.filter(|id| !id.is_empty()) {
@@ -94,7 +93,7 @@ pub(super) fn of_metadata(data: &mut CallData, known: &RecordingMetadata) {
         take(data, "session-id", id);
     }
     // Avaya has the UCID for an id of the session; others have sixteen digits of their own.
-    if let Some(ucid) = known.sessions.first().and_then(|s| ucid(&s.id)).filter(|ucid| has_time(ucid)) {
+    if let Some(ucid) = known.session().and_then(|s| ucid(&s.id)).filter(|ucid| has_time(ucid)) {
         take(data, "ucid", &ucid);
     }
     let of_participants = known.participants.iter().flat_map(|p| &p.extensions);
@@ -110,7 +109,7 @@ pub(super) fn of_metadata(data: &mut CallData, known: &RecordingMetadata) {
 fn take(data: &mut CallData, key: &str, id: &str) {
     let id = id.trim();
     let fits = !id.is_empty() && id.len() <= ID_BYTES_MAX;
-    if fits && (data.correlation.len() < KEYS_MAX || data.correlation.contains_key(key)) {
+    if fits && (data.correlation.len() < CORRELATION_MAX || data.correlation.contains_key(key)) {
         data.correlation.entry(key.to_owned()).or_insert_with(|| id.to_owned());
     }
 }

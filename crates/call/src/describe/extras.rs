@@ -2,18 +2,17 @@
 //! what a request says of recording awareness. Calls are found by them.
 
 use model::CallData;
+use model::call::EXTRA_MAX;
 use sip::RequestInfo;
 use sip::siprec::{RecordingMetadata, SessionState};
 
-/// Keys of a call; vendors send some dozen.
-const KEYS_MAX: usize = 256;
 /// Octets of a value; what is longer is in the raw metadata.
 const VALUE_BYTES_MAX: usize = 1_024;
 
 /// What metadata say beyond RFC 7865: `siprec.KEY` of the call, `siprec.N.KEY` of its party N, counted from 1; and
 /// the times, the reason and the state that the client gives its session.
 pub(super) fn of_metadata(data: &mut CallData, known: &RecordingMetadata) {
-    if let Some(session) = known.sessions.first() {
+    if let Some(session) = known.session() {
         let times = [("start-time", session.start_time), ("stop-time", session.stop_time)];
         for (key, time) in times {
             if let Some(time) = time {
@@ -44,7 +43,7 @@ pub(super) fn of_metadata(data: &mut CallData, known: &RecordingMetadata) {
     }
 }
 
-/// What a peer that is aware of recording wishes and shows (RFC 7866 section 6.2): a recorder has nothing to do about
+/// What a peer that is aware of recording wishes and shows (RFC 7866 section 6.3): a recorder has nothing to do about
 /// either, for a client that records has decided. `recordpref` is noted; `record-aware` where the option tag is said.
 pub(super) fn of_request(data: &mut CallData, request: &RequestInfo) {
     let is_aware = |tag: &String| tag.eq_ignore_ascii_case("record-aware");
@@ -59,6 +58,13 @@ pub(super) fn of_request(data: &mut CallData, request: &RequestInfo) {
     }
 }
 
+/// Participants that a call has no place for, as many as this document names.
+pub(super) fn left_out(data: &mut CallData, count: usize) {
+    if count > 0 {
+        put(data, "parties-left-out", &count.to_string());
+    }
+}
+
 fn put(data: &mut CallData, key: &str, value: &str) {
     let value = value.trim();
     let mut end = value.len().min(VALUE_BYTES_MAX);
@@ -66,7 +72,7 @@ fn put(data: &mut CallData, key: &str, value: &str) {
         end -= 1;
     }
     let value = value.get(..end).unwrap_or_default();
-    if !value.is_empty() && (data.extra.len() < KEYS_MAX || data.extra.contains_key(key)) {
+    if !value.is_empty() && (data.extra.len() < EXTRA_MAX || data.extra.contains_key(key)) {
         data.extra.insert(key.to_owned(), value.to_owned());
     }
 }

@@ -4,6 +4,7 @@
 //!   network-based recording sends instead of metadata.
 //! - Other headers of vendors about the call become key-values by their own names.
 
+use model::call::{EXTRA_MAX, PARTIES_MAX};
 use model::{CallData, Party, PartyRole, Side};
 use sip::RequestInfo;
 
@@ -13,12 +14,8 @@ use super::parties::number;
 
 /// How names of headers begin that say something of the call by themselves.
 const VENDORS: [&str; 4] = ["x-avaya-", "x-genesys-", "x-cisco-", "x-broadworks-"];
-/// Keys of a call, as many as it may have.
-const KEYS_MAX: usize = 256;
 /// Octets of a header's value that are kept: names and ids are shorter.
 const VALUE_BYTES_MAX: usize = 256;
-/// As many parties as a call lists.
-const PARTIES_MAX: usize = 32;
 /// As many m-lines as are taken of an offer.
 const PLACES_MAX: usize = 16;
 /// The header of network-based recording.
@@ -29,7 +26,7 @@ pub(super) fn absorb(data: &mut CallData, request: &RequestInfo) {
     for (name, value) in &request.headers {
         let key = name.to_ascii_lowercase();
         let is_known = key.eq_ignore_ascii_case(PARTICIPANT) || is_id(&key);
-        if VENDORS.iter().any(|v| key.starts_with(v)) && !is_known && data.extra.len() < KEYS_MAX {
+        if VENDORS.iter().any(|v| key.starts_with(v)) && !is_known && data.extra.len() < EXTRA_MAX {
             data.extra.entry(key).or_insert_with(|| cut(value).to_owned());
         }
     }

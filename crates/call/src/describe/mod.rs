@@ -13,6 +13,7 @@ mod headers;
 mod parties;
 mod sides;
 
+use model::call::CALL_IDS_MAX;
 use model::{CallData, Metadata, Now};
 use sip::RequestInfo;
 use sip::siprec::{self, Lack};
@@ -20,9 +21,6 @@ use sip::siprec::{self, Lack};
 pub use self::agent::AgentSide;
 pub(crate) use self::parties::number;
 pub(crate) use self::sides::{KnownSides, Place};
-
-/// Call-IDs of a call: one per dialog; far beyond what transfers and resumes produce.
-const CALL_IDS_MAX: usize = 32;
 
 /// What a request said of a call, beside what is in its data now.
 #[derive(Debug, Default)]
@@ -70,7 +68,8 @@ pub(crate) fn absorb(
                 let known = sides.known();
                 parties::leave(data, &before, known, now);
                 correlation::of_metadata(data, known);
-                parties::update(data, known, request, now, sides.agent());
+                let left_out = parties::update(data, known, request, now, sides.agent());
+                extras::left_out(data, left_out);
                 extras::of_metadata(data, known);
                 sides.learn(data);
             }

@@ -1,14 +1,12 @@
 //! Who takes part in a call: from metadata, then from the headers of the request.
 
+use model::call::PARTIES_MAX;
 use model::{CallData, Direction, Now, Party, PartyRole, Side};
 use sip::siprec::{Participant, RecordingMetadata};
 use sip::{AddressView, RequestInfo};
 
 use super::agent::{AgentSide, settle};
 use super::sides::{is_dummy, senders};
-
-/// Parties of a call: a conference of more is listed up to here, its raw metadata are kept whole.
-const PARTIES_MAX: usize = 32;
 
 /// Who was named by the metadata of a dialog and is not any more has left. Metadata that name nobody say nothing of
 /// that.
@@ -23,17 +21,22 @@ pub(super) fn leave(data: &mut CallData, before: &[String], known: &RecordingMet
     }
 }
 
-/// Takes the participants that metadata name, and what they and the request say of sides and roles.
+/// Takes the participants that metadata name, and what they and the request say of sides and roles. Gives how many had
+/// no place any more; the raw metadata have them all.
 pub(super) fn update(
     data: &mut CallData,
     known: &RecordingMetadata,
     request: &RequestInfo,
     now: Now,
     agent: &AgentSide,
-) {
+) -> usize {
     let senders = senders(known);
+    let mut left_out = 0;
     for participant in known.participants.iter().filter(|p| !is_dummy(&senders, p)) {
-        let Some(party) = place(data, known, participant) else { continue };
+        let Some(party) = place(data, known, participant) else {
+            left_out += 1;
+            continue;
+        };
         party.participant = Some(participant.id.clone());
         if let Some((uri, name)) = participant.aors.first() {
             // A name alone says nothing of the address.
@@ -62,6 +65,7 @@ pub(super) fn update(
     if data.direction == Direction::Unknown {
         data.direction = said.direction(&data.parties);
     }
+    left_out
 }
 
 /// The party that a participant is: the one with its id, or with its address where the id that this had is not

@@ -72,7 +72,7 @@ pub enum Action {
         /// The description.
         sdp: Bytes,
     },
-    /// Ask a recording client for all of its metadata: UPDATE with this body (RFC 7866 section 8.2).
+    /// Ask a recording client for all of its metadata: UPDATE with this body (RFC 7866 section 9.2).
     AskMetadata {
         /// The session.
         session: SessionId,

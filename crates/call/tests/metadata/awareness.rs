@@ -1,4 +1,4 @@
-//! Peers that are aware of recording (RFC 7866 section 6.2) are told of it, and what they wish is noted.
+//! Peers that are aware of recording (RFC 7866 section 6.3) are told of it, and what they wish is noted.
 
 use call::Ask;
 

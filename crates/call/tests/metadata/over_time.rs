@@ -74,6 +74,44 @@ fn a_transfer_by_complete_metadata() {
     .assert_eq(&client.picture());
 }
 
+/// After a consultation the call goes on in a session of its own.
+#[test]
+fn the_session_that_goes_on_is_the_one_that_the_call_is_in() {
+    let mut client = Client::new();
+    client.invite(two("2002", "").as_bytes(), ["1", "2"]);
+    assert_eq!(client.data.correlation["siprec-session"], "c");
+    let second = r#"<session session_id="d"><start-time>2026-11-18T11:07:00Z</start-time></session>"#;
+    client.tell("UPDATE", &document("partial", second));
+    assert_eq!(client.data.correlation["siprec-session"], "c", "the first goes on");
+    let end = r#"<session session_id="c"><stop-time>2026-11-18T11:08:00Z</stop-time></session>"#;
+    client.tell("UPDATE", &document("partial", end));
+    assert_eq!(client.data.correlation["siprec-session"], "d");
+    assert_eq!(client.data.extra["siprec.start-time"], "2026-11-18T11:07:00.000000Z");
+}
+
+/// In a conference people come and go for hours.
+#[test]
+fn parties_that_have_no_place_any_more_are_counted() {
+    let mut client = Client::new();
+    let attend = |id: usize| {
+        let who = format!("<participant participant_id=\"{id}\"><nameID aor=\"sip:{id}@h\"/></participant>");
+        let stream = "<stream stream_id=\"1\"><label>1</label></stream>";
+        let speaks = format!(
+            "<participantstreamassoc participant_id=\"{id}\"><send>1</send></participantstreamassoc>"
+        );
+        document("complete", &format!("<session session_id=\"c\"/>{who}{stream}{speaks}"))
+    };
+    client.invite(attend(0).as_bytes(), ["1", "2"]);
+    for id in 1..128 {
+        client.tell("UPDATE", &attend(id));
+    }
+    let here = client.data.parties.iter().filter(|p| p.left.is_none()).count();
+    assert_eq!((client.data.parties.len(), here), (128, 1));
+    assert!(!client.data.extra.contains_key("parties-left-out"));
+    client.tell("UPDATE", &attend(128));
+    assert_eq!((client.data.parties.len(), client.data.extra["parties-left-out"].as_str()), (128, "1"));
+}
+
 #[test]
 fn a_bye_that_tells_the_end() {
     let mut client = Client::new();

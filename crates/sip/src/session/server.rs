@@ -62,7 +62,7 @@ impl Session {
             },
             refresh: None,
             sdp: Bytes::new(),
-            // RFC 7866 section 10.3: a recording server says so in its Contact.
+            // RFC 7866 section 6.2: a recording server says so in its Contact.
             contact_params: if info.siprec { ";+sip.srs".into() } else { "".into() },
             unacked: None,
             provisional: None,

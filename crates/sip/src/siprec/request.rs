@@ -1,4 +1,4 @@
-//! Asking a recording client for all of its metadata (RFC 7866 section 8.2; the element is RFC 7865's).
+//! Asking a recording client for all of its metadata (RFC 7866 section 9.2; the body is that of RFC 7865 section 7).
 //!
 //! ```text
 //! SRS                                          SRC

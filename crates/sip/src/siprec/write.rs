@@ -7,7 +7,7 @@ use quick_xml::escape::escape;
 
 use super::{CommunicationSession, NAMESPACE, RecordingMetadata, StreamInfo};
 
-/// The document, its elements in the order of the schema (RFC 7865 section 8). Ids and names are escaped;
+/// The document, its elements in the order of the schema (RFC 7865 section 9). Ids and names are escaped;
 /// extensions, states and modes are no part of it and are not written, nor are notes on damage.
 #[must_use]
 pub fn write(metadata: &RecordingMetadata) -> String {

@@ -36,7 +36,7 @@ pub(crate) struct PauseBody {
 #[derive(Serialize, ToSchema)]
 #[schema(as = LiveState)]
 pub(crate) struct LiveJson {
-    /// The call.
+    /// The call, which the one that was named may have turned out to be.
     #[schema(schema_with = schema::id)]
     call: CallId,
     /// What is kept of it: `on`: all that arrives; `paused`: nothing until it is resumed; `off`: nothing until it is
@@ -54,13 +54,13 @@ pub(crate) struct LiveJson {
 }
 
 impl LiveJson {
-    fn new(call: CallId, state: LiveState) -> Self {
+    fn new(state: LiveState) -> Self {
         let (recording, paused_since, resumes_at) = match state.recording {
             LiveRecording::On => ("on", None, None),
             LiveRecording::Paused { since, until } => ("paused", Some(since), until),
             LiveRecording::Off => ("off", None, None),
         };
-        Self { call, recording, paused_since, resumes_at, changed: state.changed == Changed::Yes }
+        Self { call: state.call, recording, paused_since, resumes_at, changed: state.changed == Changed::Yes }
     }
 }
 
@@ -132,21 +132,20 @@ async fn order(
     let Some(live) = &state.0.live else {
         return Err(LiveError::Unreachable("no record server runs here".to_owned()).into());
     };
-    let (call, answer) = match live.order(tenant.clone(), call, order, BY.to_owned()).await {
+    let answer = match live.order(tenant.clone(), call, order, BY.to_owned()).await {
         // Whoever holds live calls does not know those that are over, or turned out to be others; the catalog does,
         // when it is there.
         Err(LiveError::NoSuchCall) => match state.0.catalog.call(&tenant, call).await {
             Ok(Some(detail)) if detail.summary.id != call => {
-                let survivor = detail.summary.id;
-                (survivor, live.order(tenant, survivor, order, BY.to_owned()).await)
+                live.order(tenant, detail.summary.id, order, BY.to_owned()).await
             }
-            Ok(Some(_)) => (call, Err(LiveError::NotLive)),
+            Ok(Some(_)) => Err(LiveError::NotLive),
             _ => return Err(LiveError::NoSuchCall.into()),
         },
-        answer => (call, answer),
+        answer => answer,
     };
     match answer {
-        Ok(answer) => Ok(Json(LiveJson::new(call, answer))),
+        Ok(answer) => Ok(Json(LiveJson::new(answer))),
         Err(LiveError::NoSuchCall) => Err(LiveError::NotLive.into()),
         Err(e) => Err(e.into()),
     }

@@ -61,6 +61,8 @@ pub enum Changed {
 /// An order was taken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Done {
+    /// The call, which the one that was named may have turned out to be.
+    pub call: CallId,
     /// How the call stands now.
     pub recording: Recording,
     /// Whether it stood otherwise before.

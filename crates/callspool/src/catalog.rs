@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use model::alarm::Seen;
 use model::join::CALLS_MAX;
-use model::{Condition, Incident};
+use model::{Condition, Incident, Join};
 use spool::Files;
 use store::{Catalog, CatalogWriter, Handle, Report, WriterConfig};
 use tokio::sync::{mpsc, watch};
@@ -156,7 +156,7 @@ async fn next(reports: &mut mpsc::Receiver<Report>, running: &mut Option<Reindex
 /// Fills the catalogue from the repository; whether all of that came to its end.
 fn reindexing(mender: Mender, to_fill: Handle, stop: watch::Receiver<bool>) -> tokio::task::JoinHandle<bool> {
     tokio::task::spawn_blocking(move || {
-        let all = reindex_all(&mender.repository, &mender.teller, &to_fill, &stop);
+        let all = reindex_all(&mender, &to_fill, &stop);
         let settled = settled(&to_fill, &stop);
         if settled {
             mender.conclude_rest(&stop);
@@ -209,12 +209,8 @@ fn tell(mender: &Mender, report: Report) {
 }
 
 /// Tells the catalogue all that the repository holds, or as much of it as can be read: then it is false.
-fn reindex_all(
-    repository: &Repository,
-    teller: &Teller,
-    handle: &Handle,
-    stop: &watch::Receiver<bool>,
-) -> bool {
+fn reindex_all(mender: &Mender, handle: &Handle, stop: &watch::Receiver<bool>) -> bool {
+    let (repository, teller) = (&mender.repository, &mender.teller);
     let (mut calls, mut unread) = (0, 0);
     for directory in repository.call_directories() {
         while handle.status().queued > QUEUED_MAX && !*stop.borrow() {
@@ -225,8 +221,13 @@ fn reindex_all(
             return false;
         }
         match directory {
-            Ok(directory) if tell_call(repository, teller, &directory) => calls += 1,
-            Ok(_) => unread += 1,
+            Ok(directory) => match tell_call(repository, teller, &directory) {
+                Some(half_noted) => {
+                    calls += 1;
+                    mender.complete_found(&directory, &half_noted);
+                }
+                None => unread += 1,
+            },
             Err(e) => {
                 tracing::error!("a part of the repository cannot be listed: {e}");
                 unread += 1;
@@ -257,8 +258,8 @@ fn settled(handle: &Handle, stop: &watch::Receiver<bool>) -> bool {
 }
 
 /// Tells the catalogue what the files of one call say, as of before they were read: a segment that ends while its
-/// manifest is read has the last word.
-pub(crate) fn tell_call(repository: &Repository, teller: &Teller, directory: &str) -> bool {
+/// manifest is read has the last word. The joins of it that only one log tells of; none when it cannot be read.
+pub(crate) fn tell_call(repository: &Repository, teller: &Teller, directory: &str) -> Option<Vec<Join>> {
     let files = repository.list(directory).map_or(0, |names| names.len());
     // The call, its copies, joins, corrections and notes, and two changes for each segment.
     let ids = teller.draw(2 * files + COPIES_OF_A_CALL + 2 * CALLS_MAX + reindex::NOTES_MAX);
@@ -270,11 +271,11 @@ pub(crate) fn tell_call(repository: &Repository, teller: &Teller, directory: &st
             for (id, (tenant, change)) in ids.into_iter().zip(said.changes) {
                 teller.tell_as(id, tenant, change);
             }
-            true
+            Some(said.half_noted)
         }
         Err(e) => {
             tracing::error!("{directory} cannot be read: {e}");
-            false
+            None
         }
     }
 }

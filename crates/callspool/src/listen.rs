@@ -6,20 +6,25 @@
 mod decoding;
 mod opus;
 mod program;
+mod sides;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::port::{AudioLayout, ListenRequest, LiveFormat, LiveHearing};
 use bytes::Bytes;
 use media::listen::{LiveLayout, LiveMix, OpusEncoderError};
-use model::{CallId, Mono};
+use model::{CallId, Mono, SegmentId};
 use tokio::time::MissedTickBehavior;
+
+pub(crate) use sides::{HeardSides, SidesLink};
 
 use crate::clock::mono;
 use crate::programs::programs;
 use crate::recorder::Ear;
 use decoding::Decoding;
 use opus::LiveOpus;
+use sides::ListenedSides;
 
 /// How often sound is made: as much as a packet holds. More often costs more, less often is heard as delay.
 const PIECE: Duration = Duration::from_millis(20);
@@ -29,6 +34,9 @@ const LOOK: Duration = Duration::from_millis(120);
 const LOOK_MAX: Duration = Duration::from_secs(1);
 /// How long somebody goes on to listen when the call is over: what was said before is still on its way.
 const ECHO: Duration = Duration::from_millis(300);
+
+/// Segments that a listener remembers: as many as may be live of calls that are one, and some before.
+const SEGMENTS_KNOWN: usize = 64;
 
 /// As what the sound is sent.
 enum Sent {
@@ -42,6 +50,9 @@ pub(crate) struct Listener {
     layout: LiveLayout,
     mix: LiveMix,
     decoding: Decoding,
+    sides: ListenedSides,
+    /// The segments that it heard.
+    segments: BTreeSet<SegmentId>,
     sent: Sent,
     began: Mono,
     ends: Option<Mono>,
@@ -51,7 +62,12 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Begins to listen, and says so in the log.
-    pub(crate) fn new(ear: Ear, wanted: &ListenRequest, now: Mono) -> Result<Self, OpusEncoderError> {
+    pub(crate) fn new(
+        ear: Ear,
+        sides: ListenedSides,
+        wanted: &ListenRequest,
+        now: Mono,
+    ) -> Result<Self, OpusEncoderError> {
         let layout = match wanted.layout {
             AudioLayout::Stereo => LiveLayout::Stereo,
             AudioLayout::Mix => LiveLayout::Mix,
@@ -66,7 +82,8 @@ impl Listener {
             LiveFormat::Pcm => Sent::Pcm,
             LiveFormat::Opus => Sent::Opus(Box::new(LiveOpus::new(call, wanted.rate, channels)?)),
         };
-        Ok(Self { ear, layout, mix, decoding, sent, began: now, ends: None, call, by })
+        let segments = BTreeSet::new();
+        Ok(Self { ear, layout, mix, decoding, sides, segments, sent, began: now, ends: None, call, by })
     }
 
     /// Listens for a moment, to know who speaks and whether that can be heard.
@@ -86,12 +103,31 @@ impl Listener {
 
     /// Takes what was said since.
     fn take(&mut self, now: Mono) {
+        self.sides.catch_up();
         while let Some(frame) = self.ear.next() {
+            self.meet(frame.segment);
             if !matches!(self.layout, LiveLayout::One(stream) if stream != frame.stream) {
-                self.decoding.take(now, &frame, &mut self.mix);
+                let side = self.sides.of(frame.stream, frame.side);
+                self.decoding.take(now, &frame, side, &mut self.mix);
             }
         }
         self.decoding.collect(now, &mut self.mix);
+    }
+
+    /// A segment that is new here may be that of another call that is one with this one.
+    fn meet(&mut self, segment: SegmentId) {
+        if self.segments.contains(&segment) {
+            return;
+        }
+        let is_first = self.segments.is_empty();
+        if self.segments.len() >= SEGMENTS_KNOWN {
+            self.segments.pop_first();
+        }
+        self.segments.insert(segment);
+        if !is_first {
+            // What it finds comes by the way of corrections.
+            drop(self.sides.look());
+        }
     }
 
     /// What is to be heard now, as octets; none when the call is over and all of it was heard.

@@ -14,7 +14,7 @@ use model::{CallId, Report, TenantId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::mono;
-use crate::listen::{self, Listener};
+use crate::listen::{self, Listener, SidesLink};
 use crate::recorder::{Crowded, Ear, LISTENERS_MAX, LISTENERS_PER_CALL_MAX};
 
 /// Orders that wait for the signalling task: it takes them in microseconds, so more mean that it stands still.
@@ -49,12 +49,15 @@ pub(crate) enum NoEar {
 }
 
 /// The end of the way that asks.
-pub(crate) struct LiveLink(mpsc::Sender<LiveCommand>);
+pub(crate) struct LiveLink {
+    commands: mpsc::Sender<LiveCommand>,
+    sides: SidesLink,
+}
 
-/// A way for orders.
-pub(crate) fn channel() -> (LiveLink, mpsc::Receiver<LiveCommand>) {
-    let (link, commands) = mpsc::channel(WAITING_MAX);
-    (LiveLink(link), commands)
+/// A way for orders; `sides` are heard by who listens.
+pub(crate) fn channel(sides: SidesLink) -> (LiveLink, mpsc::Receiver<LiveCommand>) {
+    let (commands, ordered) = mpsc::channel(WAITING_MAX);
+    (LiveLink { commands, sides }, ordered)
 }
 
 impl LiveCalls for LiveLink {
@@ -67,7 +70,7 @@ impl LiveCalls for LiveLink {
         };
         let (answer, answered) = oneshot::channel();
         let command = Command { call, tenant, ask, by };
-        let sent = self.0.try_send(LiveCommand::Order { command, answer });
+        let sent = self.commands.try_send(LiveCommand::Order { command, answer });
         Box::pin(async move {
             if let Err(e) = sent {
                 return Err(LiveError::Unreachable(not_taken(&e).to_owned()));
@@ -83,8 +86,8 @@ impl LiveCalls for LiveLink {
 
     fn listen(&self, wanted: ListenRequest) -> ListenAnswer {
         let (answer, answered) = oneshot::channel();
-        let (call, tenant) = (wanted.call, wanted.tenant.clone());
-        let sent = self.0.try_send(LiveCommand::Listen { call, tenant, answer });
+        let (call, tenant, sides) = (wanted.call, wanted.tenant.clone(), self.sides.clone());
+        let sent = self.commands.try_send(LiveCommand::Listen { call, tenant, answer });
         Box::pin(async move {
             if let Err(e) = sent {
                 return Err(ListenError::Unreachable(not_taken(&e).to_owned()));
@@ -95,7 +98,8 @@ impl LiveCalls for LiveLink {
                 Ok(Err(_)) => return Err(ListenError::Unreachable("it is stopping".to_owned())),
                 Err(_) => return Err(ListenError::Unreachable("it did not answer in time".to_owned())),
             };
-            match Listener::new(ear, &wanted, mono()) {
+            let sides = sides.follow(wanted.tenant.clone(), call).await;
+            match Listener::new(ear, sides, &wanted, mono()) {
                 Ok(listener) => Ok(listen::hearing(listener).await),
                 Err(e) => Err(ListenError::Unreachable(e.to_string())),
             }
@@ -125,6 +129,7 @@ fn cannot_listen(e: NoEar) -> ListenError {
 
 fn state(done: &Done) -> LiveState {
     LiveState {
+        call: done.call,
         recording: match done.recording {
             Recording::On => LiveRecording::On,
             Recording::Paused { since, until } => LiveRecording::Paused { since, until },
@@ -181,7 +186,41 @@ impl Awaited {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use api::port::{CallNotes, CallSides, NoteError, Notes};
+    use model::{Note, Sides};
+
     use super::*;
+    use crate::listen::HeardSides;
+
+    /// A notebook that knows no call.
+    struct Blank;
+
+    impl Notes for Blank {
+        fn read(&self, _: &TenantId, _: CallId) -> Result<CallNotes, NoteError> {
+            Err(NoteError::NoCall)
+        }
+        fn note(&self, _: &TenantId, _: CallId, _: Note, _: &str) -> Result<(CallNotes, Changed), NoteError> {
+            Err(NoteError::NoCall)
+        }
+        fn sides(&self, _: &TenantId, _: CallId) -> Result<CallSides, NoteError> {
+            Err(NoteError::NoCall)
+        }
+        fn correct(
+            &self,
+            _: &TenantId,
+            _: CallId,
+            _: Sides,
+            _: &str,
+        ) -> Result<(CallSides, Changed), NoteError> {
+            Err(NoteError::NoCall)
+        }
+    }
+
+    fn way() -> (LiveLink, mpsc::Receiver<LiveCommand>) {
+        channel(SidesLink::new(Arc::new(Blank), HeardSides::default()))
+    }
 
     fn order(link: &LiveLink) -> LiveAnswer {
         let pause = LiveOrder::Pause { timeout: None };
@@ -189,12 +228,13 @@ mod tests {
     }
 
     fn done(awaits: &[u64]) -> Done {
-        Done { recording: Recording::Off, changed: call::Changed::Yes, awaits: awaits.to_vec() }
+        let call = CallId::from_u64(1);
+        Done { call, recording: Recording::Off, changed: call::Changed::Yes, awaits: awaits.to_vec() }
     }
 
     #[tokio::test]
     async fn an_order_is_answered_when_it_is_carried_out_and_not_before() {
-        let (link, mut commands) = channel();
+        let (link, mut commands) = way();
         let mut awaited = Awaited::default();
         let answer = order(&link);
         let Some(LiveCommand::Order { command, answer: to }) = commands.recv().await else {
@@ -214,7 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_asks_learns_of_a_full_queue_and_of_an_end() {
-        let (link, commands) = channel();
+        let (link, commands) = way();
         let waiting: Vec<_> = (0..WAITING_MAX).map(|_| order(&link)).collect();
         assert!(matches!(order(&link).await, Err(LiveError::Unreachable(why)) if why.contains("wait")));
         drop(commands);

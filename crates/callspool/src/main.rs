@@ -25,6 +25,7 @@ mod operate;
 mod page;
 mod password;
 mod patience;
+mod pending;
 mod priority;
 mod privilege;
 mod programs;

@@ -7,20 +7,19 @@
 mod sides;
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use api::port::{CallNotes, CallSides, Changed, NoteError, NotedBy, Notes};
-use faults::{Operation, before};
 use model::note::Subject;
 use model::{CallId, ChangeKind, Note, Sides, TenantId, WallTime};
 use spool::log::{Entry, LogLine, Noted, notes_of};
 use spool::{FileOp, layout};
 
 use crate::clock::now;
+use crate::listen::HeardSides;
 use crate::recorder::{Disk, Teller};
 use crate::reindex::NOTES_MAX;
 use crate::repository::Repository;
@@ -44,6 +43,8 @@ pub(crate) struct Notebook {
     volumes: Volumes,
     repository: Repository,
     teller: Teller,
+    /// Told of corrections, for those who listen.
+    heard: HeardSides,
     /// Calls that somebody writes a note of: what is in a log already is looked up before, and the catalog is told
     /// in the same order.
     writing: Mutex<BTreeSet<CallId>>,
@@ -64,9 +65,9 @@ impl Drop for Turn<'_> {
 }
 
 impl Notebook {
-    pub(crate) fn new(volumes: Volumes, teller: Teller) -> Self {
+    pub(crate) fn new(volumes: Volumes, teller: Teller, heard: HeardSides) -> Self {
         let repository = volumes.repository();
-        Self { volumes, repository, teller, writing: Mutex::default(), written: Condvar::new() }
+        Self { volumes, repository, teller, heard, writing: Mutex::default(), written: Condvar::new() }
     }
 
     fn writing(&self) -> MutexGuard<'_, BTreeSet<CallId>> {
@@ -99,7 +100,7 @@ impl Notebook {
     }
 
     /// Appends a line; to which file.
-    fn append(&self, directory: &str, at: WallTime, entry: &Entry) -> Result<PathBuf, NoteError> {
+    fn append(&self, directory: &str, at: WallTime, entry: &Entry) -> Result<(Disk, String), NoteError> {
         let holds = |root: &Path| root.join(directory).is_dir();
         let Some(volume) = self.volumes.iter().find(|v| v.is_here() && holds(&v.root)) else {
             return Err(NoteError::Away("the volume that holds it has gone".to_owned()));
@@ -107,7 +108,7 @@ impl Notebook {
         let path = layout::log_path(directory);
         let disk = Disk::new(&volume.root);
         let op = FileOp::AppendLine { path: path.clone(), bytes: spool::log::line(at, entry) };
-        disk.apply_all(vec![op]).map(|()| disk.path(&path)).map_err(|e| match e.kind() {
+        disk.apply_all(vec![op]).map(|()| (disk, path)).map_err(|e| match e.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem => NoteError::Away(e.to_string()),
             _ => NoteError::Failed(e.to_string()),
         })
@@ -145,8 +146,8 @@ impl Notes for Notebook {
         let ever = noted.len();
         let notes = present(noted.into_values());
         check_limits(&notes, ever, &note)?;
-        let log = self.append(whole.directory(), at, &entry)?;
-        let durable = synchronize(&log);
+        let (disk, log) = self.append(whole.directory(), at, &entry)?;
+        let durable = disk.make_durable(&log);
         // It stands in the log now, and whoever tries again is told so: the catalog must say the same.
         self.teller.tell(tenant.clone(), ChangeKind::Noted { call, note, by: by.to_owned() });
         durable.map(|()| (notes, Changed::Yes)).map_err(|e| NoteError::Failed(e.to_string()))
@@ -206,15 +207,9 @@ fn present(newest: impl Iterator<Item = Noted>) -> CallNotes {
     notes
 }
 
-/// Waits until a file is on disk.
-fn synchronize(path: &Path) -> io::Result<()> {
-    before(Operation::SyncLine, path)?;
-    File::open(path)?.sync_data()
-}
-
 /// For the interface.
-pub(crate) fn notebook(volumes: &Volumes, teller: &Teller) -> Arc<dyn Notes> {
-    Arc::new(Notebook::new(volumes.clone(), teller.clone()))
+pub(crate) fn notebook(volumes: &Volumes, teller: &Teller, heard: &HeardSides) -> Arc<dyn Notes> {
+    Arc::new(Notebook::new(volumes.clone(), teller.clone(), heard.clone()))
 }
 
 #[cfg(test)]

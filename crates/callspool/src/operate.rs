@@ -166,7 +166,7 @@ impl Operator {
             let outcome = live.order(tenant, call, order, BY.to_owned()).await;
             // Nobody may wait any more; the order stands all the same.
             let _ = answer.send(match outcome {
-                Ok(state) => stands(call, &state),
+                Ok(state) => stands(&state),
                 Err(e) => Answer::refused(vec![e.to_string()]),
             });
         });
@@ -254,7 +254,8 @@ impl Operator {
 const BY: &str = "operator";
 
 /// How a call stands, in words and as data.
-fn stands(call: CallId, state: &LiveState) -> Answer {
+fn stands(state: &LiveState) -> Answer {
+    let call = state.call;
     let (recording, resumes_at, text) = match state.recording {
         LiveRecording::On => ("on", None, "is recorded".to_owned()),
         LiveRecording::Paused { until: None, .. } => ("paused", None, "is paused".to_owned()),

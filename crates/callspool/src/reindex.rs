@@ -9,7 +9,7 @@ use std::io;
 use model::join::CALLS_MAX;
 use model::note::Subject;
 use model::{
-    CallId, CallRecord, ChangeKind, Copy, CopyOf, Correction, Location, RecordingState, SegmentRecord,
+    CallId, CallRecord, ChangeKind, Copy, CopyOf, Correction, Join, Location, RecordingState, SegmentRecord,
     TenantId, WallTime, total,
 };
 use spool::log::{Entry, LogLine, Noted, correction_of, corrections_of, joins_of, notes_of};
@@ -27,6 +27,8 @@ pub(crate) struct CallOnDisk {
     pub(crate) changes: Vec<(TenantId, ChangeKind)>,
     /// What could not be read, in words.
     pub(crate) problems: Vec<String>,
+    /// Joins that its log tells of and that of the other call does not, or the other way round.
+    pub(crate) half_noted: Vec<Join>,
 }
 
 /// Everything that the files of one call say, as changes. A manifest that cannot be read is left out and told of.
@@ -46,15 +48,18 @@ pub(crate) fn changes_of(repository: &Repository, directory: &str) -> io::Result
     }
     segments.sort_by_key(|s: &SegmentRecord| (s.number, s.id));
     // Of notes on calls that are one the newest counts, in whichever log it stands and whichever is told last.
-    let noted = match joins_of(&lines).is_empty() {
-        true => notes_of(&lines),
-        false => notes_of(&WholeCall::read(repository, directory)?.lines()),
+    let (noted, half_noted) = match joins_of(&lines).is_empty() {
+        true => (notes_of(&lines), Vec::new()),
+        false => {
+            let whole = WholeCall::read(repository, directory)?;
+            (notes_of(&whole.lines()), whole.half_noted().cloned().collect())
+        }
     };
     let changes = changes(directory, segments, &lines, noted);
     if changes.is_empty() && problems.is_empty() {
         problems.push(format!("{directory}: no manifest"));
     }
-    Ok(CallOnDisk { changes, problems })
+    Ok(CallOnDisk { changes, problems, half_noted })
 }
 
 fn changes(

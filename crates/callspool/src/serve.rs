@@ -33,6 +33,7 @@ use crate::control;
 use crate::descriptors::{Shares, divide, raise_limit};
 use crate::dtls::{Clients, Identity};
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
+use crate::listen::{HeardSides, SidesLink};
 use crate::live_calls::{self, Awaited, LiveCommand};
 use crate::logging::LogLevel;
 use crate::metrics::{Numbers, Recording as Numbered, Signalled};
@@ -103,7 +104,9 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     // Before anything is recorded, so that nothing new is in the list.
     let left = mender.survey().await;
     let (stop, stopping) = watch::channel(false);
-    let (live, commands) = live_calls::channel();
+    let heard = HeardSides::default();
+    let notes = notebook(&volumes, &teller, &heard);
+    let (live, commands) = live_calls::channel(SidesLink::new(Arc::clone(&notes), heard));
     let records = if config.node.roles.contains(&Role::Recorder) { Records::Yes } else { Records::No };
     let live: Option<Arc<dyn LiveCalls>> = (records == Records::Yes).then(|| Arc::new(live) as _);
     let readiness =
@@ -113,7 +116,6 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let asked = control::start(&config.node.data_dir);
     let board = Board::default();
     let numbers = Arc::new(Numbers::new(catalog.handle.clone(), volumes.clone(), board.clone()));
-    let notes = notebook(&volumes, &teller);
     let page = if config.node.roles.contains(&Role::Api) {
         let behind = Behind {
             volumes: &volumes,

@@ -14,17 +14,17 @@ use model::{
     CallId, CallRecord, ChangeKind, Conclusion, EndReason, Failure, Incident, Join, NodeNumber,
     RecordingState, SegmentId, SegmentRecord, TenantId, VolumeName, WallTime, total,
 };
-use spool::joining::is_concluded;
+use spool::joining::{Half, is_concluded};
 use spool::layout::{self, ManifestPath};
-use spool::log::joins_of;
 use spool::{Files, gather};
-use store::{CallDetail, CallQuery, Catalog};
+use store::{CallQuery, Catalog};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::catalog::{CatalogLink, tell_call};
 use crate::clock::now;
 use crate::config::Config;
+use crate::pending::Pending;
 use crate::recorder::{Disk, Teller, note_join};
 use crate::repository::{Markers, Repository};
 use crate::whole::{ManifestFile, WholeCall};
@@ -52,8 +52,10 @@ pub(crate) struct Left {
 pub(crate) struct Mender {
     pub(crate) repository: Repository,
     disks: BTreeMap<VolumeName, Disk>,
+    pending: Pending,
     pub(crate) teller: Teller,
     reader: Arc<Catalog>,
+    /// Whose alarms are those of no call.
     pub(crate) tenant: TenantId,
     node: NodeNumber,
     /// When this process began: what ended earlier is not its own.
@@ -73,6 +75,7 @@ impl Mender {
         Self {
             repository: repository.clone(),
             disks: repository.each().filter_map(disk).collect(),
+            pending: Pending::new(&config.node.data_dir),
             teller: teller.clone(),
             reader: Arc::clone(&catalog.reader),
             tenant: config.recording.tenant.clone(),
@@ -104,7 +107,7 @@ impl Mender {
         let markers = repository.live_markers().inspect_err(|e| {
             let text =
                 format!("the markers of live segments cannot be read: {e}; the next start tries again");
-            self.tell_unrepaired(None, format!("volume {volume}: {text}"));
+            self.tell_unrepaired(&self.tenant, None, format!("volume {volume}: {text}"));
         });
         Some((volume.clone(), markers.ok()?))
     }
@@ -126,11 +129,14 @@ impl Mender {
         self.mend(Left { markers, ..Left::default() }, stop);
     }
 
-    /// The calls that the catalogue does not know as gathered. None when it is away: a reindex follows then.
+    /// The calls of all tenants that the catalogue does not know as gathered. None when it is away: a reindex follows
+    /// then.
     async fn unfinished(&self, calls: &mut BTreeSet<String>) {
-        for state in RecordingState::ALL.into_iter().filter(|s| s.is_segment()) {
+        let tenants = self.reader.tenants().await.unwrap_or_default();
+        let states = || RecordingState::ALL.into_iter().filter(|s| s.is_segment());
+        for (tenant, state) in tenants.iter().flat_map(|tenant| states().map(move |state| (tenant, state))) {
             let mut query = CallQuery {
-                tenant: self.tenant.clone(),
+                tenant: tenant.clone(),
                 state: Some(state),
                 limit: Some(store::LIST_MAX),
                 ..CallQuery::default()
@@ -173,6 +179,7 @@ impl Mender {
             }
         }
         self.settle(&volumes);
+        self.complete_pending(&mut calls);
         let count = calls.len();
         for directory in calls {
             if *stop.borrow() {
@@ -191,8 +198,14 @@ impl Mender {
     }
 
     /// Something that a crash left cannot be repaired now.
-    fn tell_unrepaired(&self, segment: Option<SegmentId>, text: String) {
-        self.teller.alarm(&self.tenant, Incident::Storage, None, segment, text);
+    fn tell_unrepaired(&self, tenant: &TenantId, segment: Option<SegmentId>, text: String) {
+        self.teller.alarm(tenant, Incident::Storage, None, segment, text);
+    }
+
+    /// Whose call lies in a directory.
+    fn owner(&self, directory: &str) -> TenantId {
+        let named = directory.split('/').next().and_then(|name| name.parse().ok());
+        named.unwrap_or_else(|| self.tenant.clone())
     }
 
     /// After a reindex: concludes what ended before this process began. The list at the start could not name it
@@ -227,13 +240,13 @@ impl Mender {
             Ok(repaired) => repaired,
             Err(e) => {
                 let text = format!("a segment cannot be repaired: {e}; the next start tries again");
-                self.tell_unrepaired(Some(segment), text);
+                self.tell_unrepaired(&self.owner(&at.directory), Some(segment), text);
                 return false;
             }
         };
         if let Err(e) = disk.apply_all(repaired.ops) {
             let text = format!("a repair could not be written: {e}; the next start tries again");
-            self.tell_unrepaired(Some(segment), text);
+            self.tell_unrepaired(&self.owner(&at.directory), Some(segment), text);
             return false;
         }
         let Some(mut record) = repaired.record else { return true };
@@ -298,17 +311,18 @@ impl Mender {
         let Ok(on_disk) = on_disk else { return };
         let on_disk: BTreeSet<_> = on_disk.read.iter().map(|(record, _)| record.id).collect();
         // A catalogue that does not know the call does not show it as live.
-        let known = Handle::current().block_on(self.reader.call(&self.tenant, call));
-        let Ok(Some(detail)) = known else { return };
+        let tenant = self.owner(directory);
+        let known = Handle::current().block_on(self.reader.call_as_told(&tenant, call));
+        let Ok(Some(told)) = known else { return };
         let is_lost = |s: &SegmentRecord| {
             // A volume that is away may have it yet.
             let looked = s.is_live() && s.started < self.begun && self.repository.has(&s.volume);
             looked && !on_disk.contains(&s.id) && !unrepaired.contains(&s.id)
         };
         let mut last_end = None;
-        for segment in detail.segments.iter().filter(|s| is_lost(&s.record)) {
+        for segment in told.segments.iter().filter(|s| is_lost(&s.record)) {
             let record = ended(segment.record.clone());
-            let (number, id) = (record.number, record.id);
+            let (number, id) = (segment.number, record.id);
             last_end = last_end.max(record.ended);
             self.teller.segment_with_copy(&record, &segment.directory);
             let text = format!(
@@ -316,25 +330,14 @@ impl Mender {
                  what was recorded of it is lost unless a backup has it",
                 segment.directory
             );
-            self.teller.alarm(&self.tenant, Incident::InternalFailure, Some(call), Some(id), text);
+            self.teller.alarm(&tenant, Incident::InternalFailure, Some(told.call.id), Some(id), text);
         }
         if let (true, Some(end)) = (on_disk.is_empty(), last_end) {
-            self.end_call(detail, end);
+            // No file speaks of it any more.
+            let ends = told.segments.iter().filter_map(|s| s.record.ended).max();
+            let call = CallRecord { ended: ends.max(Some(end)), ..told.call };
+            self.teller.tell(tenant, ChangeKind::Call(Box::new(call)));
         }
-    }
-
-    /// A call that no file speaks of any more.
-    fn end_call(&self, detail: CallDetail, end: WallTime) {
-        let CallDetail { summary, data, segments, .. } = detail;
-        let record = CallRecord {
-            id: summary.id,
-            tenant: summary.tenant,
-            started: summary.started,
-            ended: segments.iter().filter_map(|s| s.record.ended).max().max(Some(end)),
-            total: summary.total,
-            data,
-        };
-        self.teller.tell(record.tenant.clone(), ChangeKind::Call(Box::new(record)));
     }
 
     fn try_conclude(&self, directory: &str, before: Option<WallTime>) {
@@ -362,7 +365,9 @@ impl Mender {
         if segments.is_empty() || before.is_some() && (!sealed || last_end >= before) {
             return Ok(());
         }
-        if self.complete_joins(&whole)? {
+        let half_noted: Vec<Join> = whole.half_noted().cloned().collect();
+        if !half_noted.is_empty() {
+            half_noted.iter().for_each(|join| _ = self.complete(join));
             whole = WholeCall::read(&self.repository, &directory)?;
         }
         let concluded = whole.pieces.first().is_some_and(|own| is_concluded(&own.lines, whole.call));
@@ -407,25 +412,60 @@ impl Mender {
         disk.apply_all(gather::conclude(now(), self.node, &conclusion))
     }
 
-    /// Writes what is missing in the logs of calls that are one: a crash may have come between. Whether there was any.
-    fn complete_joins(&self, whole: &WholeCall) -> io::Result<bool> {
-        let says = |call: CallId, join: &Join| {
-            let piece = whole.pieces.iter().find(|p| p.call == call);
-            piece.is_some_and(|p| joins_of(&p.lines).iter().any(|j| j.is_of(join)))
-        };
-        let half = |join: &&Join| !says(join.into.call, join) || !says(join.from.call, join);
-        let lacking: Vec<&Join> = whole.joins.iter().filter(half).collect();
-        for join in &lacking {
-            tracing::info!(into = %join.into.call, from = %join.from.call, "that two calls are one is noted in both logs");
-            note_join(&self.repository, self.node, &self.teller, join, |directory, ops| {
-                let holds =
-                    |(name, volume): (VolumeName, Repository)| volume.list(directory).is_ok().then_some(name);
-                let volume = self.repository.each().find_map(holds).and_then(|name| self.disks.get(&name));
-                // What is on a volume that is away waits for a start that finds it.
-                volume.map_or(Ok(()), |disk| disk.apply_all(ops))
-            })?;
+    /// Joins that an earlier process did not get into both logs: their calls are concluded as one then.
+    fn complete_pending(&self, calls: &mut BTreeSet<String>) {
+        let all = self.pending.all().unwrap_or_else(|e| {
+            let text =
+                format!("joins that are not noted yet cannot be read: {e}; the next start tries again");
+            self.tell_unrepaired(&self.tenant, None, text);
+            Vec::new()
+        });
+        // Those of this process are carried out by who holds them.
+        for join in all.iter().filter(|join| join.at < self.begun) {
+            let _one = self.concluding.lock().unwrap_or_else(PoisonError::into_inner);
+            if !self.complete(join) {
+                continue;
+            }
+            calls.insert(Half::Into.directory(join));
+            if let Err(e) = self.pending.done(join) {
+                tracing::warn!("a join that is noted is looked at again by the next start: {e}");
+            }
         }
-        Ok(!lacking.is_empty())
+    }
+
+    /// The log in a directory was found to tell of joins that the other log does not. Those of this process may be
+    /// under way.
+    pub(crate) fn complete_found(&self, directory: &str, half_noted: &[Join]) {
+        if half_noted.iter().any(|join| join.at < self.begun) {
+            self.try_conclude(directory, Some(self.begun));
+        }
+    }
+
+    /// Writes what is missing in the logs of two calls that are one; whether nothing is missing any more.
+    fn complete(&self, join: &Join) -> bool {
+        let (into, from) = (join.into.call, join.from.call);
+        let tell = |copy| self.teller.copy(&join.into.tenant, into, copy);
+        let noted = note_join(&self.repository, self.node, join, tell, |directory| {
+            let holds =
+                |(name, volume): (VolumeName, Repository)| volume.list(directory).is_ok().then_some(name);
+            self.repository.each().find_map(holds).and_then(|name| self.disks.get(&name).cloned())
+        });
+        match noted {
+            Ok(()) => tracing::info!(%into, %from, "that two calls are one is noted in both logs"),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let away = self.repository.away().next();
+                tracing::warn!(%into, %from, "that two calls are one is not noted in both logs: {e}");
+                return away.is_none();
+            }
+            Err(e) => {
+                let text = format!(
+                    "call {from} is this one, and not both their logs say so: {e}; the next start tries again"
+                );
+                self.teller.alarm(&join.into.tenant, Incident::Storage, Some(into), None, text);
+                return false;
+            }
+        }
+        true
     }
 }
 

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::io;
 
 use model::join::CALLS_MAX;
-use model::{CallId, CopyOf, Join, RecordingState, SegmentRecord, WallTime, total};
+use model::sides::concerned;
+use model::{CallId, CopyOf, Correction, Join, RecordingState, SegmentRecord, WallTime, total};
 use spool::joining::{Half, is_concluded, renumber};
-use spool::log::{Entry, LogDamage, LogLine, correction_of, joins_of, state_of};
+use spool::log::{Entry, LogDamage, LogLine, correction_for, joins_of, state_of};
 
 use crate::repository::Repository;
 
@@ -106,17 +107,36 @@ impl WholeCall {
         lines
     }
 
+    /// The joins of which only one of the two logs tells that are here.
+    pub(crate) fn half_noted(&self) -> impl Iterator<Item = &Join> {
+        let says = |call: CallId, join: &Join| {
+            let piece = self.pieces.iter().find(|p| p.call == call);
+            piece.is_some_and(|p| joins_of(&p.lines).iter().any(|j| j.is_of(join)))
+        };
+        self.joins.iter().filter(move |join| !says(join.into.call, join) || !says(join.from.call, join))
+    }
+
     /// Reads the manifests, with the sides of streams and parties as people corrected them. A directory that is not
     /// there has none.
     pub(crate) fn segments(&self, repository: &Repository) -> io::Result<Segments> {
         let (mut segments, lines) = (self.recorded(repository)?, self.lines());
         for (record, file) in &mut segments.read {
-            let own = file.recorded_as.map_or(self.call, |(call, _)| call);
-            if let Some(correction) = correction_of(&lines, own) {
+            if let Some(correction) = self.correction(&lines, record, file) {
                 correction.to.correct(record);
             }
         }
         Ok(segments)
+    }
+
+    /// What people said last of who is who in a segment, by what all the logs say.
+    pub(crate) fn correction<'a>(
+        &self,
+        lines: &'a [LogLine],
+        segment: &SegmentRecord,
+        file: &ManifestFile,
+    ) -> Option<&'a Correction> {
+        let recorded_as = file.recorded_as.map_or(self.call, |(call, _)| call);
+        correction_for(lines, &concerned(recorded_as, segment.started, &self.joins))
     }
 
     /// The same with sides as they were recorded.

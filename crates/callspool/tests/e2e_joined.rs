@@ -64,6 +64,11 @@ fn two_live_calls_that_turn_out_to_be_one_are_one_by_either_id() {
         }
         // What is noted of the one is noted of the other.
         ask(&server, "PUT", &format!("/api/v1/calls/{other}/tags/vip"));
+        // What is ordered of the one is ordered of the one that it is.
+        for order in ["pause", "resume"] {
+            let stands = ask(&server, "POST", &format!("/api/v1/calls/{other}/{order}"));
+            assert_eq!((&stands["call"], &stands["changed"]), (&json!(survivor), &json!(true)), "{order}");
+        }
         std::thread::sleep(Duration::from_millis(1_500));
         second.bye();
         std::thread::sleep(Duration::from_millis(1_500));

@@ -8,7 +8,8 @@ mod support;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use support::listener::bearer;
+use support::audio::Sound;
+use support::listener::{Listener, bearer};
 use support::program::Program;
 use support::server::Server;
 use support::{PATIENCE, http, wait_until};
@@ -128,4 +129,46 @@ fn sides_are_corrected_while_a_call_goes_on_and_after_it_and_nothing_recorded_ch
     assert!(text.text().contains("sides swapped (before: as recorded) by operator"), "{}", text.text());
     assert_eq!(manifests(shown["segment_list"][0]["directory"].as_str().unwrap(), &server), written);
     server.callspool(&["verify", &call]).expect_ok("verify");
+}
+
+/// Waits until a tone is what is heard left now; which it is, of the two.
+fn heard_left(listener: &Listener, wanted: Option<f64>) -> f64 {
+    wait_until(&format!("{wanted:?} Hz on the left"), PATIENCE, || {
+        let last = |c: &Sound| c.cut(c.seconds() - 0.3, c.seconds());
+        let [left, right] = &listener.heard(2).iter().map(last).collect::<Vec<_>>()[..] else {
+            unreachable!()
+        };
+        let is = TONES.map(|tone| (left.level(tone), right.level(tone)));
+        let found =
+            TONES.into_iter().zip(is).find(|(_, (left, right))| *left > -20.0 && *right < *left - 20.0);
+        match found {
+            Some((tone, _)) if wanted.is_none_or(|wanted| (wanted - tone).abs() < 1.0) => Ok(tone),
+            _ => Err(format!("{is:?}")),
+        }
+    })
+}
+
+#[test]
+fn who_listens_to_a_call_that_goes_on_hears_its_sides_as_they_are_corrected() {
+    let server = Server::start();
+    let mut command = server.command();
+    command.args(["call", "--siprec", "--duration", "90s", "--quiet"]);
+    command
+        .args(["--tone", "440", "--tone", "1000", "--to"])
+        .arg(format!("sip:rec@{}", server.sip_address()));
+    let _caller = Program::start(command, &server.directory().join("caller.log"));
+    let call = wait_until("a live call", PATIENCE, || {
+        let calls = server.calls();
+        calls.iter().find(|c| c.live).map(|c| c.id.clone()).ok_or_else(|| format!("{calls:?}"))
+    });
+    let listener = Listener::begin(&server, &call, "layout=stereo");
+    let recorded = heard_left(&listener, None);
+    let other = TONES.into_iter().find(|tone| (tone - recorded).abs() > 1.0).unwrap();
+    server.callspool(&["sides", &call, "--swap"]).expect_ok("sides");
+    heard_left(&listener, Some(other));
+    // Who comes later hears them so from the beginning.
+    let later = Listener::begin(&server, &call, "layout=stereo");
+    assert!((heard_left(&later, None) - other).abs() < 1.0);
+    server.callspool(&["sides", &call, "--as-recorded"]).expect_ok("sides");
+    heard_left(&later, Some(recorded));
 }

@@ -7,6 +7,8 @@
 mod fault_support;
 mod support;
 
+use std::path::Path;
+
 use fault_support::caller::{Caller, place};
 use fault_support::fuse::Fuse;
 use fault_support::listing::{all_calls, directories, segments, try_all_calls, wait_until_taken};
@@ -15,7 +17,9 @@ use fault_support::sip;
 use model::RecordingState;
 use serde_json::Value;
 use support::http::{self, Response};
+use support::rtp::Mouth;
 use support::server::Server;
+use support::uac::Dialog;
 use support::{PATIENCE, wait_until};
 
 /// Volumes stand still when an operation takes longer than this.
@@ -217,4 +221,75 @@ fn a_catalog_on_a_disk_that_does_not_answer_costs_no_call_and_is_filled_later() 
     disk.go_on();
     server.restart();
     assert_eq!(all_calls(&server).len(), 9);
+}
+
+/// The log of a call on a volume, how often it says that the call is one with another.
+fn said(root: &Path, call: &str) -> usize {
+    let found = directories(root).into_iter().find(|d| d.ends_with(call));
+    let log = found.and_then(|d| std::fs::read_to_string(d.join("call.log")).ok()).unwrap_or_default();
+    log.matches("\"type\":\"joined").count()
+}
+
+/// Calls that turn out to be one while the volume of some of them stands still: the catalog knows it at once, those on
+/// the other volume are noted as if nothing were, and what the volume lacks is written when it answers.
+#[test]
+fn a_volume_that_does_not_answer_holds_up_no_join_of_others() {
+    let Some(one) = Fuse::mount() else { return };
+    let two = tempfile::tempdir().unwrap();
+    let node = node([one.path(), two.path()], &[STALL]);
+    let mouths: Vec<Mouth> = (0..8).map(|_| Mouth::open()).collect();
+    let mut dialogs: Vec<(usize, String, Dialog)> = Vec::new();
+    for (n, mouth) in mouths.iter().enumerate() {
+        let (dialog, _) = Dialog::begin(&node.server, &format!("d{n}"), mouth.port());
+        let (volume, call) = wait_until("a call on a volume", PATIENCE, || {
+            let on = |volume: usize| node.on(volume).into_iter().find(|s| s.is_of(dialog.call_id()));
+            let found = [0, 1].into_iter().find_map(|volume| on(volume).map(|s| (volume, s)));
+            found.map(|(volume, s)| (volume, s.record.call.to_string())).ok_or_else(|| "none".to_owned())
+        });
+        dialogs.push((volume, call, dialog));
+    }
+    let two_on = |dialogs: &mut Vec<(usize, String, Dialog)>, volume: usize| -> Vec<(String, Dialog)> {
+        let mut taken = Vec::new();
+        while let Some(at) = dialogs.iter().position(|(v, ..)| *v == volume && taken.len() < 2) {
+            let (_, call, dialog) = dialogs.remove(at);
+            taken.push((call, dialog));
+        }
+        assert_eq!(taken.len(), 2, "calls on volume {volume}");
+        taken
+    };
+    let (mut still, mut other) = (two_on(&mut dialogs, 0), two_on(&mut dialogs, 1));
+    let session = |c: char| {
+        format!(
+            "Session-ID: {};remote={}\r\n",
+            "ab30317f1a784dc48ff824d0d3715d8".to_owned() + &c.to_string(),
+            "47755a9de7794ba387653f2099600ef".to_owned() + &c.to_string()
+        )
+    };
+    one.stall();
+    for (pair, id) in [(&mut still, '1'), (&mut other, '2')] {
+        pair.iter_mut().for_each(|(_, dialog)| dialog.info(&session(id), ""));
+    }
+    wait_until("the calls on the other volume to be noted as one", PATIENCE, || {
+        let said: Vec<_> = other.iter().map(|(call, _)| said(two.path(), call)).collect();
+        if said == [1, 1] { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+    wait_until("the catalog to know all of it", PATIENCE, || {
+        let calls = node.server.calls();
+        if calls.len() == 6 { Ok(()) } else { Err(format!("{calls:?}")) }
+    });
+    one.go_on();
+    wait_until("the calls on the volume to be noted as one", PATIENCE, || {
+        let roots = [one.path(), two.path()];
+        let said: Vec<usize> =
+            still.iter().map(|(call, _)| roots.iter().map(|root| said(root, call)).sum()).collect();
+        if said == [1, 1] { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+    let pending = || std::fs::read_dir(node.server.state().join("joins")).unwrap().count();
+    wait_until("nothing to be left for a start", PATIENCE, || match pending() {
+        0 => Ok(()),
+        n => Err(format!("{n}")),
+    });
+    let rest = dialogs.into_iter().map(|(.., dialog)| dialog);
+    still.into_iter().chain(other).map(|(_, dialog)| dialog).chain(rest).for_each(|mut dialog| dialog.bye());
+    node.expect_sound();
 }

@@ -2,14 +2,16 @@
 //!
 //! Manifests keep what was taken for true when the call was recorded. A [`Correction`] stands in the call's log and is
 //! applied whenever the call is read: to its streams (left and right), its parties and its direction. The newest counts,
-//! older ones stay as history.
+//! older ones stay as history. Of calls that are one each segment has what was said of the call that it was recorded as,
+//! and one that began after the join what was said last of any of them ([`concerned`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::call::{CallData, Direction};
 use crate::id::{CallId, StreamId};
+use crate::join::{Join, connected};
 use crate::segment::SegmentRecord;
 use crate::stream::Side;
 use crate::time::WallTime;
@@ -76,6 +78,20 @@ impl Sides {
         let said: Vec<String> = swapped.into_iter().chain(streams).collect();
         if said.is_empty() { "as recorded".to_owned() } else { said.join(", ") }
     }
+}
+
+/// The calls whose corrections count for a segment that was recorded as one of them: itself, and those that were known to
+/// be one with it when the segment began.
+///
+/// So what a person said of a call before it was joined stays with what was recorded of it, and counts for what is
+/// recorded of the whole call from then on. Of several corrections the newest counts.
+#[must_use]
+pub fn concerned<'a>(
+    recorded_as: CallId,
+    began: WallTime,
+    joins: impl IntoIterator<Item = &'a Join>,
+) -> BTreeSet<CallId> {
+    connected(recorded_as, joins.into_iter().filter(|join| join.at <= began))
 }
 
 /// A person said who is agent and who is external.

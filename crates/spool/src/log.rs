@@ -10,7 +10,7 @@
 //! stand inside a JSON text.
 //! What cannot be read is reported with its place, and never hides what follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::note::Subject;
 use model::{CallId, Copy, CopyOf, Correction, Join, Note, PauseSource, RecordingState, SegmentId, WallTime};
@@ -249,6 +249,13 @@ pub fn joins_of(lines: &[LogLine]) -> Vec<&Join> {
 #[must_use]
 pub fn correction_of(lines: &[LogLine], call: CallId) -> Option<&Correction> {
     corrections_of(lines).filter(|c| c.calls.contains(&call)).max_by_key(|c| c.at)
+}
+
+/// The newest correction of sides that a log has for any of some calls.
+#[must_use]
+pub fn correction_for<'a>(lines: &'a [LogLine], calls: &BTreeSet<CallId>) -> Option<&'a Correction> {
+    let of_them = |c: &&Correction| c.calls.iter().any(|call| calls.contains(call));
+    corrections_of(lines).filter(of_them).max_by_key(|c| c.at)
 }
 
 /// All corrections of sides, in the order in which they stand there.

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{CallId, Change, Copy, EventId, Join, Sides, TenantId};
+use model::{CallId, Change, Copy, EventId, Join, TenantId};
 use sqlx::SqliteConnection;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::alarms::{self, AlarmQuery, AlarmRow};
 use crate::apply::{self, Touch};
+use crate::corrections::Corrections;
 use crate::db::{Database, Identity, Missing};
 use crate::disk::Disk;
 use crate::error::{CatalogError, OpenError};
@@ -62,7 +63,7 @@ impl Catalog {
     }
 
     /// Waits for the answer to a question, and no longer than anybody would.
-    async fn answer<T>(
+    pub(crate) async fn answer<T>(
         &self,
         asking: impl Future<Output = Result<T, CatalogError>>,
     ) -> Result<T, CatalogError> {
@@ -242,7 +243,7 @@ impl Catalog {
     }
 
     /// The open database, opened again when the file at the path is another one.
-    async fn database(&self) -> Result<Arc<Database>, CatalogError> {
+    pub(crate) async fn database(&self) -> Result<Arc<Database>, CatalogError> {
         let mut open = self.open.lock().await;
         if let Some(database) = open.as_ref() {
             let now = self.look().await?;
@@ -277,23 +278,18 @@ async fn detail(
     let Some(row) = row else { return Ok(None) };
     let (summary, data) = row.read()?;
     let copies = copies(db, id).await?;
+    let group = joins::group(db, summary.id).await?;
+    let corrections = Corrections::of(db, &group).await?;
     Ok(Some(CallDetail {
         summary,
         data,
         extra: extra(db, id).await?,
-        segments: segments(db, id, &copies).await?,
+        segments: segments(db, id, &copies, &corrections).await?,
         copies: copies.into_iter().filter(|c| matches!(c.of, model::CopyOf::Call(_))).collect(),
         events: events_of(db, id).await?,
         joins: joins_of(db, id).await?,
-        sides: sides_of(db, id).await?,
+        sides: corrections.now(),
     }))
-}
-
-/// How the sides of a call were corrected.
-async fn sides_of(db: &mut SqliteConnection, call: i64) -> Result<Sides, CatalogError> {
-    let body: Option<String> =
-        sqlx::query_scalar("SELECT body FROM sides WHERE call = $1").bind(call).fetch_optional(db).await?;
-    body.map_or_else(|| Ok(Sides::default()), |body| rows::from_json("sides", &body))
 }
 
 /// What a call took in.
@@ -342,15 +338,17 @@ async fn segments(
     db: &mut SqliteConnection,
     call: i64,
     copies: &[Copy],
+    corrections: &Corrections,
 ) -> Result<Vec<SegmentDetail>, CatalogError> {
-    let rows: Vec<SegmentRow> =
-        sqlx::query_as("SELECT s.directory, s.record, s.call, s.number, s.total, o.body AS sides FROM segments s \
-             LEFT JOIN sides o ON o.call = COALESCE(s.own_call, s.call) WHERE s.call = $1 ORDER BY s.number, s.id LIMIT $2")
-            .bind(call)
-            .bind(limit(Some(LIST_MAX)))
-            .fetch_all(db)
-            .await?;
-    rows.into_iter().map(|row| SegmentDetail::read(row, copies)).collect()
+    let rows: Vec<SegmentRow> = sqlx::query_as(
+        "SELECT directory, record, call, number, total FROM segments WHERE call = $1 \
+         ORDER BY number, id LIMIT $2",
+    )
+    .bind(call)
+    .bind(limit(Some(LIST_MAX)))
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|row| SegmentDetail::read(row, copies, corrections)).collect()
 }
 
 async fn events_of(db: &mut SqliteConnection, call: i64) -> Result<Vec<Event>, CatalogError> {

@@ -22,7 +22,7 @@ pub(crate) struct Group {
     /// All of them, that one included.
     pub(crate) calls: BTreeSet<CallId>,
     /// By what they are connected.
-    joins: Vec<Join>,
+    pub(crate) joins: Vec<Join>,
 }
 
 impl Group {
@@ -94,7 +94,7 @@ pub(crate) async fn derive_all(
 }
 
 /// The calls that are one with this one.
-async fn group(db: &mut SqliteConnection, call: CallId) -> Result<Group, CatalogError> {
+pub(crate) async fn group(db: &mut SqliteConnection, call: CallId) -> Result<Group, CatalogError> {
     let (mut calls, mut joins): (_, Vec<Join>) = (BTreeSet::from([call]), Vec::new());
     let mut to_visit = vec![call];
     while let Some(at) = to_visit.pop() {

@@ -15,6 +15,7 @@
 mod alarms;
 mod apply;
 mod catalog;
+mod corrections;
 mod db;
 mod derive;
 mod disk;
@@ -25,6 +26,7 @@ mod outbox;
 mod query;
 mod rows;
 mod together;
+mod told;
 mod view;
 mod writer;
 
@@ -32,5 +34,6 @@ pub use alarms::{AlarmQuery, AlarmRow};
 pub use catalog::Catalog;
 pub use error::{CatalogError, OpenError};
 pub use query::{CallQuery, Cursor, CursorParseError, LIST_DEFAULT, LIST_MAX};
+pub use told::{ToldCall, ToldSegment};
 pub use view::{CallDetail, CallSummary, Event, EventSpan, SegmentDetail};
 pub use writer::{CatalogWriter, Handle, Report, Status, Worker, WriterConfig};

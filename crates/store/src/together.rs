@@ -1,10 +1,9 @@
 //! What is known of a call beside what was told of it: of calls that it took in, and what people corrected.
 
-use std::collections::BTreeMap;
-
-use model::{CallData, CallId, Sides};
+use model::{CallData, CallId, Direction};
 use sqlx::SqliteConnection;
 
+use crate::corrections::Corrections;
 use crate::derive::{SegmentRow, Told};
 use crate::error::CatalogError;
 use crate::joins::Group;
@@ -33,13 +32,13 @@ impl Together {
         told: &Told,
         segments: &[SegmentRow],
     ) -> Result<Option<Self>, CatalogError> {
-        let corrected = corrected(db, group).await?;
-        if !group.is_joined() && corrected.is_empty() {
+        let corrections = Corrections::of(db, group).await?;
+        if !group.is_joined() && corrections.is_empty() {
             return Ok(None);
         }
         let correct = |call: CallId, data: &mut CallData| {
-            if let Some((sides, _)) = corrected.get(&call) {
-                sides.correct_data(data);
+            if let Some(corrected) = corrections.of_call(call) {
+                corrected.sides.correct_data(data);
             }
         };
         let mut data: CallData = rows::from_json("call data", &told.data)?;
@@ -50,23 +49,43 @@ impl Together {
             ended: told.ended,
             total_left: 0,
             last_number: 0,
-            changed: corrected.values().map(|(_, changed)| *changed).max().unwrap_or(0),
+            changed: corrections.changed(),
             others: Vec::new(),
         };
         if group.is_joined() {
+            let own = corrections.of_call(group.survivor).map(|c| c.at);
+            let mut said_later = Vec::new();
             for other in others(db, group).await? {
                 together.changed = together.changed.max(other.changed);
                 if let Some(mut data) = other.data {
                     correct(other.call, &mut data);
                     together.started = together.started.min(other.started);
                     together.data.absorb(&data);
+                    if let Some(said) = corrections.of_call(other.call).filter(|c| Some(c.at) > own) {
+                        said_later.push((said.at, data.clone()));
+                    }
                     together.others.push(data);
                 }
             }
+            said_later.sort_by_key(|(at, _)| *at);
+            said_later.iter().for_each(|(_, data)| together.believe(data));
             together.count(segments);
             together.total_left = group.total_left();
         }
         Ok(Some(together))
+    }
+
+    /// A person said who is who in a call that was taken in, later than of the surviving one: what the two have in
+    /// common follows.
+    fn believe(&mut self, said: &CallData) {
+        for party in &mut self.data.parties {
+            if let Some(found) = said.parties.iter().find(|p| p.is_same(party)) {
+                party.side = found.side;
+            }
+        }
+        if said.direction != Direction::Unknown {
+            self.data.direction = said.direction;
+        }
     }
 
     fn count(&mut self, segments: &[SegmentRow]) {
@@ -98,22 +117,4 @@ async fn others(db: &mut SqliteConnection, group: &Group) -> Result<Vec<Other>, 
         Ok(Other { call: CallId::from_u64(rows::from_id(id)?), data, started, changed })
     };
     found.into_iter().map(other).collect()
-}
-
-/// How people corrected the sides of calls that are one, and by which change.
-async fn corrected(
-    db: &mut SqliteConnection,
-    group: &Group,
-) -> Result<BTreeMap<CallId, (Sides, i64)>, CatalogError> {
-    let mut all = BTreeMap::new();
-    for call in &group.calls {
-        let found: Option<(String, i64)> = sqlx::query_as("SELECT body, changed FROM sides WHERE call = $1")
-            .bind(rows::id(call.as_u64()))
-            .fetch_optional(&mut *db)
-            .await?;
-        if let Some((body, changed)) = found {
-            all.insert(*call, (rows::from_json("sides", &body)?, changed));
-        }
-    }
-    Ok(all)
 }

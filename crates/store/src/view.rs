@@ -8,6 +8,7 @@ use model::{
 };
 use sqlx::FromRow;
 
+use crate::corrections::Corrections;
 use crate::error::CatalogError;
 use crate::query::Cursor;
 use crate::rows;
@@ -66,7 +67,7 @@ pub struct CallDetail {
     pub events: Vec<Event>,
     /// The calls that it took in, in the order in which that was found.
     pub joins: Vec<Join>,
-    /// How people corrected who is agent and who is external.
+    /// How people corrected who is agent and who is external: what counts for a segment that begins now.
     pub sides: Sides,
 }
 
@@ -157,7 +158,6 @@ pub(crate) struct SegmentRow {
     pub(crate) call: i64,
     pub(crate) number: i64,
     pub(crate) total: i64,
-    pub(crate) sides: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -183,10 +183,14 @@ impl CopyRow {
 }
 
 impl SegmentDetail {
-    pub(crate) fn read(row: SegmentRow, copies: &[Copy]) -> Result<Self, CatalogError> {
+    pub(crate) fn read(
+        row: SegmentRow,
+        copies: &[Copy],
+        corrections: &Corrections,
+    ) -> Result<Self, CatalogError> {
         let mut record: SegmentRecord = rows::from_json("a segment's record", &row.record)?;
-        if let Some(sides) = &row.sides {
-            rows::from_json::<Sides>("sides", sides)?.correct(&mut record);
+        if let Some(sides) = corrections.of_segment(record.call, record.started) {
+            sides.correct(&mut record);
         }
         let call = CallId::from_u64(rows::from_id(row.call)?);
         let recorded_as = (record.call != call).then_some((record.call, record.number));

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use fixture::{
-    at, call, call_copy, call_id, change, change_of, extra, joined, joined_stories, segment, story,
+    at, call, call_copy, call_id, change, change_of, corrected, extra, joined, joined_stories, segment, story,
 };
 use model::{
     Alarm, Change, ChangeKind, Condition, EndReason, EventId, NodeNumber, RecordingState as S, Severity,
@@ -153,6 +153,33 @@ fn calls_that_are_one_are_found_and_shown_as_one() {
         assert!(surviving.events.iter().any(|e| e.kind == "joined"));
         let numbers: Vec<_> = surviving.data.parties.iter().filter_map(|p| p.number.clone()).collect();
         assert_eq!(numbers, ["1001", "2000", "1002", "1003"]);
+    });
+}
+
+#[test]
+fn what_was_said_of_a_call_stays_with_its_segments_and_counts_for_later_ones_of_the_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let changes = [story(1), story(2)].concat();
+        let catalog = filled(&directory, &changes).await;
+        // The second call is corrected, then found to be the first.
+        let told = [change(9_001, corrected(&[2], true, 80)), change(9_002, joined(1, 2, [3, 4]))];
+        catalog.apply(&told).await.unwrap();
+        let ChangeKind::Segment { mut record, directory } = segment(1, 5, S::Incomplete, None) else {
+            unreachable!()
+        };
+        record.started = at(95);
+        catalog.apply(&[change(9_003, ChangeKind::Segment { record, directory })]).await.unwrap();
+        let shown = async || {
+            let detail = catalog.call(&TenantId::default(), call_id(1)).await.unwrap().unwrap();
+            let sides: Vec<_> = detail.segments.iter().map(|s| s.record.streams[0].side).collect();
+            (sides, detail.sides.swapped)
+        };
+        let [agent, external] = [Side::Agent, Side::External];
+        assert_eq!(shown().await, (vec![agent, agent, external, external, external], true));
+        // What is said afterwards is said of all of it.
+        catalog.apply(&[change(9_004, corrected(&[1, 2], false, 96))]).await.unwrap();
+        assert_eq!(shown().await, (vec![agent; 5], false));
     });
 }
 

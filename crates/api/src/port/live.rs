@@ -42,6 +42,8 @@ pub enum LiveOrder {
 /// How a call stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LiveState {
+    /// The call, which the one that was named may have turned out to be.
+    pub call: CallId,
     /// What is kept of it.
     pub recording: LiveRecording,
     /// Whether the order changed anything.

@@ -51,7 +51,7 @@ impl Front {
     /// How a call stands.
     fn done(&self, now: Now, call: CallId, changed: Changed) -> Done {
         let Some(live) = self.calls.get(call) else {
-            return Done { recording: Recording::Off, changed, awaits: Vec::new() };
+            return Done { call, recording: Recording::Off, changed, awaits: Vec::new() };
         };
         let recording = match live.pausing.open() {
             _ if live.stopped().is_some() => Recording::Off,
@@ -61,7 +61,7 @@ impl Front {
             },
             None => Recording::On,
         };
-        Done { recording, changed, awaits: live.awaited() }
+        Done { call, recording, changed, awaits: live.awaited() }
     }
 
     /// What a request orders by a header, before its SDP is looked at.

@@ -287,7 +287,7 @@ impl World {
         let Some(call) = self.call_of(self.session) else { return };
         let command = Command { call, tenant, ask, by: "alice".to_owned() };
         let text = match self.front.handle_command(self.now, command) {
-            Ok(Done { recording, changed, awaits }) => {
+            Ok(Done { recording, changed, awaits, .. }) => {
                 let recording = match recording {
                     Recording::On => "on".to_owned(),
                     Recording::Off => "off".to_owned(),

@@ -1,18 +1,21 @@
 //! `callspool reindex`: the catalog made anew from the recordings. The recordings are only read.
+//! What only one of two logs tells of a join is left to the next start, as a file of the data directory.
 //!
 //! Not while a server runs on the repository: it holds the repository's lock and writes the catalog itself.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 
 use faults::{Operation, before};
-use model::{CallId, Change, ChangeKind, EventId, IdGenerator, TenantId};
+use model::{CallId, Change, ChangeKind, EventId, IdGenerator, Join, TenantId};
 use serde_json::json;
 use store::{Catalog, CatalogError, OpenError};
 
 use super::args::ReindexArgs;
 use super::{CliError, Outcome, block_on, file_error, progress, text};
 use crate::config::Config;
+use crate::pending::Pending;
 use crate::reindex::changes_of;
 use crate::repository::Repository;
 
@@ -35,6 +38,8 @@ pub(super) struct Sum {
     pub(super) segments: u64,
     forgotten: u64,
     pub(super) problems: u64,
+    /// Joins that only one of two logs tells of: into which call, from which.
+    half_noted: BTreeSet<(CallId, CallId)>,
 }
 
 /// Reindexes.
@@ -90,6 +95,7 @@ async fn reindex(
             sum.problems += 1;
             bar.suspend(|| eprintln!("callspool: {}; see `callspool verify`", text::clean(problem)));
         }
+        leave_to_start(config, &found.half_noted, &mut sum);
         let taken_in: Vec<CallId> = found.changes.iter().filter_map(|(_, kind)| taken_in(kind)).collect();
         for (tenant, kind) in found.changes {
             sum.calls += u64::from(matches!(&kind, ChangeKind::Call(call) if !taken_in.contains(&call.id)));
@@ -109,6 +115,20 @@ async fn reindex(
     catalog.close().await;
     bar.finish_and_clear();
     Ok(sum)
+}
+
+/// Joins that stand in one log only are left to the next start, which writes them into the other: recordings are only
+/// read here.
+fn leave_to_start(config: &Config, half_noted: &[Join], sum: &mut Sum) {
+    let pending = Pending::new(&config.node.data_dir);
+    for join in half_noted {
+        if sum.half_noted.insert((join.into.call, join.from.call))
+            && let Err(e) = pending.note(join)
+        {
+            let (into, from) = (join.into.call, join.from.call);
+            eprintln!("callspool: only one log says that {from} is {into}, and no start will be told: {e}");
+        }
+    }
 }
 
 /// The call that turned out to be another, when a change says that.
@@ -179,7 +199,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
 
 fn conclude(out: &mut dyn Write, sum: &Sum, as_json: bool) -> io::Result<()> {
     if as_json {
-        let object = json!({"calls": sum.calls, "segments": sum.segments, "forgotten": sum.forgotten, "problems": sum.problems});
+        let object = json!({"calls": sum.calls, "segments": sum.segments, "forgotten": sum.forgotten, "problems": sum.problems, "half_joined": sum.half_noted.len()});
         return writeln!(out, "{object}");
     }
     writeln!(
@@ -187,6 +207,13 @@ fn conclude(out: &mut dyn Write, sum: &Sum, as_json: bool) -> io::Result<()> {
         "{} calls and {} segments are in the catalog, {} rows without files were removed",
         sum.calls, sum.segments, sum.forgotten
     )?;
+    if !sum.half_noted.is_empty() {
+        let count = sum.half_noted.len();
+        writeln!(
+            out,
+            "{count} joins of calls stand in one of two logs; the next start writes the other lines"
+        )?;
+    }
     if sum.problems > 0 {
         writeln!(out, "{} files could not be read; nothing was removed", sum.problems)?;
     }

@@ -58,9 +58,8 @@ struct Origin {
 }
 
 impl Origin {
-    const fn of(frame: &Overheard) -> Self {
-        let (segment, stream, side, position_us) =
-            (frame.segment, frame.stream, frame.side, frame.position_us);
+    const fn of(frame: &Overheard, side: Side) -> Self {
+        let (segment, stream, position_us) = (frame.segment, frame.stream, frame.position_us);
         Self { segment, stream, side, position_us }
     }
 
@@ -76,19 +75,19 @@ impl Decoding {
         Self { call, programs, streams, samples: Vec::new(), not_heard }
     }
 
-    /// Takes a frame. What is decoded in process is heard at once.
-    pub(super) fn take(&mut self, now: Mono, frame: &Overheard, mix: &mut LiveMix) {
+    /// Takes a frame, of this side. What is decoded in process is heard at once.
+    pub(super) fn take(&mut self, now: Mono, frame: &Overheard, side: Side, mix: &mut LiveMix) {
         if self.streams.len() >= STREAMS_MAX && !self.streams.contains_key(&frame.stream) {
             self.streams.pop_first();
         }
         match frame.coding {
-            Coding::Here(codec) => self.decode_here(codec, frame, mix),
+            Coding::Here(codec) => self.decode_here(codec, frame, side, mix),
             Coding::There(_) if now.since(frame.at) > OLD => {}
-            Coding::There(codec) => self.send_there(now, codec, frame),
+            Coding::There(codec) => self.send_there(now, codec, frame, side),
         }
     }
 
-    fn decode_here(&mut self, codec: InProcess, frame: &Overheard, mix: &mut LiveMix) {
+    fn decode_here(&mut self, codec: InProcess, frame: &Overheard, side: Side, mix: &mut LiveMix) {
         let known = matches!(self.streams.get(&frame.stream),
             Some(Stream::Here { segment, codec: c, .. }) if *segment == frame.segment && *c == codec);
         if !known {
@@ -99,11 +98,11 @@ impl Decoding {
         self.samples.clear();
         // What its codec does not know is silence.
         if decoder.decode(&frame.payload, &mut self.samples).is_ok() {
-            mix.hear(&Origin::of(frame).piece(frame.at, codec.rate(), &self.samples));
+            mix.hear(&Origin::of(frame, side).piece(frame.at, codec.rate(), &self.samples));
         }
     }
 
-    fn send_there(&mut self, now: Mono, codec: Foreign, frame: &Overheard) {
+    fn send_there(&mut self, now: Mono, codec: Foreign, frame: &Overheard, side: Side) {
         let known = match self.streams.get(&frame.stream) {
             Some(Stream::There(f)) if f.codec == codec => f.program.is_some() || now.since(f.at) < AGAIN,
             _ => false,
@@ -120,7 +119,7 @@ impl Decoding {
         foreigner.at = now;
         if samples > 0
             && program.give(octets)
-            && foreigner.way.send(frame.at, samples, Origin::of(frame)).is_err()
+            && foreigner.way.send(frame.at, samples, Origin::of(frame, side)).is_err()
         {
             // It stands still: another one is tried later.
             foreigner.program = None;

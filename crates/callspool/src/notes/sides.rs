@@ -3,9 +3,9 @@
 use api::port::{CallSides, Changed, NoteError, StreamSide};
 use model::sides::STREAMS_MAX;
 use model::{CallId, ChangeKind, Correction, Sides, TenantId};
-use spool::log::{Entry, LogLine, correction_of, corrections_of};
+use spool::log::{Entry, LogLine, correction_for, correction_of, corrections_of};
 
-use super::{LINES_MAX, Notebook, next_time, synchronize};
+use super::{LINES_MAX, Notebook, next_time};
 use crate::whole::WholeCall;
 
 /// Corrections that are shown: all but those of a program that went wrong.
@@ -48,12 +48,13 @@ impl Notebook {
         let at = next_time(&lines);
         let correction = Correction { calls, from: shown.now, to, at, by: by.to_owned() };
         let entry = Entry::Sides(correction.clone());
-        let log = self.append(whole.directory(), at, &entry)?;
-        let durable = synchronize(&log);
+        let (disk, log) = self.append(whole.directory(), at, &entry)?;
+        let durable = disk.make_durable(&log);
         // It stands in the log now, and whoever tries again is told so: the catalog must say the same.
         self.teller.tell(tenant.clone(), ChangeKind::Sides(correction));
         lines.push(LogLine { at, entry });
         let shown = self.shown(&whole, &lines)?;
+        self.heard.are(whole.pieces.iter().map(|p| p.call), &shown);
         durable.map(|()| (shown, Changed::Yes)).map_err(|e| NoteError::Failed(e.to_string()))
     }
 
@@ -61,7 +62,8 @@ impl Notebook {
         let recorded = whole.recorded(&self.repository).map_err(|e| NoteError::Failed(e.to_string()))?;
         let mut streams = Vec::new();
         for (segment, file) in &recorded.read {
-            let sides = now_of(lines, file.recorded_as.map_or(whole.call, |(call, _)| call));
+            let said = whole.correction(lines, segment, file).map(|c| c.to.clone());
+            let sides = said.unwrap_or_default();
             streams.extend(segment.streams.iter().map(|s| StreamSide {
                 stream: s.id,
                 segment: segment.id,
@@ -73,7 +75,10 @@ impl Notebook {
         }
         let mut history: Vec<Correction> = corrections_of(lines).cloned().collect();
         history.drain(..history.len().saturating_sub(HISTORY_SHOWN));
-        Ok(CallSides { call: whole.call, now: now_of(lines, whole.call), streams, history })
+        // What counts for a segment that would begin now.
+        let all = whole.pieces.iter().map(|p| p.call).collect();
+        let now = correction_for(lines, &all).map(|c| c.to.clone()).unwrap_or_default();
+        Ok(CallSides { call: whole.call, now, streams, history })
     }
 }
 

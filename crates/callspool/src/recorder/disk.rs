@@ -184,6 +184,13 @@ impl Disk {
         ops.into_iter().try_for_each(|op| self.apply(op, &mut open).map(drop))
     }
 
+    /// Waits until what was written to a file is on the disk.
+    pub(crate) fn make_durable(&self, path: &str) -> io::Result<()> {
+        let path = self.path(path);
+        before(Operation::SyncLine, &path)?;
+        File::open(path)?.sync_data()
+    }
+
     /// Writes beside and renames over: a reader sees the old file or the new one, never a mixture.
     fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let target = self.path(path);

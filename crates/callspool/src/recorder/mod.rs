@@ -63,6 +63,7 @@ pub(crate) use thresholds::{AlarmThresholds, Thresholds};
 
 use crate::clock::mono;
 use crate::dtls::Identity;
+use crate::pending::Pending;
 use crate::pulse::Pulses;
 use crate::repository::{Place, Repository};
 use crate::volumes::identity::Memory;
@@ -249,8 +250,13 @@ impl Recorder {
         };
         threads.push(spawn("placer".to_owned(), move || placing.run())?);
         let (joiner, joins) = bounded(ORDERS_MAX);
-        let joining =
-            Joiner { node: config.node, volumes: volumes.clone(), jobs: joins, teller: teller.clone() };
+        let joining = Joiner {
+            node: config.node,
+            volumes: volumes.clone(),
+            pending: Pending::new(&config.data_dir),
+            jobs: joins,
+            teller: teller.clone(),
+        };
         threads.push(spawn("joiner".to_owned(), move || joining.run())?);
         let (tenant, descriptors_max) = (config.tenant.clone(), config.descriptors_max);
         let volumes = volumes.clone();

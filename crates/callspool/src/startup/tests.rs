@@ -1,55 +1,111 @@
-//! A segment that only the catalog knows of is ended by a start.
+//! What a start mends: segments that only the catalog knows of, joins that a crash cut in half, of all tenants.
 
-use model::{IdGenerator, OpenSegment};
+use model::{Correction, IdGenerator, OpenSegment, Party, PartyRole, Side, Sides};
 
 use super::*;
-use crate::whole::tests::two;
+use crate::whole::tests::{Two, two};
 use spool::joining::Half;
-use spool::log::{state_of, total_of};
+use spool::log::{joins_of, state_of, total_of};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_live_segment_without_files_ends_with_an_alarm() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("catalog.db");
-    let (handle, worker) = store::CatalogWriter::start(&path, &directory.path().join("journal"));
+/// A process that has just begun, and its catalog.
+struct Begun {
+    state: tempfile::TempDir,
+    mender: Mender,
+    handle: store::Handle,
+    writer: std::thread::JoinHandle<std::io::Result<()>>,
+}
+
+fn begin(repository: Repository, disks: BTreeMap<VolumeName, Disk>) -> Begun {
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().join("catalog.db");
+    let (handle, worker) = store::CatalogWriter::start(&path, &state.path().join("journal"));
     let writer = std::thread::spawn(move || worker.run(|_| {}));
-    let repository = Repository::new(directory.path());
     let mender = Mender {
         teller: Teller::new(IdGenerator::new(NodeNumber::SINGLE, 0), Default::default(), handle.clone()),
         repository,
-        disks: BTreeMap::new(),
+        disks,
+        pending: Pending::new(state.path()),
         reader: Arc::new(Catalog::reader(&path)),
         tenant: TenantId::default(),
         node: NodeNumber::SINGLE,
         begun: now().wall,
         concluding: Arc::default(),
     };
-    let started = mender.begun - Duration::from_secs(60);
-    let open = OpenSegment::first(SegmentId::from_u64(5_001), CallId::from_u64(4_000), started, Vec::new());
-    let at = now();
-    let segment = spool::SegmentWriter::open(&open, NodeNumber::SINGLE, at);
-    mender.teller.segment_with_copy(segment.record(), segment.directory());
-    let until_written = async |count| {
-        while handle.status().written < count {
+    Begun { state, mender, handle, writer }
+}
+
+impl Begun {
+    fn on(two: &Two) -> Self {
+        begin(two.repository.clone(), BTreeMap::from([(VolumeName::default(), two.disk.clone())]))
+    }
+
+    async fn mend(&self, left: Left) {
+        let (_stop, stopping) = watch::channel(false);
+        let mending = self.mender.clone();
+        tokio::task::spawn_blocking(move || mending.mend(left, &stopping)).await.unwrap();
+    }
+
+    async fn until_written(&self, count: u64) {
+        while self.handle.status().written < count {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    };
-    until_written(2).await;
-    let call = async || mender.reader.call(&open.tenant, open.call).await.unwrap().unwrap();
-    assert!(call().await.summary.live);
+    }
 
-    let left = mender.survey().await;
-    assert_eq!((left.markers.iter().map(|(_, m)| m.len()).sum::<usize>(), left.calls.len()), (0, 1));
-    let (_stop, stopping) = watch::channel(false);
-    let mending = mender.clone();
-    tokio::task::spawn_blocking(move || mending.mend(left, &stopping)).await.unwrap();
-    until_written(6).await;
-    let detail = call().await;
-    assert!(!detail.summary.live && detail.summary.ended.is_some(), "{:?}", detail.summary);
-    assert_eq!(detail.summary.state, RecordingState::PartialInternalError);
-    assert!(detail.events.iter().any(|e| e.kind == "alarm"), "{:?}", detail.events);
-    handle.stop();
-    writer.join().unwrap().unwrap();
+    fn end(self) {
+        self.handle.stop();
+        self.writer.join().unwrap().unwrap();
+        drop(self.state);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_segment_without_files_ends_with_an_alarm_whosever_it_is() {
+    for tenant in [TenantId::default(), "other".parse().unwrap()] {
+        let empty = tempfile::tempdir().unwrap();
+        let begun = begin(Repository::new(empty.path()), BTreeMap::new());
+        let mender = &begun.mender;
+        let started = mender.begun - Duration::from_secs(60);
+        let mut open =
+            OpenSegment::first(SegmentId::from_u64(5_001), CallId::from_u64(4_000), started, Vec::new());
+        open.tenant = tenant.clone();
+        open.data.parties = vec![Party {
+            role: PartyRole::Caller,
+            side: Side::Agent,
+            uri: None,
+            number: Some("1001".to_owned()),
+            name: None,
+            participant: None,
+            joined: None,
+            left: None,
+        }];
+        let segment = spool::SegmentWriter::open(&open, NodeNumber::SINGLE, now());
+        mender.teller.segment_with_copy(segment.record(), segment.directory());
+        let swapped = Sides { swapped: true, ..Sides::default() };
+        let correction = Correction {
+            calls: vec![open.call],
+            from: Sides::default(),
+            to: swapped,
+            at: mender.begun,
+            by: "test".to_owned(),
+        };
+        mender.teller.tell(tenant.clone(), ChangeKind::Sides(correction));
+        begun.until_written(3).await;
+        let call = async || mender.reader.call(&open.tenant, open.call).await.unwrap().unwrap();
+        assert!(call().await.summary.live);
+
+        let left = mender.survey().await;
+        assert_eq!((left.markers.iter().map(|(_, m)| m.len()).sum::<usize>(), left.calls.len()), (0, 1));
+        begun.mend(left).await;
+        begun.until_written(7).await;
+        let detail = call().await;
+        assert!(!detail.summary.live && detail.summary.ended.is_some(), "{:?}", detail.summary);
+        assert_eq!(detail.summary.state, RecordingState::PartialInternalError);
+        assert!(detail.events.iter().any(|e| e.kind == "alarm"), "{:?}", detail.events);
+        // What people corrected is applied to what was recorded, and not twice.
+        assert_eq!(detail.segments[0].record.data.parties[0].side, Side::External);
+        assert_eq!(detail.data.parties[0].side, Side::External);
+        begun.end();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,47 +113,96 @@ async fn a_join_that_a_crash_cut_in_half_is_completed_and_the_call_concluded_as_
     for half in [Half::Into, Half::From] {
         let two = two();
         two.note(half);
-        let state = tempfile::tempdir().unwrap();
-        let path = state.path().join("catalog.db");
-        let (handle, worker) = store::CatalogWriter::start(&path, &state.path().join("journal"));
-        let writer = std::thread::spawn(move || worker.run(|_| {}));
-        let mender = Mender {
-            teller: Teller::new(IdGenerator::new(NodeNumber::SINGLE, 0), Default::default(), handle.clone()),
-            repository: two.repository.clone(),
-            disks: BTreeMap::from([(VolumeName::default(), two.disk.clone())]),
-            reader: Arc::new(Catalog::reader(&path)),
-            tenant: TenantId::default(),
-            node: NodeNumber::SINGLE,
-            begun: now().wall,
-            concluding: Arc::default(),
-        };
+        let begun = Begun::on(&two);
         let calls = BTreeSet::from([half.directory(&two.join)]);
-        let (_stop, stopping) = watch::channel(false);
-        let mending = mender.clone();
-        let left = Left { calls, ..Left::default() };
-        tokio::task::spawn_blocking(move || mending.mend(left, &stopping)).await.unwrap();
-
-        let lines = |half: Half| two.repository.log(&half.directory(&two.join)).unwrap().0;
-        for half in [Half::Into, Half::From] {
-            assert_eq!(joins_of(&lines(half)).len(), 1, "{half:?}");
-        }
-        let [into, from] = [Half::Into, Half::From].map(|h| h.key(&two.join).call);
-        let of_into = lines(Half::Into);
-        assert_eq!(state_of(&of_into, model::CopyOf::Call(into)), Some(RecordingState::Complete));
-        assert_eq!(total_of(&of_into, into), Some(3));
-        assert_eq!(state_of(&lines(Half::From), model::CopyOf::Call(from)), None);
-        let list = async || mender.reader.calls(&CallQuery::default()).await.unwrap_or_default();
-        let until = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < until
-            && list().await.iter().map(|c| c.state).collect::<Vec<_>>() != [RecordingState::Complete]
-        {
-            tokio::time::sleep(LOOK).await;
-        }
-        let found: Vec<_> = list().await.iter().map(|c| (c.id, c.segments, c.total, c.state)).collect();
-        assert_eq!(found, [(into, 3, 3, RecordingState::Complete)], "{half:?}");
-        let other = mender.reader.call(&TenantId::default(), from).await.unwrap().unwrap();
-        assert_eq!((other.summary.id, other.joins.len()), (into, 1));
-        handle.stop();
-        writer.join().unwrap().unwrap();
+        begun.mend(Left { calls, ..Left::default() }).await;
+        expect_one(&two, &begun, half).await;
+        let lines = two.repository.log(&Half::From.directory(&two.join)).unwrap().0;
+        assert_eq!(state_of(&lines, model::CopyOf::Call(two.join.from.call)), None);
+        begun.end();
     }
+}
+
+/// Nobody looks into the logs of calls that are concluded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_of_concluded_calls_that_a_crash_cut_in_half_is_completed_by_the_start_or_a_reindex() {
+    for (half, by_start) in [(Half::Into, true), (Half::From, true), (Half::Into, false), (Half::From, false)]
+    {
+        let two = two();
+        for (half, total) in [(Half::Into, 2), (Half::From, 1)] {
+            let key = half.key(&two.join);
+            let conclusion = Conclusion {
+                call: key.call,
+                call_started: key.call_started,
+                tenant: key.tenant.clone(),
+                total,
+                from: None,
+                state: RecordingState::Complete,
+            };
+            let then = model::Now { mono: now().mono, wall: two.join.at - Duration::from_secs(1) };
+            two.disk.apply_all(gather::conclude(then, NodeNumber::SINGLE, &conclusion)).unwrap();
+        }
+        two.note(half);
+        let begun = Begun::on(&two);
+        if by_start {
+            begun.mender.pending.note(&two.join).unwrap();
+            begun.mend(Left::default()).await;
+        } else {
+            let mender = begun.mender.clone();
+            let directory = half.directory(&two.join);
+            let found = crate::reindex::changes_of(&two.repository, &directory).unwrap().half_noted;
+            assert_eq!(found, std::slice::from_ref(&two.join));
+            tokio::task::spawn_blocking(move || mender.complete_found(&directory, &found)).await.unwrap();
+        }
+        expect_one(&two, &begun, half).await;
+        assert_eq!(begun.mender.pending.all().unwrap(), []);
+        begun.end();
+    }
+}
+
+/// A log that does not take the line: an alarm says so, and the next start tries again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_that_cannot_be_completed_stays_for_the_next_start_with_an_alarm() {
+    let two = two();
+    two.note(Half::Into);
+    let log = two.directory.path().join(layout::log_path(&Half::From.directory(&two.join)));
+    std::fs::remove_file(&log).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    let begun = Begun::on(&two);
+    begun.mender.pending.note(&two.join).unwrap();
+    begun.mend(Left::default()).await;
+    assert_eq!(begun.mender.pending.all().unwrap().len(), 1);
+    let alarms = async || begun.mender.reader.alarms(&store::AlarmQuery::default()).await.unwrap_or_default();
+    let until = Instant::now() + Duration::from_secs(20);
+    while alarms().await.is_empty() && Instant::now() < until {
+        tokio::time::sleep(LOOK).await;
+    }
+    assert!(alarms().await[0].alarm.text.contains("not both their logs say so"));
+    std::fs::remove_dir(&log).unwrap();
+    begun.mend(Left::default()).await;
+    assert_eq!(begun.mender.pending.all().unwrap(), []);
+    begun.end();
+}
+
+/// Both logs say it, the call is concluded as one, and the catalog shows one.
+async fn expect_one(two: &Two, begun: &Begun, half: Half) {
+    let lines = |half: Half| two.repository.log(&half.directory(&two.join)).unwrap().0;
+    for half in [Half::Into, Half::From] {
+        assert_eq!(joins_of(&lines(half)).len(), 1, "{half:?}");
+    }
+    let [into, from] = [Half::Into, Half::From].map(|h| h.key(&two.join).call);
+    let of_into = lines(Half::Into);
+    assert_eq!(state_of(&of_into, model::CopyOf::Call(into)), Some(RecordingState::Complete));
+    assert_eq!(total_of(&of_into, into), Some(3));
+    let list = async || begun.mender.reader.calls(&CallQuery::default()).await.unwrap_or_default();
+    let until = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < until
+        && list().await.iter().map(|c| c.state).collect::<Vec<_>>() != [RecordingState::Complete]
+    {
+        tokio::time::sleep(LOOK).await;
+    }
+    let found: Vec<_> = list().await.iter().map(|c| (c.id, c.segments, c.total, c.state)).collect();
+    assert_eq!(found, [(into, 3, 3, RecordingState::Complete)], "{half:?}");
+    let other = begun.mender.reader.call(&TenantId::default(), from).await.unwrap().unwrap();
+    assert_eq!((other.summary.id, other.joins.len()), (into, 1));
 }

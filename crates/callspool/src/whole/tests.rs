@@ -168,3 +168,30 @@ fn what_is_said_twice_counts_once_and_foreign_tenants_not_at_all() {
     two.disk.apply_all(vec![FileOp::AppendLine { path, bytes }]).unwrap();
     assert_eq!(two.seen(7).len(), 1);
 }
+
+/// The sides of the streams of a call's segments, by what the logs say: recorded are none, so it is the parties'.
+#[test]
+fn what_was_said_of_a_call_before_it_was_joined_counts_for_its_own_segments_and_for_later_ones() {
+    let two = two();
+    let said = model::Correction {
+        calls: vec![two.join.from.call],
+        from: model::Sides::default(),
+        to: model::Sides { swapped: true, ..model::Sides::default() },
+        at: two.join.at - Duration::from_secs(1),
+        by: "test".to_owned(),
+    };
+    let path = layout::log_path(&Half::From.directory(&two.join));
+    let bytes = spool::log::line(said.at, &Entry::Sides(said.clone()));
+    two.disk.apply_all(vec![FileOp::AppendLine { path, bytes }]).unwrap();
+    two.note(Half::From);
+    two.note(Half::Into);
+    // Begun when they were known to be one.
+    record(two.directory.path(), 5, EVE, 12, EndReason::HangUp);
+    let whole = WholeCall::find(&two.repository, CallId::from_u64(5)).unwrap().unwrap();
+    let lines = whole.lines();
+    let seen = |(s, file): &(SegmentRecord, ManifestFile)| {
+        (s.id.as_u64(), whole.correction(&lines, s, file).is_some())
+    };
+    let seen: Vec<_> = whole.recorded(&two.repository).unwrap().read.iter().map(seen).collect();
+    assert_eq!(seen, [(501, false), (502, false), (701, true), (512, true)]);
+}

@@ -33,6 +33,8 @@ fn check(codec: &str, decoder: &str, encryption: Option<(&str, &str)>) {
     let a = stream.accounting;
     assert_eq!((a.received, a.lost, a.duplicate, a.invalid), (sent, 0, 0, 0), "baresip sent {sent}: {a:?}");
     assert_eq!(a.unauthenticated, 0, "{a:?}");
+    // The first RTCP and the last one of this client are in the clear.
+    assert!(a.rtcp_unauthenticated <= 2, "{a:?}");
     assert_eq!((segment.state, segment.total), (RecordingState::Partial, 1));
     // The span of RTP: 20 ms a packet, from the first to the end of the last.
     let span = sent as f64 * 0.02;

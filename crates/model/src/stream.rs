@@ -124,10 +124,13 @@ pub struct Accounting {
     pub late: u64,
     /// No RTP, or RTP that cannot be read.
     pub invalid: u64,
-    /// RTP and RTCP that was not taken because it could not be authenticated, on a stream that is protected: another
-    /// key, no protection at all, not by the sender, or so old that somebody may play it again.
+    /// Not kept because it could not be authenticated, on a stream that is protected: another key, no protection at
+    /// all, not by the sender, or so old that somebody may play it again.
     #[serde(skip_serializing_if = "is_zero")]
     pub unauthenticated: u64,
+    /// RTCP that was not taken for these reasons, or because it came twice. Some clients send some of theirs in the clear.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rtcp_unauthenticated: u64,
     /// Valid RTP from an address other than the one that the stream is latched to.
     pub other_source: u64,
     /// Received, but dropped before disk because storage could not keep up or had failed.

@@ -308,6 +308,7 @@ fn counts(a: &Accounting) -> String {
         ("masked", a.masked),
         ("not looked into for digits", a.unsearched),
         ("not authentic", a.unauthenticated),
+        ("RTCP not authentic", a.rtcp_unauthenticated),
         ("SSRC changes", a.ssrc_changes.into()),
         ("source changes", a.source_changes.into()),
         ("codec changes", a.codec_changes.into()),

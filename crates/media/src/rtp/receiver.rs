@@ -121,26 +121,22 @@ impl StreamReceiver {
         sink: &mut S,
     ) {
         self.now = self.now.max(arrival);
-        if is_rtcp(bytes) {
+        let looks_like_rtcp = is_rtcp(bytes);
+        if looks_like_rtcp {
             match srtp.open_rtcp(arrival, bytes) {
                 Ok(plain) => return self.rtcp(arrival, from, plain),
-                // RTP with a marker and such a payload type looks like it, and is opened below.
+                Err(Closed::Replayed | Closed::Old) => return self.unopened_rtcp(),
+                // RTP with a marker and a payload type from 64 to 95 looks like it.
                 Err(Closed::Unauthentic | Closed::Malformed) => {}
-                Err(why) => return self.closed(why),
             }
         }
         match srtp.open_rtp(arrival, bytes) {
             Ok(plain) => self.packet(arrival, from, plain, sink),
-            Err(why) => self.closed(why),
-        }
-    }
-
-    fn closed(&mut self, why: Closed) {
-        match why {
-            Closed::Malformed => self.counted.invalid += 1,
-            Closed::Replayed => self.counted.duplicate += 1,
+            Err(_) if looks_like_rtcp && !self.delivery.types.names(bytes[1] & 0x7f) => self.unopened_rtcp(),
+            Err(Closed::Malformed) => self.counted.invalid += 1,
+            Err(Closed::Replayed) => self.counted.duplicate += 1,
             // Of what is too old nobody knows whether somebody plays it again.
-            Closed::Old | Closed::Unauthentic => self.counted.unauthenticated += 1,
+            Err(Closed::Old | Closed::Unauthentic) => self.counted.unauthenticated += 1,
         }
     }
 
@@ -167,11 +163,16 @@ impl StreamReceiver {
         self.counted.unauthenticated += 1;
     }
 
+    /// The same, and it is RTCP; or it is RTCP that cannot be opened.
+    pub const fn unopened_rtcp(&mut self) {
+        self.counted.rtcp_unauthenticated += 1;
+    }
+
     /// A datagram came to the RTCP port of a stream that is encrypted.
     pub fn protected_rtcp(&mut self, arrival: WallTime, from: SocketAddr, bytes: &[u8], srtp: &mut Srtp) {
         match srtp.open_rtcp(arrival, bytes) {
             Ok(plain) => self.rtcp(arrival, from, plain),
-            Err(why) => self.closed(why),
+            Err(_) => self.unopened_rtcp(),
         }
     }
 

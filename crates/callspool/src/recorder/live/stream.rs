@@ -373,7 +373,8 @@ impl LiveStream {
                 return knocking.take(steady.now.mono, &place, receiver, &d);
             }
             match (opened.of(which, &open.protection), is_rtcp) {
-                (None, _) if open.protection.is_some() => receiver.unopened(),
+                (None, true) if open.protection.is_some() => receiver.unopened_rtcp(),
+                (None, false) if open.protection.is_some() => receiver.unopened(),
                 (None, true) => receiver.rtcp(at, d.from, d.bytes),
                 (None, false) => {
                     let plain = before.as_mut().and_then(|(srtp, _)| srtp.open_rtp(at, d.bytes).ok());

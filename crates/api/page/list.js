@@ -36,12 +36,15 @@ function path(isLive, after) {
 
 /** Asks for both lists, and shows what has changed. */
 export async function refresh({ fresh = false } = {}) {
-  const [inProgress, recorded] = await Promise.all([ask(path(true), { fresh }), ask(path(false), { fresh })]);
-  if (inProgress) live = inProgress.calls;
-  if (recorded) {
-    past = recorded.calls;
-    if (!older.length) next = recorded.next;
+  // What comes is kept even where the other does not: it is not told again before it changes.
+  const [inProgress, recorded] = await Promise.allSettled([ask(path(true), { fresh }), ask(path(false), { fresh })]);
+  if (inProgress.value) live = inProgress.value.calls;
+  if (recorded.value) {
+    past = recorded.value.calls;
+    if (!older.length) next = recorded.value.next;
   }
+  const failed = [inProgress, recorded].find((asked) => asked.status === "rejected");
+  if (failed) throw failed.reason;
   show();
 }
 

@@ -143,3 +143,51 @@ fn all_of_it_is_reached_by_the_keyboard() {
     }
     assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
 }
+
+/// Who opens the page of a call by its address has the list beside it, also where an answer of the two that make it
+/// fails at first: what the other said is not told again before it changes.
+#[test]
+fn a_call_that_is_opened_by_its_address_has_the_list_beside_it() {
+    let server = Server::start();
+    let packets = Talk::new(700.0, Duration::from_secs(1)).packets();
+    let scenario = Scenario::new("call").key("caller", "+4930555123");
+    let recorded = place(&server, scenario, &Mouth::open(), &packets, "complete").recorded;
+    let mouth = Mouth::open();
+    let (mut dialog, to) = Dialog::begin(&server, "beside", mouth.port());
+    let hum = Hum::begin(&mouth, to);
+    let mut browser = Browser::start(1_280, 860);
+    browser.go(&format!("{}#/call/{}", address(&server), recorded.id()));
+    let listed = |list: &str| {
+        format!(
+            "document.querySelectorAll('#{list} > li').length === 1 && \
+             document.getElementById('{list}').offsetParent !== null"
+        )
+    };
+    browser.wait_for("the call", "document.querySelector('.player') !== null");
+    browser.wait_for("what was recorded", &listed("past-list"));
+    browser.wait_for("what goes on", &listed("live-list"));
+    browser.wait_for("which is open", "document.querySelector('#past-list [aria-current]') !== null");
+    browser.picture("call-by-address");
+    hum.end();
+    dialog.bye();
+    browser.wait_for("both", "document.querySelectorAll('#past-list > li').length === 2");
+    // One of the two answers fails, while the other tells of a call that has begun.
+    browser.eval(
+        "(() => {
+            window.isBroken = true;
+            const asked = window.fetch;
+            window.fetch = (path, ...rest) => {
+                const fails = window.isBroken && String(path).includes('live=false');
+                return fails ? Promise.reject(new TypeError('cut off')) : asked(path, ...rest);
+            };
+        })()",
+    );
+    let (mut dialog, to) = Dialog::begin(&server, "broken", mouth.port());
+    let hum = Hum::begin(&mouth, to);
+    browser.wait_for("what is wrong", &says("#trouble", "The server does not answer"));
+    browser.eval("window.isBroken = false");
+    browser.wait_for("the new call", &listed("live-list"));
+    browser.wait_for("nothing wrong", "document.getElementById('trouble').hidden");
+    hum.end();
+    dialog.bye();
+}

@@ -62,14 +62,37 @@ fn play(server: &Server, kind: &str) -> Recorded {
 
 fn check(kind: &str, settings: &[(&str, &str)], expected: Expect) {
     let server = Server::with(settings);
-    let recorded = play(&server, kind);
+    expected.assert_eq(&picture(&play(&server, kind)));
+    server.callspool(&["verify", "--all"]).expect_ok("callspool verify");
+}
+
+/// A transfer ends the recording session, and another one of the same conversation follows.
+#[test]
+fn metaswitch_transfer() {
+    let server = Server::start();
+    let first = play(&server, "metaswitch");
+    let recorded = play(&server, "metaswitch_transfer");
+    assert_eq!(recorded.id(), first.id(), "one call");
+    let expected = expect![[r#"
+        agent: 2702 (Desk 2702)
+        external: +493055507
+        unknown: 2709 (Desk 2709)
+        1/1 partial, ended by hang-up, 1 metadata bodies
+          mixed labeled 1: 440 Hz in 1 stretches
+        2/2 partial, ended by hang-up, 1 metadata bodies
+          mixed labeled 1: 440 Hz in 1 stretches
+    "#]];
+    expected.assert_eq(&picture(&recorded));
+    server.callspool(&["verify", "--all"]).expect_ok("callspool verify");
+}
+
+fn picture(recorded: &Recorded) -> String {
     let mut picture = String::new();
     tell_call(&mut picture, &recorded.segments.last().unwrap().data);
     for segment in &recorded.segments {
-        tell_segment(&mut picture, &recorded, segment);
+        tell_segment(&mut picture, recorded, segment);
     }
-    expected.assert_eq(&picture);
-    server.callspool(&["verify", "--all"]).expect_ok("callspool verify");
+    picture
 }
 
 fn tell_call(out: &mut String, data: &CallData) {
@@ -207,7 +230,11 @@ kinds! {
     avaya_sm &[] => expect![[r#"
         agent: 2902 (Cora Caller)
         external: +493055509
-        1/1 partial, ended by hang-up, 1 metadata bodies
+        1/2 partial, ended by hold, 2 metadata bodies
+          agent labeled caller: 440 Hz in 1 stretches
+          external labeled callee: 1300 Hz in 1 stretches
+          mixed labeled mixed: 2100 Hz in 1 stretches
+        2/2 partial, ended by hang-up, 1 metadata bodies
           agent labeled caller: 440 Hz in 1 stretches
           external labeled callee: 1300 Hz in 1 stretches
           mixed labeled mixed: 2100 Hz in 1 stretches
@@ -225,13 +252,18 @@ kinds! {
     freeswitch &[] => expect![[r#"
         agent: 3102 (Fred)
         external: +493055511
-        1/1 partial, ended by hang-up, 1 metadata bodies
+        1/2 partial, ended by hold, 1 metadata bodies
+          mixed: 440 Hz in 1 stretches
+        2/2 partial, ended by hang-up, 0 metadata bodies
           mixed: 440 Hz in 1 stretches
     "#]];
     sems &[] => expect![[r#"
         agent: 3202
         external: +493055512
-        1/1 partial, ended by hang-up, 1 metadata bodies
+        1/2 partial, ended by hold, 1 metadata bodies
+          agent labeled a_leg: 440 Hz in 1 stretches
+          external labeled b_leg: 1300 Hz in 1 stretches
+        2/2 partial, ended by hang-up, 0 metadata bodies
           agent labeled a_leg: 440 Hz in 1 stretches
           external labeled b_leg: 1300 Hz in 1 stretches
     "#]];

@@ -266,6 +266,6 @@ macro_rules! dialects {
 }
 
 dialects! {
-    audiocodes, avaya_sbce, avaya_sm, broadworks, cube, cube_network_based, freeswitch, metaswitch, opensips, oracle,
-    ribbon, sems,
+    audiocodes, avaya_sbce, avaya_sm, broadworks, cube, cube_network_based, freeswitch, metaswitch, metaswitch_transfer, opensips,
+    oracle, ribbon, sems,
 }

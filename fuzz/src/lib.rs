@@ -18,6 +18,7 @@ mod seeds;
 mod sip;
 mod srtp;
 mod stun;
+mod video;
 
 pub use disk::{call_log, manifest, matroska, sidecar};
 pub use rtp::{rtcp, rtp, sdp};
@@ -25,6 +26,7 @@ pub use seeds::{SEEDS, Seeds};
 pub use sip::{multipart, sip_message, sip_stream, siprec};
 pub use srtp::srtp;
 pub use stun::stun;
+pub use video::video;
 
 /// A parser under test.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rtcp", run: rtcp, longest: 1_500 },
     Target { name: "srtp", run: srtp, longest: 2_048 },
     Target { name: "stun", run: stun, longest: 1_500 },
+    Target { name: "video", run: video, longest: 2_048 },
     Target { name: "matroska", run: matroska, longest: 8_192 },
     Target { name: "manifest", run: manifest, longest: 8_192 },
     Target { name: "call_log", run: call_log, longest: 4_096 },

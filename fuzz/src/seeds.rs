@@ -29,6 +29,7 @@ pub const SEEDS: &[Seeds] = &[
     ("rtcp", rtcp),
     ("srtp", srtp),
     ("stun", stun),
+    ("video", video),
     ("matroska", || files_ending(".mka")),
     ("manifest", manifest),
     ("call_log", call_log),
@@ -59,6 +60,51 @@ fn stun() -> Vec<Vec<u8>> {
     let plain = [&name[..], &priority].concat();
     let chosen = [&name[..], &nominates, &priority].concat();
     vec![[&[1][..], &plain].concat(), [&[1][..], &chosen].concat(), [&[0][..], &plain].concat()]
+}
+
+/// A key frame and one that leans on it, of each codec: in one packet, in several, and several units in one.
+fn video() -> Vec<Vec<u8>> {
+    let packets = |codec: u8, payloads: &[(u8, &[u8])]| {
+        let mut seed = vec![codec];
+        for (what, payload) in payloads {
+            seed.extend([3, *what, u8::try_from(payload.len()).unwrap()]);
+            seed.extend_from_slice(payload);
+        }
+        seed
+    };
+    let vp8_key = [0x90, 0x80, 0x07, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x01, 9];
+    let vp9_key = [0x8C, 0x81, 0x22, 0x82, 0x49, 0x83, 0x42, 0x20, 0x27, 0xF0, 0x1D, 0xF0, 0xAA];
+    let sets = [
+        0x78, 0, 14, 0x67, 0x42, 0xc0, 0x1e, 0xda, 0x02, 0x80, 0xf6, 0x84, 0, 0, 3, 0, 4, 0, 4, 0x68, 0xce,
+        0x3c, 0x80,
+    ];
+    let sps = [
+        0x42, 0x01, 0x01, 0x01, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x5a, 0xa0, 0x05, 0x02, 0x01,
+        0xe1, 0x65, 0x95, 0x9a, 0x49, 0x32, 0xb8,
+    ];
+    vec![
+        packets(0, &[(0x80, &vp8_key), (0x01, &[0x10, 0x11, 1]), (0x80, &[0, 2])]),
+        packets(1, &[(0x80, &vp9_key), (0x81, &[0xCC, 0x81, 0x23, 0x86, 1])]),
+        packets(
+            1,
+            &[(0, &[0x2A, 0, 0, 0x38, 0, 1, 0, 1, 0, 2, 0, 2, 1, 0x04, 9, 0x86]), (0x80, &[0x0C, 0x86])],
+        ),
+        packets(
+            2,
+            &[(0, &sets), (0, &[0x7C, 0x85, 0x88, 1]), (0x80, &[0x7C, 0x45, 2]), (0x81, &[0x41, 0x9a])],
+        ),
+        packets(
+            3,
+            &[
+                (0, &[0x40, 0x01, 0x0c, 0x01]),
+                (0, &sps),
+                (0, &[0x60, 0x01, 0, 4, 0x44, 0x01, 0xc1, 0x72]),
+                (0, &[0x62, 0x01, 0x93, 0x80, 1]),
+                (0x80, &[0x62, 0x01, 0x53, 2]),
+                (0x81, &[0x02, 0x01, 0xd0]),
+            ],
+        ),
+    ]
 }
 
 fn head(method: &str, cseq: u32, tag: &str, more: &str) -> String {

@@ -2,10 +2,12 @@
 
 import { button, length, make, setText } from "/words.js";
 import { fetched } from "/net.js";
+import { Video, videoFormats } from "/video.js";
 import { Wave } from "/wave.js";
 
 const SPEEDS = ["0.5", "0.75", "1", "1.25", "1.5", "2", "3"];
 const FORMATS = [["wav", "WAV"], ["mp3", "MP3"], ["opus", "Opus"], ["flac", "FLAC"]];
+const VIDEO_NAMES = { webm: "Video (WebM)", mkv: "Video (Matroska)" };
 const STEP_S = 5;
 
 export class Player {
@@ -30,7 +32,13 @@ export class Player {
       this.playing, button("−10 s", "", () => this.seek(this.audio.currentTime - 10)),
       button("+10 s", "", () => this.seek(this.audio.currentTime + 10)), this.place, this.speed.label, this.layout.label);
     this.files = make("p", "files");
+    this.videoFormats = videoFormats(call);
     this.box.append(this.wave.box, this.legend, this.note, controls, this.files, this.audio);
+    if (this.videoFormats.length) {
+      this.video = new Video("/api/v1/calls/" + this.call, this.videoFormats, () => this.audio.pause());
+      this.audio.addEventListener("play", () => this.video.pause());
+      this.box.append(this.video.box);
+    }
     this.audio.addEventListener("play", () => this.show());
     this.audio.addEventListener("pause", () => this.show());
     this.audio.addEventListener("timeupdate", () => this.show());
@@ -111,12 +119,16 @@ export class Player {
   }
 
   offer() {
-    this.files.replaceChildren(make("span", "dim", "Download"), ...FORMATS.map(([format, name]) => {
-      const link = make("a", "button", name);
-      link.href = this.source(format);
-      link.download = this.call + "." + format;
-      return link;
-    }));
+    const link = (href, format, name) => {
+      const made = make("a", "button", name);
+      made.href = href;
+      made.download = this.call + "." + format;
+      return made;
+    };
+    const video = (format) => "/api/v1/calls/" + this.call + "/video." + format + "?" + this.layout.input.value;
+    this.files.replaceChildren(
+      make("span", "dim", "Download"), ...FORMATS.map(([format, name]) => link(this.source(format), format, name)),
+      ...this.videoFormats.map((format) => link(video(format), format, VIDEO_NAMES[format])));
   }
 
   key(event) {
@@ -159,6 +171,7 @@ export class Player {
     this.audio.pause();
     this.audio.removeAttribute("src");
     this.audio.load();
+    if (this.video) this.video.end();
   }
 }
 
@@ -166,7 +179,7 @@ export class Player {
 export function layouts(call) {
   const streams = new Map();
   for (const segment of call.segment_list) {
-    for (const s of segment.streams) streams.set(s.id, s);
+    for (const s of segment.streams) if (s.kind === "audio") streams.set(s.id, s);
   }
   const one = [...streams.values()].map((s, i) => ["stream=" + s.id, "stream " + (i + 1) + ": " + s.side]);
   return [["layout=stereo", "both, left and right"], ["layout=mix", "both, mixed"], ...(one.length > 1 ? one : [])];

@@ -54,7 +54,7 @@ pub(crate) struct AudioParameters {
     /// Samples a second; the highest of what was received when not said.
     #[param(schema_with = schema::sample_rate)]
     rate: Option<String>,
-    /// kbit/s of MP3 and Opus; as much as good speech takes when not said.
+    /// kbit/s of MP3 and Opus, beside video too; as much as good speech takes when not said.
     #[param(value_type = Option<u16>, minimum = 8, maximum = 320, example = 32)]
     bitrate: Option<String>,
 }
@@ -94,6 +94,10 @@ routes! {
         (status = 416, description = "The file is shorter than Range says"),);
     /// What was said in a call as FLAC; it has neither a length nor ranges.
     flac: Flac at "/calls/{id}/audio.flac" as "get_audio_flac", "audio/flac", ();
+    /// A call's video as it was sent, and what was said as Opus, in Matroska; it has neither a length nor ranges.
+    mkv: Mkv at "/calls/{id}/video.mkv" as "get_video_mkv", "video/x-matroska", ();
+    /// The same in WebM, which browsers play, where the video is VP8 or VP9; it has neither a length nor ranges.
+    webm: Webm at "/calls/{id}/video.webm" as "get_video_webm", "video/webm", ();
 }
 
 async fn file(format: AudioFormat, asked: Asked) -> Result<Response, Problem> {
@@ -148,7 +152,7 @@ impl AudioParameters {
         let layout = layout(self.layout.as_deref(), parsed("stream", self.stream)?)?;
         let rate = parsed("rate", self.rate)?;
         let bitrate: Option<u16> = parsed("bitrate", self.bitrate)?;
-        let has_one = matches!(format, AudioFormat::Mp3 | AudioFormat::Opus);
+        let has_one = !matches!(format, AudioFormat::Wav | AudioFormat::Flac);
         if bitrate.is_some_and(|bitrate| !has_one || !BITRATES.contains(&bitrate)) {
             let (least, most) = (BITRATES.start(), BITRATES.end());
             let detail = format!("{least} to {most} kbit/s, for MP3 and Opus");

@@ -139,6 +139,8 @@ fn described() -> Described {
         .routes(routes!(audio::mp3))
         .routes(routes!(audio::opus))
         .routes(routes!(audio::flac))
+        .routes(routes!(audio::mkv))
+        .routes(routes!(audio::webm))
         .routes(routes!(listen::wav))
         .routes(routes!(listen::opus));
     let open = OpenApiRouter::with_openapi(document::base())

@@ -44,6 +44,7 @@ files! {
     "call.js": "text/javascript; charset=utf-8",
     "wave.js": "text/javascript; charset=utf-8",
     "player.js": "text/javascript; charset=utf-8",
+    "video.js": "text/javascript; charset=utf-8",
     "hear.js": "text/javascript; charset=utf-8",
     "sound.js": "text/javascript; charset=utf-8",
     "alarms.js": "text/javascript; charset=utf-8",

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use api::{Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest};
-use model::{CallId, SegmentRecord, TenantId};
-use spool::assemble::{Assembler, Layout, Note, Options, Rate, not_decoded};
+use model::{CallId, MediaKind, SegmentRecord, StreamRecord, TenantId};
+use spool::assemble::{Assembler, Layout, Note, Options, Rate, not_decoded, not_shown};
 use spool::digest;
 use spool::export::{Export, ExportError, Format, Mp3Encoder, Request, Tags, Tools};
 
@@ -108,6 +108,8 @@ impl Audio for Recordings {
             AudioFormat::Mp3 => Format::Mp3,
             AudioFormat::Opus => Format::Opus,
             AudioFormat::Flac => Format::Flac,
+            AudioFormat::Mkv => Format::Mkv,
+            AudioFormat::Webm => Format::Webm,
         };
         if format == Format::Mp3 {
             self.programs.can_encode()?;
@@ -116,13 +118,18 @@ impl Audio for Recordings {
         let options = Options { rate, layout };
         let tags = Tags { call: wanted.call, started, parties: None };
         let request = Request { format, options, bitrate: wanted.bitrate, tags };
-        let not_heard = not_decoded(records(), &self.programs).iter().map(in_words).collect();
+        let mut not_heard: Vec<String> =
+            not_decoded(records(), &self.programs).iter().map(in_words).collect();
+        if matches!(format, Format::Mkv | Format::Webm) {
+            not_heard.extend(not_shown(records()).iter().map(in_words));
+            not_heard.extend(records().flat_map(|s| &s.streams).filter_map(lost_pictures));
+        }
         let version = found.version.as_ref().map(|v| {
             let of = format!("{v} {request:?} {}", env!("CARGO_PKG_VERSION"));
             short(&digest::of_bytes(of.as_bytes()).sha256)
         });
         let export = Export::new(found.segments, &request).map_err(error)?;
-        if export.total_samples() == 0 {
+        if export.is_empty() {
             return Err(AudioError::Nothing("no media have come yet".to_owned()));
         }
         let begun: String =
@@ -265,13 +272,28 @@ fn in_words(note: &Note) -> String {
         Note::NotDecoded { stream, codec, why } => format!("stream {stream} {codec}: {why}"),
         Note::Unreadable { path, why } => format!("{path}: {why}"),
         Note::TooLate { stream } => format!("stream {stream}: packets far from their place"),
+        Note::NotShown { stream, from_ms, until_ms } => {
+            format!("stream {stream}: no pictures from {from_ms} to {until_ms} ms")
+        }
+        Note::Damaged { stream, from_ms, until_ms } => {
+            format!("stream {stream}: damaged pictures from {from_ms} to {until_ms} ms")
+        }
     }
+}
+
+/// Before anything is read, counts tell that pictures will be missing; which, shows when they are put together.
+fn lost_pictures(stream: &StreamRecord) -> Option<String> {
+    let lost = stream.accounting.lost + stream.accounting.dropped;
+    (stream.kind == MediaKind::Video && lost > 0)
+        .then(|| format!("stream {}: {lost} packets of video are missing", stream.id))
 }
 
 fn error(error: ExportError) -> AudioError {
     match error {
         ExportError::Bitrate { .. } => AudioError::Unfit { name: "bitrate", why: error.to_string() },
-        ExportError::TooLong(_) => AudioError::Nothing(error.to_string()),
+        ExportError::TooLong(_) | ExportError::NoPictures | ExportError::NotInWebm(_) => {
+            AudioError::Nothing(error.to_string())
+        }
         ExportError::Missing(why) => AudioError::Missing(why),
         ExportError::Assemble(_) | ExportError::Encoder(_) => AudioError::Failed(error.to_string()),
     }

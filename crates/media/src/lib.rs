@@ -6,6 +6,7 @@
 //! - [`stun`]: checks of ICE, answered.
 //! - [`g711`], [`silence`]: the codec that everybody has, and what its silence looks like.
 //! - [`listen`]: decoders, resampling, Opus packets, for whoever plays what was recorded.
+//! - [`video`]: packets of video that were kept, as pictures.
 //! - [`tone`], [`speech`], [`send`]: test callers: what they say, how they packetize it, how a test hears it.
 //!
 //! It never knows SIP, calls or files, opens no socket and reads no clock: arrival times are arguments. Nothing
@@ -21,6 +22,7 @@ pub mod speech;
 pub mod srtp;
 pub mod stun;
 pub mod tone;
+pub mod video;
 
 pub use rtp::{Frame, FrameKind, FrameSink, StreamReceiver};
 pub use sdp::Sdp;

@@ -22,6 +22,10 @@ pub enum AudioFormat {
     Opus,
     /// FLAC, whose length shows only at its end.
     Flac,
+    /// Pictures and Opus in Matroska; its length shows only at its end.
+    Mkv,
+    /// The same in WebM, of calls whose video it holds.
+    Webm,
 }
 
 impl AudioFormat {
@@ -33,6 +37,8 @@ impl AudioFormat {
             Self::Mp3 => "mp3",
             Self::Opus => "opus",
             Self::Flac => "flac",
+            Self::Mkv => "mkv",
+            Self::Webm => "webm",
         }
     }
 
@@ -42,6 +48,8 @@ impl AudioFormat {
             Self::Mp3 => "audio/mpeg",
             Self::Opus => "audio/ogg; codecs=opus",
             Self::Flac => "audio/flac",
+            Self::Mkv => "video/x-matroska",
+            Self::Webm => "video/webm",
         }
     }
 }
@@ -70,7 +78,7 @@ pub struct AudioRequest {
     pub layout: AudioLayout,
     /// Samples a second: 8,000, 16,000 or 48,000; else the highest of what was received.
     pub rate: Option<u32>,
-    /// kbit/s of MP3 and Opus; else as much as good speech takes.
+    /// kbit/s of MP3 and Opus, beside pictures too; else as much as good speech takes.
     pub bitrate: Option<u16>,
 }
 
@@ -85,7 +93,7 @@ pub trait AudioStream: Send {
     /// What names this file and no other, as hexadecimal; none of a call that is still being recorded, whose next
     /// file will be another.
     fn version(&self) -> Option<String>;
-    /// What of the call will be silent, a line each: codecs that cannot be decoded here.
+    /// What of the call will be silent or dark, a line each: codecs that cannot be decoded here, pictures that were lost.
     fn not_heard(&self) -> Vec<String>;
 }
 
@@ -123,7 +131,7 @@ pub enum AudioError {
     /// The tenant has no such call.
     #[error("there is no such call")]
     NoCall,
-    /// Nothing of it was recorded, or nothing that can be decoded.
+    /// Nothing of it was recorded, or nothing that the kind of file holds.
     #[error("there is nothing to play: {0}")]
     Nothing(String),
     /// A parameter names what there is not.

@@ -363,6 +363,7 @@ async fn the_page_brings_everything_along_and_forbids_the_rest() {
         ("/call.js", "text/javascript; charset=utf-8"),
         ("/wave.js", "text/javascript; charset=utf-8"),
         ("/player.js", "text/javascript; charset=utf-8"),
+        ("/video.js", "text/javascript; charset=utf-8"),
         ("/hear.js", "text/javascript; charset=utf-8"),
         ("/alarms.js", "text/javascript; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),

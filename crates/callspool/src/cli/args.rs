@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Alarms(AlarmsArgs),
     /// Show all that is known of one call
     Show(ShowArgs),
-    /// Write a call as a WAV, MP3, Opus or FLAC file: agent left, external right, gaps as silence
+    /// Write a call as a WAV, MP3, Opus or FLAC file: agent left, external right, gaps as silence; or with its video, as Matroska or WebM
     Export(ExportArgs),
     /// Hear what is said in a call that goes on: as a WAV file that ends with it, or played
     Listen(ListenArgs),

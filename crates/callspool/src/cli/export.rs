@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use faults::{Operation, Share, before};
 use model::{SegmentRecord, StreamId};
-use spool::assemble::{Layout, Note, Options, Rate};
+use spool::assemble::{Layout, Note, Options, Rate, not_shown};
 use spool::export::{Export, ExportError, Format, Mp3Encoder, Request, Tags, Tools};
 
 use super::args::{ExportArgs, ExportFormat};
@@ -58,7 +58,7 @@ pub(super) fn run(config: &Config, args: &ExportArgs, out: &mut dyn Write) -> Re
     let work = Work { export, repository: &repository, programs: &programs, what: &what };
     let name = || PathBuf::from(format!("{}.{}", args.call, format.extension()));
     let path = args.output.clone().unwrap_or_else(name);
-    let notes = if path.as_os_str() == "-" {
+    let mut notes = if path.as_os_str() == "-" {
         if io::stdout().is_terminal() {
             return Err(CliError::usage(
                 what,
@@ -71,6 +71,9 @@ pub(super) fn run(config: &Config, args: &ExportArgs, out: &mut dyn Write) -> Re
         to_file(work, &path, args.force)?
     };
     let mut outcome = Outcome::Ok;
+    if matches!(format, Format::Mkv | Format::Webm) {
+        notes.extend(not_shown(&segments));
+    }
     for note in &notes {
         eprintln!("callspool: note: {}", in_words(note));
         if matches!(note, Note::Unreadable { .. }) {
@@ -142,7 +145,7 @@ struct Work<'a> {
 impl Work<'_> {
     fn write(mut self, out: &mut dyn Write) -> Result<Vec<Note>, CliError> {
         let tools = Tools { files: self.repository, decoders: self.programs, mp3: self.programs };
-        // Of a FLAC file nobody knows how long it will be: its bar only counts.
+        // Of FLAC and of video nobody knows how long it will be: its bar only counts.
         let bar = progress::bar(self.export.octets().unwrap_or(0), "exporting");
         let mut at = 0;
         loop {
@@ -155,7 +158,7 @@ impl Work<'_> {
             bar.set_position(at);
         }
         bar.finish_and_clear();
-        Ok(self.export.notes().to_vec())
+        Ok(self.export.notes())
     }
 }
 
@@ -167,9 +170,11 @@ fn format(args: &ExportArgs, what: &str) -> Result<Format, CliError> {
         (Some(ExportFormat::Mp3), _) => Format::Mp3,
         (Some(ExportFormat::Opus), _) => Format::Opus,
         (Some(ExportFormat::Flac), _) => Format::Flac,
+        (Some(ExportFormat::Mkv), _) => Format::Mkv,
+        (Some(ExportFormat::Webm), _) => Format::Webm,
         (None, Some(extension)) => Format::of_extension(&extension).ok_or_else(|| {
             let why = format!("there is no format .{}", text::clean(&extension));
-            CliError::usage(what, why, "choose .wav, .mp3, .opus or .flac, or say --format")
+            CliError::usage(what, why, "choose .wav, .mp3, .opus, .flac, .mkv or .webm, or say --format")
         })?,
     })
 }
@@ -193,6 +198,8 @@ fn refused(what: &str, error: &ExportError) -> CliError {
             CliError::failed(what, error, "install it, or take another format with --format")
         }
         ExportError::Encoder(_) => CliError::failed(what, error, "take another format with --format"),
+        ExportError::NoPictures => CliError::failed(what, error, "choose one with --format"),
+        ExportError::NotInWebm(_) => CliError::failed(what, error, "choose it with --format mkv"),
         ExportError::Assemble(_) => {
             CliError::failed(what, error, "check the recording with `callspool verify`")
         }
@@ -210,5 +217,19 @@ fn in_words(note: &Note) -> String {
         Note::TooLate { stream } => {
             format!("stream {stream} has packets far from their place in the file; they are left out")
         }
+        Note::NotShown { stream, from_ms, until_ms } => format!(
+            "stream {stream} has no pictures from {} to {} s: packets were lost, or no key frame came",
+            seconds(*from_ms),
+            seconds(*until_ms)
+        ),
+        Note::Damaged { stream, from_ms, until_ms } => format!(
+            "stream {stream} has damaged pictures from {} to {} s: packets were lost, and no key frame came",
+            seconds(*from_ms),
+            seconds(*until_ms)
+        ),
     }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1_000, ms % 1_000)
 }

@@ -7,6 +7,10 @@ use rtp_types::RtpPacket;
 pub struct RtpView<'a> {
     /// The payload type.
     pub payload_type: u8,
+    /// The marker: of video, that a picture ends here.
+    pub marker: bool,
+    /// The number.
+    pub sequence: u16,
     /// The RTP timestamp.
     pub timestamp: u32,
     /// The source.
@@ -24,6 +28,8 @@ impl<'a> RtpView<'a> {
         let payload = bytes.get(at..at + packet.payload_len())?;
         Some(Self {
             payload_type: packet.payload_type(),
+            marker: packet.marker_bit(),
+            sequence: packet.sequence_number(),
             timestamp: packet.timestamp(),
             ssrc: packet.ssrc(),
             payload,

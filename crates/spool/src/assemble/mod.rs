@@ -26,6 +26,7 @@ mod lane;
 mod mix;
 mod notes;
 mod options;
+mod pictures;
 mod placed;
 mod run;
 mod sidecar;
@@ -37,8 +38,10 @@ use media::listen::{Foreign, Resampler};
 use model::{SegmentRecord, StreamId};
 
 pub use decoders::{Decoders, DecodersError, NoDecoders};
-pub use notes::{Note, not_decoded};
+pub use notes::{Note, not_decoded, not_shown};
 pub use options::{Layout, Options, Rate};
+
+pub(crate) use pictures::{Pictures, Shows};
 
 use crate::codec::TICKS_PER_SECOND;
 use crate::op::Files;
@@ -92,12 +95,7 @@ impl Assembler {
         let timeline = Timeline::new(&segments);
         let sidecars =
             segments.iter().enumerate().filter_map(|(n, (s, d))| SidecarSource::of(n, s, d)).collect();
-        let directories: BTreeSet<String> = segments.iter().map(|(_, d)| d.clone()).collect();
-        let place = |((record, directory), start): ((SegmentRecord, String), i64)| {
-            let recorded_as = directories.iter().position(|d| *d == directory).unwrap_or(0);
-            Placed::new(record, recorded_as, start)
-        };
-        let segments: Vec<Placed> = segments.into_iter().zip(timeline.starts).map(place).collect();
+        let segments = placed::all(segments, timeline.starts);
         Self {
             options,
             end: segments.iter().map(Placed::end).max().unwrap_or(0),

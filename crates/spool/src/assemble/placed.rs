@@ -1,6 +1,6 @@
 //! A segment on the time line of its call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use model::{SegmentRecord, StreamId, StreamRecord};
@@ -23,8 +23,18 @@ pub(super) struct Placed {
     pub(super) foreign: bool,
 }
 
+/// All segments of a call, each with its directory and the tick at which it begins.
+pub(super) fn all(segments: Vec<(SegmentRecord, String)>, starts: Vec<i64>) -> Vec<Placed> {
+    let directories: BTreeSet<String> = segments.iter().map(|(_, d)| d.clone()).collect();
+    let place = |((record, directory), start): ((SegmentRecord, String), i64)| {
+        let recorded_as = directories.iter().position(|d| *d == directory).unwrap_or(0);
+        Placed::new(record, recorded_as, start)
+    };
+    segments.into_iter().zip(starts).map(place).collect()
+}
+
 impl Placed {
-    pub(super) fn new(record: SegmentRecord, recorded_as: usize, start: i64) -> Self {
+    fn new(record: SegmentRecord, recorded_as: usize, start: i64) -> Self {
         let frames = record.streams.iter().flat_map(|s| &s.anchors).filter_map(|a| a.frame_us);
         let longest_us = frames.map(NonZeroU32::get).max().unwrap_or(0);
         let clock = |s: &StreamRecord| (s.id, Clock::of(s, record.started, longest_us));
@@ -52,12 +62,21 @@ impl Placed {
             let walls = clocks.map(|c| to_i64(c.wall(position).ceil()));
             end = end.max(walls.max().unwrap_or_else(|| to_i64(position)));
         }
-        // How long a sidecar is it does not say; the segment does.
         if self.record.sidecar.is_some() && self.record.streams.iter().any(sidecar::has_heard) {
-            let last = self.record.streams.iter().flat_map(|s| &s.anchors).map(|a| a.at).max();
-            let ended = self.record.ended.or(last).unwrap_or(self.record.started);
-            end = end.max(ended.nanos_since(self.record.started) / 1_000 / TICK_US);
+            end = end.max(self.length());
         }
         self.start.saturating_add(end)
+    }
+
+    /// The tick behind its last picture, at the latest.
+    pub(super) fn video_end(&self) -> i64 {
+        self.start.saturating_add(self.length())
+    }
+
+    /// How long a sidecar is it does not say; the segment does.
+    fn length(&self) -> i64 {
+        let last = self.record.streams.iter().flat_map(|s| &s.anchors).map(|a| a.at).max();
+        let ended = self.record.ended.or(last).unwrap_or(self.record.started);
+        ended.nanos_since(self.record.started) / 1_000 / TICK_US
     }
 }

@@ -126,7 +126,8 @@ fn coding(stream: &StreamRecord, payload_type: u8, at: WallTime) -> Option<Codin
     coding_of(then.codec.as_ref()?)
 }
 
-fn tick(stream: &StreamRecord, rtp: &RtpView<'_>, at: WallTime, started: WallTime) -> i64 {
+/// Where a packet lies on the time line of its segment, in ticks.
+pub(super) fn tick(stream: &StreamRecord, rtp: &RtpView<'_>, at: WallTime, started: WallTime) -> i64 {
     let arrived_us = at.nanos_since(started) / 1_000;
     let clock =
         stream.codecs.iter().find(|u| u.payload_type == rtp.payload_type).and_then(|u| u.codec.as_ref());

@@ -1,4 +1,5 @@
-//! A call as a file that people play: WAV, MP3, Ogg Opus or FLAC, made while it is read.
+//! A call as a file that people play: WAV, MP3, Ogg Opus or FLAC, or with its pictures Matroska or WebM, made while it
+//! is read.
 //!
 //! ```text
 //!  Assembler ──► Pcm ──► pieces ──► octets from any offset on
@@ -8,13 +9,15 @@
 //! A file is a head and pieces. Each piece is made from the samples of its place and a little before, and from
 //! nothing else; in all formats but FLAC the length of each is known before it is made. So nothing is rendered in
 //! advance or kept on disk, a player begins at once and jumps where it likes, and any two ranges of a file fit
-//! together. FLAC pieces are as long as the sound is hard to describe: they are made one after the other.
+//! together. FLAC pieces are as long as the sound is hard to describe, and pictures as long as the sender made them: such
+//! files are made from their beginning on.
 
 mod flac;
 mod mp3;
 mod opus;
 mod pcm;
 mod tags;
+mod video;
 
 use media::listen::OpusEncoderError;
 use model::SegmentRecord;
@@ -23,12 +26,14 @@ pub use mp3::{Mp3Encoder, Mp3EncoderError, Mp3Setup, NoMp3Encoder};
 pub use tags::Tags;
 
 use crate::assemble::{AssembleError, Decoders, Note, Options};
+use crate::mka::Flavor;
 use crate::op::Files;
 use crate::wav::{HEADER_BYTES, SAMPLES_MAX_BYTES, wav_header};
 use flac::Flac;
 use mp3::Mp3;
 use opus::Opus;
 use pcm::Pcm;
+use video::Video;
 
 /// A kind of file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,11 +46,15 @@ pub enum Format {
     Opus,
     /// FLAC.
     Flac,
+    /// Pictures as they came, and Opus, in Matroska.
+    Mkv,
+    /// The same in WebM, which holds VP8 and VP9 and is played by browsers.
+    Webm,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Wav, Self::Mp3, Self::Opus, Self::Flac];
+    pub const ALL: [Self; 6] = [Self::Wav, Self::Mp3, Self::Opus, Self::Flac, Self::Mkv, Self::Webm];
 
     /// The end of a file's name.
     #[must_use]
@@ -55,6 +64,8 @@ impl Format {
             Self::Mp3 => "mp3",
             Self::Opus => "opus",
             Self::Flac => "flac",
+            Self::Mkv => "mkv",
+            Self::Webm => "webm",
         }
     }
 
@@ -76,6 +87,8 @@ impl Format {
             Self::Mp3 => "audio/mpeg",
             Self::Opus => "audio/ogg; codecs=opus",
             Self::Flac => "audio/flac",
+            Self::Mkv => "video/x-matroska",
+            Self::Webm => "video/webm",
         }
     }
 }
@@ -87,7 +100,7 @@ pub struct Request {
     pub format: Format,
     /// Rate and layout.
     pub options: Options,
-    /// kbit/s of MP3 and Opus; else as much as good speech takes.
+    /// kbit/s of MP3 and of Opus, beside pictures too; else as much as good speech takes.
     pub bitrate: Option<u16>,
     /// What the file says of the call.
     pub tags: Tags,
@@ -123,6 +136,12 @@ pub enum ExportError {
         /// kbit/s that there are.
         offered: String,
     },
+    /// Nobody sent video, or in nothing that can be put together here.
+    #[error("the call has no video that can be shown; take a format for sound alone")]
+    NoPictures,
+    /// WebM has VP8 and VP9 only.
+    #[error("the call has video in {0}, which WebM does not hold; take Matroska (mkv)")]
+    NotInWebm(&'static str),
     /// A program that is needed is not there.
     #[error("{0}")]
     Missing(String),
@@ -151,6 +170,7 @@ enum Container {
     Mp3(Mp3),
     Opus(Opus),
     Flac(Flac),
+    Video(Box<Video>),
 }
 
 /// A file in the making.
@@ -165,7 +185,7 @@ impl Export {
     /// A file of segments, each with its directory, in any order.
     pub fn new(segments: Vec<(SegmentRecord, String)>, request: &Request) -> Result<Self, ExportError> {
         let options = request.options;
-        let pcm = Pcm::new(segments, options);
+        let pcm = Pcm::new(segments.clone(), options);
         let total = pcm.total();
         let container = match request.format {
             Format::Wav => Container::Wav(Wav::new(options, &request.tags, total)?),
@@ -180,22 +200,29 @@ impl Export {
                 Container::Mp3(Mp3::new(Mp3Setup { rate, channels, bitrate }, &request.tags, total))
             }
             Format::Opus => {
-                let bitrate = request.bitrate.unwrap_or_else(|| opus::default_bitrate(options));
-                let known = opus::BITRATES.contains(&bitrate) && bitrate.is_multiple_of(2);
-                check_bitrate(request.format, bitrate, known, || {
-                    format!("even ones from {} to {}", opus::BITRATES.start(), opus::BITRATES.end())
-                })?;
-                Container::Opus(Opus::new(options, bitrate, &request.tags, total)?)
+                Container::Opus(Opus::new(options, opus_bitrate(request)?, &request.tags, total)?)
             }
             Format::Flac => Container::Flac(Flac::new(options, &request.tags, total)?),
+            Format::Mkv | Format::Webm => {
+                let flavor = if request.format == Format::Webm { Flavor::Webm } else { Flavor::Matroska };
+                let bitrate = opus_bitrate(request)?;
+                let video = Video::new(&segments, flavor, options, bitrate, &request.tags, total)?;
+                Container::Video(Box::new(video))
+            }
         };
         Ok(Self { pcm, container, ready: None })
     }
 
-    /// Samples of each channel. None means that nothing was recorded.
+    /// Samples of each channel.
     #[must_use]
     pub const fn total_samples(&self) -> u64 {
         self.pcm.total()
+    }
+
+    /// Whether nothing was recorded: neither sound nor, where it is asked for, pictures.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pcm.total() == 0 && !matches!(self.container, Container::Video(_))
     }
 
     /// The length of the file in octets; none where it shows only when the file is made.
@@ -205,17 +232,24 @@ impl Export {
             Container::Wav(wav) => Some(wav.octets()),
             Container::Mp3(mp3) => Some(mp3.octets()),
             Container::Opus(opus) => Some(opus.octets()),
-            Container::Flac(_) => None,
+            Container::Flac(_) | Container::Video(_) => None,
         }
     }
 
-    /// What is not heard, as far as was read.
-    pub fn notes(&mut self) -> &[Note] {
-        self.pcm.notes()
+    /// What is not heard, or not seen, as far as was read.
+    pub fn notes(&mut self) -> Vec<Note> {
+        let mut notes = self.pcm.notes().to_vec();
+        if let Container::Video(video) = &self.container {
+            notes.extend(video.notes().into_iter().filter(|n| !notes.contains(n)).collect::<Vec<_>>());
+        }
+        notes
     }
 
     /// Octets from an offset on: `len` of them or fewer; none at the end of the file only.
     pub fn read(&mut self, offset: u64, len: usize, tools: &Tools<'_>) -> Result<Vec<u8>, ExportError> {
+        if let Container::Video(video) = &mut self.container {
+            return video.read(offset, len, &mut self.pcm, tools);
+        }
         let head = self.container.head();
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         if let Some(rest) = head.get(from..).filter(|r| !r.is_empty()) {
@@ -249,6 +283,16 @@ impl Export {
     }
 }
 
+/// What Opus is to take.
+fn opus_bitrate(request: &Request) -> Result<u16, ExportError> {
+    let bitrate = request.bitrate.unwrap_or_else(|| opus::default_bitrate(request.options));
+    let known = opus::BITRATES.contains(&bitrate) && bitrate.is_multiple_of(2);
+    check_bitrate(request.format, bitrate, known, || {
+        format!("even ones from {} to {}", opus::BITRATES.start(), opus::BITRATES.end())
+    })?;
+    Ok(bitrate)
+}
+
 fn check_bitrate(
     format: Format,
     asked: u16,
@@ -268,6 +312,7 @@ impl Container {
             Self::Mp3(mp3) => &mp3.head,
             Self::Opus(opus) => &opus.head,
             Self::Flac(flac) => &flac.head,
+            Self::Video(_) => &[],
         }
     }
 
@@ -277,6 +322,7 @@ impl Container {
             Self::Mp3(mp3) => mp3.pieces(),
             Self::Opus(opus) => opus.pieces(),
             Self::Flac(flac) => flac.pieces(),
+            Self::Video(_) => 0,
         }
     }
 
@@ -286,7 +332,7 @@ impl Container {
             Self::Wav(wav) => Some(wav.rate * wav.align),
             Self::Mp3(mp3) => Some(mp3.piece_octets()),
             Self::Opus(opus) => Some(opus.piece_octets()),
-            Self::Flac(_) => None,
+            Self::Flac(_) | Self::Video(_) => None,
         }
     }
 
@@ -296,6 +342,8 @@ impl Container {
             Self::Mp3(mp3) => mp3.make(piece, pcm, tools),
             Self::Opus(opus) => opus.make(piece, pcm, tools),
             Self::Flac(flac) => flac.make(piece, pcm, tools),
+            // It is read by itself.
+            Self::Video(_) => Ok(Vec::new()),
         }
     }
 

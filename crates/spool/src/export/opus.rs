@@ -33,6 +33,8 @@ pub(super) struct Opus {
     packet_octets: usize,
     packets: u64,
     serial: u32,
+    /// Granules that a decoder drops at the beginning.
+    skip: u64,
     /// Granules at the end.
     last_granule: u64,
     pub(super) head: Vec<u8>,
@@ -58,18 +60,40 @@ impl Opus {
         samples: u64,
     ) -> Result<Self, ExportError> {
         let packet_octets = usize::from(bitrate) * 1_000 / 8 / 50;
-        let mut opus =
-            Self { options, packet_octets, packets: 0, serial: 0, last_granule: 0, head: Vec::new() };
+        let mut opus = Self {
+            options,
+            packet_octets,
+            packets: 0,
+            serial: 0,
+            skip: 0,
+            last_granule: 0,
+            head: Vec::new(),
+        };
         let scale = GRANULE_RATE / u64::from(options.rate.hz());
         let skip = u64::from(opus.encoder()?.lookahead()?) * scale;
         opus.last_granule = skip + samples * scale;
         opus.packets = opus.last_granule.div_ceil(PACKET_GRANULES);
         // A serial is only to differ from that of another file that may be joined to this one.
         opus.serial = u32::try_from(tags.call.as_u64() & 0xFFFF_FFFF).unwrap_or(0);
-        let channels = options.layout.channels();
-        let first = ogg::opus_head(channels, u16::try_from(skip).unwrap_or(u16::MAX), options.rate.hz());
-        opus.head = ogg::head(opus.serial, &first, &tags.vorbis());
+        opus.skip = skip;
+        opus.head = ogg::head(opus.serial, &opus.opus_head(), &tags.vorbis());
         Ok(opus)
+    }
+
+    /// What a decoder must know.
+    pub(super) fn opus_head(&self) -> Vec<u8> {
+        let skip = u16::try_from(self.skip).unwrap_or(u16::MAX);
+        ogg::opus_head(self.options.layout.channels(), skip, self.options.rate.hz())
+    }
+
+    /// How much of the beginning a decoder drops, in nanoseconds.
+    pub(super) const fn delay_ns(&self) -> u64 {
+        self.skip * 1_000_000_000 / GRANULE_RATE
+    }
+
+    /// Packets of 20 ms in all.
+    pub(super) const fn packets(&self) -> u64 {
+        self.packets
     }
 
     fn encoder(&self) -> Result<OpusEncoder, ExportError> {
@@ -95,7 +119,13 @@ impl Opus {
         27 + packets * (self.packet_octets / 255 + 1 + self.packet_octets) as u64
     }
 
-    pub(super) fn make(&self, piece: u64, pcm: &mut Pcm, tools: &Tools<'_>) -> Result<Vec<u8>, ExportError> {
+    /// The packets of a piece.
+    pub(super) fn packets_of(
+        &self,
+        piece: u64,
+        pcm: &mut Pcm,
+        tools: &Tools<'_>,
+    ) -> Result<Vec<Vec<u8>>, ExportError> {
         let first = piece * PACKETS_A_PAGE * PAGES_A_PIECE;
         let count = (PACKETS_A_PAGE * PAGES_A_PIECE).min(self.packets.saturating_sub(first));
         let samples = u64::from(self.options.rate.hz()) / 50;
@@ -113,6 +143,11 @@ impl Opus {
                 packets.push(packet);
             }
         }
+        Ok(packets)
+    }
+
+    pub(super) fn make(&self, piece: u64, pcm: &mut Pcm, tools: &Tools<'_>) -> Result<Vec<u8>, ExportError> {
+        let packets = self.packets_of(piece, pcm, tools)?;
         let mut out = Vec::new();
         for (page, packets) in (piece * PAGES_A_PIECE..).zip(packets.chunks(50)) {
             let behind = page * PACKETS_A_PAGE + packets.len() as u64;

@@ -3,6 +3,7 @@
 //! ```text
 //!  ID3v2.4 (MP3)        "ID3" 4 0 0 size(7 bits each) │ id size 0 0 │ 3 (UTF-8) text │ …
 //!  Vorbis comment       u32 length, vendor │ u32 count │ u32 length, NAME=text │ …       (Ogg Opus, FLAC)
+//!  SimpleTag (Matroska) name and value each
 //!  INFO (WAV)           "LIST" u32 "INFO" │ id u32 text 0, padded to even │ …
 //! ```
 
@@ -25,7 +26,7 @@ pub struct Tags {
 }
 
 impl Tags {
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         format!("Call {}", self.call)
     }
 
@@ -76,6 +77,17 @@ impl Tags {
             out.extend_from_slice(comment.as_bytes());
         }
         out
+    }
+
+    /// Names and values of Matroska.
+    pub(super) fn matroska(&self) -> Vec<(String, String)> {
+        let mut tags = vec![
+            ("TITLE".to_owned(), self.title()),
+            ("DATE_RECORDED".to_owned(), self.started.to_string()),
+            ("CALL_ID".to_owned(), self.call.to_string()),
+        ];
+        tags.extend(self.artist().map(|parties| ("ARTIST".to_owned(), parties)));
+        tags
     }
 
     /// A list of information to stand behind the samples of a WAV file.

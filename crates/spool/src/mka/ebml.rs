@@ -28,12 +28,17 @@ pub(crate) mod id {
     pub(crate) const TRACK_NUMBER: u32 = 0xD7;
     pub(crate) const TRACK_UID: u32 = 0x73C5;
     pub(crate) const TRACK_TYPE: u32 = 0x83;
+    pub(crate) const FLAG_DEFAULT: u32 = 0x88;
     pub(crate) const FLAG_LACING: u32 = 0x9C;
+    pub(crate) const CODEC_DELAY: u32 = 0x56AA;
     pub(crate) const SEEK_PRE_ROLL: u32 = 0x56BB;
     pub(crate) const NAME: u32 = 0x536E;
     pub(crate) const LANGUAGE: u32 = 0x22_B59C;
     pub(crate) const CODEC_ID: u32 = 0x86;
     pub(crate) const CODEC_PRIVATE: u32 = 0x63A2;
+    pub(crate) const VIDEO: u32 = 0xE0;
+    pub(crate) const PIXEL_WIDTH: u32 = 0xB0;
+    pub(crate) const PIXEL_HEIGHT: u32 = 0xBA;
     pub(crate) const AUDIO: u32 = 0xE1;
     pub(crate) const SAMPLING_FREQUENCY: u32 = 0xB5;
     pub(crate) const CHANNELS: u32 = 0x9F;

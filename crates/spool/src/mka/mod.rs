@@ -10,14 +10,18 @@
 //!     Timestamp, SimpleBlock, SimpleBlock …
 //! ```
 //!
-//! Writing is [`head`] and [`BlockWriter`]; reading is [`Reader`], block by block, and [`scan`], which tells
+//! Writing is [`head`] and [`BlockWriter`]; files to be played elsewhere, with pictures, are made by `export`; reading is [`Reader`], block by block, and [`scan`], which tells
 //! how far a part is whole. Nothing here reads a whole part into memory.
 
 mod ebml;
+mod export;
 mod read;
 mod scan;
 mod write;
 
+#[cfg(test)]
+pub(crate) use export::blocks_of;
+pub(crate) use export::{Cluster, ExportHead, Flavor, Sound, export_head};
 pub use read::{Block, Damage, PartHead, Reader, Track};
 pub use scan::{Scan, TrackScan, scan};
 pub use write::{BlockKind, BlockWriter, HeadInfo, TrackHead, duration_bytes, head, side_name, side_of_name};

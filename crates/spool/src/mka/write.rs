@@ -15,7 +15,7 @@ const CLUSTER_TICKS: i64 = 2 * TICKS_PER_SECOND;
 /// 2001-01-01T00:00:00Z, where Matroska's dates count from, in Unix nanoseconds.
 pub(super) const DATE_EPOCH_NS: i64 = 978_307_200_000_000_000;
 /// What is written as MuxingApp and WritingApp.
-const APP: &str = concat!("callspool ", env!("CARGO_PKG_VERSION"));
+pub(super) const APP: &str = concat!("callspool ", env!("CARGO_PKG_VERSION"));
 
 /// A track to write.
 #[derive(Clone, PartialEq, Eq, Debug)]

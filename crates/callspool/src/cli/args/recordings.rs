@@ -82,6 +82,10 @@ pub(crate) enum ExportFormat {
     Opus,
     /// FLAC, without loss
     Flac,
+    /// Video as it was sent, and what was said as Opus, in Matroska
+    Mkv,
+    /// The same in WebM, where the video is VP8 or VP9
+    Webm,
 }
 
 /// `callspool export`

@@ -240,6 +240,9 @@ export class CallView {
     this.notes.append(
       make("h3", "", "Tags and values"), this.tagList, form([tag], "Add tag", () => tell("PUT", path("tags", tag))),
       this.values, form([name, value], "Put value", () => tell("PUT", path("metadata", name), { value: value.value })));
+    const other = field("Id of another call", 13);
+    const hint = make("p", "dim", "Another call that is the same conversation becomes part of this one, or this one of that. It cannot be undone.");
+    this.notes.append(make("h3", "", "One with another call"), hint, form([other], "Join for good", () => this.join(other.value.trim())));
   }
 
   showSegments() {
@@ -289,6 +292,13 @@ export class CallView {
     const swap = button("Swap agent and external", "", () => this.swap(swap));
     swap.setAttribute("aria-pressed", String(call.sides.swapped));
     this.facts.replaceChildren(make("h3", "", "Call data"), list, swap);
+  }
+
+  /** Another call and this one are one. What is played is all of it then. */
+  async join(other) {
+    await tell("PUT", this.path + "/joined/" + encodeURIComponent(other));
+    if (this.player) this.player.end();
+    this.player = null;
   }
 
   /** Agent and external were taken for each other, or were not after all. The recording stays as it is. */

@@ -19,6 +19,7 @@ mod event_bodies;
 mod events;
 mod guard;
 mod health;
+mod joins;
 mod json;
 mod listen;
 mod metrics;
@@ -127,6 +128,7 @@ fn described() -> Described {
         .routes(routes!(notes::metadata))
         .routes(routes!(notes::put_metadata, notes::delete_metadata))
         .routes(routes!(sides::sides, sides::put_sides))
+        .routes(routes!(joins::join))
         .routes(routes!(peaks::peaks))
         .routes(routes!(spans::spans))
         .routes(routes!(orders::start))

@@ -41,6 +41,18 @@ pub(crate) struct TagPath {
     tag: String,
 }
 
+/// Two calls.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct JoinPath {
+    /// The one.
+    #[param(schema_with = schema::id)]
+    id: String,
+    /// The other.
+    #[param(schema_with = schema::id)]
+    other: String,
+}
+
 /// A key of a call.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -68,6 +80,12 @@ impl SegmentPath {
 impl TagPath {
     pub(crate) fn read(Path(path): &Path<Self>) -> Result<(CallId, Tag), Problem> {
         Ok((call_id(&path.id)?, named("tag", &path.tag)?))
+    }
+}
+
+impl JoinPath {
+    pub(crate) fn read(Path(path): &Path<Self>) -> Result<[CallId; 2], Problem> {
+        Ok([call_id(&path.id)?, named("other", &path.other)?])
     }
 }
 

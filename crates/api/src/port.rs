@@ -1,9 +1,10 @@
 //! What the interface needs from the others: somebody who knows how to make sound of a call, and somebody who
-//! takes orders to live ones and lets them be heard ([`LiveCalls`]), keeps notes of them ([`Notes`]), and knows how the node stands ([`Node`]).
+//! takes orders to live ones and lets them be heard ([`LiveCalls`]), keeps notes of them ([`Notes`]), joins them ([`Joins`]), and knows how the node stands ([`Node`]).
 //!
 //! The binary implements them, [`Audio`] over `spool`.
 
 mod audio;
+mod joins;
 mod listen;
 mod live;
 mod metrics;
@@ -14,6 +15,7 @@ mod sides;
 pub use audio::{
     Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest,
 };
+pub use joins::{JoinAnswer, JoinError, JoinedCalls, Joins};
 pub use listen::{ListenAnswer, ListenError, ListenRequest, LiveFormat, LiveHearing, LiveSound};
 pub use live::{Changed, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording, LiveState};
 pub use metrics::{Family, FamilyKind, Metrics, Sample, count};

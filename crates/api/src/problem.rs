@@ -11,7 +11,7 @@ use store::CatalogError;
 use utoipa::ToSchema;
 
 use crate::document::PathRefusals;
-use crate::port::{AudioError, ListenError, LiveError, NoteError};
+use crate::port::{AudioError, JoinError, ListenError, LiveError, NoteError};
 use kinds::Kind;
 
 /// Seconds until something that is away or busy is worth another try.
@@ -178,6 +178,21 @@ impl From<LiveError> for Problem {
             LiveError::NotAllowed(_) => kinds::NOT_ALLOWED,
             LiveError::Unreachable(_) => kinds::NODE_UNREACHABLE,
             LiveError::TimedOut => kinds::ORDER_TIMED_OUT,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<JoinError> for Problem {
+    fn from(error: JoinError) -> Self {
+        let kind = match &error {
+            JoinError::NoCall(_) => kinds::NO_SUCH_CALL,
+            JoinError::Same => return Self::bad_path("other", error.to_string()),
+            JoinError::NotAllowed(_) => kinds::NOT_ALLOWED,
+            JoinError::Away(_) => kinds::RECORDING_AWAY,
+            JoinError::Failed(_) => kinds::RECORDING_UNREADABLE,
+            JoinError::Unreachable(_) => kinds::NODE_UNREACHABLE,
+            JoinError::TimedOut => kinds::ORDER_TIMED_OUT,
         };
         Self::new(kind, error.to_string())
     }

@@ -9,7 +9,7 @@ use store::{Catalog, Handle};
 use tokio::sync::Semaphore;
 
 use crate::metrics::Latency;
-use crate::port::{Audio, LiveCalls, Metrics, Node, Notes};
+use crate::port::{Audio, Joins, LiveCalls, Metrics, Node, Notes};
 
 /// Requests in work at once. The catalog has four readers; beyond a short queue for them waiting helps nobody.
 pub(crate) const REQUESTS_MAX: usize = 64;
@@ -62,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) audio: Arc<dyn Audio>,
     pub(crate) live: Option<Arc<dyn LiveCalls>>,
     pub(crate) notes: Arc<dyn Notes>,
+    pub(crate) joins: Arc<dyn Joins>,
     pub(crate) node: Arc<dyn Node>,
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) latency: Latency,
@@ -84,6 +85,8 @@ pub struct Ports {
     pub live: Option<Arc<dyn LiveCalls>>,
     /// Reads and makes notes of calls.
     pub notes: Arc<dyn Notes>,
+    /// Joins calls.
+    pub joins: Arc<dyn Joins>,
     /// Tells how this node stands.
     pub node: Arc<dyn Node>,
     /// Gathers the node's numbers.
@@ -100,7 +103,7 @@ impl ApiState {
     /// What the routes share, from a configuration and those who are asked.
     #[must_use]
     pub fn new(config: ApiConfig, ports: Ports) -> Self {
-        let Ports { catalog, writer, audio, live, notes, node, metrics } = ports;
+        let Ports { catalog, writer, audio, live, notes, joins, node, metrics } = ports;
         Self(Arc::new(Shared {
             allowed_hosts: RwLock::new(config.allowed_hosts.clone().into()),
             config,
@@ -109,6 +112,7 @@ impl ApiState {
             audio,
             live,
             notes,
+            joins,
             node,
             metrics,
             latency: Latency::default(),

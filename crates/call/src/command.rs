@@ -33,6 +33,26 @@ pub enum Ask {
     Resume,
 }
 
+/// A person or a program says that two calls are one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinCommand {
+    /// The calls, in any order.
+    pub calls: [CallId; 2],
+    /// The tenant on whose behalf: a call of another tenant is none.
+    pub tenant: TenantId,
+    /// Who says so: it stands in both calls' logs.
+    pub by: String,
+}
+
+/// Two calls are one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Joined {
+    /// The call that survives.
+    pub call: CallId,
+    /// Whether they were two before.
+    pub changed: Changed,
+}
+
 /// What is kept of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Recording {

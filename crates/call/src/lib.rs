@@ -38,7 +38,7 @@ mod timers;
 mod trunk;
 
 pub use ask::Asked;
-pub use command::{Ask, Changed, Command, CommandError, Done, Recording};
+pub use command::{Ask, Changed, Command, CommandError, Done, JoinCommand, Joined, Recording};
 pub use describe::AgentSide;
 pub use encryption::OwnKeys;
 pub use front::{Action, Front, FrontConfig, FrontStats, Intake};

@@ -7,7 +7,8 @@
 //! A line with the name of what is asked, a line of JSON as the answer; then the connection stays open, and its end
 //! is the end of the process. The socket lies in the data directory, which only its owner (and root) can enter.
 //! Orders to a call name it and its tenant, `pause default 06jv3kq4g2n00 300`, and go the way that those of the HTTP
-//! interface go: they are answered when they are true. `sides` takes JSON: `sides default 06jv3kq4g2n00 {"swapped":true}`.
+//! interface go: they are answered when they are true. `sides` takes JSON: `sides default 06jv3kq4g2n00 {"swapped":true}`,
+//! `join` two calls: `join default 06jv3kq4g2n00 06jv3kr8m2n00`.
 
 use std::fmt;
 use std::io;
@@ -58,6 +59,12 @@ pub(crate) enum Ask {
         tenant: TenantId,
         call: CallId,
     },
+    /// That two calls are one.
+    Join {
+        /// Whose calls they are.
+        tenant: TenantId,
+        calls: [CallId; 2],
+    },
     /// To correct who of a call is the agent and who is external.
     Sides {
         /// Whose call it is.
@@ -90,6 +97,10 @@ impl Ask {
             let to = serde_json::from_str(timeout?).ok()?;
             return Some(Self::Sides { tenant: tenant.parse().ok()?, call: call.parse().ok()?, to });
         }
+        if what == "join" {
+            let calls = [call.parse().ok()?, timeout?.parse().ok()?];
+            return Some(Self::Join { tenant: tenant.parse().ok()?, calls });
+        }
         let order = match (what, timeout) {
             ("pause", Some(seconds)) => {
                 LiveOrder::Pause { timeout: Some(Duration::from_secs(seconds.parse::<u32>().ok()?.into())) }
@@ -110,6 +121,9 @@ impl fmt::Display for Ask {
             // Plain data with text keys, and no space in it.
             let to = serde_json::to_string(to).unwrap_or_default();
             return write!(f, "sides {tenant} {call} {to}");
+        }
+        if let Self::Join { tenant, calls: [one, other] } = self {
+            return write!(f, "join {tenant} {one} {other}");
         }
         let Self::Live { order, tenant, call } = self else {
             return ASKS.iter().filter(|(ask, _)| ask == self).try_for_each(|(_, name)| f.write_str(name));
@@ -137,6 +151,9 @@ pub(crate) struct Answer {
     /// After a correction of sides: how they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sides: Option<SidesStand>,
+    /// After two calls were joined: which they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) joined: Option<JoinStands>,
     /// After a question for alarms: how they stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) alarms: Option<AlarmsStand>,
@@ -166,6 +183,15 @@ pub(crate) struct SidesStand {
     pub(crate) call: CallId,
     pub(crate) sides: Sides,
     /// Whether the correction changed anything.
+    pub(crate) changed: bool,
+}
+
+/// Two calls after they were joined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct JoinStands {
+    /// The one that survives.
+    pub(crate) call: CallId,
+    /// Whether they were two before.
     pub(crate) changed: bool,
 }
 
@@ -316,8 +342,17 @@ mod tests {
         let to = Sides { swapped: true, streams };
         let ask = Ask::Sides { tenant: TenantId::default(), call: CallId::from_u64(77), to };
         assert_eq!(Ask::read(&ask.to_string()), Some(ask));
-        for bad in ["explode", "pause", "pause default", "pause default x", "resume default 000000000002d 5"]
-        {
+        let ask =
+            Ask::Join { tenant: TenantId::default(), calls: [CallId::from_u64(77), CallId::from_u64(78)] };
+        assert_eq!(Ask::read(&ask.to_string()), Some(ask));
+        for bad in [
+            "explode",
+            "join default 000000000002d",
+            "pause",
+            "pause default",
+            "pause default x",
+            "resume default 000000000002d 5",
+        ] {
             assert_eq!(Ask::read(bad), None, "{bad}");
         }
     }

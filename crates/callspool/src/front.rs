@@ -201,6 +201,11 @@ impl FrontTask {
                 let outcome = self.front.handle_command(now(), command);
                 self.awaited.answer(outcome, answer);
             }
+            Input::Command(LiveCommand::Join { command, answer }) => {
+                // Nobody may wait any more; they are joined all the same.
+                let _ = answer.send(self.front.join(now(), command));
+            }
+            Input::Command(LiveCommand::Forget { calls, tenant }) => self.front.forget_over(&tenant, calls),
             Input::Command(LiveCommand::Listen { call, tenant, answer }) => {
                 let ear = match self.front.is_in_progress(call, &tenant) {
                     Ok(()) => self.recorder.listening().begin(call).map_err(NoEar::Crowded),

@@ -82,6 +82,8 @@ impl Listener {
             LiveFormat::Pcm => Sent::Pcm,
             LiveFormat::Opus => Sent::Opus(Box::new(LiveOpus::new(call, wanted.rate, channels)?)),
         };
+        // What came while the log was asked for sides is past.
+        while ear.next().is_some() {}
         let segments = BTreeSet::new();
         Ok(Self { ear, layout, mix, decoding, sides, segments, sent, began: now, ends: None, call, by })
     }

@@ -9,7 +9,7 @@ use api::port::{
     Changed, ListenAnswer, ListenError, ListenRequest, LiveAnswer, LiveCalls, LiveError, LiveOrder,
     LiveRecording, LiveState,
 };
-use call::{Ask, Command, CommandError, Done, Recording};
+use call::{Ask, Command, CommandError, Done, JoinCommand, Joined, Recording};
 use model::{CallId, Report, TenantId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,7 +22,7 @@ const WAITING_MAX: usize = 256;
 /// Orders that are given and not yet carried out; a media thread does that within milliseconds.
 const AWAITED_MAX: usize = 1_024;
 /// 5 s: well beyond what a loaded machine needs, and within the patience of whoever pressed the button.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where the outcome of an order goes.
 type Answer = oneshot::Sender<Result<Done, CommandError>>;
@@ -32,6 +32,16 @@ pub(crate) enum LiveCommand {
     Order {
         command: Command,
         answer: Answer,
+    },
+    /// That two calls are one.
+    Join {
+        command: JoinCommand,
+        answer: oneshot::Sender<Result<Joined, CommandError>>,
+    },
+    /// That calls which are over were joined: what comes later is of neither.
+    Forget {
+        calls: [CallId; 2],
+        tenant: TenantId,
     },
     /// To listen to a call.
     Listen {
@@ -58,6 +68,13 @@ pub(crate) struct LiveLink {
 pub(crate) fn channel(sides: SidesLink) -> (LiveLink, mpsc::Receiver<LiveCommand>) {
     let (commands, ordered) = mpsc::channel(WAITING_MAX);
     (LiveLink { commands, sides }, ordered)
+}
+
+impl LiveLink {
+    /// The way by itself.
+    pub(crate) fn commands(&self) -> mpsc::Sender<LiveCommand> {
+        self.commands.clone()
+    }
 }
 
 impl LiveCalls for LiveLink {
@@ -107,7 +124,7 @@ impl LiveCalls for LiveLink {
     }
 }
 
-fn not_taken<T>(error: &mpsc::error::TrySendError<T>) -> &'static str {
+pub(crate) fn not_taken<T>(error: &mpsc::error::TrySendError<T>) -> &'static str {
     match error {
         mpsc::error::TrySendError::Full(_) => "too many orders wait",
         mpsc::error::TrySendError::Closed(_) => "it is stopping",

@@ -15,6 +15,7 @@ mod descriptors;
 mod dtls;
 mod front;
 mod http;
+mod joins;
 mod listen;
 mod live_calls;
 mod logging;

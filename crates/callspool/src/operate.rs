@@ -7,19 +7,20 @@
 //! | `SIGUSR1` | `callspool stop --when-idle` | no new calls, stop when the last one has ended |
 //! | | `callspool drain` | no new calls, until `callspool drain --off` |
 //! | | `callspool sides CALL` | who of a call is the agent and who is external |
+//! | | `callspool join CALL CALL` | that two calls are one |
 //! | | `callspool pause`, `resume`, `start`, `stop CALL` | what is recorded of a call |
 
 use std::sync::Arc;
 
 use api::ApiState;
-use api::port::{Changed, LiveCalls, LiveOrder, LiveRecording, LiveState, Notes};
+use api::port::{Changed, JoinedCalls, Joins, LiveCalls, LiveOrder, LiveRecording, LiveState, Notes};
 use model::{CallId, Sides, TenantId};
 use store::LIST_MAX;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, Problem};
-use crate::control::{AlarmsStand, Answer, Ask, Asked, CallStands, SidesStand};
+use crate::control::{AlarmsStand, Answer, Ask, Asked, CallStands, JoinStands, SidesStand};
 use crate::front::{FrontOrder, Load};
 use crate::logging::LogLevel;
 use crate::net::Certificates;
@@ -53,6 +54,8 @@ pub(crate) struct Operator {
     pub(crate) live: Option<Arc<dyn LiveCalls>>,
     /// What people note of calls.
     pub(crate) notes: Arc<dyn Notes>,
+    /// Calls that people join.
+    pub(crate) joins: Arc<dyn Joins>,
     pub(crate) webhooks: Webhooks,
     /// What is told of alarms.
     pub(crate) teller: Teller,
@@ -95,6 +98,7 @@ impl Operator {
                 Input::Asked(Ask::Sides { tenant, call, to }, answer) => {
                     self.correct_sides(tenant, call, to, answer);
                 }
+                Input::Asked(Ask::Join { tenant, calls }, answer) => self.join_calls(tenant, calls, answer),
                 Input::Asked(ask, answer) => {
                     let stops = ask == Ask::Stop;
                     let said = self.answer(ask).await;
@@ -145,7 +149,7 @@ impl Operator {
                 Answer::done("no new calls are taken; it stops when the last one has ended")
             }
             // Answered elsewhere: it may take a while.
-            Ask::Live { .. } | Ask::Sides { .. } => Answer::refused(Vec::new()),
+            Ask::Live { .. } | Ask::Sides { .. } | Ask::Join { .. } => Answer::refused(Vec::new()),
         }
     }
 
@@ -179,6 +183,18 @@ impl Operator {
             // Nobody may wait any more; what is written stands all the same.
             let _ = answer.send(match notes.correct(&tenant, call, to, BY) {
                 Ok((sides, changed)) => sides_are(sides.call, sides.now, changed),
+                Err(e) => Answer::refused(vec![e.to_string()]),
+            });
+        });
+    }
+
+    /// Has two calls joined by whoever can. Nothing waits for it here.
+    fn join_calls(&self, tenant: TenantId, calls: [CallId; 2], answer: oneshot::Sender<Answer>) {
+        let joining = self.joins.join(tenant, calls, BY.to_owned());
+        tokio::spawn(async move {
+            // Nobody may wait any more; they are joined all the same.
+            let _ = answer.send(match joining.await {
+                Ok(joined) => are_one(calls, joined),
                 Err(e) => Answer::refused(vec![e.to_string()]),
             });
         });
@@ -278,6 +294,16 @@ fn sides_are(call: CallId, sides: Sides, changed: Changed) -> Answer {
     let as_before = if changed { "" } else { ", as before" };
     let text = format!("the sides of call {call}: {}{as_before}", sides.describe());
     Answer { sides: Some(SidesStand { call, sides, changed }), ..Answer::done(text) }
+}
+
+/// What two calls are that were joined, in words and as data.
+fn are_one(calls: [CallId; 2], joined: JoinedCalls) -> Answer {
+    let JoinedCalls { call, changed } = joined;
+    let changed = changed == Changed::Yes;
+    let as_before = if changed { "" } else { ", as before" };
+    let [one, other] = calls;
+    let text = format!("calls {one} and {other} are one: {call}{as_before}");
+    Answer { joined: Some(JoinStands { call, changed }), ..Answer::done(text) }
 }
 
 fn refused(problems: &[Problem]) -> Answer {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::port::{LiveCalls, Notes};
+use api::port::{Joins, LiveCalls, Notes};
 use api::{ApiConfig, ApiState, EVENT_STREAM_LASTS, MetricsAccess, Ports, Token};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ pub(crate) struct Behind<'a> {
     pub(crate) volumes: &'a Volumes,
     pub(crate) catalog: &'a CatalogLink,
     pub(crate) notes: Arc<dyn Notes>,
+    pub(crate) joins: Arc<dyn Joins>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) numbers: Arc<Numbers>,
     /// The way to live calls; none where none are recorded.
@@ -55,6 +56,7 @@ pub(crate) async fn start(
         audio: Arc::new(Recordings::new(behind.volumes.repository())),
         live: behind.live,
         notes: behind.notes,
+        joins: behind.joins,
         node: behind.readiness,
         metrics: behind.numbers,
     };

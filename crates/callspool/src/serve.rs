@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::port::LiveCalls;
+use api::port::{Joins, LiveCalls};
 use call::{Front, FrontConfig, Intake, OwnKeys, TrunkGate};
 use faults::{Operation, before};
 use media::srtp::Entropy;
@@ -33,6 +33,7 @@ use crate::control;
 use crate::descriptors::{Shares, divide, raise_limit};
 use crate::dtls::{Clients, Identity};
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
+use crate::joins::JoinLink;
 use crate::listen::{HeardSides, SidesLink};
 use crate::live_calls::{self, Awaited, LiveCommand};
 use crate::logging::LogLevel;
@@ -108,6 +109,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let notes = notebook(&volumes, &teller, &heard);
     let (live, commands) = live_calls::channel(SidesLink::new(Arc::clone(&notes), heard));
     let records = if config.node.roles.contains(&Role::Recorder) { Records::Yes } else { Records::No };
+    let way = (records == Records::Yes).then(|| live.commands());
+    let joins: Arc<dyn Joins> = Arc::new(JoinLink::new(way, mender.clone()));
     let live: Option<Arc<dyn LiveCalls>> = (records == Records::Yes).then(|| Arc::new(live) as _);
     let readiness =
         Arc::new(Readiness::new(volumes.clone(), records, stopping.clone(), teller.told().clone()));
@@ -121,6 +124,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
             volumes: &volumes,
             catalog: &catalog,
             notes: Arc::clone(&notes),
+            joins: Arc::clone(&joins),
             readiness: Arc::clone(&readiness),
             numbers: Arc::clone(&numbers),
             live: live.clone(),
@@ -172,6 +176,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
         front: link,
         live,
         notes,
+        joins,
         webhooks,
         teller,
         page,

@@ -5,6 +5,8 @@
 //! beside the recording, so that no call waits for it. It stops between two segments when the process stops, and
 //! may be done again at any time.
 
+mod joins;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +16,9 @@ use model::{
     CallId, CallRecord, ChangeKind, Conclusion, EndReason, Failure, Incident, Join, NodeNumber,
     RecordingState, SegmentId, SegmentRecord, TenantId, VolumeName, WallTime, total,
 };
-use spool::joining::{Half, is_concluded};
+use spool::gather;
+use spool::joining::is_concluded;
 use spool::layout::{self, ManifestPath};
-use spool::{Files, gather};
 use store::{CallQuery, Catalog};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -25,7 +27,7 @@ use crate::catalog::{CatalogLink, tell_call};
 use crate::clock::now;
 use crate::config::Config;
 use crate::pending::Pending;
-use crate::recorder::{Disk, Teller, note_join};
+use crate::recorder::{Disk, Teller};
 use crate::repository::{Markers, Repository};
 use crate::whole::{ManifestFile, WholeCall};
 
@@ -346,10 +348,15 @@ impl Mender {
         }
     }
 
-    /// Concludes a call none of whose segments is live any more: its dialogs died with the process that held
-    /// them. With `before` only if it ended earlier. Of calls that are one the logs of both say so then.
     fn conclude(&self, directory: &str, before: Option<WallTime>) -> io::Result<()> {
         let _one = self.concluding.lock().unwrap_or_else(PoisonError::into_inner);
+        self.conclude_alone(directory, before)
+    }
+
+    /// Concludes a call none of whose segments is live any more: its dialogs died with the process that held
+    /// them. With `before` only if it ended earlier. Of calls that are one the logs of both say so then. Nobody else may
+    /// conclude one meanwhile.
+    fn conclude_alone(&self, directory: &str, before: Option<WallTime>) -> io::Result<()> {
         let mut whole = WholeCall::read(&self.repository, directory)?;
         let mut segments = whole.segments(&self.repository)?.read;
         // The catalog names a directory by when the call began, which one that it took in may have done the day before.
@@ -410,62 +417,6 @@ impl Mender {
             state,
         };
         disk.apply_all(gather::conclude(now(), self.node, &conclusion))
-    }
-
-    /// Joins that an earlier process did not get into both logs: their calls are concluded as one then.
-    fn complete_pending(&self, calls: &mut BTreeSet<String>) {
-        let all = self.pending.all().unwrap_or_else(|e| {
-            let text =
-                format!("joins that are not noted yet cannot be read: {e}; the next start tries again");
-            self.tell_unrepaired(&self.tenant, None, text);
-            Vec::new()
-        });
-        // Those of this process are carried out by who holds them.
-        for join in all.iter().filter(|join| join.at < self.begun) {
-            let _one = self.concluding.lock().unwrap_or_else(PoisonError::into_inner);
-            if !self.complete(join) {
-                continue;
-            }
-            calls.insert(Half::Into.directory(join));
-            if let Err(e) = self.pending.done(join) {
-                tracing::warn!("a join that is noted is looked at again by the next start: {e}");
-            }
-        }
-    }
-
-    /// The log in a directory was found to tell of joins that the other log does not. Those of this process may be
-    /// under way.
-    pub(crate) fn complete_found(&self, directory: &str, half_noted: &[Join]) {
-        if half_noted.iter().any(|join| join.at < self.begun) {
-            self.try_conclude(directory, Some(self.begun));
-        }
-    }
-
-    /// Writes what is missing in the logs of two calls that are one; whether nothing is missing any more.
-    fn complete(&self, join: &Join) -> bool {
-        let (into, from) = (join.into.call, join.from.call);
-        let tell = |copy| self.teller.copy(&join.into.tenant, into, copy);
-        let noted = note_join(&self.repository, self.node, join, tell, |directory| {
-            let holds =
-                |(name, volume): (VolumeName, Repository)| volume.list(directory).is_ok().then_some(name);
-            self.repository.each().find_map(holds).and_then(|name| self.disks.get(&name).cloned())
-        });
-        match noted {
-            Ok(()) => tracing::info!(%into, %from, "that two calls are one is noted in both logs"),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let away = self.repository.away().next();
-                tracing::warn!(%into, %from, "that two calls are one is not noted in both logs: {e}");
-                return away.is_none();
-            }
-            Err(e) => {
-                let text = format!(
-                    "call {from} is this one, and not both their logs say so: {e}; the next start tries again"
-                );
-                self.teller.alarm(&join.into.tenant, Incident::Storage, Some(into), None, text);
-                return false;
-            }
-        }
-        true
     }
 }
 

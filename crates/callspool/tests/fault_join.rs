@@ -6,6 +6,7 @@
 mod fault_support;
 mod support;
 
+use fault_support::caller::place;
 use fault_support::listing::{expect_sound, wait_for_repair};
 use fault_support::orders::Orders;
 use support::rtp::{Hum, Mouth};
@@ -69,6 +70,44 @@ fn a_join_that_only_one_log_took_before_a_kill_is_whole_after_the_next_start() {
             if is_so { Ok(()) } else { Err(format!("{calls:?}")) }
         });
         assert_eq!(said(&server), [1, 1]);
+        assert_eq!(server.calls()[0].id, ids[0]);
+        expect_sound(server);
+    }
+}
+
+/// Both are concluded when somebody joins them: nothing but what the data directory keeps leads a start to them.
+#[test]
+fn a_join_of_calls_that_are_over_that_only_one_log_took_is_whole_after_the_next_start() {
+    for broken in [0, 1] {
+        let mut server = Server::prepare(&[]);
+        let orders = Orders::of(&mut server);
+        server.restart();
+        place(&server, "both", &["--calls", "2", "--duration", "300ms"]);
+        let is_complete = |server: &Server| {
+            let calls = server.calls();
+            let is_so = calls.len() == 2 && calls.iter().all(|c| c.state == "complete");
+            if is_so { Ok(()) } else { Err(format!("{calls:?}")) }
+        };
+        wait_until("two complete calls", PATIENCE, || is_complete(&server));
+        let ids: Vec<String> = server.calls().iter().rev().map(|c| c.id.clone()).collect();
+        assert_eq!(server.stop().code(), Some(0));
+        server.restart();
+        let rule = format!("append-line~{}:fail@1+", ids[broken]);
+        orders.give(&rule);
+        server.callspool(&["join", &ids[0], &ids[1]]).expect_ok("join");
+        orders.expect_obeyed(&server, &rule);
+        let mut half = said(&server);
+        half.sort_unstable();
+        assert_eq!(half, [0, 1]);
+        server.kill();
+        orders.withdraw();
+        server.restart();
+        wait_until("one call that is whole", PATIENCE, || {
+            let calls = server.calls();
+            let is_so = calls.len() == 1
+                && (calls[0].state.as_str(), calls[0].segments, calls[0].total) == ("complete", 2, 2);
+            if is_so && said(&server) == [1, 1] { Ok(()) } else { Err(format!("{calls:?}")) }
+        });
         assert_eq!(server.calls()[0].id, ids[0]);
         expect_sound(server);
     }

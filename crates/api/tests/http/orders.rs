@@ -11,6 +11,27 @@ async fn order(server: &Server, call: u64, order: &str, body: &str) -> fixture::
 }
 
 #[tokio::test]
+async fn calls_are_joined_by_a_person_or_it_is_said_why_not() {
+    let server = Server::with_calls(1).await;
+    let path = |other: u64| format!("/api/v1/calls/{}/joined/{}", call_id(0), call_id(other));
+    let joined = server.put(Method::PUT, &path(fixture::LIVE), "", "").await;
+    assert_eq!(joined.status, 200);
+    assert_eq!(joined.json(), serde_json::json!({ "call": call_id(0).to_string(), "changed": true }));
+    for (other, status, kind) in [
+        (0, 400, "bad-request"),
+        (7, 404, "no-such-call"),
+        (fixture::UNWILLING, 409, "not-allowed"),
+        (fixture::OFF, 503, "recording-away"),
+        (fixture::FAR, 503, "node-unreachable"),
+        (fixture::SILENT, 504, "order-timed-out"),
+    ] {
+        let answer = server.put(Method::PUT, &path(other), "", "").await;
+        let told = (answer.status.as_u16(), answer.json()["type"].clone());
+        assert_eq!(told, (status, format!("/problems/{kind}").into()), "{other}");
+    }
+}
+
+#[tokio::test]
 async fn orders_are_answered_by_how_the_call_stands() {
     let server = Server::with_calls(0).await;
     for (name, body, recording, since, until, changed) in [

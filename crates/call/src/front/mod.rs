@@ -5,6 +5,7 @@
 
 mod ending;
 mod failover;
+mod joining;
 mod negotiation;
 mod opening;
 mod orders;

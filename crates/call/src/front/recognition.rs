@@ -96,7 +96,7 @@ impl Front {
     }
 
     /// Two calls are one.
-    fn unite(&mut self, now: Now, a: CallId, b: CallId, why: JoinReason) {
+    pub(super) fn unite(&mut self, now: Now, a: CallId, b: CallId, why: JoinReason) {
         let (a, b) = (self.calls.resolve(a), self.calls.resolve(b));
         let recorded = |call: CallId| self.calls.known(call).map(|known| known.is_recorded);
         let (into, from) = match (recorded(a), recorded(b)) {
@@ -197,7 +197,7 @@ impl Front {
         self.alarm(Incident::NotRecorded, Some(call), segment, text);
     }
 
-    fn have_room_for_each_other(&self, a: CallId, b: CallId) -> bool {
+    pub(super) fn have_room_for_each_other(&self, a: CallId, b: CallId) -> bool {
         let sum = |of: fn(&LiveCall) -> usize| {
             [a, b].iter().filter_map(|c| self.calls.known(*c)).map(of).sum::<usize>()
         };

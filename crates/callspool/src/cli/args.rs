@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Resume(OrderArgs),
     /// Say who of a call is the agent and who is external, when that was recorded wrongly
     Sides(SidesArgs),
+    /// Say that two calls are one, which nothing showed
+    Join(JoinArgs),
     /// Place test calls to a recorder and report what it answered
     Call(Box<CallArgs>),
     /// List calls, newest first
@@ -179,6 +181,29 @@ pub(crate) struct SidesArgs {
     #[arg(long, conflicts_with_all = ["swap", "stream"])]
     pub(crate) as_recorded: bool,
     /// Whose call it is; else of `recording.tenant`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<TenantId>,
+    /// The answer as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `callspool join`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+The call of the lower id survives, and the other id leads to it; its segments follow. Nothing that was recorded
+changes, and `callspool show` says who joined them. It cannot be undone.
+
+Example:
+  callspool join 06jv3kq4g2n00 06jv3kr8m2n00")]
+pub(crate) struct JoinArgs {
+    /// The one call, by its id as `callspool ls` prints it
+    #[arg(value_name = "CALL")]
+    pub(crate) call: CallId,
+    /// The other
+    #[arg(value_name = "OTHER")]
+    pub(crate) other: CallId,
+    /// Whose calls they are; else of `recording.tenant`
     #[arg(long, value_name = "NAME")]
     pub(crate) tenant: Option<TenantId>,
     /// The answer as a JSON object

@@ -86,6 +86,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         Command::Pause(args) => operate::pause(&load(&cli.config)?.config, &args, &mut out),
         Command::Resume(args) => operate::resume(&load(&cli.config)?.config, &args, &mut out),
         Command::Sides(args) => sides::run(&load(&cli.config)?.config, &args, &mut out),
+        Command::Join(args) => operate::join(&load(&cli.config)?.config, &args, &mut out),
         Command::Generate(args) => generate::run(&args),
         Command::Backup(args) => backup::back_up(&load(&cli.config)?, &args, &mut out),
         Command::Restore(args) => backup::put_back(&load(&cli.config)?.config, &args, &mut out),

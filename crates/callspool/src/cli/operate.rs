@@ -11,7 +11,7 @@ use std::time::Duration;
 use api::port::LiveOrder;
 use model::{CallId, TenantId};
 
-use super::args::{AskArgs, DrainArgs, OrderArgs, PauseArgs, StopArgs};
+use super::args::{AskArgs, DrainArgs, JoinArgs, OrderArgs, PauseArgs, StopArgs};
 use super::{CliError, Outcome, file_error};
 use crate::config::Config;
 use crate::control::{self, AlarmsStand, Answer, Ask};
@@ -83,6 +83,13 @@ pub(super) fn pause(config: &Config, args: &PauseArgs, out: &mut dyn Write) -> R
 /// `callspool resume`.
 pub(super) fn resume(config: &Config, args: &OrderArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     order(config, LiveOrder::Resume, args.call, args.tenant.as_ref(), args.json, out)
+}
+
+/// `callspool join`.
+pub(super) fn join(config: &Config, args: &JoinArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
+    let tenant = args.tenant.as_ref().unwrap_or(&config.recording.tenant).clone();
+    let ask = Ask::Join { tenant, calls: [args.call, args.other] };
+    ask_of_call(config, &ask, args.call, "callspool ls", args.json, out)
 }
 
 /// Orders something of a call.

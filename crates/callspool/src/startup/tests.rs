@@ -129,19 +129,7 @@ async fn a_join_of_concluded_calls_that_a_crash_cut_in_half_is_completed_by_the_
     for (half, by_start) in [(Half::Into, true), (Half::From, true), (Half::Into, false), (Half::From, false)]
     {
         let two = two();
-        for (half, total) in [(Half::Into, 2), (Half::From, 1)] {
-            let key = half.key(&two.join);
-            let conclusion = Conclusion {
-                call: key.call,
-                call_started: key.call_started,
-                tenant: key.tenant.clone(),
-                total,
-                from: None,
-                state: RecordingState::Complete,
-            };
-            let then = model::Now { mono: now().mono, wall: two.join.at - Duration::from_secs(1) };
-            two.disk.apply_all(gather::conclude(then, NodeNumber::SINGLE, &conclusion)).unwrap();
-        }
+        conclude_both(&two);
         two.note(half);
         let begun = Begun::on(&two);
         if by_start {
@@ -182,6 +170,50 @@ async fn a_join_that_cannot_be_completed_stays_for_the_next_start_with_an_alarm(
     begun.mend(Left::default()).await;
     assert_eq!(begun.mender.pending.all().unwrap(), []);
     begun.end();
+}
+
+/// Concludes both calls, as those who held them did.
+fn conclude_both(two: &Two) {
+    for (half, total) in [(Half::Into, 2), (Half::From, 1)] {
+        let key = half.key(&two.join);
+        let conclusion = Conclusion {
+            call: key.call,
+            call_started: key.call_started,
+            tenant: key.tenant.clone(),
+            total,
+            from: None,
+            state: RecordingState::Complete,
+        };
+        let then = model::Now { mono: now().mono, wall: two.join.at - Duration::from_secs(1) };
+        two.disk.apply_all(gather::conclude(then, NodeNumber::SINGLE, &conclusion)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_joins_calls_that_are_over_in_any_order_once_and_of_one_tenant() {
+    use api::port::{Changed, JoinError, JoinedCalls};
+    for turned in [false, true] {
+        let two = two();
+        conclude_both(&two);
+        let begun = Begun::on(&two);
+        let [into, from] = [Half::Into, Half::From].map(|h| h.key(&two.join).call);
+        let calls = if turned { [from, into] } else { [into, from] };
+        let join = async |tenant: &str, calls: [CallId; 2]| {
+            let (mender, tenant) = (begun.mender.clone(), tenant.parse().unwrap());
+            tokio::task::spawn_blocking(move || mender.join_over(&tenant, calls, "ann")).await.unwrap()
+        };
+        let nobody = CallId::from_u64(9);
+        assert_eq!(join("other", calls).await, Err(JoinError::NoCall(calls[0])));
+        assert_eq!(join("default", [into, nobody]).await, Err(JoinError::NoCall(nobody)));
+        let one = |changed| Ok(JoinedCalls { call: into, changed });
+        assert_eq!(join("default", calls).await, one(Changed::Yes));
+        assert_eq!(join("default", calls).await, one(Changed::No));
+        expect_one(&two, &begun, Half::Into).await;
+        let lines = two.repository.log(&Half::From.directory(&two.join)).unwrap().0;
+        assert_eq!(joins_of(&lines)[0].why, model::JoinReason::Person("ann".to_owned()));
+        assert_eq!(begun.mender.pending.all().unwrap(), []);
+        begun.end();
+    }
 }
 
 /// Both logs say it, the call is concluded as one, and the catalog shows one.

@@ -91,6 +91,8 @@ pub(crate) struct Leg {
     pub(crate) indication: Option<Indication>,
     /// A re-INVITE of ours, with an offer, is under way.
     pub(crate) is_offering: bool,
+    /// On hold, it was offered to send again; its answer is awaited.
+    pub(crate) may_resume: bool,
     pub(crate) origin: Origin,
     last_sdp: Option<Bytes>,
 }
@@ -119,6 +121,7 @@ impl Leg {
             bridge: None,
             indication: None,
             is_offering: false,
+            may_resume: false,
             origin,
             last_sdp: None,
         }
@@ -172,6 +175,11 @@ impl Leg {
         lines::all_held(&self.lines)
     }
 
+    /// Whether its client has it on hold: there is a dialog, no segment, and nothing is expected.
+    pub(crate) fn is_on_hold(&self) -> bool {
+        self.is_answered && matches!(self.phase, Phase::Held) && self.is_held()
+    }
+
     /// Its streams in the segment, with their places there.
     pub(crate) fn streams(&self) -> impl Iterator<Item = OpenStream> {
         let (from, is_apart) = (self.slots_from, self.is_apart);
@@ -203,6 +211,12 @@ impl Leg {
     pub(crate) fn offer(&mut self) -> Bytes {
         let addresses = self.addresses;
         self.versioned(|lines, origin| lines::offer(lines, origin, addresses))
+    }
+
+    /// Our offer to send again, on hold. There are no ports yet: those come when the client does.
+    pub(crate) fn offer_to_resume(&mut self) -> Bytes {
+        let addresses = self.addresses;
+        self.versioned(|lines, origin| lines::offer_to_resume(lines, origin, addresses))
     }
 
     fn versioned(&mut self, build: impl Fn(&[Line], &Origin) -> Bytes) -> Bytes {

@@ -292,11 +292,18 @@ fn slot(line: &Line, own: IpAddr, addresses: Addresses) -> Slot {
 /// The offer that a 200 carries when the request had none (RFC 3261 section 13.2.1): what our ports can take.
 /// Every line keeps its place; one that was refused has port 0 (RFC 3264 section 8.2).
 pub(crate) fn offer(lines: &[Line], origin: &Origin, addresses: Addresses) -> Bytes {
-    let lines: Vec<_> = lines.iter().map(|line| offered(line, origin.address, addresses)).collect();
-    Bytes::from(sdp::offer(&lines, origin))
+    let offered = |line| offered(line, origin.address, addresses, Direction::Inactive);
+    Bytes::from(sdp::offer(&lines.iter().map(offered).collect::<Vec<_>>(), origin))
 }
 
-fn offered(line: &Line, own: IpAddr, addresses: Addresses) -> sdp::OfferLine {
+/// The same on hold, where no ports are open: what the client wants is asked.
+pub(crate) fn offer_to_resume(lines: &[Line], origin: &Origin, addresses: Addresses) -> Bytes {
+    let offered = |line| offered(line, origin.address, addresses, Direction::RecvOnly);
+    Bytes::from(sdp::offer(&lines.iter().map(offered).collect::<Vec<_>>(), origin))
+}
+
+/// A line as it is offered; without ports in that direction.
+fn offered(line: &Line, own: IpAddr, addresses: Addresses, without_ports: Direction) -> sdp::OfferLine {
     let Some(stream) = line.stream.as_ref() else {
         return sdp::OfferLine {
             kind: line.kind,
@@ -312,12 +319,12 @@ fn offered(line: &Line, own: IpAddr, addresses: Addresses) -> sdp::OfferLine {
             ice: None,
         };
     };
-    // Without ports the line is not given up, but nothing is wanted on it.
+    // Without ports the line is not given up.
     let (rtp, rtcp_port, direction) = match &line.ports {
         Some(ports) => (addresses.told(ports.rtp), ports.rtcp.port(), Direction::RecvOnly),
         None => {
             let address = addresses.of(stream.family).unwrap_or(own);
-            (SocketAddr::new(address, NO_PORT), NO_PORT, Direction::Inactive)
+            (SocketAddr::new(address, NO_PORT), NO_PORT, without_ports)
         }
     };
     sdp::OfferLine {

@@ -470,7 +470,7 @@ fn a_client_that_does_not_take_our_offer_is_told_of_and_the_call_goes_on() {
                 INVITE s1 20002/recvonly
                 tell call of 2
             > not-accepted
-                ALARM not-recorded: a call that was started by order is not recorded: the client refuses to send again (488)
+                ALARM not-recorded: a call that was started by order, or went on after a hold, is not recorded: the client refuses to send again (488)
                 end by dialog failure: the client refuses to send again (488)
                 tell call of 2
             > sealed

@@ -257,6 +257,15 @@ kinds! {
         2/2 partial, ended by hang-up, 0 metadata bodies
           mixed: 440 Hz in 1 stretches
     "#]];
+    /// The request without description in the hold begins no segment.
+    refresh_on_hold &[] => expect![[r#"
+        unknown: 1001
+        unknown: -
+        1/2 partial, ended by hold, 0 metadata bodies
+          mixed: 440 Hz in 1 stretches
+        2/2 partial, ended by hang-up, 0 metadata bodies
+          mixed: 440 Hz in 1 stretches
+    "#]];
     sems &[] => expect![[r#"
         agent: 3202
         external: +493055512

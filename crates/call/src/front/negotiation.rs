@@ -166,6 +166,8 @@ impl Front {
                 leg.lines = self.read_lines(&leg, sdp, now);
                 self.tell_unopenable(Some(leg.call), Some(sdp));
             }
+            // On hold it may be a refresh, or how the client resumes: its answer to our offer tells.
+            None if leg.is_on_hold() => {}
             None => reactivate(&mut leg),
         }
         self.legs.insert(session, leg);
@@ -182,6 +184,11 @@ impl Front {
     ) {
         let pending = offer.map_or(Pending::Offer, |sdp| Pending::Answer(Box::new(sdp)));
         self.tell_or_keep(session, metadata);
+        self.move_along(now, session, pending);
+    }
+
+    /// The segment of a leg's call goes by what its lines are now.
+    fn move_along(&mut self, now: Now, session: SessionId, pending: Pending) {
         let Some(leg) = self.legs.get(&session) else { return };
         let (call, segment, held) = (leg.call, leg.segment(), leg.is_held());
         let Some(live) = self.calls.get(call) else { return };
@@ -265,14 +272,30 @@ impl Front {
 
     /// The client answered our offer, in the ACK or in a 200.
     pub(super) fn answered(&mut self, now: Now, session: SessionId, bytes: &[u8]) {
-        let Some(leg) = self.legs.get(&session) else { return };
-        let (Ok(sdp), Some(segment)) = (sdp::read(bytes), leg.segment()) else { return };
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        let may_resume = std::mem::take(&mut leg.may_resume);
+        let (segment, Ok(sdp)) = (leg.segment(), sdp::read(bytes)) else { return };
+        if segment.is_none() && may_resume {
+            return self.answered_on_hold(now, session, &sdp);
+        }
+        let Some(segment) = segment else { return };
         let ports: Vec<_> = leg.lines.iter().filter_map(|l| l.ports.clone()).collect();
         self.take_lines(now, session, Some(&sdp));
         if let Some(leg) = self.legs.get_mut(&session) {
             lines::set_ports(&mut leg.lines, &ports);
         }
         self.change_or_hold(now, session, segment, Pending::Nothing);
+    }
+
+    /// What a client answers that was asked, on hold, whether it resumes. If it does a segment begins, and we offer its
+    /// ports.
+    fn answered_on_hold(&mut self, now: Now, session: SessionId, sdp: &Sdp) {
+        self.take_lines(now, session, Some(sdp));
+        let Some(leg) = self.legs.get(&session) else { return };
+        let is_stopped = self.calls.get(leg.call).is_none_or(|live| live.stopped().is_some());
+        if !leg.is_held() && !is_stopped {
+            self.move_along(now, session, Pending::Reoffer);
+        }
     }
 
     pub(super) fn read_lines(&mut self, leg: &Leg, sdp: &Sdp, now: Now) -> Vec<lines::Line> {
@@ -321,8 +344,11 @@ impl Front {
     pub(super) fn respond(&mut self, session: SessionId, pending: &Pending) {
         self.take_indication(session);
         let Some(leg) = self.legs.get_mut(&session) else { return };
+        let is_stopped = self.calls.get(leg.call).is_none_or(|live| live.stopped().is_some());
+        leg.may_resume = matches!(pending, Pending::Offer) && leg.is_on_hold() && !is_stopped;
         let sdp = match pending {
             Pending::Answer(offer) => leg.answer(offer),
+            Pending::Offer if leg.may_resume => leg.offer_to_resume(),
             Pending::Offer => leg.offer(),
             Pending::Reoffer => return self.reoffer(session),
             Pending::Nothing => return,
@@ -359,8 +385,8 @@ impl Front {
     }
 }
 
-/// A re-INVITE without description asks for our offer: what was held is offered again, because the client
-/// resumes this way (a refresh would carry what it has).
+/// A re-INVITE without description asks for our offer: what was held of it is offered again, because the client
+/// resumes this way.
 fn reactivate(leg: &mut Leg) {
     for stream in leg.lines.iter_mut().filter_map(|l| l.stream.as_mut()) {
         stream.flowing = Flowing::Active;

@@ -206,7 +206,8 @@ impl Front {
         let (call, reach) = (leg.call, Reach::of_trunk(&leg.trunk.name));
         leg.release();
         let why = format!("the client refuses to send again ({status})");
-        let text = format!("a call that was started by order is not recorded: {why}");
+        let text =
+            format!("a call that was started by order, or went on after a hold, is not recorded: {why}");
         self.alarm(Incident::NotRecorded, Some(call), Some(segment), text);
         self.thin_out(now, call, segment, &EndReason::Upstream(Failure::Dialog(why)));
         let alone = |live: &LiveCall| live.live().is_none() && live.legs.len() == 1;

@@ -267,5 +267,5 @@ macro_rules! dialects {
 
 dialects! {
     audiocodes, avaya_sbce, avaya_sm, broadworks, cube, cube_network_based, freeswitch, metaswitch, metaswitch_transfer, opensips,
-    oracle, ribbon, sems,
+    oracle, refresh_on_hold, ribbon, sems,
 }

@@ -211,6 +211,126 @@ fn delayed_offers_with_video() {
     .assert_eq(&world.out);
 }
 
+/// A re-INVITE without description during a hold may be a refresh, or how the client resumes: only its answer tells, and
+/// no segment begins before.
+#[test]
+fn on_hold_a_request_without_offer_begins_nothing_until_it_is_answered() {
+    check(
+        "invite sendonly sendonly
+         opened
+         ack
+         reinvite inactive inactive
+         sealed
+         ack
+         reinvite
+         ack inactive inactive
+         reinvite
+         ack
+         reinvite
+         ack sendonly sendonly
+         opened
+         accepted sendonly sendonly
+         opened
+         bye
+         sealed
+         wait 3s",
+        expect![[r#"
+            > invite sendonly sendonly
+                open 1/1 1:agent:active 2:external:active
+            > opened
+                200 s1 20000/recvonly 20002/recvonly
+                tell call of 1
+            > ack
+            > reinvite inactive inactive
+                end by hold
+                200 s1 9/inactive 9/inactive
+                tell call of 2
+            > sealed
+            > ack
+            > reinvite
+                200 s1 9/recvonly 9/recvonly
+                tell call of 2
+            > ack inactive inactive
+            > reinvite
+                200 s1 9/recvonly 9/recvonly
+                tell call of 2
+            > ack
+            > reinvite
+                200 s1 9/recvonly 9/recvonly
+                tell call of 2
+            > ack sendonly sendonly
+                open 2/2 1:agent:active 2:external:active
+            > opened
+                INVITE s1 20004/recvonly 20006/recvonly
+                tell call of 2
+            > accepted sendonly sendonly
+                change 1:agent:active 2:external:active
+            > opened
+            > bye
+                end by hang-up
+                tell call of 2, ended
+            > sealed
+            > wait 3s
+                tell call of 2, ended
+                conclude complete of 2
+                tell copy complete
+        "#]],
+    );
+}
+
+/// A client that was asked and then does not take our offer with the ports is not recorded, and that is told.
+#[test]
+fn who_resumes_without_offer_and_refuses_ours_is_told_of() {
+    check(
+        "invite sendonly
+         opened
+         ack
+         reinvite inactive
+         sealed
+         ack
+         reinvite
+         ack sendonly
+         opened
+         not-accepted
+         sealed
+         bye
+         wait 3s",
+        expect![[r#"
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > opened
+                200 s1 20000/recvonly
+                tell call of 1
+            > ack
+            > reinvite inactive
+                end by hold
+                200 s1 9/inactive
+                tell call of 2
+            > sealed
+            > ack
+            > reinvite
+                200 s1 9/recvonly
+                tell call of 2
+            > ack sendonly
+                open 2/2 1:mixed:active
+            > opened
+                INVITE s1 20002/recvonly
+                tell call of 2
+            > not-accepted
+                ALARM not-recorded: a call that was started by order, or went on after a hold, is not recorded: the client refuses to send again (488)
+                end by dialog failure: the client refuses to send again (488)
+                tell call of 2
+            > sealed
+            > bye
+                tell call of 2, ended
+            > wait 3s
+                tell call of 2, ended
+                conclude complete-external-error of 2
+                tell copy complete-external-error
+        "#]],
+    );
+}
+
 /// A refresh repeats what there is, or asks for it; neither begins a segment.
 #[test]
 fn refreshes_begin_nothing() {

@@ -194,13 +194,14 @@ impl Depacketizer {
     /// The picture in the making has ended.
     fn close(&mut self) {
         let Some(mut making) = self.making.take() else { return };
-        let ended = match &mut self.coding {
-            Coding::Vp8(_) => Ok(()),
-            Coding::Vp9(vp9) => vp9.end(&mut making),
-            Coding::H264(h264) => h264.end(),
-            Coding::H265(h265) => h265.end(),
-        };
-        if !making.whole || ended.is_err() {
+        let is_whole = making.whole
+            && match &mut self.coding {
+                Coding::Vp8(_) => true,
+                Coding::Vp9(vp9) => vp9.end(&mut making).is_ok(),
+                Coding::H264(h264) => h264.end().is_ok(),
+                Coding::H265(h265) => h265.end().is_ok(),
+            };
+        if !is_whole {
             self.broken = true;
             self.loss = true;
             return;

@@ -258,6 +258,22 @@ fn a_picture_without_end_is_given_up() {
     assert_eq!(depacketizer.next_picture(), None);
 }
 
+/// What was remembered of a picture of two layers must not be taken for that of the next one, which is none.
+#[test]
+fn a_picture_that_begins_badly_after_one_of_layers_is_left_out() {
+    let mut depacketizer = Depacketizer::new(&Codec::new("VP9", 90_000, 1)).unwrap();
+    let layers: [&[u8]; 3] = [&[0x0C, 0x86, 1], &[0x0C, 0x86, 2, 3], &[0x80]];
+    for (sequence, payload) in (0_u16..).zip(layers) {
+        let (marker, timestamp) = (sequence != 0, u32::from(sequence / 2));
+        depacketizer.push(0, &RtpView { payload_type: 97, marker, sequence, timestamp, ssrc: 7, payload });
+    }
+    depacketizer.finish();
+    let picture = depacketizer.next_picture().unwrap();
+    // Two frames of two and three octets, and their index (annex B of the bitstream specification).
+    assert_eq!(picture.data, [0x86, 1, 0x86, 2, 3, 0xD9, 2, 0, 0, 0, 3, 0, 0, 0, 0xD9]);
+    assert_eq!(depacketizer.next_picture(), None);
+}
+
 /// What the network does to a packet.
 #[derive(Clone, Copy, Debug)]
 enum Fate {

@@ -64,7 +64,8 @@ impl Vp9 {
             return Ok(());
         }
         let ends = self.layers.iter().skip(1).copied().chain([making.data.len()]);
-        let lengths: Vec<usize> = self.layers.iter().zip(ends).map(|(from, until)| until - from).collect();
+        let lengths = self.layers.iter().zip(ends).map(|(from, until)| until.checked_sub(*from));
+        let lengths = lengths.collect::<Option<Vec<usize>>>().ok_or(Bad)?;
         // 0b110, octets of a length less one: always four; frames less one.
         let frames = u8::try_from(lengths.len() - 1).map_err(|_| Bad)?;
         let marker = 0b1101_1000 | frames;

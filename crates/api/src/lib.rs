@@ -21,6 +21,7 @@ mod guard;
 mod health;
 mod joins;
 mod json;
+mod keys;
 mod listen;
 mod metrics;
 mod notes;
@@ -134,7 +135,8 @@ fn described() -> Described {
         .routes(routes!(orders::start))
         .routes(routes!(orders::stop))
         .routes(routes!(orders::pause))
-        .routes(routes!(orders::resume));
+        .routes(routes!(orders::resume))
+        .routes(routes!(keys::put));
     let events = OpenApiRouter::new().routes(routes!(events::events));
     let files = OpenApiRouter::new()
         .routes(routes!(audio::wav))

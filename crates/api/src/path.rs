@@ -1,7 +1,7 @@
 //! Names in paths: which call, segment, tag, key.
 
 use axum::extract::Path;
-use model::{CallId, NoteKey, SegmentId, Tag};
+use model::{CallId, NoteKey, SegmentId, StreamId, Tag};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -27,6 +27,18 @@ pub(crate) struct SegmentPath {
     /// The segment.
     #[param(schema_with = schema::id)]
     segment: String,
+}
+
+/// A stream of a call.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct StreamPath {
+    /// The call.
+    #[param(schema_with = schema::id)]
+    id: String,
+    /// The stream.
+    #[param(schema_with = schema::id)]
+    stream: String,
 }
 
 /// A tag of a call.
@@ -74,6 +86,12 @@ impl CallPath {
 impl SegmentPath {
     pub(crate) fn read(Path(path): &Path<Self>) -> Result<(CallId, SegmentId), Problem> {
         Ok((call_id(&path.id)?, named("segment", &path.segment)?))
+    }
+}
+
+impl StreamPath {
+    pub(crate) fn read(Path(path): &Path<Self>) -> Result<(CallId, StreamId), Problem> {
+        Ok((call_id(&path.id)?, named("stream", &path.stream)?))
     }
 }
 

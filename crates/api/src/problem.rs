@@ -79,6 +79,22 @@ impl Problem {
         Self::new(kinds::UNFIT, detail).at("body", pointer)
     }
 
+    /// A body whose text must not be repeated is not as it should be.
+    pub(crate) fn unfit_secret(rejection: &JsonRejection) -> Self {
+        match rejection {
+            JsonRejection::JsonDataError(_) => Self::unfit(
+                "",
+                "a member is missing, not known, or of another type; which one is not said, because the body holds a key",
+            ),
+            JsonRejection::JsonSyntaxError(_) => {
+                Self::new(kinds::BAD_REQUEST, "the body is no JSON").at("body", "")
+            }
+            JsonRejection::MissingJsonContentType(_) => Self::no_type(),
+            JsonRejection::BytesRejection(e) => e.into(),
+            _ => Self::new(kinds::BAD_REQUEST, "the body cannot be read").at("body", ""),
+        }
+    }
+
     /// A body that does not say of which type it is.
     pub(crate) fn no_type() -> Self {
         Self::new(kinds::UNSUPPORTED_TYPE, "a body needs Content-Type: application/json")
@@ -175,6 +191,8 @@ impl From<LiveError> for Problem {
         let kind = match &error {
             LiveError::NoSuchCall => return Self::no_such_call(),
             LiveError::NotLive => kinds::NOT_LIVE,
+            LiveError::NoSuchStream => return Self::new(kinds::NO_SUCH_STREAM, error.to_string()),
+            LiveError::BadKey(why) => return Self::unfit("/key", why),
             LiveError::NotAllowed(_) => kinds::NOT_ALLOWED,
             LiveError::Unreachable(_) => kinds::NODE_UNREACHABLE,
             LiveError::TimedOut => kinds::ORDER_TIMED_OUT,

@@ -1,6 +1,6 @@
 //! How ids, times and names of `model` look in the OpenAPI document: `model` itself knows nothing of it.
 
-use model::{AlarmKind, Direction, MediaKind, PartyRole, RecordingState, Severity, Side};
+use model::{AlarmKind, Direction, MediaKind, PartyRole, RecordingState, Severity, Side, Suite};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, SchemaFormat, SchemaType, Type};
@@ -50,6 +50,11 @@ fn names<T: Serialize>(all: impl IntoIterator<Item = T>) -> ObjectBuilder {
 /// What is kept of a live call.
 pub(crate) fn recording() -> ObjectBuilder {
     names(["on", "paused", "off"])
+}
+
+/// A cipher.
+pub(crate) fn suite() -> ObjectBuilder {
+    names(Suite::ALL.map(Suite::name))
 }
 
 /// How a process is.

@@ -1,6 +1,27 @@
 //! What we offer when a client wants the recorder to offer (an INVITE without body).
 
-use model::Codec;
+use model::{Codec, Suite};
+
+/// How media are encrypted that we ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AskEncrypted {
+    /// Not at all: `RTP/AVP`.
+    #[default]
+    No,
+    /// By keys in SDP: `RTP/SAVP` with `a=crypto` (RFC 4568).
+    Sdes,
+    /// By a handshake: `UDP/TLS/RTP/SAVP` with `a=fingerprint` (RFC 5763).
+    Dtls,
+}
+
+/// The ciphers that are offered with it, the best first; the last but one is the one that everybody has.
+pub(crate) const SUITES: [Suite; 5] = [
+    Suite::AeadAes256Gcm,
+    Suite::AeadAes128Gcm,
+    Suite::AesCm256HmacSha1Tag80,
+    Suite::AesCm128HmacSha1Tag80,
+    Suite::AesCm128HmacSha1Tag32,
+];
 
 /// A codec that we can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

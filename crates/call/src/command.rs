@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{CallId, TenantId, WallTime};
+use model::{CallId, Keys, StreamId, TenantId, WallTime};
 
 /// An order of a person or a program to a live call.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +53,19 @@ pub struct Joined {
     pub changed: Changed,
 }
 
+/// Keys of a stream of a live call, which somebody gives beside signalling.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GivenKeys {
+    /// The call.
+    pub call: CallId,
+    /// The tenant on whose behalf: a call of another tenant is none.
+    pub tenant: TenantId,
+    /// The stream.
+    pub stream: StreamId,
+    /// By what its sender protects its packets.
+    pub keys: Keys,
+}
+
 /// What is kept of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Recording {
@@ -101,6 +114,9 @@ pub enum CommandError {
     /// The call ended a moment ago.
     #[error("the call is over")]
     NotLive,
+    /// The call has no such stream now.
+    #[error("the call has no such stream now")]
+    NoSuchStream,
     /// The call cannot do this now.
     #[error("{0}")]
     NotAllowed(&'static str),

@@ -9,13 +9,17 @@
 //! then our answer names another association (`a=tls-id`, where the offer names one) and has other credentials for
 //! checks, so that whoever goes by that begins anew. Whoever goes on instead is opened by the keys that there were.
 //!
-//! Keys in SDP are taken before a handshake, where both are offered: they need no further packets. Connectivity checks
+//! Keys in SDP are taken before a handshake, where both are offered: they need no further packets. Where a trunk says
+//! that keys come by the interface, a line that brings none awaits them. Connectivity checks
 //! (ICE) are answered where they are offered, by our one address: we are a lite agent.
 
 use media::sdp::{Crypto, IceUser, MediaLine, Security, Setup};
 use media::srtp::Entropy;
 use model::protection::{Fingerprint, Handshake, HandshakeRole, Ice};
-use model::{Keys, Protection, Secret};
+use model::{Keys, Protection, Secret, Suite};
+
+use crate::ask::{self, AskEncrypted};
+use crate::trunk::KeysBy;
 
 /// Octets of randomness in a name of ours for an association: 18 make 24 letters (RFC 8842 section 4 wants 20).
 const ID_OCTETS: usize = 18;
@@ -42,6 +46,8 @@ pub(crate) struct Agreed {
     pub(crate) said: Security,
     /// Our credentials for checks, and whom they are for.
     pub(crate) ice: Option<(Ice, IceUser)>,
+    /// Keys that somebody gave, for as long as the line is there: it may say something else for a while.
+    pub(crate) given: Option<Keys>,
 }
 
 /// What becomes of the ports of a line.
@@ -54,13 +60,13 @@ pub(crate) enum Ports {
 }
 
 /// Whether a line can be received: it is plain, or there is a way to open it.
-pub(crate) fn can_open(media: &MediaLine, own: Option<&OwnKeys>) -> bool {
-    !media.is_encrypted() || way(media, own).is_some()
+pub(crate) fn can_open(media: &MediaLine, by: KeysBy, own: Option<&OwnKeys>) -> bool {
+    !media.is_encrypted() || way(media, by, own).is_some()
 }
 
 /// Why a line is refused for how it is encrypted, if it is.
-pub(crate) fn why_not(media: &MediaLine, own: Option<&OwnKeys>) -> Option<&'static str> {
-    if media.is_off() || can_open(media, own) {
+pub(crate) fn why_not(media: &MediaLine, by: KeysBy, own: Option<&OwnKeys>) -> Option<&'static str> {
+    if media.is_off() || can_open(media, by, own) {
         None
     } else if media.security.unknown_crypto {
         Some(
@@ -70,7 +76,8 @@ pub(crate) fn why_not(media: &MediaLine, own: Option<&OwnKeys>) -> Option<&'stat
     } else {
         Some(
             "its client wants it encrypted and gives neither a key (SDES, a=crypto) nor a certificate (DTLS, \
-             a=fingerprint); have it send one of them, or media in the clear",
+             a=fingerprint); have it send one of them, or media in the clear; if its keys are to come by the \
+             interface, say so in `keys` of its trunk",
         )
     }
 }
@@ -78,30 +85,44 @@ pub(crate) fn why_not(media: &MediaLine, own: Option<&OwnKeys>) -> Option<&'stat
 enum Way<'a> {
     Sdes(&'a Crypto),
     Dtls(Fingerprint),
+    /// Somebody gives them beside signalling.
+    Interface,
 }
 
 /// The way in which a line is opened; none: it is plain, or cannot be.
-fn way<'a>(media: &'a MediaLine, own: Option<&OwnKeys>) -> Option<Way<'a>> {
+fn way<'a>(media: &'a MediaLine, by: KeysBy, own: Option<&OwnKeys>) -> Option<Way<'a>> {
     let own = own?;
     let crypto = media.security.crypto.first().filter(|_| !media.is_handshaken());
     let certificate = own.certificate.clone().filter(|_| media.security.has_handshake());
-    crypto.map(Way::Sdes).or(certificate.map(Way::Dtls))
+    let is_awaited = match by {
+        KeysBy::Signalling => false,
+        KeysBy::Interface => media.is_encrypted(),
+        KeysBy::InterfaceAlways => true,
+    };
+    let interface = is_awaited.then_some(Way::Interface);
+    crypto.map(Way::Sdes).or(certificate.map(Way::Dtls)).or(interface)
 }
 
 /// What is agreed on for a line, which had `before`.
 pub(crate) fn agree(
     media: &MediaLine,
     (before, ports): (Option<&Agreed>, Ports),
+    by: KeysBy,
     own: Option<&mut OwnKeys>,
 ) -> Agreed {
     let Some(own) = own else { return Agreed::default() };
     let stays = before.filter(|_| ports == Ports::Kept);
-    let (protection, said) = match way(media, Some(own)) {
+    let given = before.and_then(|b| b.given.clone());
+    let (protection, said) = match way(media, by, Some(own)) {
         None => (Protection::None, Security::None),
+        // Keys that were given stay until others are.
+        Some(Way::Interface) => {
+            (given.clone().map_or(Protection::Awaited, Protection::Given), Security::None)
+        }
         Some(Way::Sdes(offered)) => by_keys(offered, before, own),
         Some(Way::Dtls(certificate)) => by_handshake(media, certificate, stays, own),
     };
-    Agreed { protection, said, ice: checks(media, stays, own) }
+    Agreed { protection, said, ice: checks(media, stays, own), given }
 }
 
 fn by_keys(offered: &Crypto, before: Option<&Agreed>, own: &mut OwnKeys) -> (Protection, Security) {
@@ -169,6 +190,30 @@ fn letters(octets: &[u8]) -> String {
         .collect()
 }
 
+/// What we offer for a line that we ask for, and the transport that says so. What comes before the answer waits for the
+/// keys that it brings.
+pub(crate) fn asked(by: AskEncrypted, own: Option<&mut OwnKeys>) -> (Agreed, &'static str) {
+    let plain = (Agreed::default(), "RTP/AVP");
+    let Some(own) = own else { return plain };
+    let awaits = |said| Agreed { protection: Protection::Awaited, said, ..Agreed::default() };
+    match by {
+        AskEncrypted::No => plain,
+        AskEncrypted::Sdes => {
+            let line = |(tag, suite): (u32, &Suite)| {
+                let keys = own.entropy.keys(*suite)?;
+                Some(Crypto { tag, name: suite.name().to_owned(), keys })
+            };
+            (awaits(Security::Sdes((1..).zip(&ask::SUITES).filter_map(line).collect())), "RTP/SAVP")
+        }
+        AskEncrypted::Dtls => match own.certificate.clone() {
+            Some(fingerprint) => {
+                (awaits(Security::Dtls { fingerprint, setup: Setup::ActPass, id: None }), "UDP/TLS/RTP/SAVP")
+            }
+            None => plain,
+        },
+    }
+}
+
 /// What an offer of ours says where an answer said this: who begins is then the other's choice.
 pub(crate) fn offered(said: &Security) -> Security {
     match said {
@@ -206,13 +251,17 @@ mod tests {
 
     /// Offers m-lines one after the other in one dialog; for each the protection of its streams and our answer.
     fn check(offers: &[&str]) -> Vec<(Vec<Option<Protection>>, Vec<String>)> {
+        check_by(KeysBy::Signalling, offers)
+    }
+
+    fn check_by(keys: KeysBy, offers: &[&str]) -> Vec<(Vec<Option<Protection>>, Vec<String>)> {
         let now = Now { mono: Mono(0), wall: WallTime::from_millis(1_795_000_000_000) };
         let mut ids = IdGenerator::new(NodeNumber::SINGLE, 0);
         let mut own = own();
         let local = "192.0.2.9".parse().unwrap();
         let addresses = Addresses { v4: Some(local), v6: None };
         let sides = KnownSides::new(crate::AgentSide::default());
-        let reading = Reading { sides: &sides, inactive: Flowing::Held, addresses, video: true };
+        let reading = Reading { sides: &sides, inactive: Flowing::Held, addresses, video: true, keys };
         let origin = Origin { username: "-".into(), session_id: 1, version: 1, address: local };
         let (mut before, mut segments): (Vec<Line>, u16) = (Vec::new(), 0);
         let each = offers.iter().map(|media| {
@@ -380,15 +429,44 @@ mod tests {
     }
 
     #[test]
+    fn what_brings_no_key_awaits_it_where_the_trunk_says_so() {
+        let media = format!(
+            "m=audio 5000 RTP/SAVP 0\r\n\
+             m=audio 5002 RTP/SAVP 0\r\na=crypto:2 F8_128_HMAC_SHA1_80 {KEY}\r\n\
+             m=audio 5004 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n\
+             m=audio 5006 RTP/AVP 0\r\n\
+             m=audio 5008 UDP/TLS/RTP/SAVP 0\r\na=fingerprint:sha-256 {}\r\n",
+            print()
+        );
+        let read = |by| {
+            let [(protections, said)] = &check_by(by, &[&media])[..] else { panic!() };
+            let name = |p: &Option<Protection>| match p {
+                None => "refused",
+                Some(Protection::None) => "plain",
+                Some(Protection::Awaited) => "awaited",
+                Some(Protection::Srtp { .. }) => "sdes",
+                Some(Protection::Dtls(_)) => "dtls",
+                Some(Protection::Given(_)) => "given",
+            };
+            let keys = said.iter().filter(|l| l.starts_with("a=crypto")).count();
+            (protections.iter().map(name).collect::<Vec<_>>().join(" "), keys)
+        };
+        assert_eq!(read(KeysBy::Signalling), ("refused refused sdes plain dtls".to_owned(), 1));
+        assert_eq!(read(KeysBy::Interface), ("awaited awaited sdes plain dtls".to_owned(), 1));
+        assert_eq!(read(KeysBy::InterfaceAlways), ("awaited awaited sdes awaited dtls".to_owned(), 1));
+    }
+
+    #[test]
     fn refusals_say_why() {
+        let by = KeysBy::Signalling;
         let line = |media: &str| sdp::read(format!("v=0\r\n{media}").as_bytes()).unwrap().media.remove(0);
         let unknown = line(&format!("m=audio 5000 RTP/SAVP 0\r\na=crypto:1 F8_128_HMAC_SHA1_80 {KEY}\r\n"));
         let without = line("m=audio 5000 RTP/SAVP 0\r\n");
         let good = line(&format!("m=audio 5000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n"));
-        assert!(why_not(&unknown, Some(&own())).unwrap().contains("not known"));
-        assert!(why_not(&without, Some(&own())).unwrap().contains("gives neither"));
-        assert_eq!(why_not(&good, Some(&own())), None);
-        assert_eq!(why_not(&line("m=audio 5000 RTP/AVP 0\r\n"), Some(&own())), None);
-        assert_eq!(why_not(&line("m=audio 0 RTP/SAVP 0\r\n"), Some(&own())), None);
+        assert!(why_not(&unknown, by, Some(&own())).unwrap().contains("not known"));
+        assert!(why_not(&without, by, Some(&own())).unwrap().contains("gives neither"));
+        assert_eq!(why_not(&good, by, Some(&own())), None);
+        assert_eq!(why_not(&line("m=audio 5000 RTP/AVP 0\r\n"), by, Some(&own())), None);
+        assert_eq!(why_not(&line("m=audio 0 RTP/SAVP 0\r\n"), by, Some(&own())), None);
     }
 }

@@ -87,6 +87,8 @@ pub(crate) struct Leg {
     pub(crate) is_apart: bool,
     /// Of a phone's bridge: whose voice it brings.
     pub(crate) bridge: Option<End>,
+    /// Whether whoever is on the way can read its signalling, as of its last request.
+    pub(crate) is_in_clear: bool,
     /// What its peer is told of the recording; none where it is not told.
     pub(crate) indication: Option<Indication>,
     /// A re-INVITE of ours, with an offer, is under way.
@@ -119,6 +121,7 @@ impl Leg {
             slots_from: 0,
             is_apart: false,
             bridge: None,
+            is_in_clear: false,
             indication: None,
             is_offering: false,
             may_resume: false,

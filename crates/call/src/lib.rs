@@ -37,10 +37,10 @@ mod stopping;
 mod timers;
 mod trunk;
 
-pub use ask::Asked;
-pub use command::{Ask, Changed, Command, CommandError, Done, JoinCommand, Joined, Recording};
+pub use ask::{AskEncrypted, Asked};
+pub use command::{Ask, Changed, Command, CommandError, Done, GivenKeys, JoinCommand, Joined, Recording};
 pub use describe::AgentSide;
 pub use encryption::OwnKeys;
 pub use front::{Action, Front, FrontConfig, FrontStats, Intake};
 pub use gate::{TrunkGate, TurnedAway, Unwelcome};
-pub use trunk::{Challenged, Digest, Exactness, Mismatch, Origin, Trunk, Trunks};
+pub use trunk::{Challenged, Digest, Exactness, KeysBy, Mismatch, Origin, Trunk, Trunks};

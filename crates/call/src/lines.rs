@@ -5,12 +5,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::ask::AskEncrypted;
 use crate::describe::{KnownSides, Place};
 use crate::encryption::{self, Agreed, OwnKeys, Ports};
+use crate::trunk::KeysBy;
 use bytes::Bytes;
 use media::sdp::{self, Direction, MediaLine, Origin, Sdp, Security, Slot};
 use model::peer::{Family, Flowing};
-use model::{Codec, IdGenerator, MediaKind, Now, OpenStream, Protection, Side, StreamId, StreamPorts};
+use model::{Codec, IdGenerator, Keys, MediaKind, Now, OpenStream, Protection, Side, StreamId, StreamPorts};
 
 /// Streams of one dialog. SIPREC clients use up to 4; 16 leaves room for video and screen of a conference.
 /// Further m-lines are answered with port 0.
@@ -62,10 +64,41 @@ impl Line {
         matches!(self.agreed.said, Security::Sdes(_))
     }
 
+    /// Whether its stream is this one.
+    pub(crate) fn has_stream(&self, stream: StreamId) -> bool {
+        self.stream.as_ref().is_some_and(|s| s.stream == stream)
+    }
+
+    /// Takes keys that are given beside signalling, where it awaits them or has such already.
+    pub(crate) fn give(&mut self, keys: Keys) -> Given {
+        let Some(stream) = self.stream.as_mut() else { return Given::Refused };
+        let given = match &self.agreed.protection {
+            Protection::Awaited => Given::New,
+            Protection::Given(before) if *before == keys => Given::Known,
+            Protection::Given(_) => Given::New,
+            Protection::None | Protection::Srtp { .. } | Protection::Dtls(_) => return Given::Refused,
+        };
+        self.agreed.given = Some(keys.clone());
+        self.agreed.protection = Protection::Given(keys);
+        stream.protection = self.agreed.protection.clone();
+        given
+    }
+
     /// Whether media are expected on it.
     pub(crate) fn is_active(&self) -> bool {
         self.stream.as_ref().is_some_and(|s| s.flowing == Flowing::Active)
     }
+}
+
+/// What becomes of keys that are given for a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// It had none, or others.
+    New,
+    /// It had these.
+    Known,
+    /// It is not opened by such keys.
+    Refused,
 }
 
 /// The addresses of ours that senders are told, by family.
@@ -103,6 +136,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) addresses: Addresses,
     /// Whether video is wanted.
     pub(crate) video: bool,
+    /// By which way keys come.
+    pub(crate) keys: KeysBy,
 }
 
 /// Reads an offer or answer into lines. Lines that were there keep their stream ids, as an m-line keeps its
@@ -117,7 +152,7 @@ pub(crate) fn read(
 ) -> Vec<Line> {
     let takes = |m: &MediaLine| {
         let can_reach = reading.addresses.of(family(m)).is_some();
-        wanted(m, reading.video) && can_reach && encryption::can_open(m, own.as_deref())
+        wanted(m, reading.video) && can_reach && encryption::can_open(m, reading.keys, own.as_deref())
     };
     let taking: Vec<bool> = sdp.media.iter().map(takes).collect();
     let takes = |slot: usize| taking.get(slot).is_some_and(|t| *t);
@@ -157,7 +192,8 @@ pub(crate) fn read(
             Some(old) if flows && old.ports.is_none() => Ports::New,
             _ => Ports::Kept,
         };
-        let agreed = encryption::agree(media, (old.map(|l| &l.agreed), ports), own.as_deref_mut());
+        let agreed =
+            encryption::agree(media, (old.map(|l| &l.agreed), ports), reading.keys, own.as_deref_mut());
         let protection = agreed.protection.clone();
         let ice = agreed.ice.as_ref().map(|(ours, _)| ours.clone());
         let stream = stream(id, slot, media, codecs, side, reading.inactive);
@@ -349,37 +385,40 @@ pub(crate) struct Wanted {
     pub(crate) family: Family,
     /// Whose voice is expected.
     pub(crate) side: Side,
+    /// How they are encrypted.
+    pub(crate) encrypted: AskEncrypted,
 }
 
 /// The lines that we ask for in a delayed offer where nothing is known yet: one of audio, and one of video where its
 /// codecs are wanted.
-pub(crate) fn asked(wanted: Wanted, ids: &mut IdGenerator, now: Now) -> Vec<Line> {
-    let Wanted { audio, video, family, side } = wanted;
+pub(crate) fn asked(
+    wanted: Wanted,
+    ids: &mut IdGenerator,
+    mut own: Option<&mut OwnKeys>,
+    now: Now,
+) -> Vec<Line> {
+    let Wanted { audio, video, family, side, encrypted } = wanted;
     let kinds = [(MediaKind::Audio, audio), (MediaKind::Video, video)];
     let wanted = kinds.into_iter().filter(|(_, codecs)| !codecs.is_empty());
-    (0..)
-        .zip(wanted)
-        .map(|(slot, (kind, codecs))| Line {
+    let line = |(slot, (kind, codecs)): (u16, (MediaKind, Vec<(u8, Codec)>))| {
+        let (agreed, protocol) = encryption::asked(encrypted, own.as_deref_mut());
+        let stream = OpenStream {
+            stream: ids.stream(now.wall),
+            slot,
+            label: None,
             kind,
-            stream: Some(OpenStream {
-                stream: ids.stream(now.wall),
-                slot,
-                label: None,
-                kind,
-                side,
-                codecs,
-                family,
-                remote: None,
-                remote_rtcp: None,
-                rtcp_mux: false,
-                flowing: Flowing::Active,
-                protection: Protection::None,
-                ice: None,
-            }),
-            ports: None,
-            protocol: PLAIN.to_owned(),
-            agreed: Agreed::default(),
-            had_stream: true,
-        })
-        .collect()
+            side,
+            codecs,
+            family,
+            remote: None,
+            remote_rtcp: None,
+            rtcp_mux: false,
+            flowing: Flowing::Active,
+            protection: agreed.protection.clone(),
+            ice: None,
+        };
+        let protocol = protocol.to_owned();
+        Line { kind, stream: Some(stream), ports: None, protocol, agreed, had_stream: true }
+    };
+    (0..).zip(wanted).map(line).collect()
 }

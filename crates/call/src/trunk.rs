@@ -16,7 +16,7 @@ use model::{Dtmf, TenantId};
 use sip::auth::Users;
 use sip::{GateRequest, RequestInfo, Transport};
 
-use crate::ask::Asked;
+use crate::ask::{AskEncrypted, Asked};
 use crate::describe::AgentSide;
 
 /// Who may send calls, and how they are taken.
@@ -43,16 +43,32 @@ pub struct Trunk {
     pub agent_side: AgentSide,
     /// What is asked for when an INVITE offers nothing, the best first; none: all that we know.
     pub ask_for: Vec<Asked>,
+    /// How media are encrypted that are asked for then.
+    pub ask_encrypted: AskEncrypted,
     /// The name of how long its recordings are kept, noted with each call.
     pub retention: Option<String>,
     /// What a line means on which nothing is sent; none: as the front has it.
     pub inactive: Option<Flowing>,
     /// What becomes of digits that are pressed; none: as the front has it.
     pub dtmf: Option<Dtmf>,
+    /// By which way the keys of its encrypted media come.
+    pub keys: KeysBy,
     /// What is noted in the data of its calls, by key.
     pub tags: Vec<(String, String)>,
     /// Who must prove to be a user of it; none: nobody.
     pub digest: Option<Digest>,
+}
+
+/// By which way the keys of encrypted media come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeysBy {
+    /// By signalling: `a=crypto`, or a handshake that `a=fingerprint` announces.
+    #[default]
+    Signalling,
+    /// By the interface, for lines that say that they are encrypted and bring no key themselves.
+    Interface,
+    /// By the interface, for all lines that bring no key themselves: they are encrypted whatever they say.
+    InterfaceAlways,
 }
 
 /// Digest authentication of a trunk.
@@ -101,9 +117,11 @@ impl Trunk {
             rate_max: None,
             agent_side: AgentSide::default(),
             ask_for: Vec::new(),
+            ask_encrypted: AskEncrypted::default(),
             retention: None,
             inactive: None,
             dtmf: None,
+            keys: KeysBy::default(),
             tags: Vec::new(),
             digest: None,
         }

@@ -9,6 +9,8 @@
 //! Orders to a call name it and its tenant, `pause default 06jv3kq4g2n00 300`, and go the way that those of the HTTP
 //! interface go: they are answered when they are true. `sides` takes JSON: `sides default 06jv3kq4g2n00 {"swapped":true}`,
 //! `join` two calls: `join default 06jv3kq4g2n00 06jv3kr8m2n00`.
+//! `keys` takes the stream, the cipher, the count of rollovers or `-`, and the key. What cannot be asked is answered
+//! without more than its first word, for that reason.
 
 use std::fmt;
 use std::io;
@@ -16,13 +18,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::port::LiveOrder;
-use model::{Alarm, CallId, EventId, NodeNumber, Sides, TenantId, WallTime};
+use api::port::{KeysRequest, LiveOrder};
+use model::{Alarm, CallId, EventId, NodeNumber, Secret, Sides, Suite, TenantId, WallTime};
 use serde::{Deserialize, Serialize};
 use store::AlarmRow;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use zeroize::Zeroizing;
 
 /// The socket's name in the data directory.
 const NAME: &str = "control.sock";
@@ -72,7 +75,12 @@ pub(crate) enum Ask {
         call: CallId,
         to: Sides,
     },
+    /// Keys of a stream of a live call.
+    Keys(Box<KeysRequest>),
 }
+
+/// Who orders by the control socket: whoever may enter the data directory.
+pub(crate) const BY: &str = "operator";
 
 /// The names on the wire of those that are one word.
 const ASKS: [(Ask, &str); 7] = [
@@ -101,6 +109,22 @@ impl Ask {
             let calls = [call.parse().ok()?, timeout?.parse().ok()?];
             return Some(Self::Join { tenant: tenant.parse().ok()?, calls });
         }
+        if what == "keys" {
+            let mut next = || words.next();
+            let (suite, rollovers, key) = (next()?, next()?, next()?);
+            let rollovers = if rollovers == "-" { None } else { Some(rollovers.parse().ok()?) };
+            return Some(Self::Keys(Box::new(KeysRequest {
+                tenant: tenant.parse().ok()?,
+                call: call.parse().ok()?,
+                stream: timeout?.parse().ok()?,
+                suite: Suite::named(suite)?,
+                key: Secret::new(key.as_bytes().to_vec()),
+                rollovers,
+                plain_rtp: false,
+                plain_rtcp: false,
+                by: BY.to_owned(),
+            })));
+        }
         let order = match (what, timeout) {
             ("pause", Some(seconds)) => {
                 LiveOrder::Pause { timeout: Some(Duration::from_secs(seconds.parse::<u32>().ok()?.into())) }
@@ -124,6 +148,12 @@ impl fmt::Display for Ask {
         }
         if let Self::Join { tenant, calls: [one, other] } = self {
             return write!(f, "join {tenant} {one} {other}");
+        }
+        if let Self::Keys(given) = self {
+            let KeysRequest { tenant, call, stream, suite, key, rollovers, .. } = &**given;
+            let rollovers = rollovers.map_or_else(|| "-".to_owned(), |n| n.to_string());
+            write!(f, "keys {tenant} {call} {stream} {} {rollovers} ", suite.name())?;
+            return f.write_str(std::str::from_utf8(key.expose()).unwrap_or_default());
         }
         let Self::Live { order, tenant, call } = self else {
             return ASKS.iter().filter(|(ask, _)| ask == self).try_for_each(|(_, name)| f.write_str(name));
@@ -294,12 +324,16 @@ async fn accept(listener: UnixListener, asks: mpsc::Sender<Asked>) {
 async fn serve(stream: UnixStream, asks: mpsc::Sender<Asked>) -> io::Result<()> {
     let (reading, mut writing) = stream.into_split();
     let mut reading = BufReader::new(reading.take(LINE_MAX));
-    let mut line = String::new();
+    let mut line = Zeroizing::new(String::new());
     tokio::time::timeout(PATIENCE, reading.read_line(&mut line)).await??;
     let answer = match Ask::read(line.trim()) {
         Some(ask) => pass_on(ask, &asks).await,
-        None => Answer::refused(vec![format!("'{}' cannot be asked of this version", line.trim())]),
+        None => {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            Answer::refused(vec![format!("'{word}' cannot be asked so of this version")])
+        }
     };
+    drop(line);
     let mut text = serde_json::to_string(&answer)?;
     text.push('\n');
     writing.write_all(text.as_bytes()).await?;
@@ -345,9 +379,26 @@ mod tests {
         let ask =
             Ask::Join { tenant: TenantId::default(), calls: [CallId::from_u64(77), CallId::from_u64(78)] };
         assert_eq!(Ask::read(&ask.to_string()), Some(ask));
+        let given = |rollovers| KeysRequest {
+            tenant: TenantId::default(),
+            call: CallId::from_u64(77),
+            stream: model::StreamId::from_u64(5),
+            suite: Suite::AeadAes128Gcm,
+            key: Secret::new(b"inline:abc|2^31|1:4;inline:def|2^31|2:4".to_vec()),
+            rollovers,
+            plain_rtp: false,
+            plain_rtcp: false,
+            by: BY.to_owned(),
+        };
+        for rollovers in [None, Some(70_000)] {
+            let ask = Ask::Keys(Box::new(given(rollovers)));
+            assert_eq!(Ask::read(&ask.to_string()), Some(ask.clone()));
+            assert!(!format!("{ask:?}").contains("inline"), "{ask:?}");
+        }
         for bad in [
             "explode",
             "join default 000000000002d",
+            "keys default 000000000002d 0000000000005 AEAD_AES_128_GCM 1",
             "pause",
             "pause default",
             "pause default x",

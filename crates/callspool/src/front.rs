@@ -206,6 +206,10 @@ impl FrontTask {
                 let _ = answer.send(self.front.join(now(), command));
             }
             Input::Command(LiveCommand::Forget { calls, tenant }) => self.front.forget_over(&tenant, calls),
+            Input::Command(LiveCommand::Keys { given, answer }) => {
+                let outcome = self.front.give_keys(now(), given);
+                self.awaited.answer(outcome, answer);
+            }
             Input::Command(LiveCommand::Listen { call, tenant, answer }) => {
                 let ear = match self.front.is_in_progress(call, &tenant) {
                     Ok(()) => self.recorder.listening().begin(call).map_err(NoEar::Crowded),

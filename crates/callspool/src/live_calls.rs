@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use api::port::{
-    Changed, ListenAnswer, ListenError, ListenRequest, LiveAnswer, LiveCalls, LiveError, LiveOrder,
-    LiveRecording, LiveState,
+    Changed, KeysRequest, ListenAnswer, ListenError, ListenRequest, LiveAnswer, LiveCalls, LiveError,
+    LiveOrder, LiveRecording, LiveState,
 };
-use call::{Ask, Command, CommandError, Done, JoinCommand, Joined, Recording};
-use model::{CallId, Report, TenantId};
+use call::{Ask, Command, CommandError, Done, GivenKeys, JoinCommand, Joined, Recording};
+use model::{CallId, Keys, Report, TenantId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::mono;
@@ -42,6 +42,11 @@ pub(crate) enum LiveCommand {
     Forget {
         calls: [CallId; 2],
         tenant: TenantId,
+    },
+    /// Keys of a stream.
+    Keys {
+        given: GivenKeys,
+        answer: Answer,
     },
     /// To listen to a call.
     Listen {
@@ -88,16 +93,29 @@ impl LiveCalls for LiveLink {
         let (answer, answered) = oneshot::channel();
         let command = Command { call, tenant, ask, by };
         let sent = self.commands.try_send(LiveCommand::Order { command, answer });
+        let sent = sent.map_err(|e| LiveError::Unreachable(not_taken(&e).to_owned()));
         Box::pin(async move {
-            if let Err(e) = sent {
-                return Err(LiveError::Unreachable(not_taken(&e).to_owned()));
-            }
-            match tokio::time::timeout(ANSWER_WITHIN, answered).await {
-                Ok(Ok(Ok(done))) => Ok(state(&done)),
-                Ok(Ok(Err(e))) => Err(error(e)),
-                Ok(Err(_)) => Err(LiveError::Unreachable("it is stopping".to_owned())),
-                Err(_) => Err(LiveError::TimedOut),
-            }
+            sent?;
+            outcome(answered).await
+        })
+    }
+
+    fn give_keys(&self, given: KeysRequest) -> LiveAnswer {
+        let keys = match keys_of(&given) {
+            Ok(keys) => keys,
+            Err(e) => return Box::pin(std::future::ready(Err(e))),
+        };
+        let KeysRequest { tenant, call, stream, suite, by, .. } = given;
+        let (answer, answered) = oneshot::channel();
+        let given = GivenKeys { call, tenant, stream, keys };
+        let sent = self.commands.try_send(LiveCommand::Keys { given, answer });
+        let sent = sent.map_err(|e| LiveError::Unreachable(not_taken(&e).to_owned()));
+        Box::pin(async move {
+            sent?;
+            let stands = outcome(answered).await?;
+            let new = if stands.changed == Changed::Yes { "" } else { " once more" };
+            tracing::info!(%call, %stream, by, "keys of a stream are given{new}, for {}", suite.name());
+            Ok(stands)
         })
     }
 
@@ -122,6 +140,31 @@ impl LiveCalls for LiveLink {
             }
         })
     }
+}
+
+/// How the call stands when an order is carried out.
+async fn outcome(answered: oneshot::Receiver<Result<Done, CommandError>>) -> Result<LiveState, LiveError> {
+    match tokio::time::timeout(ANSWER_WITHIN, answered).await {
+        Ok(Ok(Ok(done))) => Ok(state(&done)),
+        Ok(Ok(Err(e))) => Err(error(e)),
+        Ok(Err(_)) => Err(LiveError::Unreachable("it is stopping".to_owned())),
+        Err(_) => Err(LiveError::TimedOut),
+    }
+}
+
+/// The keys as they are written. What is said of them when they are wrong has nothing of them.
+fn keys_of(given: &KeysRequest) -> Result<Keys, LiveError> {
+    let text = std::str::from_utf8(given.key.expose()).ok();
+    let keys = text.and_then(|text| media::sdp::keys(given.suite, text.trim())).ok_or_else(|| {
+        LiveError::BadKey(format!(
+            "it is no `inline:` with {} octets of key and salt in base64, as {} has them (RFC 4568 section 6.1); of \
+             several, with `;` between, each needs an identifier of the same length",
+            given.suite.secret_len(),
+            given.suite.name()
+        ))
+    })?;
+    let KeysRequest { rollovers, plain_rtp, plain_rtcp, .. } = *given;
+    Ok(Keys { rollovers, plain_rtp, plain_rtcp, ..keys })
 }
 
 pub(crate) fn not_taken<T>(error: &mpsc::error::TrySendError<T>) -> &'static str {
@@ -163,6 +206,7 @@ fn error(e: CommandError) -> LiveError {
     match e {
         CommandError::NoSuchCall => LiveError::NoSuchCall,
         CommandError::NotLive => LiveError::NotLive,
+        CommandError::NoSuchStream => LiveError::NoSuchStream,
         CommandError::NotAllowed(why) => LiveError::NotAllowed(why.to_owned()),
     }
 }

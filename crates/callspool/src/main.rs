@@ -13,6 +13,7 @@ mod config;
 mod control;
 mod descriptors;
 mod dtls;
+mod dumps;
 mod front;
 mod http;
 mod joins;

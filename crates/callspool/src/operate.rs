@@ -9,18 +9,21 @@
 //! | | `callspool sides CALL` | who of a call is the agent and who is external |
 //! | | `callspool join CALL CALL` | that two calls are one |
 //! | | `callspool pause`, `resume`, `start`, `stop CALL` | what is recorded of a call |
+//! | | `callspool keys CALL STREAM` | by what a stream is encrypted |
 
 use std::sync::Arc;
 
 use api::ApiState;
-use api::port::{Changed, JoinedCalls, Joins, LiveCalls, LiveOrder, LiveRecording, LiveState, Notes};
+use api::port::{
+    Changed, JoinedCalls, Joins, KeysRequest, LiveCalls, LiveOrder, LiveRecording, LiveState, Notes,
+};
 use model::{CallId, Sides, TenantId};
 use store::LIST_MAX;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, Problem};
-use crate::control::{AlarmsStand, Answer, Ask, Asked, CallStands, JoinStands, SidesStand};
+use crate::control::{AlarmsStand, Answer, Ask, Asked, BY, CallStands, JoinStands, SidesStand};
 use crate::front::{FrontOrder, Load};
 use crate::logging::LogLevel;
 use crate::net::Certificates;
@@ -95,6 +98,7 @@ impl Operator {
                 Input::Asked(Ask::Live { order, tenant, call }, answer) => {
                     self.order_call(order, tenant, call, answer);
                 }
+                Input::Asked(Ask::Keys(given), answer) => self.give_keys(*given, answer),
                 Input::Asked(Ask::Sides { tenant, call, to }, answer) => {
                     self.correct_sides(tenant, call, to, answer);
                 }
@@ -149,7 +153,9 @@ impl Operator {
                 Answer::done("no new calls are taken; it stops when the last one has ended")
             }
             // Answered elsewhere: it may take a while.
-            Ask::Live { .. } | Ask::Sides { .. } | Ask::Join { .. } => Answer::refused(Vec::new()),
+            Ask::Live { .. } | Ask::Sides { .. } | Ask::Join { .. } | Ask::Keys(_) => {
+                Answer::refused(Vec::new())
+            }
         }
     }
 
@@ -161,16 +167,27 @@ impl Operator {
 
     /// Passes an order on to whoever holds the call. Nothing waits for its answer here.
     fn order_call(&self, order: LiveOrder, tenant: TenantId, call: CallId, answer: oneshot::Sender<Answer>) {
-        let Some(live) = self.live.clone() else {
-            let text = "no record server runs here; ask the node that does".to_owned();
-            _ = answer.send(Answer::refused(vec![text]));
-            return;
-        };
+        let Some(live) = self.live.clone() else { return refuse_elsewhere(answer) };
         tokio::spawn(async move {
             let outcome = live.order(tenant, call, order, BY.to_owned()).await;
             // Nobody may wait any more; the order stands all the same.
             let _ = answer.send(match outcome {
                 Ok(state) => stands(&state),
+                Err(e) => Answer::refused(vec![e.to_string()]),
+            });
+        });
+    }
+
+    /// The same with keys of one of its streams.
+    fn give_keys(&self, given: KeysRequest, answer: oneshot::Sender<Answer>) {
+        let Some(live) = self.live.clone() else { return refuse_elsewhere(answer) };
+        tokio::spawn(async move {
+            let (call, stream) = (given.call, given.stream);
+            let _ = answer.send(match live.give_keys(given).await {
+                Ok(stands) => {
+                    let as_before = if stands.changed == Changed::Yes { "" } else { ", as before" };
+                    Answer::done(format!("stream {stream} of call {call} has its keys{as_before}"))
+                }
                 Err(e) => Answer::refused(vec![e.to_string()]),
             });
         });
@@ -266,9 +283,6 @@ impl Operator {
     }
 }
 
-/// Who orders by the control socket: whoever may enter the data directory.
-const BY: &str = "operator";
-
 /// How a call stands, in words and as data.
 fn stands(state: &LiveState) -> Answer {
     let call = state.call;
@@ -304,6 +318,11 @@ fn are_one(calls: [CallId; 2], joined: JoinedCalls) -> Answer {
     let [one, other] = calls;
     let text = format!("calls {one} and {other} are one: {call}{as_before}");
     Answer { joined: Some(JoinStands { call, changed }), ..Answer::done(text) }
+}
+
+fn refuse_elsewhere(answer: oneshot::Sender<Answer>) {
+    let text = "no record server runs here; ask the node that does".to_owned();
+    _ = answer.send(Answer::refused(vec![text]));
 }
 
 fn refused(problems: &[Problem]) -> Answer {

@@ -1,4 +1,4 @@
-//! Where passwords come from: a terminal that does not show them, standard input or a file; never the command line,
+//! Where passwords and keys come from: a terminal that does not show them, standard input or a file; never the command line,
 //! which everybody on the machine can read.
 
 use std::fs::File;
@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::Path;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
 
 use crate::cli::{CliError, file_error};
 
@@ -15,7 +16,7 @@ const PASSWORD_OCTETS_MAX: u64 = 1_024;
 /// The first line of standard input; asked for twice where that is a terminal.
 pub(crate) fn ask(of: &str) -> Result<String, CliError> {
     if !io::stdin().is_terminal() {
-        return first_line(io::stdin().lock(), "standard input");
+        return first_line(io::stdin().lock(), "the password in standard input");
     }
     let first = ask_once(&format!("Password of {of}: "))?;
     if ask_once("Once more: ")? == first {
@@ -25,6 +26,16 @@ pub(crate) fn ask(of: &str) -> Result<String, CliError> {
     }
 }
 
+/// A key of media: the first line of standard input; asked for where that is a terminal.
+pub(crate) fn key() -> Result<Zeroizing<String>, CliError> {
+    let key = match io::stdin().is_terminal() {
+        true => ask_once("Key, as inline:…: "),
+        false => first_line(io::stdin().lock(), "the key in standard input"),
+    };
+    let key = Zeroizing::new(key?);
+    Ok(Zeroizing::new(key.trim().to_owned()))
+}
+
 /// The first line of a file; `-` is standard input.
 pub(crate) fn from_file(path: &Path) -> Result<String, CliError> {
     if path.as_os_str() == "-" {
@@ -32,16 +43,16 @@ pub(crate) fn from_file(path: &Path) -> Result<String, CliError> {
     }
     let name = path.display().to_string();
     let file = File::open(path).map_err(|e| file_error(format!("cannot read the password in {name}"), &e))?;
-    first_line(BufReader::new(file), &name)
+    first_line(BufReader::new(file), &format!("the password in {name}"))
 }
 
-fn first_line(from: impl BufRead, name: &str) -> Result<String, CliError> {
+fn first_line(from: impl BufRead, what: &str) -> Result<String, CliError> {
     let mut line = String::new();
-    let what = format!("cannot read the password in {name}");
+    let what = format!("cannot read {what}");
     from.take(PASSWORD_OCTETS_MAX).read_line(&mut line).map_err(|e| file_error(&what, &e))?;
     let password = line.trim_end_matches(['\n', '\r']);
     if password.is_empty() {
-        return Err(CliError::usage(what, "its first line is empty", "write the password into it"));
+        return Err(CliError::usage(what, "its first line is empty", "write it there"));
     }
     Ok(password.to_owned())
 }

@@ -32,6 +32,7 @@ use crate::config::{Config, Loaded, Role, Surroundings};
 use crate::control;
 use crate::descriptors::{Shares, divide, raise_limit};
 use crate::dtls::{Clients, Identity};
+use crate::dumps;
 use crate::front::{FrontOrder, FrontTask, Load, Tuning};
 use crate::joins::JoinLink;
 use crate::listen::{HeardSides, SidesLink};
@@ -73,6 +74,13 @@ pub(crate) fn run(loaded: Loaded, named: Option<PathBuf>, log: LogLevel) -> Resu
     let config = &loaded.config;
     // First of all: threads have the user and the powers of the one that starts them.
     privilege::give_up(config)?;
+    if config.node.core_dumps {
+        tracing::warn!(
+            "core dumps are allowed (node.core_dumps): one would hold keys of media and what is said"
+        );
+    } else {
+        dumps::forbid();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

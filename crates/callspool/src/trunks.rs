@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use call::{Challenged, Digest, Trunk, Trunks};
+use call::{AskEncrypted, Challenged, Digest, KeysBy, Trunk, Trunks};
 use model::Dtmf;
 use model::peer::Flowing;
 use sip::Transport;
 
-use crate::config::{Config, CredentialsFor, DtmfRule, InactiveMeans, TrunkTransport};
+use crate::config::{
+    AskEncryption, Config, CredentialsFor, DtmfRule, InactiveMeans, KeysFrom, TrunkTransport,
+};
 use crate::users::TrunkUsers;
 
 /// All trunks, with their users.
@@ -24,9 +26,19 @@ pub(crate) fn of(config: &Config, users: &TrunkUsers) -> Trunks {
         rate_max: Some(trunk.max_calls_per_second).filter(|max| *max > 0),
         agent_side: trunk.agent_side.0.clone(),
         ask_for: trunk.ask_for.iter().map(|codec| codec.0).collect(),
+        ask_encrypted: match trunk.ask_encrypted {
+            AskEncryption::No => AskEncrypted::No,
+            AskEncryption::Sdes => AskEncrypted::Sdes,
+            AskEncryption::Dtls => AskEncrypted::Dtls,
+        },
         retention: Some(trunk.retention.clone()).filter(|name| !name.is_empty()),
         inactive: trunk.inactive_means.map(flowing),
         dtmf: trunk.dtmf.map(dtmf),
+        keys: match trunk.keys {
+            KeysFrom::Sdp => KeysBy::Signalling,
+            KeysFrom::Api => KeysBy::Interface,
+            KeysFrom::ApiAlways => KeysBy::InterfaceAlways,
+        },
         tags: trunk.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
         digest: users.get(name).map(|users| Digest {
             realm: trunk.realm.as_str().into(),

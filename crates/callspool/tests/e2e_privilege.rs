@@ -48,6 +48,19 @@ fn root_becomes_the_user_that_is_named() {
             assert_eq!(u64::from_str_radix(&field(set)[0], 16), Ok(1 << 10), "{status}");
         }
     }
+    // No core dump: what the kernel shows of a process that must not be dumped belongs to root (proc(5)), and the limit is 0.
+    let of_kernel = format!("/proc/{}", program.id());
+    assert_eq!(std::fs::metadata(format!("{of_kernel}/maps")).unwrap().uid(), 0);
+    let limits = std::fs::read_to_string(format!("{of_kernel}/limits")).unwrap();
+    let core: Vec<_> =
+        limits.lines().find(|l| l.starts_with("Max core file size")).unwrap().split_whitespace().collect();
+    assert_eq!(core[4..6], ["0", "0"], "{limits}");
+    // It still sees its own descriptors.
+    let token = std::fs::read_to_string(server.state().join("token")).unwrap();
+    let bearer = format!("Bearer {}", token.trim());
+    let metrics =
+        http::get(&server.http_address(), "/metrics", &[("Authorization", &bearer)]).unwrap().text();
+    assert!(metrics.contains("process_open_fds "), "{metrics}");
     for file in ["", "token", "catalog.db", "repository"] {
         let owner = std::fs::metadata(server.state().join(file)).unwrap().uid();
         assert_eq!(owner, user.uid.as_raw(), "of {file}");

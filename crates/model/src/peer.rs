@@ -1,7 +1,7 @@
 //! Orders to a record server and reports from it.
 //!
 //! They are the same whether the server is this process or another node. `Open` and `Change` are answered by
-//! `Opened` or `Refused`, `Pause` and `Resume` by `CarriedOut`, `End` by `Ended`; `Annotate`, `Conclude` and `Join` are not answered, what they said is in the
+//! `Opened` or `Refused`, `Pause`, `Resume` and `Keys` by `CarriedOut`, `End` by `Ended`; `Annotate`, `Conclude` and `Join` are not answered, what they said is in the
 //! segment's record and the calls' logs.
 
 use std::net::SocketAddr;
@@ -232,6 +232,18 @@ pub enum Order {
         /// Who asked.
         by: PauseSource,
     },
+    /// A stream is protected by these keys from now on; what waits for them is opened. Answered by `CarriedOut`.
+    Keys {
+        /// The segment.
+        segment: SegmentId,
+        /// The number that the answer names.
+        order: u64,
+        /// The stream.
+        stream: StreamId,
+        /// How its packets are protected. It holds keys, so it is never written with the rest.
+        #[serde(skip)]
+        protection: Protection,
+    },
     /// The call ended and every segment of it is here, or it goes on although it had ended: note it in its log.
     Conclude(Conclusion),
     /// Two calls of which segments exist turned out to be one: note it in the logs of both, and tell the catalog. A
@@ -275,7 +287,7 @@ pub enum Report {
         /// Why.
         why: Failure,
     },
-    /// The order of this number is carried out: from now on nothing is kept, or everything again.
+    /// The order of this number is carried out: from now on nothing is kept, everything again, or what these keys open.
     CarriedOut {
         /// The segment.
         segment: SegmentId,

@@ -144,6 +144,9 @@ pub struct Keys {
     pub plain_rtp: bool,
     /// RTCP is authenticated only (`UNENCRYPTED_SRTCP`).
     pub plain_rtcp: bool,
+    /// How often the sequence number has rolled over, where whoever gives the keys knows it. Else it is found by
+    /// trying.
+    pub rollovers: Option<u32>,
 }
 
 impl Keys {
@@ -156,6 +159,7 @@ impl Keys {
             masters: vec![MasterKey { secret, mki: Vec::new() }],
             plain_rtp: false,
             plain_rtcp: false,
+            rollovers: None,
         })
     }
 }
@@ -255,6 +259,8 @@ pub enum Protection {
     Dtls(Handshake),
     /// By keys that are yet to come. Until then nothing can be read, and we send nothing.
     Awaited,
+    /// By these keys, which somebody gave beside signalling. There are none of ours: we send nothing.
+    Given(Keys),
 }
 
 impl Protection {

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use model::{CallId, TenantId, WallTime};
+use model::{CallId, Secret, StreamId, Suite, TenantId, WallTime};
 
 use super::listen::{ListenAnswer, ListenRequest};
 
@@ -16,6 +16,9 @@ pub trait LiveCalls: Send + Sync {
     /// Orders something of a call, on behalf of `by`, who stands in the call's log. Giving an order twice is as
     /// giving it once. What comes out ends within some seconds: [`LiveError::TimedOut`] otherwise.
     fn order(&self, tenant: TenantId, call: CallId, order: LiveOrder, by: String) -> LiveAnswer;
+    /// Gives the keys of a stream whose keys come by nothing else. The answer is as of an order: it comes when what waited
+    /// for them is opened.
+    fn give_keys(&self, given: KeysRequest) -> LiveAnswer;
     /// Lets somebody hear what is said from now on, without touching what is recorded.
     fn listen(&self, wanted: ListenRequest) -> ListenAnswer;
 }
@@ -37,6 +40,29 @@ pub enum LiveOrder {
     },
     /// Record again after a pause.
     Resume,
+}
+
+/// Keys of a stream, as somebody gives them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeysRequest {
+    /// Whose call.
+    pub tenant: TenantId,
+    /// Which.
+    pub call: CallId,
+    /// Which of its streams.
+    pub stream: StreamId,
+    /// The cipher.
+    pub suite: Suite,
+    /// Key and salt, written as in `a=crypto` (RFC 4568 section 9.1): `inline:…`, and others behind `;`.
+    pub key: Secret,
+    /// How often the sequence number has rolled over, where that is known.
+    pub rollovers: Option<u32>,
+    /// RTP is authenticated only.
+    pub plain_rtp: bool,
+    /// RTCP is authenticated only.
+    pub plain_rtcp: bool,
+    /// Who gives them, for the log.
+    pub by: String,
 }
 
 /// How a call stands.
@@ -84,6 +110,12 @@ pub enum LiveError {
     /// The call is known and over.
     #[error("the call is over")]
     NotLive,
+    /// The call has no such stream now.
+    #[error("the call has no such stream now")]
+    NoSuchStream,
+    /// The key is not written as it should be, or does not fit the cipher: what it should be.
+    #[error("{0}")]
+    BadKey(String),
     /// The call is live and cannot do this now: why.
     #[error("this cannot be done with the call: {0}")]
     NotAllowed(String),

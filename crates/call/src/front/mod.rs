@@ -6,6 +6,7 @@
 mod ending;
 mod failover;
 mod joining;
+mod keys;
 mod negotiation;
 mod opening;
 mod orders;
@@ -93,7 +94,7 @@ pub struct Front {
     stats: FrontStats,
     /// Calls refused at a limit that no alarm has told of yet.
     refused_since: u64,
-    /// Orders to pause and resume so far: their numbers.
+    /// Orders to pause and resume and keys so far: their numbers.
     gate_orders: u64,
     /// Requests so far that waited for ports: who waits longest has the lowest number.
     asks: u64,

@@ -60,16 +60,17 @@ impl Front {
                     video,
                     family: family(request),
                     side: leg.sides.presumed(),
+                    encrypted: trunk.ask_encrypted,
                 };
-                lines::asked(asked, &mut self.ids, now)
+                lines::asked(asked, &mut self.ids, self.own_keys.as_mut(), now)
             }
         };
         if leg.lines.iter().all(|l| l.stream.is_none()) {
-            self.tell_unopenable(None, offer.as_ref());
+            self.tell_unopenable(None, &trunk, offer.as_ref());
             return self.refuse(session, 488, "Not Acceptable Here");
         }
-        self.tell_unopenable(Some(call), offer.as_ref());
-        self.tell_clear_keys(&leg, request);
+        self.tell_unopenable(Some(call), &trunk, offer.as_ref());
+        self.tell_clear_keys(&leg);
         self.begin_call(now, leg, data);
         self.correlator.learn(call, &owner(&trunk), &said);
         self.obey_state(now, session, absorbed.state, Offered::Media);
@@ -145,11 +146,10 @@ impl Front {
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
         self.obey_header(now, session, request, Came::With(session));
         let before = self.offered(session);
-        self.take_lines(now, session, offer.as_ref());
-        if let Some(leg) = self.legs.remove(&session) {
-            self.tell_clear_keys(&leg, request);
-            self.legs.insert(session, leg);
+        if let Some(leg) = self.legs.get_mut(&session) {
+            leg.is_in_clear = !request.flow.transport.is_secure();
         }
+        self.take_lines(now, session, offer.as_ref());
         self.obey_state(now, session, absorbed.state, before);
         self.negotiate(now, session, offer, absorbed.metadata);
         if request.method != "INVITE" {
@@ -164,12 +164,13 @@ impl Front {
         match sdp {
             Some(sdp) => {
                 leg.lines = self.read_lines(&leg, sdp, now);
-                self.tell_unopenable(Some(leg.call), Some(sdp));
+                self.tell_unopenable(Some(leg.call), &leg.trunk, Some(sdp));
             }
             // On hold it may be a refresh, or how the client resumes: its answer to our offer tells.
             None if leg.is_on_hold() => {}
             None => reactivate(&mut leg),
         }
+        self.tell_clear_keys(&leg);
         self.legs.insert(session, leg);
         self.obey_sdp(now, session);
     }
@@ -303,14 +304,14 @@ impl Front {
         let signaled = self.calls.get(leg.call).is_some_and(|c| c.pausing.is_signaled(leg.session));
         let inactive = if signaled { Flowing::Paused } else { self.inactive_of(leg) };
         let (addresses, video) = (leg.addresses, self.config.video);
-        let reading = Reading { sides: &leg.sides, inactive, addresses, video };
+        let reading = Reading { sides: &leg.sides, inactive, addresses, video, keys: leg.trunk.keys };
         lines::read(sdp, &leg.lines, &reading, &mut self.ids, self.own_keys.as_mut(), now)
     }
 
     /// A line that is refused for how it is encrypted is not recorded, and somebody hears of it.
-    fn tell_unopenable(&mut self, call: Option<CallId>, sdp: Option<&Sdp>) {
+    fn tell_unopenable(&mut self, call: Option<CallId>, trunk: &Trunk, sdp: Option<&Sdp>) {
         let own = self.own_keys.as_ref();
-        let why = sdp.and_then(|s| s.media.iter().find_map(|m| encryption::why_not(m, own)));
+        let why = sdp.and_then(|s| s.media.iter().find_map(|m| encryption::why_not(m, trunk.keys, own)));
         if let Some(why) = why {
             let text = format!("a stream is not recorded: {why}");
             self.alarm(Incident::NotRecorded, call, None, text);
@@ -319,10 +320,9 @@ impl Front {
 
     /// Whoever reads the signalling can open the media too (RFC 4568 section 8.2): told once for each trunk, because
     /// many do so within networks that they trust.
-    fn tell_clear_keys(&mut self, leg: &Leg, request: &RequestInfo) {
+    fn tell_clear_keys(&mut self, leg: &Leg) {
         let has_keys = leg.lines.iter().any(lines::Line::has_keys);
-        let in_clear = !request.flow.transport.is_secure();
-        if has_keys && in_clear && self.clear_keys_told.insert(leg.trunk.name.clone()) {
+        if has_keys && leg.is_in_clear && self.clear_keys_told.insert(leg.trunk.name.clone()) {
             let trunk = &leg.trunk.name;
             let text = format!(
                 "trunk {trunk} sends the keys of encrypted media over signalling in the clear: whoever reads that can \
@@ -381,7 +381,9 @@ impl Front {
             version: 1,
             address: address.unwrap_or(own),
         };
-        Leg::new(session, call, trunk, origin, addresses)
+        let mut leg = Leg::new(session, call, trunk, origin, addresses);
+        leg.is_in_clear = !request.flow.transport.is_secure();
+        leg
     }
 }
 

@@ -49,7 +49,7 @@ impl Front {
     }
 
     /// How a call stands.
-    fn done(&self, now: Now, call: CallId, changed: Changed) -> Done {
+    pub(super) fn done(&self, now: Now, call: CallId, changed: Changed) -> Done {
         let Some(live) = self.calls.get(call) else {
             return Done { call, recording: Recording::Off, changed, awaits: Vec::new() };
         };

@@ -17,6 +17,7 @@ mod failures;
 #[path = "../world/flow.rs"]
 mod flow;
 mod intake;
+mod keys;
 mod pauses;
 mod segments;
 mod shapes;

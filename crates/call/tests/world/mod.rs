@@ -14,12 +14,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use call::{Action, Ask, Changed, Command, Done, Front, FrontConfig, Intake, Recording, Trunks};
+use call::{
+    Action, Ask, Changed, Command, Done, Front, FrontConfig, GivenKeys, Intake, OwnKeys, Recording, Trunks,
+};
+use media::srtp::Entropy;
 use model::peer::Flowing;
+use model::protection::{CertificateHash, Fingerprint};
 use model::{
-    CallData, CallId, CallRecord, ChangeKind, EndReason, Failure, IdGenerator, Mono, NodeNumber, Now,
-    OpenSegment, Order, RecordingState, Report, SegmentId, SegmentRecord, StreamPorts, TenantId, WallTime,
-    total,
+    CallData, CallId, CallRecord, ChangeKind, EndReason, Failure, IdGenerator, Keys, Mono, NodeNumber, Now,
+    OpenSegment, Order, Protection, RecordingState, Report, SegmentId, SegmentRecord, StreamId, StreamPorts,
+    Suite, TenantId, WallTime, total,
 };
 use sip::{AddressView, EndCause, Event, Flow, FlowId, Part, ReasonView, RequestInfo, SessionId, Transport};
 
@@ -52,6 +56,8 @@ pub(crate) struct World {
     pub(crate) called: BTreeMap<SessionId, CallId>,
     /// What was told of each call last; one that became another is not in it.
     pub(crate) records: BTreeMap<CallId, CallRecord>,
+    /// The first stream of the segment that was ordered last.
+    first_stream: Option<StreamId>,
     /// Headers of the requests of each session.
     said: BTreeMap<SessionId, Vec<(String, String)>>,
     /// Parameters of the From URI of each session.
@@ -91,6 +97,7 @@ impl World {
             existed: BTreeSet::new(),
             called: BTreeMap::new(),
             records: BTreeMap::new(),
+            first_stream: None,
             said: BTreeMap::new(),
             bridged: BTreeMap::new(),
             next_port: 20_000,
@@ -99,6 +106,32 @@ impl World {
             told: None,
             out: String::new(),
         }
+    }
+
+    /// The same with what our side of encryption is made of.
+    pub(crate) fn keyed(config: FrontConfig) -> Self {
+        let certificate = Fingerprint { hash: CertificateHash::Sha256, digest: vec![0xcc; 32] };
+        let own = OwnKeys { entropy: Entropy::new([1; 32]), certificate: Some(certificate) };
+        let front = Front::new(config.clone(), IdGenerator::new(NodeNumber::SINGLE, 0)).with_keys(own);
+        Self { front, ..Self::of(config) }
+    }
+
+    /// Somebody gives a key for the first stream of the call, made of this octet.
+    pub(crate) fn give(&mut self, octet: u8) {
+        writeln!(self.out, "> give {octet}").unwrap();
+        let call = self.called[&self.session];
+        let stream = self.first_stream.expect("a segment");
+        let keys = Keys::single(Suite::AesCm128HmacSha1Tag80, vec![octet; 30]).unwrap();
+        let given = GivenKeys { call, tenant: TenantId::default(), stream, keys };
+        let text = match self.front.give_keys(self.now, given) {
+            Ok(Done { changed, awaits, .. }) => {
+                let again = if changed == Changed::No { " already" } else { "" };
+                format!("given{again}{}", if awaits.is_empty() { "" } else { ", not yet" })
+            }
+            Err(e) => format!("ERROR {e}"),
+        };
+        writeln!(self.out, "    {text}").unwrap();
+        self.drain();
     }
 
     pub(crate) const fn now(&self) -> Now {
@@ -442,6 +475,7 @@ impl World {
                     let session = session.map_or(self.session, SessionId);
                     self.called.insert(session, open.call);
                 }
+                self.first_stream = open.streams.first().map(|s| s.stream);
                 self.paused.insert(open.segment, open.pause.is_some());
                 self.wanted.insert(open.segment, open.streams.clone());
                 self.unanswered.push((open.segment, open.streams.clone(), Asked::Open));
@@ -473,6 +507,10 @@ impl World {
                     open.1 = Some(reason.clone());
                 }
                 format!("end by {}{who}", reason.describe())
+            }
+            Action::Order(Order::Keys { segment, order, protection, .. }) => {
+                self.gates.push((segment, order));
+                format!("keys{}", protected(&protection))
             }
             Action::Order(Order::Conclude(c)) => match c.from {
                 None => format!("conclude {} of {}", c.state, c.total),
@@ -526,17 +564,37 @@ pub(crate) fn config(calls_max: usize) -> FrontConfig {
 fn streams(streams: &[model::OpenStream]) -> String {
     let all: Vec<_> = streams
         .iter()
-        .map(|s| format!("{}:{:?}:{:?}", s.label.as_deref().unwrap_or("-"), s.side, s.flowing).to_lowercase())
+        .map(|s| {
+            let label = s.label.as_deref().unwrap_or("-");
+            format!("{label}:{:?}:{:?}{}", s.side, s.flowing, protected(&s.protection)).to_lowercase()
+        })
         .collect();
     all.join(" ")
+}
+
+/// How a stream is protected, with the first octet of its key.
+fn protected(protection: &Protection) -> String {
+    let first = |keys: &Keys| keys.masters[0].secret.expose()[0];
+    match protection {
+        Protection::None => String::new(),
+        Protection::Awaited => ":awaited".to_owned(),
+        Protection::Given(keys) => format!(":given {}", first(keys)),
+        Protection::Srtp { inbound, .. } => format!(":srtp {}", first(inbound)),
+        Protection::Dtls(handshake) => format!(":dtls {:?}", handshake.role),
+    }
 }
 
 /// `m=` port and direction of each line of a description.
 fn picture(sdp: &Bytes) -> String {
     let sdp = media::sdp::read(sdp).expect("our own description");
-    let lines: Vec<_> =
-        sdp.media.iter().map(|m| format!("{}/{:?}", m.port, m.direction).to_lowercase()).collect();
-    lines.join(" ")
+    let lines = sdp.media.iter().map(|m| {
+        let line = format!("{}/{:?}", m.port, m.direction).to_lowercase();
+        let keys: Vec<_> = m.security.crypto.iter().map(|c| c.tag.to_string()).collect();
+        let setup = m.security.setup.map(|setup| format!("{setup:?}"));
+        let said = [keys, setup.into_iter().collect()].concat().join(",");
+        if m.is_encrypted() { format!("{line} by {} ({said})", m.protocol) } else { line }
+    });
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// `sendonly sendonly`, `inactive`, `image`, `text`, `video`, `-` for port 0; `bare` for a payload type that nothing
@@ -556,6 +614,20 @@ fn sdp_part(lines: &str) -> Part {
                 sdp.push_str(&format!("m=audio {port} RTP/AVP 111\r\na=sendonly\r\na=label:{label}\r\n"));
             }
             "same" => sdp.push_str(&format!("m=audio {port} RTP/AVP 0\r\na=sendonly\r\na=label:same\r\n")),
+            "savp" => {
+                sdp.push_str(&format!("m=audio {port} RTP/SAVP 0\r\na=sendonly\r\na=label:{label}\r\n"));
+            }
+            // A key of 30 octets `a`, for the fourth cipher that we offer.
+            "sdes" => sdp.push_str(&format!(
+                "m=audio {port} RTP/SAVP 0\r\na=sendonly\r\na=label:{label}\r\n\
+                 a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:{}\r\n",
+                "YWFh".repeat(10)
+            )),
+            "active" | "passive" => sdp.push_str(&format!(
+                "m=audio {port} UDP/TLS/RTP/SAVP 0\r\na=sendonly\r\na=label:{label}\r\na=setup:{line}\r\n\
+                 a=fingerprint:sha-256 {}\r\n",
+                vec!["AB"; 32].join(":")
+            )),
             "-" => sdp.push_str(&format!("m=audio {port} RTP/AVP 0\r\n")),
             direction => sdp.push_str(&format!(
                 "m=audio {port} RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\na=label:{label}\r\n"

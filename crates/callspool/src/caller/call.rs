@@ -414,7 +414,9 @@ impl Call {
                 (Some(remote), Some(started)) => {
                     let (ours, shakes) =
                         self.keys.get(index).map_or((None, false), |(k, s)| (k.as_ref(), *s));
-                    let protection = match (ours, &remote.keys) {
+                    let same = |k: &&Keys| ours.is_some_and(|ours| ours.suite == k.suite);
+                    let theirs = remote.keys.iter().find(same).or(remote.keys.first());
+                    let protection = match (ours, theirs) {
                         _ if shakes => match remote.handshake.clone() {
                             Some(handshake) => Protection::Dtls(handshake),
                             None => {
@@ -435,7 +437,7 @@ impl Call {
                         }
                     };
                     *started = true;
-                    todo.push(Do::Start { index, remote, protection });
+                    todo.push(Do::Start { index, remote: Box::new(remote), protection });
                 }
                 _ => self.problem(format!("stream {} is not taken", index + 1)),
             }

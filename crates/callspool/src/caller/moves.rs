@@ -49,7 +49,7 @@ pub(super) enum CallInput {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Do {
     /// Send a stream's media there.
-    Start { index: usize, remote: RemoteStream, protection: Protection },
+    Start { index: usize, remote: Box<RemoteStream>, protection: Protection },
     /// Stop it; answered by `Paused`.
     Pause { index: usize },
     /// End it; answered by `Finished`.

@@ -30,8 +30,8 @@ pub(super) struct LocalStream {
 pub(super) struct RemoteStream {
     pub(super) rtp: SocketAddr,
     pub(super) rtcp: Option<SocketAddr>,
-    /// What the peer encrypts by.
-    pub(super) keys: Option<Keys>,
+    /// What the peer encrypts by: in an offer, by cipher.
+    pub(super) keys: Vec<Keys>,
     /// The handshake that it wants.
     pub(super) handshake: Option<Handshake>,
 }
@@ -46,6 +46,26 @@ impl LocalStream {
             (Some(_), None) => "RTP/SAVP",
             (None, None) => "RTP/AVP",
         }
+    }
+
+    /// Whether an offered line can be answered by what we encrypt by.
+    fn fits(&self, line: &MediaLine) -> bool {
+        match (&self.keys, &self.certificate) {
+            (_, Some(_)) => line.security.has_handshake(),
+            (Some(keys), None) => line.security.crypto.iter().any(|c| c.keys.suite == keys.suite),
+            (None, None) => !line.is_encrypted(),
+        }
+    }
+
+    /// What an answer to this line says.
+    fn answer(&self, line: &MediaLine) -> Security {
+        if let Some(fingerprint) = self.certificate.clone() {
+            // Whoever answers says who begins (RFC 5763 section 5).
+            return Security::Dtls { fingerprint, setup: Setup::Active, id: None };
+        }
+        let suite = self.keys.as_ref().map(|keys| keys.suite);
+        let chosen = line.security.crypto.iter().find(|c| Some(c.keys.suite) == suite);
+        self.security(chosen.map_or(TAG, |c| c.tag))
     }
 
     fn security(&self, tag: u32) -> Security {
@@ -116,13 +136,13 @@ impl LocalSdp {
             .iter()
             .map(|line| {
                 let stream = if line.kind == MediaKind::Audio { ours.next() } else { None };
-                match stream.filter(|_| line.is_rtp() && !line.is_off()) {
+                match stream.filter(|s| line.is_rtp() && !line.is_off() && s.fits(line)) {
                     Some(stream) => Slot::Take {
                         rtp: stream.rtp,
-                        rtcp_port: stream.rtp.port() + 1,
+                        rtcp_port: stream.rtp.port() + u16::from(stream.certificate.is_none()),
                         direction: self.answer_direction(line, held),
                         mux: false,
-                        security: stream.security(line.security.crypto.first().map_or(TAG, |c| c.tag)),
+                        security: stream.answer(line),
                         ice: None,
                     },
                     None => Slot::Refuse,
@@ -148,7 +168,7 @@ pub(super) fn remotes(sdp: &Sdp, streams: usize) -> Vec<Option<RemoteStream>> {
     let remote = |line: &MediaLine| {
         let takes = matches!(line.direction, Direction::RecvOnly | Direction::SendRecv);
         let rtp = line.remote_rtp().filter(|_| takes)?;
-        let keys = line.security.crypto.first().map(|c| c.keys.clone());
+        let keys = line.security.crypto.iter().map(|c| c.keys.clone()).collect();
         let handshake = line.security.has_handshake().then(|| Handshake {
             role: match line.security.setup {
                 Some(Setup::Active) => HandshakeRole::Server,
@@ -233,7 +253,7 @@ mod tests {
         let first = RemoteStream {
             rtp: ([10, 0, 0, 1], 5000).into(),
             rtcp: Some(([10, 0, 0, 1], 5001).into()),
-            keys: None,
+            keys: Vec::new(),
             handshake: None,
         };
         assert_eq!(remotes(&sdp, 4), [Some(first), None, None, None]);

@@ -300,7 +300,9 @@ impl Stream {
         match (&mut self.srtp, protection) {
             (Some(srtp), Protection::Srtp { inbound, outbound }) => srtp.update(inbound, outbound),
             (srtp, Protection::Srtp { inbound, outbound }) => *srtp = Srtp::new(inbound, outbound),
-            (srtp, Protection::None | Protection::Dtls(_) | Protection::Awaited) => *srtp = None,
+            (srtp, Protection::None | Protection::Dtls(_) | Protection::Awaited | Protection::Given(_)) => {
+                *srtp = None;
+            }
         }
     }
 

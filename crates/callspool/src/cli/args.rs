@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use model::{CallId, Side, StreamId, TenantId, VolumeName};
+use model::{CallId, Side, StreamId, Suite, TenantId, VolumeName};
 
 pub(crate) use call::{CallArgs, CallCodec, CallSrtp, CallTransport};
 pub(crate) use recordings::{
@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Pause(PauseArgs),
     /// Record a call again that was paused
     Resume(OrderArgs),
+    /// Give the keys of an encrypted stream of a call, whose client cannot give them itself
+    Keys(KeysArgs),
     /// Say who of a call is the agent and who is external, when that was recorded wrongly
     Sides(SidesArgs),
     /// Say that two calls are one, which nothing showed
@@ -149,6 +151,36 @@ pub(crate) struct OrderArgs {
     /// The call, by its id as `callspool ls --live` prints it
     #[arg(value_name = "CALL")]
     pub(crate) call: CallId,
+    /// Whose call it is; else of `recording.tenant`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<TenantId>,
+    /// The answer as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `callspool keys`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+The key is read from standard input, a line as a=crypto has it (RFC 4568): inline:, base64 of master key and salt,
+optionally lifetime and identifier; of several, with ; between. The trunk of the call must say that keys come this
+way (keys). Given again they replace those before.
+
+Example:
+  vault read -field=key secret/call | callspool keys 06jv3kq4g2n00 06jv3kq4g2n02 --suite AES_CM_128_HMAC_SHA1_80")]
+pub(crate) struct KeysArgs {
+    /// The call, by its id as `callspool ls --live` prints it
+    #[arg(value_name = "CALL")]
+    pub(crate) call: CallId,
+    /// The stream, by its id as `callspool show` prints it
+    #[arg(value_name = "STREAM")]
+    pub(crate) stream: StreamId,
+    /// The cipher, as SDP names it
+    #[arg(long, value_name = "NAME", value_parser = call::suite)]
+    pub(crate) suite: Suite,
+    /// How often the sequence number has rolled over; else it is found by trying
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) rollovers: Option<u32>,
     /// Whose call it is; else of `recording.tenant`
     #[arg(long, value_name = "NAME")]
     pub(crate) tenant: Option<TenantId>,

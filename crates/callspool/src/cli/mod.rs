@@ -11,6 +11,7 @@ mod doctor;
 mod error;
 mod export;
 mod generate;
+mod keys;
 mod listen;
 mod ls;
 mod operate;
@@ -85,6 +86,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         Command::Start(args) => operate::start(&load(&cli.config)?.config, &args, &mut out),
         Command::Pause(args) => operate::pause(&load(&cli.config)?.config, &args, &mut out),
         Command::Resume(args) => operate::resume(&load(&cli.config)?.config, &args, &mut out),
+        Command::Keys(args) => keys::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Sides(args) => sides::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Join(args) => operate::join(&load(&cli.config)?.config, &args, &mut out),
         Command::Generate(args) => generate::run(&args),

@@ -28,6 +28,8 @@ sections! {
         roles: Vec<Role> = "recorder, api", "list of roles";
         /// User to become when started as root, before anything is opened; of root's powers it keeps only ports below 1024. Empty: stay who one is. A service unit or container sets the user itself.
         user: String = "", "user name";
+        /// Allow core dumps, and debuggers of the same user, to find a fault. Either shows keys of media and what is said (encryption.md).
+        core_dumps: bool = "false", "true or false";
         /// How long live calls may go on after a stop was asked for; then their segments are ended and sealed.
         shutdown_grace: Duration = "5s", "time";
         /// Where new calls are sent (302) while none are taken, because callspool stops or is drained; empty: they are refused with 503.

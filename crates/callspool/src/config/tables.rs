@@ -10,8 +10,8 @@ use model::{Severity, TenantId};
 
 use super::declare::tables;
 use super::values::{
-    AddressRange, AgentIs, CodecName, CredentialsFor, DtmfRule, HostPattern, InactiveMeans, Tag,
-    TrunkTransport,
+    AddressRange, AgentIs, AskEncryption, CodecName, CredentialsFor, DtmfRule, HostPattern, InactiveMeans,
+    KeysFrom, Tag, TrunkTransport,
 };
 use super::webhooks::{EventPattern, WebhookUrl};
 
@@ -43,6 +43,8 @@ tables! {
         agent_side: AgentIs = "first", "first, second, label:, number: or domain:";
         /// Codecs that are asked for when an INVITE offers nothing, the best first; without one of audio: all five of audio. Video is asked for only where its codecs are named.
         ask_for: Vec<CodecName> = "", "list of PCMU, PCMA, G722, G729, OPUS, VP8, H264, H265";
+        /// How media are to be encrypted that are asked for when an INVITE offers nothing: `no`, `sdes` (keys in SDP: have it signal over TLS), `dtls` (a handshake on the media port).
+        ask_encrypted: AskEncryption = "no", "no, sdes or dtls";
         /// Name of how long recordings are kept, noted with each call as `retention`; nothing is deleted by it yet.
         retention: String = "", "name";
         /// What `a=inactive` in SDP means, as in `recording.inactive_means`; empty: as there.
@@ -51,6 +53,8 @@ tables! {
         tags: Vec<Tag> = "", "list of key=value";
         /// What becomes of digits that are pressed, as in `recording.dtmf`; empty: as there.
         dtmf: Option<DtmfRule> = "", "keep or mask";
+        /// Where the keys of encrypted media come from: `sdp`: signalling brings them; `api`: lines that are offered encrypted and bring none await them by the HTTP interface; `api-always`: those that are offered in the clear too, for clients that do not say that they encrypt (encryption.md).
+        keys: KeysFrom = "sdp", "sdp, api or api-always";
         /// File of those who may send, with what stands for their passwords: then credentials are asked for (digest authentication). `callspool trunks password` writes it. Empty: nobody is asked.
         users_file: PathBuf = "", "path";
         /// Realm of these users, as clients are told it; passwords are set for a realm.

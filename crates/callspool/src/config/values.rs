@@ -151,6 +151,24 @@ choices! {
         /// It is not.
         Mask = "mask",
     }
+    /// How media are encrypted that are asked for.
+    AskEncryption {
+        /// Not at all.
+        No = "no",
+        /// By keys in SDP.
+        Sdes = "sdes",
+        /// By a handshake.
+        Dtls = "dtls",
+    }
+    /// Where keys of encrypted media come from.
+    KeysFrom {
+        /// Signalling brings them.
+        Sdp = "sdp",
+        /// Somebody gives them by the interface, where a line is encrypted and brings none.
+        Api = "api",
+        /// The same, for all lines that bring none.
+        ApiAlways = "api-always",
+    }
     /// How calls come.
     TrunkTransport {
         /// Datagrams.

@@ -5,6 +5,7 @@
 mod knocking;
 mod steady;
 mod stream;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,8 +15,8 @@ use media::rtp::{Frame, FrameSink};
 use model::alarm::About;
 use model::peer::Flowing;
 use model::{
-    Dtmf, Failure, Mono, Now, OpenSegment, OpenStream, PauseSource, SegmentId, StreamPorts, StreamRecord,
-    Subject, TakeOver, WallTime,
+    Dtmf, Failure, Mono, Now, OpenSegment, OpenStream, PauseSource, Protection, SegmentId, StreamId,
+    StreamPorts, StreamRecord, Subject, TakeOver, WallTime,
 };
 use spool::SegmentWriter;
 
@@ -31,6 +32,7 @@ use crate::clock::unset;
 use steady::{NOT_SET_NS, Steady};
 use stream::open_sockets;
 pub(crate) use stream::{Gate, LiveStream, Rested, Which};
+pub(crate) use waiting::Room;
 
 /// Streams that a segment may have had, closed ones too, whose records stay: a call has two, a conference some more.
 /// What changes its streams beyond that gets no new ones.
@@ -149,7 +151,9 @@ impl LiveSegment {
 
     /// Takes the sockets of a segment that failed; what waits in them comes here.
     pub(crate) fn inherit(&mut self, now: Now, failed: &mut Self) {
-        for heritage in failed.streams.iter_mut().filter_map(|s| s.hand_over(now.mono)) {
+        for stream in &mut failed.streams {
+            stream.leave_waiting(self.started);
+            let Some(heritage) = stream.hand_over(now.mono) else { continue };
             let stream = LiveStream::inherit(heritage, self.started, now.mono, self.gate);
             stream.tell_moved(self.id);
             self.streams.push(stream.masking(self.dtmf()));
@@ -287,6 +291,7 @@ impl LiveSegment {
                         stream.read_all(batch, steady, &mut into);
                     }
                     stream.update(now, open, gate);
+                    stream.open_waiting(&mut into);
                 }
                 None => stream.close(steady, batch, &mut into),
             }
@@ -328,9 +333,28 @@ impl LiveSegment {
         let (streams, mut into) = self.parts(now.mono);
         for stream in streams {
             stream.receiver.tick(now.wall, &mut into);
+            stream.expire_waiting(now.mono);
             stream.tell_unsearched(id);
             stream.begin_handshake(id);
         }
+    }
+
+    /// Somebody gave keys of a stream: what waits for them is opened.
+    pub(crate) fn keyed(&mut self, now: Now, of: StreamId, protection: Protection, batch: &mut Batch) {
+        let steady = self.steady(now);
+        let (now, gate) = (steady.now, self.gate);
+        let (streams, mut into) = self.parts(now.mono);
+        let Some(stream) = streams.iter_mut().find(|s| s.open.stream == of && s.sockets.is_some()) else {
+            return;
+        };
+        // What waits in the sockets was sent by what held before, or is among the first by these.
+        stream.read_all(batch, steady, &mut into);
+        let open = OpenStream { protection, flowing: stream.wanted, ..stream.open.clone() };
+        stream.update(now, &open, gate);
+        stream.open_waiting(&mut into);
+        let is_open = |s: &&LiveStream| s.sockets.is_some();
+        let all: Vec<OpenStream> = self.streams.iter().filter(is_open).map(|s| s.open.clone()).collect();
+        self.writer.change_streams(now, &all);
     }
 
     /// Whether it has this door.
@@ -353,6 +377,7 @@ impl LiveSegment {
         let (streams, mut into) = self.parts(now.mono);
         for stream in streams {
             stream.read_all(batch, steady, &mut into);
+            stream.give_up_waiting();
             stream.receiver.finish(steady.now.wall, &mut into);
         }
     }
@@ -402,7 +427,8 @@ impl LiveSegment {
         }
         let (mut active, mut silent) = (0, 0);
         for stream in &mut self.streams {
-            let silent_for = stream.heard.silent_for(now, stream.receiver.last_packet());
+            let last_packet = stream.last_packet();
+            let silent_for = stream.heard.silent_for(now, last_packet);
             if stream.open.flowing == Flowing::Active {
                 active += 1;
                 silent += u32::from(silent_for >= limit);

@@ -153,6 +153,14 @@ impl MediaThread {
                 self.resume(state, segment, by);
                 state.unsent.push_back(Report::CarriedOut { segment, order });
             }
+            MediaOrder::Keys { segment, order, stream, protection } => {
+                let State { slots, by_id, batch, .. } = &mut *state;
+                let slot = by_id.get(&segment).and_then(|s| slots.get_mut(*s));
+                if let Some(live) = slot.and_then(Option::as_deref_mut) {
+                    live.keyed(now(), stream, protection, batch);
+                }
+                state.unsent.push_back(Report::CarriedOut { segment, order });
+            }
             MediaOrder::End { segment, at, reason, by } => {
                 let end = End { at, reason, by };
                 if state.by_id.contains_key(&segment) {

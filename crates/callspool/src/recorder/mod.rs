@@ -311,6 +311,9 @@ impl Recorder {
             Order::Resume { segment, order, by } => {
                 self.insist(segment, MediaOrder::Resume { segment, order, by });
             }
+            Order::Keys { segment, order, stream, protection } => {
+                self.insist(segment, MediaOrder::Keys { segment, order, stream, protection });
+            }
             Order::End { segment, at, reason, by } => {
                 self.insist(segment, MediaOrder::End { segment, at, reason, by });
             }

@@ -14,6 +14,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::handshakes::Knock;
+use super::live::Room;
 
 /// Where streams are received, and what senders are told.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub(crate) struct Sockets {
     pub(crate) told_rtcp: SocketAddr,
     /// The way to whoever makes handshakes.
     pub(crate) knocks: Sender<Knock>,
+    /// Where packets may wait for keys.
+    pub(crate) room: Room,
 }
 
 /// Gives ports.
@@ -55,13 +58,14 @@ pub(crate) struct Ports {
     /// One bind at a time, so that two threads do not try the same pair.
     binding: Mutex<()>,
     knocks: Sender<Knock>,
+    room: Room,
 }
 
 impl Ports {
     /// Whoever comes to them to shake hands is told of by `knocks`.
     pub(crate) fn new(config: PortConfig, knocks: Sender<Knock>) -> Self {
         let next = AtomicU16::new(config.min);
-        Self { config, next, binding: Mutex::new(()), knocks }
+        Self { config, next, binding: Mutex::new(()), knocks, room: Room::default() }
     }
 
     /// Opens the next free pair of the range, or one port when RTCP is multiplexed (RFC 5761). Goes through the
@@ -89,8 +93,8 @@ impl Ports {
                 Ok((rtp, rtcp)) => {
                     let told_rtp = SocketAddr::new(told, port);
                     let told_rtcp = SocketAddr::new(told, if mux { port } else { port + 1 });
-                    let knocks = self.knocks.clone();
-                    return Ok(Sockets { rtp, rtcp, told_rtp, told_rtcp, knocks });
+                    let (knocks, room) = (self.knocks.clone(), self.room.clone());
+                    return Ok(Sockets { rtp, rtcp, told_rtp, told_rtcp, knocks, room });
                 }
                 // Somebody else has it: the next one. Anything else will not get better by trying.
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse => last = e,

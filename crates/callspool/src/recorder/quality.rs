@@ -257,8 +257,9 @@ impl Watched {
                 )
             } else {
                 format!(
-                    "{all} packets of an encrypted stream came and its keys are not known: they are not kept; see \
-                     whether the client completes its key exchange, or whoever gives the keys"
+                    "{all} packets of an encrypted stream came and its keys are not known: they are not kept, or for \
+                     20 s where keys come by the interface; see whether the client completes its key exchange, or \
+                     whoever gives the keys"
                 )
             }
         });

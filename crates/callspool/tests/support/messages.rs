@@ -53,7 +53,9 @@ impl SipMessage {
                 let port = words.get(1).and_then(|p| p.parse().ok()).expect("a port in an m-line");
                 let kind = words.first().copied().unwrap_or_default().to_owned();
                 let formats = words.iter().skip(3).filter_map(|f| f.parse().ok()).collect();
-                media.push(Media { kind, port, address: session_address, formats, attributes: Vec::new() });
+                let profile = words.get(2).copied().unwrap_or_default().to_owned();
+                let (address, attributes) = (session_address, Vec::new());
+                media.push(Media { kind, port, profile, address, formats, attributes });
             } else if let Some(address) = line.strip_prefix("c=IN ").and_then(|a| a.split(' ').nth(1)) {
                 let address: Option<IpAddr> = address.parse().ok();
                 match media.last_mut() {
@@ -75,6 +77,8 @@ pub struct Media {
     pub kind: String,
     /// Its port; 0 when it is refused.
     pub port: u16,
+    /// Its transport: `RTP/AVP`.
+    pub profile: String,
     /// Where to.
     pub address: Option<IpAddr>,
     /// Its payload types.

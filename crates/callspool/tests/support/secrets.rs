@@ -37,6 +37,16 @@ pub fn order(server: &Server, call: &str, what: &str) -> Value {
     serde_json::from_slice(&response.body).unwrap()
 }
 
+/// Gives keys of a stream of the call; the status, and the answer as text.
+pub fn give_keys(server: &Server, call: &str, stream: &str, body: &Value) -> (u16, String) {
+    let bearer = bearer(server);
+    let path = format!("/api/v1/calls/{call}/streams/{stream}/keys");
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    let response = http::send("PUT", &server.http_address(), &path, &headers, &body.to_string());
+    let response = response.unwrap_or_else(|e| panic!("{path}: {e}"));
+    (response.status, response.text())
+}
+
 /// The answer of the interface about a call, and the list of calls.
 pub fn answers(server: &Server, call: &str) -> Vec<u8> {
     let bearer = bearer(server);

@@ -52,6 +52,12 @@ impl<'a> Talker<'a> {
         }
     }
 
+    /// As if so many frames had been sent.
+    pub fn skip(&mut self, frames: u16) {
+        self.sequence = self.sequence.wrapping_add(frames);
+        self.timestamp = self.timestamp.wrapping_add(160 * u32::from(frames));
+    }
+
     pub fn packet(&mut self, payload_type: u8, payload: Vec<u8>) -> Packet {
         let packet = Packet {
             at: Duration::ZERO,

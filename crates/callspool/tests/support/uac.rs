@@ -60,6 +60,23 @@ impl Dialog {
         (dialog, media)
     }
 
+    /// An INVITE without an offer, which is answered by these lines about the one m-line, `sendonly`; the dialog, and
+    /// the m-lines that were offered. `ack` is told them and says what the ACK says, as [`Dialog::speak`] takes it.
+    pub fn begin_without_offer(
+        server: &Server,
+        name: &str,
+        media_port: u16,
+        answer: impl FnOnce(&[Media]) -> (String, String),
+    ) -> (Self, Vec<Media>) {
+        let mut dialog = Self::new(server, name, media_port, PCMU);
+        let offered = dialog.request("INVITE", "", "").media();
+        (dialog.profile, dialog.more) = answer(&offered);
+        let sdp = dialog.sdp("sendonly");
+        let ack = dialog.text("ACK", dialog.cseq, "Content-Type: application/sdp\r\n", &sdp);
+        dialog.socket.send_to(ack.as_bytes(), &dialog.server).expect("a datagram");
+        (dialog, offered)
+    }
+
     /// What later offers say.
     pub fn speak(&mut self, profile: &str, more: &str) {
         (self.profile, self.more) = (profile.to_owned(), more.to_owned());

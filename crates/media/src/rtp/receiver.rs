@@ -120,12 +120,35 @@ impl StreamReceiver {
         srtp: &mut Srtp,
         sink: &mut S,
     ) {
+        if let Err(why) = self.open(arrival, from, bytes, srtp, sink) {
+            self.closed(why);
+        }
+    }
+
+    /// The same, but RTP that cannot be opened is left to the caller: he may try again with other keys.
+    ///
+    /// # Errors
+    /// It cannot be opened; nothing is counted.
+    pub fn open<S: FrameSink>(
+        &mut self,
+        arrival: WallTime,
+        from: SocketAddr,
+        bytes: &[u8],
+        srtp: &mut Srtp,
+        sink: &mut S,
+    ) -> Result<(), Closed> {
         self.now = self.now.max(arrival);
         let looks_like_rtcp = is_rtcp(bytes);
         if looks_like_rtcp {
             match srtp.open_rtcp(arrival, bytes) {
-                Ok(plain) => return self.rtcp(arrival, from, plain),
-                Err(Closed::Replayed | Closed::Old) => return self.unopened_rtcp(),
+                Ok(plain) => {
+                    self.rtcp(arrival, from, plain);
+                    return Ok(());
+                }
+                Err(Closed::Replayed | Closed::Old) => {
+                    self.unopened_rtcp();
+                    return Ok(());
+                }
                 // RTP with a marker and a payload type from 64 to 95 looks like it.
                 Err(Closed::Unauthentic | Closed::Malformed) => {}
             }
@@ -133,10 +156,18 @@ impl StreamReceiver {
         match srtp.open_rtp(arrival, bytes) {
             Ok(plain) => self.packet(arrival, from, plain, sink),
             Err(_) if looks_like_rtcp && !self.delivery.types.names(bytes[1] & 0x7f) => self.unopened_rtcp(),
-            Err(Closed::Malformed) => self.counted.invalid += 1,
-            Err(Closed::Replayed) => self.counted.duplicate += 1,
+            Err(why) => return Err(why),
+        }
+        Ok(())
+    }
+
+    /// Counts a datagram that could not be opened.
+    pub const fn closed(&mut self, why: Closed) {
+        match why {
+            Closed::Malformed => self.counted.invalid += 1,
+            Closed::Replayed => self.counted.duplicate += 1,
             // Of what is too old nobody knows whether somebody plays it again.
-            Err(Closed::Old | Closed::Unauthentic) => self.counted.unauthenticated += 1,
+            Closed::Old | Closed::Unauthentic => self.counted.unauthenticated += 1,
         }
     }
 
@@ -166,6 +197,11 @@ impl StreamReceiver {
     /// The same, and it is RTCP; or it is RTCP that cannot be opened.
     pub const fn unopened_rtcp(&mut self) {
         self.counted.rtcp_unauthenticated += 1;
+    }
+
+    /// So many datagrams waited for keys that did not come.
+    pub const fn given_up(&mut self, datagrams: u64) {
+        self.counted.unauthenticated += datagrams;
     }
 
     /// A datagram came to the RTCP port of a stream that is encrypted.

@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use model::{Codec, MediaKind};
 
 pub use read::{SdpError, read};
-pub use security::{Crypto, IceUser, Offered, Security, Setup};
+pub use security::{Crypto, IceUser, Offered, Security, Setup, keys};
 pub use write::{OfferLine, Slot, answer, offer};
 
 /// A session description.

@@ -219,16 +219,7 @@ fn crypto(value: &str) -> Option<Crypto> {
     let name = words.next()?;
     let suite = Suite::named(name)?;
     let texts = words.next()?;
-    if texts.split(';').count() > MASTER_KEYS_MAX {
-        return None;
-    }
-    let masters: Vec<MasterKey> = texts.split(';').map(|text| master(suite, text)).collect::<Option<_>>()?;
-    let lengths = masters.first()?.mki.len();
-    // Of several keys each packet must say which; all in the same number of octets.
-    if masters.iter().any(|m| m.mki.len() != lengths) || (masters.len() > 1 && lengths == 0) {
-        return None;
-    }
-    let mut keys = Keys { suite, masters, plain_rtp: false, plain_rtcp: false };
+    let mut keys = keys(suite, texts)?;
     for parameter in words {
         match parameter.to_ascii_uppercase().as_str() {
             "UNENCRYPTED_SRTP" => keys.plain_rtp = true,
@@ -241,7 +232,23 @@ fn crypto(value: &str) -> Option<Crypto> {
     Some(Crypto { tag, name: name.to_owned(), keys })
 }
 
-/// `inline:<key and salt>|<lifetime>|<identifier>:<its octets>`, the last two in any number.
+/// The keys that a text gives as `a=crypto` does (RFC 4568 section 6.1): `inline:<key and salt>|<lifetime>|<identifier>:<its
+/// octets>`, and others behind `;`. None when it is not written so, or does not fit the suite.
+#[must_use]
+pub fn keys(suite: Suite, texts: &str) -> Option<Keys> {
+    if texts.split(';').count() > MASTER_KEYS_MAX {
+        return None;
+    }
+    let masters: Vec<MasterKey> = texts.split(';').map(|text| master(suite, text)).collect::<Option<_>>()?;
+    let lengths = masters.first()?.mki.len();
+    // Of several keys each packet must say which; all in the same number of octets.
+    if masters.iter().any(|m| m.mki.len() != lengths) || (masters.len() > 1 && lengths == 0) {
+        return None;
+    }
+    Some(Keys { suite, masters, plain_rtp: false, plain_rtcp: false, rollovers: None })
+}
+
+/// One of them.
 fn master(suite: Suite, text: &str) -> Option<MasterKey> {
     let (method, rest) = text.split_once(':')?;
     if !method.trim().eq_ignore_ascii_case("inline") {
@@ -355,6 +362,7 @@ mod tests {
             masters: vec![master(1), master(2)],
             plain_rtp: true,
             plain_rtcp: false,
+            rollovers: None,
         };
         let line = Crypto { tag: 3, name: "AEAD_AES_256_GCM".to_owned(), keys };
         let mut out = String::new();

@@ -27,6 +27,8 @@ pub(super) struct Inbound {
     rtcp: Vec<Source>,
     /// The next rollover count to try for sources that are not known.
     tried: u64,
+    /// The rollover count of sources that are not known, as whoever gave the keys says.
+    told: Option<u32>,
 }
 
 struct Master {
@@ -49,7 +51,7 @@ impl Inbound {
         };
         let masters: Vec<_> = keys.masters.iter().take(MASTER_KEYS_MAX).map(master).collect::<Option<_>>()?;
         let mki = masters.first()?.mki.len();
-        Some(Self { masters, mki, rtp: Vec::new(), rtcp: Vec::new(), tried: 0 })
+        Some(Self { masters, mki, rtp: Vec::new(), rtcp: Vec::new(), tried: 0, told: keys.rollovers })
     }
 
     /// Opens a packet into `out`. `before` may know its source by other keys: the count goes on under new ones.
@@ -142,7 +144,9 @@ impl Inbound {
         self.tried = (first + TRIED_AT_ONCE) % ROLLOVERS_MAX;
         let by_number = u64::from(head.sequence) * TRIED_AT_ONCE;
         let some = |from: u64| (from..from + TRIED_AT_ONCE).map(|n| n % ROLLOVERS_MAX);
-        let counts = [0, 1].into_iter().chain(some(first)).chain(some(by_number));
+        // What is said may be a round old, and the packet of a round before.
+        let told = self.told.into_iter().flat_map(|roc| [roc, roc.saturating_add(1), roc.saturating_sub(1)]);
+        let counts = told.map(u64::from).chain([0, 1]).chain(some(first)).chain(some(by_number));
         let counts = counts.map(|roc| at(roc, head.sequence));
         for index in likely.into_iter().chain(counts).filter(|index| *index >= least) {
             if let Some(length) = self.try_rtp(packet, head, index, out) {

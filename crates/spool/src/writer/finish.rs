@@ -36,7 +36,8 @@ impl SegmentWriter {
         let until_us = self.origin_us.saturating_add(since_us).saturating_sub(FILL_LAG_US);
         if let Some(part) = self.part.as_mut() {
             let until = (until_us - part.record.offset_us).div_euclid(TICK_US);
-            part.fill(until);
+            let streams = &self.streams;
+            part.fill(until, |of| streams.iter().any(|s| s.id == of && s.is_awaited));
         }
     }
 

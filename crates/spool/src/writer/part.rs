@@ -132,9 +132,9 @@ impl PartWriter {
         track.end = track.end.max(tick + track.codec.ticks(payload));
     }
 
-    /// Fills the tracks up to `until` ticks, at most 2 s of each.
-    pub(super) fn fill(&mut self, until: i64) {
-        for (index, track) in self.tracks.iter_mut().enumerate() {
+    /// Fills the tracks up to `until` ticks, at most 2 s of each, but for those of streams that are `awaited`.
+    pub(super) fn fill(&mut self, until: i64, awaited: impl Fn(StreamId) -> bool) {
+        for (index, track) in self.tracks.iter_mut().enumerate().filter(|(_, track)| !awaited(track.stream)) {
             let until = until.min(track.end + FILL_ONCE_MAX);
             fill(&mut self.blocks, &mut self.buffer, index, track, until);
         }
@@ -143,7 +143,7 @@ impl PartWriter {
     /// Fills every track up to the end of the longest: the end of a call is one for all.
     pub(super) fn level(&mut self) {
         let end = self.end();
-        self.fill(end);
+        self.fill(end, |_| false);
     }
 
     fn end(&self) -> i64 {

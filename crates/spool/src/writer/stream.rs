@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use model::stream::{Accounting, CodecUse};
-use model::{Codec, Gap, GapReason, OpenStream, Side, StreamId, StreamRecord};
+use model::{Codec, Gap, GapReason, OpenStream, Protection, Side, StreamId, StreamRecord};
 
 use crate::codec::TrackCodec;
 
@@ -38,6 +38,8 @@ pub(super) struct StreamState {
     pub(super) side: Side,
     /// Whether the last order listed it.
     pub(super) present: bool,
+    /// Its packets wait for keys: they come later, so that nothing fills their place before.
+    pub(super) is_awaited: bool,
     /// Where its packets come to.
     pub(super) local: SocketAddr,
     /// The codec of its last frame, or the first storable one of SDP.
@@ -54,6 +56,7 @@ impl StreamState {
             id: open.stream,
             side: open.side,
             present: true,
+            is_awaited: open.protection == Protection::Awaited,
             local: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
             codec: first_storable(&open.codecs),
             waiting: [Waiting::default(); 2],
@@ -65,6 +68,7 @@ impl StreamState {
     /// What SDP says now: the codec stays when it is still offered.
     pub(super) fn update(&mut self, open: &OpenStream) {
         self.present = true;
+        self.is_awaited = open.protection == Protection::Awaited;
         self.side = open.side;
         let current = self.codec.as_ref().map(|(c, _)| *c);
         if !open.codecs.iter().any(|(_, c)| TrackCodec::of(c) == current) || current.is_none() {

@@ -1,7 +1,7 @@
 //! What is pushed is where it belongs, gaps become silence, limits hold.
 
 use media::FrameKind;
-use model::{Codec, EndReason, GapReason, RecordingState, Side};
+use model::{Codec, EndReason, GapReason, Protection, RecordingState, Side};
 
 use super::*;
 use crate::fixture::{Heard, Spool, heard, now, pcmu, segment, stream, two_streams};
@@ -128,6 +128,28 @@ fn gaps_become_silence_while_they_last_and_never_as_one_huge_block() {
         covered[begin..begin + b.payload.len()].fill(true);
     }
     assert!(covered.iter().all(|c| *c), "no hole is left");
+}
+
+#[test]
+fn the_place_of_what_waits_for_keys_is_not_filled_and_late_it_is_in_order() {
+    let mut streams = two_streams();
+    streams[1].protection = Protection::Awaited;
+    let mut spool = Spool::open(crate::memory::MemoryDisk::new(), &segment(1, 0, streams.clone()));
+    for ms in (0..6_000).step_by(1_000) {
+        spool.push(&heard(1, ms, 7));
+        spool.flush(ms.unsigned_abs() + 900);
+    }
+    let keys = model::Keys::single(model::Suite::AeadAes128Gcm, vec![1; 28]).unwrap();
+    streams[1].protection = Protection::Given(keys);
+    spool.writer.change_streams(now(6_000), &streams);
+    for ms in [0, 20, 5_000] {
+        spool.push(&heard(2, ms, 8));
+    }
+    spool.finish(6_000, EndReason::HangUp);
+    let second: Vec<_> = blocks(spool.bytes("001-1.mka")).into_iter().filter(|b| b.track == 2).collect();
+    let times: Vec<_> = second.iter().map(|b| b.position / 8).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!(second.iter().filter(|b| !b.discardable).count(), 3);
 }
 
 #[test]

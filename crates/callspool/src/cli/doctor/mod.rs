@@ -8,6 +8,7 @@ mod kernel;
 mod machine;
 mod owner;
 mod places;
+mod secrets;
 mod storage;
 mod tls;
 mod webhooks;
@@ -68,6 +69,7 @@ pub(super) fn run(loaded: &Loaded, args: &DoctorArgs, out: &mut dyn Write) -> Re
     checks.extend(kernel::checks(config));
     checks.extend(places::checks(config));
     checks.extend(tls::checks(config));
+    checks.extend(secrets::checks(config));
     checks.extend(webhooks::checks(config));
     checks.iter().try_for_each(|check| tell(out, check, args.json)).map_err(CliError::output)?;
     let failed = checks.iter().any(|c| c.verdict == Verdict::Failure);

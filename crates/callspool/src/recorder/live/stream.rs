@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use media::rtp::StreamReceiver;
-use media::srtp::Srtp;
+use media::srtp::{Closed, Srtp};
 use model::peer::Flowing;
 use model::{
     Dtmf, Failure, MediaKind, Mono, Now, OpenStream, Protection, SegmentId, StreamPorts, StreamRecord,
@@ -18,7 +18,9 @@ use super::super::quality::Signs;
 use super::IntoSegment;
 use super::knocking::{Knocking, Place, door, is_other};
 use super::steady::Steady;
+use super::waiting::Waiting;
 use crate::descriptors::{RUN_OUT, is_shortage};
+use crate::dtls::is_dtls;
 
 /// Batches that one socket may bring per tick: with 5 ms, over 12,000 packets a second. What floods faster waits
 /// in the kernel's buffer and is lost there, so that one stream cannot starve the others.
@@ -163,12 +165,20 @@ impl LiveStream {
                 opened.rtp.iter_mut().for_each(|srtp| srtp.update(inbound, outbound));
                 self.opened = opened;
             }
+            (Protection::Given(_), Protection::Given(keys)) => {
+                opened.rtp.iter_mut().for_each(|srtp| srtp.update(keys, keys));
+                self.opened = opened;
+            }
             _ => {}
         }
     }
 
     /// Protects a report before it is sent; false when it cannot be, and must not be sent.
     pub(super) fn seal(&mut self, now: WallTime, report: &mut Vec<u8>) -> bool {
+        if matches!(self.open.protection, Protection::Given(_)) {
+            // There is no key of ours.
+            return false;
+        }
         let own_port = self.sockets.as_ref().is_some_and(|s| s.rtcp.is_some());
         match self.opened.of(if own_port { Which::Rtcp } else { Which::Rtp }, &self.open.protection) {
             Some(srtp) => srtp.seal_rtcp(now, report),
@@ -262,6 +272,7 @@ impl LiveStream {
         }
         match (&mut self.opened.rtp, &open.protection) {
             (Some(srtp), Protection::Srtp { inbound, outbound }) => srtp.update(inbound, outbound),
+            (Some(srtp), Protection::Given(keys)) => srtp.update(keys, keys),
             (srtp, Protection::None) => {
                 // What is on its way is encrypted yet: kept as it comes it would be noise.
                 if let Some(srtp) = srtp.take() {
@@ -270,28 +281,75 @@ impl LiveStream {
             }
             // Its keys hold until another handshake yields others.
             (_, Protection::Dtls(_)) if matches!(self.open.protection, Protection::Dtls(_)) => {}
-            (_, protection) => self.opened = Opened::by(protection),
+            (_, protection) => {
+                let waiting = std::mem::take(&mut self.opened.waiting);
+                self.opened = Opened { waiting, ..Opened::by(protection) };
+            }
         }
         self.knocking.has_begun &= self.open.protection == open.protection;
         self.receiver.update(now.wall, &open);
         self.open = open;
     }
 
+    /// Tries what waits for keys with those that there are now.
+    pub(super) fn open_waiting(&mut self, into: &mut IntoSegment<'_>) {
+        let Self { opened: Opened { rtp, waiting, .. }, receiver, open, .. } = self;
+        match rtp {
+            Some(srtp) => waiting.open(|at, from, bytes| match receiver.open(at, from, bytes, srtp, into) {
+                Err(Closed::Unauthentic) => false,
+                Err(why) => {
+                    receiver.closed(why);
+                    true
+                }
+                Ok(()) => true,
+            }),
+            None if open.protection == Protection::Awaited => return,
+            None => {}
+        }
+        if !is_given(&open.protection) {
+            self.give_up_waiting();
+        }
+    }
+
+    /// What waits for keys is not opened any more.
+    pub(super) fn give_up_waiting(&mut self) {
+        let waiting = std::mem::take(&mut self.opened.waiting);
+        self.receiver.given_up(waiting.len() as u64);
+    }
+
+    /// What has waited too long is given up.
+    pub(super) fn expire_waiting(&mut self, now: Mono) {
+        let given_up = self.opened.waiting.expire(now);
+        self.receiver.given_up(given_up);
+    }
+
+    /// What came before a segment that takes over began has no place in it.
+    pub(super) fn leave_waiting(&mut self, before: WallTime) {
+        let given_up = self.opened.waiting.leave(before);
+        self.receiver.given_up(given_up);
+    }
+
+    /// When a packet came last: what waits for keys is media too.
+    pub(super) fn last_packet(&self) -> Option<WallTime> {
+        self.receiver.last_packet().max(self.opened.waiting.last())
+    }
+
     /// How it sounds.
     pub(super) fn signs(&mut self, now: Mono) -> Signs {
         let counts = self.receiver.accounting();
         let (sampled, loud) = self.receiver.listened();
+        let last_packet = self.last_packet();
         Signs {
             stream: self.open.stream,
             is_expected: self.open.flowing == Flowing::Active
                 && self.open.kind == MediaKind::Audio
                 && self.sockets.is_some(),
-            silent_for: self.heard.silent_for(now, self.receiver.last_packet()),
+            silent_for: self.heard.silent_for(now, last_packet),
             sampled,
             loud,
             received: counts.received,
             lost: counts.lost,
-            unopened: counts.unauthenticated,
+            unopened: counts.unauthenticated + self.opened.waiting.overdue(now) as u64,
             opens: self.opened.rtp.is_some(),
         }
     }
@@ -332,6 +390,7 @@ impl LiveStream {
     /// The stream is gone from the segment: takes in the last that came, and closes its ports.
     pub(super) fn close(&mut self, steady: Steady, batch: &mut Batch, into: &mut IntoSegment<'_>) {
         self.read_all(batch, steady, into);
+        self.give_up_waiting();
         let mut gone = self.open.clone();
         gone.flowing = Flowing::Held;
         self.update(steady.now, &gone, Gate::Open);
@@ -372,6 +431,26 @@ impl LiveStream {
             if is_other(d.bytes, open) {
                 return knocking.take(steady.now.mono, &place, receiver, &d);
             }
+            if is_given(&open.protection) && !is_rtcp {
+                if is_dtls(d.bytes) {
+                    // Of an offer of ours that is not answered yet: its sender says it again.
+                    return;
+                }
+                let Opened { rtp, waiting, .. } = opened;
+                let came = (at, steady.now.mono);
+                match rtp.as_mut().map(|srtp| receiver.open(at, d.from, d.bytes, srtp, into)) {
+                    Some(Ok(())) => {}
+                    // What is said in a pause waits nowhere.
+                    None | Some(Err(Closed::Unauthentic)) if open.flowing != Flowing::Active => {
+                        receiver.unopened()
+                    }
+                    None | Some(Err(Closed::Unauthentic)) => {
+                        receiver.given_up(waiting.keep(&sockets.room, came, d.from, d.bytes));
+                    }
+                    Some(Err(why)) => receiver.closed(why),
+                }
+                return;
+            }
             match (opened.of(which, &open.protection), is_rtcp) {
                 (None, true) if open.protection.is_some() => receiver.unopened_rtcp(),
                 (None, false) if open.protection.is_some() => receiver.unopened(),
@@ -402,6 +481,13 @@ pub(super) struct Opened {
     rtp: Option<Srtp>,
     /// Where RTCP has a port of its own, it has a handshake of its own too (RFC 5764 section 3).
     rtcp: Option<Srtp>,
+    /// What waits for keys that come beside signalling.
+    waiting: Waiting,
+}
+
+/// Whether its keys come beside signalling: later than packets by them, most of the time.
+const fn is_given(protection: &Protection) -> bool {
+    matches!(protection, Protection::Awaited | Protection::Given(_))
 }
 
 /// What opened the packets of a stream until its segment ended.
@@ -427,9 +513,11 @@ impl Opened {
     fn by(protection: &Protection) -> Self {
         let rtp = match protection {
             Protection::Srtp { inbound, outbound } => Srtp::new(inbound, outbound),
+            // Nothing is protected by the second: nothing of ours is sent.
+            Protection::Given(keys) => Srtp::new(keys, keys),
             Protection::None | Protection::Dtls(_) | Protection::Awaited => None,
         };
-        Self { rtp, rtcp: None }
+        Self { rtp, rtcp: None, waiting: Waiting::default() }
     }
 
     /// What opens what comes to this port. Keys of signalling are for both.

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use model::{CallData, EndReason, Failure, Metadata, OpenStream, PauseSource, SegmentId, WallTime};
+use model::{
+    CallData, EndReason, Failure, Metadata, OpenStream, PauseSource, Protection, SegmentId, StreamId,
+    WallTime,
+};
 
 use super::super::handshakes::{Door, Shaken};
 use super::super::live::LiveSegment;
@@ -52,6 +55,13 @@ pub(crate) enum MediaOrder {
         segment: SegmentId,
         order: u64,
         by: PauseSource,
+    },
+    /// A stream is protected by other keys from now on; answered with this number.
+    Keys {
+        segment: SegmentId,
+        order: u64,
+        stream: StreamId,
+        protection: Protection,
     },
     /// It could not be opened: forget an end that was kept for it.
     NeverCame(SegmentId),

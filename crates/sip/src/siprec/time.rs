@@ -11,6 +11,10 @@ const EPOCH_DIGITS: (usize, usize) = (10, 13);
 /// with a space between date and time, with a comma before the fraction; seconds or milliseconds since 1970.
 pub(super) fn time(text: &str) -> Option<WallTime> {
     let text = text.trim();
+    // So that whatever is cut below is cut between characters.
+    if !text.is_ascii() {
+        return None;
+    }
     if let Ok(time) = text.parse() {
         return Some(time);
     }
@@ -101,6 +105,10 @@ mod tests {
             "2026-05-06T07:08:09+xx",
             "2026-13-06T07:08:09",
             "é".repeat(20).as_str(),
+            // A fraction that ends within a character.
+            ",026-éééééé0T",
+            "2026-05-06T07:08:09.12345678é",
+            "é026-05-06T07:08:09.123456789",
         ] {
             assert_eq!(time(text), None, "{text}");
         }

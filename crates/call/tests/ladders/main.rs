@@ -9,6 +9,7 @@
 )]
 
 mod bridge;
+mod by_person;
 mod correlation;
 mod dialects;
 mod failover;

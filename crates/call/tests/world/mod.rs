@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use call::{
-    Action, Ask, Changed, Command, Done, Front, FrontConfig, GivenKeys, Intake, OwnKeys, Recording, Trunks,
+    Action, Ask, Changed, Command, Done, Front, FrontConfig, GivenKeys, Intake, JoinCommand, Joined, OwnKeys,
+    Recording, Trunks,
 };
 use media::srtp::Entropy;
 use model::peer::Flowing;
@@ -251,6 +252,7 @@ impl World {
             }
             "end-all" => self.front.end_all(now),
             "order" => self.order(rest),
+            "join" => self.join(rest),
             "carried-out" => {
                 let (segment, order) = self.gates.remove(0);
                 self.front.handle_report(now, Report::CarriedOut { segment, order });
@@ -342,6 +344,22 @@ impl World {
         let id = format!("s{}@b", session.0);
         let told = self.records.values().find(|call| call.data.sip_call_ids.contains(&id));
         told.map(|call| call.id).or_else(|| self.called.get(&session).copied())
+    }
+
+    /// `1`: with the call of session 1, by a tenant's user; `1 foreign`: by another tenant's.
+    fn join(&mut self, words: &str) {
+        let (other, whose) = words.split_once(' ').unwrap_or((words, ""));
+        let tenant = if whose == "foreign" { "other".parse().unwrap() } else { TenantId::default() };
+        let other = SessionId(other.parse().unwrap());
+        let calls = [self.session, other].map(|session| self.called[&session]);
+        let text = match self.front.join(self.now, JoinCommand { calls, tenant, by: "alice".to_owned() }) {
+            Ok(Joined { call, changed }) => {
+                assert_eq!(Some(&call), calls.iter().min(), "the older one survives");
+                if changed == Changed::Yes { "one".to_owned() } else { "one already".to_owned() }
+            }
+            Err(e) => format!("ERROR {e}"),
+        };
+        writeln!(self.out, "    {text}").unwrap();
     }
 
     /// A request of the session, with what the session says.

@@ -212,7 +212,7 @@ fn in_words(note: &Note) -> String {
             format!("{path} cannot be read ({why}); there is silence in its place")
         }
         Note::NotDecoded { stream, codec, why } => {
-            format!("stream {stream} is in {codec}, and there is silence in its place: {why}")
+            format!("stream {stream} is in {codec}, and left out: {why}")
         }
         Note::TooLate { stream } => {
             format!("stream {stream} has packets far from their place in the file; they are left out")

@@ -363,4 +363,32 @@ proptest! {
         gate.finish();
         let _ = depacketizer.setup();
     }
+
+    /// What was a picture once: octets of it changed, payloads cut, packets in another order.
+    #[test]
+    fn mutated_packets_are_survived(
+        codec in 0..4_usize,
+        lengths in prop::collection::vec(1..400_usize, 1..20),
+        piece in 20..200_usize,
+        changes in prop::collection::vec((any::<u16>(), 0..8_u16, any::<u8>()), 1..40),
+    ) {
+        let (name, make) = CODECS[codec];
+        let (_, mut packets) = sent(make, &lengths, piece, 0);
+        for (at, place, octet) in changes {
+            let at = usize::from(at) % packets.len();
+            match place {
+                6 => packets[at].payload.truncate(usize::from(octet) % 8),
+                7 => packets.swap(at, usize::from(octet) % lengths.len()),
+                place => {
+                    if let Some(one) = packets[at].payload.get_mut(usize::from(place)) {
+                        *one = octet;
+                    }
+                }
+            }
+        }
+        let (pictures, _) = received(name, &packets);
+        prop_assert!(pictures.len() <= packets.len());
+        prop_assert!(pictures.iter().all(|p| !p.data.is_empty()));
+        prop_assert!(!pictures.iter().any(|p| p.key && p.damaged));
+    }
 }

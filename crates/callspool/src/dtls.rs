@@ -90,6 +90,8 @@ pub(crate) struct Association {
     is_answered: bool,
     keys: Option<(SrtpProfile, Zeroizing<Vec<u8>>)>,
     told: bool,
+    /// Why a datagram could not be taken, the last time.
+    stumbled: Option<String>,
     due: Instant,
     began: Instant,
     record: Box<[u8; RECORD_MAX]>,
@@ -109,6 +111,7 @@ impl Association {
             is_answered: !is_server,
             keys: None,
             told: false,
+            stumbled: None,
             due: now,
             began: now,
             record: Box::new([0; RECORD_MAX]),
@@ -143,22 +146,29 @@ impl Association {
     /// A panic of the library is the end of this handshake and of nothing else.
     fn step(&mut self, now: Instant, datagram: Option<&[u8]>, send: &mut dyn FnMut(&[u8])) -> Came {
         if !self.told && now.saturating_duration_since(self.began) > PATIENCE {
-            return Came::Over(format!("the handshake was not completed within {} s", PATIENCE.as_secs()));
+            let why = self.stumbled.take().map(|why| format!(": {why}")).unwrap_or_default();
+            return Came::Over(format!(
+                "the handshake was not completed within {} s{why}",
+                PATIENCE.as_secs()
+            ));
         }
         let stepped = catch_unwind(AssertUnwindSafe(|| self.go_on(now, datagram, send)));
         stepped.unwrap_or_else(|_| Came::Over("the DTLS library failed".to_owned()))
     }
 
     fn go_on(&mut self, now: Instant, datagram: Option<&[u8]>, send: &mut dyn FnMut(&[u8])) -> Came {
-        let mut went = self.dtls.handle_timeout(now);
-        if let (Ok(()), Some(datagram)) = (&went, datagram) {
-            went = self.dtls.handle_packet(datagram);
+        let went = self.dtls.handle_timeout(now);
+        // Anybody can send a datagram in the name of the peer. So an alert in the clear, which nothing proves, ends
+        // nothing, and nor does what cannot be taken: the time for a handshake is bounded anyway.
+        if let (Ok(()), Some(datagram)) = (&went, datagram.filter(|d| !is_plain_alert(d)))
+            && let Err(e) = self.dtls.handle_packet(datagram)
+        {
+            self.stumbled = Some(e.to_string());
         }
         // What it has to say is said even when it gives up: the peer is told why.
-        let polled = self.poll(now, send);
-        match went {
-            Err(e) => Came::Over(e.to_string()),
-            Ok(()) => polled,
+        match (went, self.poll(now, send)) {
+            (Err(e), Came::Nothing) => Came::Over(e.to_string()),
+            (_, polled) => polled,
         }
     }
 
@@ -222,6 +232,17 @@ pub(crate) fn is_dtls(datagram: &[u8]) -> bool {
 /// Whether it begins a handshake: a ClientHello in the clear.
 pub(crate) fn is_hello(datagram: &[u8]) -> bool {
     is_message(datagram, 1)
+}
+
+/// The client's random number in a hello, by which a repetition is told from another (RFC 5246 section 7.4.1.2).
+pub(crate) fn random_of(hello: &[u8]) -> Option<[u8; 32]> {
+    // The heads of record and message, and the version.
+    hello.get(13 + 12 + 2..)?.first_chunk().copied()
+}
+
+/// Whether it is an alert that is not encrypted.
+fn is_plain_alert(datagram: &[u8]) -> bool {
+    datagram.first() == Some(&21) && datagram.get(3..5) == Some(&[0, 0])
 }
 
 /// Whether it goes on with one: who began it has returned our cookie.
@@ -338,6 +359,36 @@ mod tests {
         let [came, _] = check(&other.fingerprint(), [&client, &server], 0);
         let Came::Over(why) = came else { panic!("{came:?}") };
         assert!(why.contains("a=fingerprint"), "{why}");
+    }
+
+    /// Whoever knows the addresses can send in the name of the client, alerts and rubbish as much as it likes.
+    #[test]
+    fn what_nothing_proves_ends_no_handshake() {
+        let (client, server) =
+            (Identity::make(Clients::Verified).unwrap(), Identity::make(Clients::Verified).unwrap());
+        let now = Instant::now();
+        let terms = |role, peer: &Identity| Handshake { role, peer: vec![peer.fingerprint()], id: None };
+        let mut theirs = Association::new(&client, terms(HandshakeRole::Client, &server), now);
+        let mut ours = Association::new(&server, terms(HandshakeRole::Server, &client), now);
+        let alert = [21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40];
+        let rubbish = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 90, 0, 3, 11, 0, 0];
+        let (mut to_us, mut got) = (Vec::new(), false);
+        let _ = theirs.wake(now, &mut |r| to_us.push(r.to_vec()));
+        for _ in 0..10 {
+            let mut to_them = Vec::new();
+            for datagram in std::mem::take(&mut to_us) {
+                for forged in [&alert[..], &rubbish] {
+                    let came = ours.receive(now, forged, &mut |r| to_them.push(r.to_vec()));
+                    assert!(matches!(came, Came::Nothing), "{came:?}");
+                }
+                got |=
+                    matches!(ours.receive(now, &datagram, &mut |r| to_them.push(r.to_vec())), Came::Keys(_));
+            }
+            for datagram in to_them {
+                let _ = theirs.receive(now, &datagram, &mut |r| to_us.push(r.to_vec()));
+            }
+        }
+        assert!(got, "the handshake was made all the same");
     }
 
     #[test]

@@ -16,23 +16,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use model::protection::{Handshake, HandshakeRole};
 use model::{Keys, SegmentId, StreamId};
 
 use super::live::Which;
 use super::media_thread::MediaOrder;
 use super::threads::Threads;
-use crate::dtls::{Association, Came, Identity, Proof, is_hello};
+use crate::dtls::{Association, Came, Identity, Proof, is_hello, random_of};
 use crate::pulse::Pulse;
-use places::{Places, Standing};
+use places::{Key, Places, Standing};
 
-/// Datagrams that may wait for the thread; what comes beyond is lost, and repeated by its sender.
-pub(super) const KNOCKS_MAX: usize = 4_096;
+/// Datagrams that may wait for the thread, of those who are named and of others; what comes beyond is lost, and repeated by its sender.
+const KNOCKS_MAX: usize = 4_096;
 /// How long one stays after its keys are known, to repeat its last words.
 const LINGER: Duration = Duration::from_secs(30);
 /// How long the thread sleeps at most, so that its pulse goes on.
 const ROUND: Duration = Duration::from_secs(1);
+/// Times are looked at so often at most, because that is a walk over all handshakes: repetitions are due after a second.
+const LOOK: Duration = Duration::from_millis(10);
+/// Hellos of strangers that are looked at in a second, at all ports together: each makes a handshake of 20 KiB.
+const STRANGERS_MAX: u32 = 1_000;
 
 /// A port of a stream. The segment that takes a stream over has the same; one after a hold has another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,13 +79,60 @@ pub(crate) enum News {
 pub(crate) enum Shaken {
     /// To be sent to the peer.
     Send(Vec<u8>),
+    /// The peer is there: it has returned our cookie.
+    Answered,
     /// The keys of the peer, and ours, and what proves who it is.
     Keys(Box<(Keys, Keys)>, Proof),
 }
 
+/// The ways to the thread. Whom signalling names does not wait behind strangers.
+#[derive(Debug, Clone)]
+pub(crate) struct Knocks {
+    named: Sender<Knock>,
+    strangers: Sender<Knock>,
+}
+
+impl Knocks {
+    /// The ways, and their ends.
+    pub(super) fn new() -> (Self, Knocking) {
+        let ((named, from_named), (strangers, from_strangers)) = (bounded(KNOCKS_MAX), bounded(KNOCKS_MAX));
+        (Self { named, strangers }, Knocking { named: from_named, strangers: from_strangers })
+    }
+
+    /// Whether it will be heard. The thread may be behind; then it is lost.
+    pub(super) fn knock(&self, knock: Knock) -> bool {
+        let way = match &knock.news {
+            News::Came { whence: Whence::Elsewhere, .. } => &self.strangers,
+            _ => &self.named,
+        };
+        way.try_send(knock).is_ok()
+    }
+}
+
+/// Where knocks are heard.
+#[derive(Debug)]
+pub(crate) struct Knocking {
+    named: Receiver<Knock>,
+    strangers: Receiver<Knock>,
+}
+
+impl Knocking {
+    /// The next, of those who are named first; an error when none comes, or none can.
+    fn next(&self, wait: Duration) -> Result<Knock, RecvTimeoutError> {
+        if let Ok(knock) = self.named.try_recv() {
+            return Ok(knock);
+        }
+        crossbeam_channel::select! {
+            recv(self.named) -> knock => knock.map_err(|_| RecvTimeoutError::Disconnected),
+            recv(self.strangers) -> knock => knock.map_err(|_| RecvTimeoutError::Disconnected),
+            default(wait) => Err(RecvTimeoutError::Timeout),
+        }
+    }
+}
+
 pub(crate) struct Handshakes {
     pub(crate) identity: Arc<Identity>,
-    pub(crate) knocks: Receiver<Knock>,
+    pub(crate) knocks: Knocking,
     pub(crate) media: Threads,
     pub(crate) pulse: Pulse,
 }
@@ -90,15 +141,24 @@ impl Handshakes {
     /// Runs until nobody can knock any more.
     pub(crate) fn run(self) {
         let mut places = Places::default();
+        let (mut looked, mut due) = (Instant::now(), None);
         loop {
             self.pulse.goes_on();
-            let wait = places.due().map_or(ROUND, |due| due.saturating_duration_since(Instant::now()));
-            match self.knocks.recv_timeout(wait.min(ROUND)) {
-                Ok(knock) => self.answer(&mut places, Instant::now(), knock),
+            let now = Instant::now();
+            let at = due.unwrap_or(now + ROUND).max(looked + LOOK);
+            match self.knocks.next(at.saturating_duration_since(now).min(ROUND)) {
+                Ok(knock) => {
+                    self.answer(&mut places, Instant::now(), knock);
+                    due = Some(looked);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.pulse.waits(),
             }
-            self.wake(&mut places, Instant::now());
+            let now = Instant::now();
+            if now.saturating_duration_since(looked) >= LOOK {
+                self.wake(&mut places, now);
+                (looked, due) = (now, places.due());
+            }
         }
     }
 
@@ -110,20 +170,26 @@ impl Handshakes {
             News::Came { from, whence, terms, datagram } => (from, whence, terms, Some(datagram)),
         };
         let key = (door, peer);
-        // New terms, or a hello after all was said: it begins anew.
+        // New terms, or we are to begin after all was said: it begins anew.
         let begins = datagram.as_deref().is_none_or(is_hello);
-        places.remove_if(key, |s| s.terms != terms || (begins && s.done.is_some()));
+        places.remove_if(key, |s| s.terms != terms || (datagram.is_none() && s.done.is_some()));
         if places.get(key).is_none() {
             let may_begin = datagram.is_none() == (terms.role == HandshakeRole::Client);
-            if !begins || !may_begin || !places.make_room(door, whence, now) {
+            let mut has_room = || places.admits(whence, now) && places.make_room(door, whence, now);
+            if !begins || !may_begin || !has_room() {
                 return;
             }
             let association = Association::new(&self.identity, terms.clone(), now);
-            places.insert(key, Standing { association, terms, segment, whence, began: now, done: None });
+            places.insert(key, Standing::new(association, terms.clone(), segment, whence, now));
+        }
+        if let Some(hello) = datagram.as_deref().filter(|_| begins)
+            && !self.greet(places, now, key, &terms, hello)
+        {
+            return;
         }
         let Some(stands) = places.get(key) else { return };
         stands.segment = segment;
-        // Who was a stranger may have become known; a name that was proved once is not lost.
+        // Who was a stranger may have become known; that is not lost.
         stands.whence = stands.whence.min(whence);
         let mut out = Vec::new();
         let came = match &datagram {
@@ -131,6 +197,32 @@ impl Handshakes {
             None => stands.association.wake(now, &mut |r| out.push(r.to_vec())),
         };
         self.tell(places, now, key, out, came);
+    }
+
+    /// A hello has come. If it is another than what stands goes by, that stays until whoever says it has shown that it is
+    /// there: it may be somebody else, in the peer's name. Whether it is for what stands.
+    fn greet(&self, places: &mut Places, now: Instant, key: Key, terms: &Handshake, hello: &[u8]) -> bool {
+        let Some(stands) = places.get(key) else { return false };
+        let random = random_of(hello);
+        if stands.random.is_none() || stands.random == random {
+            stands.random = random;
+            return stands.done.is_none();
+        }
+        if stands.next.as_ref().is_none_or(|(of, _)| *of != random) {
+            stands.next = Some((random, Box::new(Association::new(&self.identity, terms.clone(), now))));
+        }
+        let Some((_, next)) = &mut stands.next else { return false };
+        let mut out = Vec::new();
+        let _ = next.receive(now, hello, &mut |r| out.push(r.to_vec()));
+        if next.is_answered()
+            && let Some((_, next)) = stands.next.take()
+        {
+            let (segment, whence) = (stands.segment, stands.whence);
+            *stands = Standing::new(*next, terms.clone(), segment, whence, now);
+            stands.random = random;
+        }
+        self.tell(places, now, key, out, Came::Nothing);
+        false
     }
 
     /// Goes on with those whose time has come, and forgets those that are through.
@@ -143,27 +235,15 @@ impl Handshakes {
         }
     }
 
-    fn tell(
-        &self,
-        places: &mut Places,
-        now: Instant,
-        (door, peer): (Door, SocketAddr),
-        out: Vec<Vec<u8>>,
-        came: Came,
-    ) {
-        let Some(stands) = places.get((door, peer)) else { return };
-        let segment = stands.segment;
-        let say = |said| {
-            // A media thread that has no room now gets it with the next repetition.
-            let _ = self.media.try_send(segment, MediaOrder::Shaken { segment, door, peer, said });
-        };
-        // Keys before the last words: what the peer sends upon them can be opened.
+    fn tell(&self, places: &mut Places, now: Instant, key: Key, out: Vec<Vec<u8>>, came: Came) {
+        let Some(stands) = places.get(key) else { return };
+        let (segment, (door, peer)) = (stands.segment, key);
+        if stands.association.is_answered() && !std::mem::replace(&mut stands.has_told, true) {
+            let _ = self.say(segment, key, Shaken::Answered);
+        }
         match came {
             Came::Nothing => {}
-            Came::Keys(keys) => {
-                stands.done = Some(now);
-                say(Shaken::Keys(keys, stands.association.proof()));
-            }
+            Came::Keys(keys) => stands.untold = Some(keys),
             Came::Over(why) => {
                 // A stranger that fails says nothing of the stream.
                 if stands.done.is_none() && stands.whence == Whence::Named {
@@ -174,12 +254,31 @@ impl Handshakes {
                          some already, or another succeeds"
                     );
                 } else if stands.done.is_none() {
-                    tracing::debug!(%segment, stream = %door.stream, "a DTLS handshake failed: {why}");
+                    tracing::debug!(%segment, stream = %door.stream, %peer, "a DTLS handshake failed: {why}");
                 }
-                places.remove_if((door, peer), |_| true);
+                places.remove_if(key, |_| true);
+                out.into_iter().for_each(|record| drop(self.say(segment, key, Shaken::Send(record))));
+                return;
             }
         }
-        out.into_iter().for_each(|record| say(Shaken::Send(record)));
+        // Keys before the last words: what the peer sends upon them can be opened. Nobody repeats them, so they wait
+        // for a media thread that has no room.
+        if let Some(keys) = stands.untold.take() {
+            match self.say(segment, key, Shaken::Keys(keys, stands.association.proof())) {
+                Some(Shaken::Keys(keys, _)) => stands.untold = Some(keys),
+                _ => stands.done = Some(now),
+            }
+        }
+        out.into_iter().for_each(|record| drop(self.say(segment, key, Shaken::Send(record))));
+    }
+
+    /// Says something to a port; given back when the media thread has no room for it. A record comes with the next
+    /// repetition then.
+    fn say(&self, segment: SegmentId, (door, peer): Key, said: Shaken) -> Option<Shaken> {
+        match self.media.try_send(segment, MediaOrder::Shaken { segment, door, peer, said })? {
+            MediaOrder::Shaken { said, .. } => Some(said),
+            _ => None,
+        }
     }
 }
 

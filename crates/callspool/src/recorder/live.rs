@@ -335,7 +335,7 @@ impl LiveSegment {
             stream.receiver.tick(now.wall, &mut into);
             stream.expire_waiting(now.mono);
             stream.tell_unsearched(id);
-            stream.begin_handshake(id);
+            stream.begin_handshake(now.mono, id);
         }
     }
 
@@ -364,7 +364,7 @@ impl LiveSegment {
 
     /// A handshake at one of its doors has something to say.
     pub(crate) fn shaken(&mut self, now: Now, door: Door, peer: SocketAddr, said: Shaken) {
-        let now = self.steady(now).now.wall;
+        let now = self.steady(now).now;
         let id = self.id;
         if let Some(stream) = self.streams.iter_mut().find(|s| s.has(door)) {
             stream.shaken(now, id, door.which, peer, said);

@@ -68,7 +68,7 @@ use crate::pulse::Pulses;
 use crate::repository::{Place, Repository};
 use crate::volumes::identity::Memory;
 use crate::volumes::{Volume, Volumes};
-use handshakes::{Handshakes, KNOCKS_MAX};
+use handshakes::{Handshakes, Knocks};
 use joiner::Joiner;
 use media_thread::{MediaConfig, MediaOrder, MediaThread};
 use opener::Opener;
@@ -138,7 +138,7 @@ impl Recorder {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         shared.thresholds.set(config.thresholds);
-        let (knock, knocks) = bounded(KNOCKS_MAX);
+        let (knock, knocks) = Knocks::new();
         let ports = Arc::new(Ports::new(config.ports.clone(), knock));
         let (placer, placings) = bounded(ORDERS_MAX);
         let (answer, tried) = unbounded();

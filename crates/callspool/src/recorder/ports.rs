@@ -8,12 +8,11 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use crossbeam_channel::Sender;
 use model::peer::Family;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::handshakes::Knock;
+use super::handshakes::Knocks;
 use super::live::Room;
 
 /// Where streams are received, and what senders are told.
@@ -45,7 +44,7 @@ pub(crate) struct Sockets {
     pub(crate) told_rtp: SocketAddr,
     pub(crate) told_rtcp: SocketAddr,
     /// The way to whoever makes handshakes.
-    pub(crate) knocks: Sender<Knock>,
+    pub(crate) knocks: Knocks,
     /// Where packets may wait for keys.
     pub(crate) room: Room,
 }
@@ -57,13 +56,13 @@ pub(crate) struct Ports {
     next: AtomicU16,
     /// One bind at a time, so that two threads do not try the same pair.
     binding: Mutex<()>,
-    knocks: Sender<Knock>,
+    knocks: Knocks,
     room: Room,
 }
 
 impl Ports {
     /// Whoever comes to them to shake hands is told of by `knocks`.
-    pub(crate) fn new(config: PortConfig, knocks: Sender<Knock>) -> Self {
+    pub(crate) fn new(config: PortConfig, knocks: Knocks) -> Self {
         let next = AtomicU16::new(config.min);
         Self { config, next, binding: Mutex::new(()), knocks, room: Room::default() }
     }
@@ -145,7 +144,7 @@ mod tests {
             max,
             receive_buffer: 64 << 10,
         };
-        Ports::new(config, crossbeam_channel::bounded(1).0)
+        Ports::new(config, Knocks::new().0)
     }
 
     #[test]

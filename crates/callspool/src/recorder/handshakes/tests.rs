@@ -1,6 +1,6 @@
 //! Who comes to a port and how: forged hellos, strangers, a segment that takes over.
 
-use crossbeam_channel::{bounded, never};
+use crossbeam_channel::bounded;
 use model::protection::Fingerprint;
 
 use super::places::Places;
@@ -26,7 +26,7 @@ impl World {
         let (way, orders) = bounded(1_000);
         let handshakes = Handshakes {
             identity: Arc::new(Identity::make(Clients::Verified).unwrap()),
-            knocks: never(),
+            knocks: Knocks::new().1,
             media: Threads::new(vec![way]),
             pulse: Pulses::default().take("handshakes"),
         };
@@ -90,6 +90,7 @@ impl World {
                 for (segment, said) in self.come(segment, port, whence, datagram) {
                     match said {
                         Shaken::Send(record) => to_client.push(record),
+                        Shaken::Answered => {}
                         Shaken::Keys(_, proof) => got = Some((segment, proof)),
                     }
                 }
@@ -159,7 +160,7 @@ fn who_has_returned_the_cookie_does_not_give_way_to_strangers() {
         let datagrams = std::mem::take(&mut to_us).into_iter();
         let said: Vec<_> = datagrams.flat_map(|d| world.come(FIRST, 6_000, Whence::Elsewhere, d)).collect();
         for (_, said) in said {
-            let Shaken::Send(record) = said else { panic!("keys") };
+            let Shaken::Send(record) = said else { continue };
             let _ = client.receive(world.now, &record, &mut |r| to_us.push(r.to_vec()));
         }
     }
@@ -170,4 +171,71 @@ fn who_has_returned_the_cookie_does_not_give_way_to_strangers() {
     }
     let key = (DOOR, SocketAddr::from(([192, 0, 2, 1], 6_000)));
     assert!(world.places.get(key).is_some_and(|s| s.association.is_answered()));
+}
+
+/// The way to the media thread is full at the moment when they are made.
+#[test]
+fn keys_wait_for_a_media_thread_that_has_no_room() {
+    let mut world = World::new();
+    let (way, orders) = bounded(4);
+    let wide = std::mem::replace(&mut world.orders, orders);
+    let (mut client, hello) = world.client();
+    let (mut to_us, mut waits) = (vec![hello], 0);
+    for _ in 0..6 {
+        let mut to_client = Vec::new();
+        for datagram in std::mem::take(&mut to_us) {
+            let from = SocketAddr::from(([192, 0, 2, 1], 5_000));
+            let terms = World::terms(HandshakeRole::Server, world.client.fingerprint());
+            let news = News::Came { from, whence: Whence::Named, terms, datagram };
+            world.handshakes.answer(&mut world.places, world.now, Knock { door: DOOR, segment: FIRST, news });
+            // From the second round on the way is narrow, and full.
+            for order in wide.try_iter() {
+                if let MediaOrder::Shaken { said: Shaken::Send(record), .. } = order {
+                    to_client.push(record);
+                }
+            }
+        }
+        for record in to_client {
+            let _ = client.receive(world.now, &record, &mut |r| to_us.push(r.to_vec()));
+        }
+        waits += 1;
+        if waits == 2 {
+            while way.try_send(MediaOrder::NeverCame(FIRST)).is_ok() {}
+            world.handshakes.media = Threads::new(vec![way.clone()]);
+        }
+    }
+    let key = (DOOR, SocketAddr::from(([192, 0, 2, 1], 5_000)));
+    assert!(world.places.get(key).is_some_and(|s| s.untold.is_some() && s.done.is_none()));
+    assert!(world.orders.try_iter().all(|order| matches!(order, MediaOrder::NeverCame(_))));
+    world.handshakes.wake(&mut world.places, world.now);
+    assert!(world.said().iter().any(|(_, said)| matches!(said, Shaken::Keys(..))), "now they come");
+    assert!(world.places.get(key).is_some_and(|s| s.untold.is_none() && s.done.is_some()));
+}
+
+/// A copy of the first hello, and a forged one, come after all was said.
+#[test]
+fn a_hello_that_is_late_or_forged_takes_nothing_away() {
+    let mut world = World::new();
+    let (client, hello) = world.client();
+    let late = hello.clone();
+    assert!(world.shake((client, hello), 5_000, Whence::Named, [FIRST, FIRST]).is_some());
+    let key = (DOOR, SocketAddr::from(([192, 0, 2, 1], 5_000)));
+    let (_, forged) = world.client();
+    for hello in [late, forged] {
+        let _ = world.come(FIRST, 5_000, Whence::Named, hello);
+        assert!(world.places.get(key).is_some_and(|s| s.done.is_some()));
+    }
+    // The client itself gets through with another.
+    let client = world.client();
+    assert!(world.shake(client, 5_000, Whence::Named, [FIRST, FIRST]).is_some());
+}
+
+/// Before the client has said anything, and while it goes on.
+#[test]
+fn a_forged_hello_in_the_name_of_a_client_does_not_stop_it() {
+    let mut world = World::new();
+    let (_, forged) = world.client();
+    let _ = world.come(FIRST, 5_000, Whence::Named, forged);
+    let client = world.client();
+    assert!(world.shake(client, 5_000, Whence::Named, [FIRST, FIRST]).is_some());
 }

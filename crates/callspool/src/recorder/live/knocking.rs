@@ -3,23 +3,28 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use media::rtp::StreamReceiver;
 use media::stun;
 use model::protection::HandshakeRole;
 use model::{Mono, OpenStream, Protection, SegmentId, WallTime};
 
-use super::super::handshakes::{Door, Knock, News, Whence};
+use super::super::handshakes::{Door, Knock, Knocks, News, Whence};
 use super::super::ingest::Datagram;
 use super::super::ports::Sockets;
 use super::stream::Which;
-use crate::dtls::{Proof, is_dtls};
+use crate::dtls::{Proof, is_dtls, is_hello};
 
-/// Datagrams of checks and handshakes that are looked at in a second, of those whom signalling names. A handshake has
-/// about ten, and a client checks each pair every 20 ms at most while it connects.
+/// Checks that are answered in a second: a client checks each pair every 20 ms at most while it connects.
+const CHECKS_MAX: u32 = 100;
+/// Datagrams of handshakes that are looked at in a second, of those whom signalling names, and of each who has shown to
+/// be there: a handshake has about ten.
 const NAMED_MAX: u32 = 100;
-/// Datagrams of handshakes that are, of all others: a client behind NAT begins with one.
+/// Hellos that are, of all others, who have nothing else to say.
 const ELSEWHERE_MAX: u32 = 30;
+/// Addresses that have returned our cookie, the last ones.
+const ANSWERED_MAX: usize = 4;
+/// How long we wait for the keys of a handshake that is ours to begin before we begin another: as long as one may take.
+const AGAIN: Duration = Duration::from_secs(20);
 /// Addresses that have proved by a check that they know our description, the last ones: a client has a few.
 const CHECKED_MAX: usize = 4;
 /// Keys that nothing proves are not taken from elsewhere while the source was heard within so long: longer than the
@@ -37,19 +42,24 @@ pub(super) struct Place<'a> {
     pub(super) segment: SegmentId,
     pub(super) door: Door,
     pub(super) socket: &'a UdpSocket,
-    pub(super) knocks: &'a Sender<Knock>,
+    pub(super) knocks: &'a Knocks,
     pub(super) open: &'a OpenStream,
 }
 
 /// What is remembered of those who come.
 #[derive(Debug)]
 pub(super) struct Knocking {
+    checks: Budget,
     named: Budget,
     elsewhere: Budget,
+    /// Who else has shown to be there, the latest first.
+    answered: [Option<(SocketAddr, Budget)>; ANSWERED_MAX],
     /// Addresses that have proved by a check that they know our description, the latest first.
     checked: [Option<SocketAddr>; CHECKED_MAX],
-    /// The handshake that we begin has been begun.
-    pub(super) has_begun: bool,
+    /// Where a check said that media come from.
+    nominated: Option<SocketAddr>,
+    /// When the handshake that we begin was begun.
+    pub(super) begun: Option<Mono>,
     /// It was told that somebody's keys were not taken.
     has_told: bool,
 }
@@ -57,10 +67,13 @@ pub(super) struct Knocking {
 impl Knocking {
     pub(super) const fn new(now: Mono) -> Self {
         Self {
-            named: Budget { since: now, count: 0 },
-            elsewhere: Budget { since: now, count: 0 },
+            checks: Budget::new(now),
+            named: Budget::new(now),
+            elsewhere: Budget::new(now),
+            answered: [const { None }; ANSWERED_MAX],
             checked: [None; CHECKED_MAX],
-            has_begun: false,
+            nominated: None,
+            begun: None,
             has_told: false,
         }
     }
@@ -79,15 +92,25 @@ impl Knocking {
         }
         let Protection::Dtls(terms) = &place.open.protection else { return };
         let is_named = receiver.expects(from) || self.has_checked(from);
-        let (whence, budget, most) = if is_named {
-            (Whence::Named, &mut self.named, NAMED_MAX)
-        } else {
-            (Whence::Elsewhere, &mut self.elsewhere, ELSEWHERE_MAX)
+        let whence = if is_named { Whence::Named } else { Whence::Elsewhere };
+        let answered = self.answered.iter_mut().flatten().find(|(address, _)| *address == from);
+        let is_allowed = match answered {
+            _ if is_named => self.named.allows(now, NAMED_MAX),
+            Some((_, budget)) => budget.allows(now, NAMED_MAX),
+            None => is_hello(bytes) && self.elsewhere.allows(now, ELSEWHERE_MAX),
         };
-        if budget.allows(now, most) {
+        if is_allowed {
             let news = News::Came { from, whence, terms: terms.clone(), datagram: bytes.to_vec() };
             // If the thread is behind, it is lost, and repeated by its sender.
-            drop(place.knocks.try_send(Knock { door: place.door, segment: place.segment, news }));
+            place.knocks.knock(Knock { door: place.door, segment: place.segment, news });
+        }
+    }
+
+    /// A peer has returned our cookie.
+    pub(super) fn answered(&mut self, now: Mono, peer: SocketAddr) {
+        if self.answered.iter().flatten().all(|(address, _)| *address != peer) {
+            self.answered.rotate_right(1);
+            self.answered[0] = Some((peer, Budget::new(now)));
         }
     }
 
@@ -101,7 +124,7 @@ impl Knocking {
     ) {
         let Datagram { from, bytes, .. } = *datagram;
         let Some(ice) = &place.open.ice else { return };
-        let Some(check) = stun::check(bytes, ice).filter(|_| self.named.allows(now, NAMED_MAX)) else {
+        let Some(check) = stun::check(bytes, ice).filter(|_| self.checks.allows(now, CHECKS_MAX)) else {
             return;
         };
         let mut out = [0; stun::ANSWER_MAX];
@@ -114,6 +137,10 @@ impl Knocking {
         }
         if check.nominates && place.door.which == Which::Rtp {
             receiver.nominate(from);
+            if self.nominated.replace(from) != Some(from) {
+                // What was begun elsewhere did not reach it.
+                self.begun = None;
+            }
         }
     }
 
@@ -121,19 +148,27 @@ impl Knocking {
         self.checked.contains(&Some(from))
     }
 
-    /// A handshake is ours to begin: says so once.
-    pub(super) fn begin(&mut self, segment: SegmentId, open: &OpenStream, sockets: &Sockets) {
+    /// A handshake is ours to begin: says so, and again while there are no keys. At other ports and by another pair it is
+    /// begun although there are: the peer may wait for it.
+    pub(super) fn begin(
+        &mut self,
+        now: Mono,
+        segment: SegmentId,
+        (open, has_keys): (&OpenStream, bool),
+        sockets: &Sockets,
+    ) {
         let Protection::Dtls(terms) = &open.protection else { return };
-        let Some(peer) = open.remote.filter(|_| !self.has_begun && terms.role == HandshakeRole::Client)
-        else {
-            return;
-        };
-        self.has_begun = true;
+        let is_due = self.begun.is_none_or(|begun| !has_keys && now.since(begun) >= AGAIN);
+        let is_ours = is_due && terms.role == HandshakeRole::Client;
+        let Some(peer) = self.nominated.or(open.remote).filter(|_| is_ours) else { return };
         let peers = [Some(peer), open.remote_rtcp];
+        let mut is_heard = true;
         for (door, peer) in doors(open, sockets).zip(peers).filter_map(|(door, peer)| Some((door, peer?))) {
             let news = News::Begin { peer, terms: terms.clone() };
-            drop(sockets.knocks.try_send(Knock { door, segment, news }));
+            is_heard &= sockets.knocks.knock(Knock { door, segment, news });
         }
+        // Nobody repeats it but this.
+        self.begun = is_heard.then_some(now);
     }
 
     /// Another segment has the stream.
@@ -141,7 +176,7 @@ impl Knocking {
         if matches!(open.protection, Protection::Dtls(_)) {
             for door in doors(open, sockets) {
                 // If it is lost, the next datagram of the peer says it too.
-                drop(sockets.knocks.try_send(Knock { door, segment, news: News::Moved }));
+                sockets.knocks.knock(Knock { door, segment, news: News::Moved });
             }
         }
     }
@@ -208,6 +243,10 @@ struct Budget {
 }
 
 impl Budget {
+    const fn new(since: Mono) -> Self {
+        Self { since, count: 0 }
+    }
+
     /// Whether one more may be looked at now.
     fn allows(&mut self, now: Mono, most: u32) -> bool {
         if now.since(self.since) >= Duration::from_secs(1) {

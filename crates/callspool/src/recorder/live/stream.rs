@@ -26,9 +26,6 @@ use crate::dtls::is_dtls;
 /// in the kernel's buffer and is lost there, so that one stream cannot starve the others.
 const BATCHES_PER_TICK: usize = 4;
 
-/// How long packets may still come encrypted after signalling has ended encryption.
-const ENDING: Duration = Duration::from_secs(2);
-
 /// A stream of a live segment.
 pub(crate) struct LiveStream {
     pub(crate) open: OpenStream,
@@ -38,8 +35,8 @@ pub(crate) struct LiveStream {
     pub(super) receiver: StreamReceiver,
     /// Opens what comes, once its keys are known.
     opened: Opened,
-    /// What opened packets until signalling ended encryption, and until when it is tried still.
-    before: Option<(Srtp, Mono)>,
+    /// What opened packets until signalling ended encryption, while it is tried still.
+    before: Option<Ending>,
     pub(super) heard: Heard,
     /// It was told that digits cannot be looked for in its codec.
     told_unsearched: bool,
@@ -187,9 +184,10 @@ impl LiveStream {
     }
 
     /// A handshake is ours to begin: says so once.
-    pub(super) fn begin_handshake(&mut self, segment: SegmentId) {
+    pub(super) fn begin_handshake(&mut self, now: Mono, segment: SegmentId) {
         if let Some(sockets) = &self.sockets {
-            self.knocking.begin(segment, &self.open, sockets);
+            let stream = (&self.open, !self.opened.is_empty());
+            self.knocking.begin(now, segment, stream, sockets);
         }
     }
 
@@ -209,7 +207,7 @@ impl LiveStream {
     /// A handshake at one of its doors has something to say.
     pub(super) fn shaken(
         &mut self,
-        now: WallTime,
+        now: Now,
         segment: SegmentId,
         which: Which,
         peer: SocketAddr,
@@ -225,6 +223,7 @@ impl LiveStream {
                 // What is lost is repeated.
                 let _ = socket.send_to(&record, peer);
             }
+            Shaken::Answered => self.knocking.answered(now.mono, peer),
             Shaken::Keys(keys, proof) => {
                 if !matches!(self.open.protection, Protection::Dtls(_)) {
                     return;
@@ -235,7 +234,7 @@ impl LiveStream {
                 };
                 let stream = (&self.open, &self.receiver);
                 let who = (peer, proof, srtp.is_some());
-                if !self.knocking.takes_keys(now, (segment, which), stream, who) {
+                if !self.knocking.takes_keys(now.wall, (segment, which), stream, who) {
                     return;
                 }
                 let (inbound, outbound) = *keys;
@@ -256,7 +255,7 @@ impl LiveStream {
         self.receiver.set_port(sockets.told_rtp.port());
         self.sockets = Some(sockets);
         // At other ports it is another one.
-        self.knocking.has_begun = false;
+        self.knocking.begun = None;
     }
 
     pub(super) fn record(&self) -> StreamRecord {
@@ -276,17 +275,18 @@ impl LiveStream {
             (srtp, Protection::None) => {
                 // What is on its way is encrypted yet: kept as it comes it would be noise.
                 if let Some(srtp) = srtp.take() {
-                    self.before = Some((srtp, now.mono + ENDING));
+                    self.before = Some(Ending::new(srtp, now.mono));
                 }
             }
-            // Its keys hold until another handshake yields others.
+            // The keys that there are hold until a handshake yields others.
+            (Some(_), Protection::Dtls(_)) => {}
             (_, Protection::Dtls(_)) if matches!(self.open.protection, Protection::Dtls(_)) => {}
             (_, protection) => {
                 let waiting = std::mem::take(&mut self.opened.waiting);
                 self.opened = Opened { waiting, ..Opened::by(protection) };
             }
         }
-        self.knocking.has_begun &= self.open.protection == open.protection;
+        self.knocking.begun.take_if(|_| self.open.protection != open.protection);
         self.receiver.update(now.wall, &open);
         self.open = open;
     }
@@ -422,7 +422,7 @@ impl LiveStream {
             _ => &sockets.rtp,
         };
         let rtcp_port = matches!(which, Which::Rtcp) && sockets.rtcp.is_some();
-        before.take_if(|(_, until)| steady.now.mono >= *until);
+        before.take_if(|before| before.is_over(steady.now.mono));
         let door = door(open.stream, which, sockets);
         let place = Place { segment, door, socket, knocks: &sockets.knocks, open };
         batch.read(socket, ipv6, steady.system(), BATCHES_PER_TICK, &mut |d| {
@@ -456,8 +456,15 @@ impl LiveStream {
                 (None, false) if open.protection.is_some() => receiver.unopened(),
                 (None, true) => receiver.rtcp(at, d.from, d.bytes),
                 (None, false) => {
-                    let plain = before.as_mut().and_then(|(srtp, _)| srtp.open_rtp(at, d.bytes).ok());
-                    receiver.packet(at, d.from, plain.unwrap_or(d.bytes), into);
+                    let opened = before.as_mut().map(|before| before.open(steady.now.mono, at, d.bytes));
+                    match opened {
+                        None | Some(Err(Closed::Unauthentic | Closed::Malformed)) => {
+                            receiver.packet(at, d.from, d.bytes, into);
+                        }
+                        Some(Ok(plain)) => receiver.packet(at, d.from, plain, into),
+                        // It is encrypted, and comes a second time.
+                        Some(Err(Closed::Replayed | Closed::Old)) => receiver.unopened(),
+                    }
                 }
                 (Some(srtp), true) => receiver.protected_rtcp(at, d.from, d.bytes, srtp),
                 (Some(srtp), false) => receiver.protected(at, d.from, d.bytes, srtp, into),
@@ -471,8 +478,42 @@ pub(super) struct Heritage {
     open: OpenStream,
     sockets: Sockets,
     opened: Opened,
-    before: Option<(Srtp, Mono)>,
+    before: Option<Ending>,
     knocking: Knocking,
+}
+
+/// How long it is tried after a packet that was encrypted, or the first that was not.
+const ENDING: Duration = Duration::from_secs(2);
+/// How long in all: twice the time that a transaction takes (RFC 3261 section 17.1.1.2).
+const ENDING_MAX: Duration = Duration::from_secs(64);
+
+/// What opens packets that still come encrypted although signalling has ended that: our answer may be on its way for as
+/// long as a transaction takes.
+struct Ending {
+    srtp: Srtp,
+    until: Mono,
+    /// Not beyond that.
+    end: Mono,
+}
+
+impl Ending {
+    fn new(srtp: Srtp, now: Mono) -> Self {
+        Self { srtp, until: now + ENDING_MAX, end: now + ENDING_MAX }
+    }
+
+    fn is_over(&self, now: Mono) -> bool {
+        now >= self.until
+    }
+
+    fn open(&mut self, now: Mono, at: WallTime, packet: &[u8]) -> Result<&[u8], Closed> {
+        let opened = self.srtp.open_rtp(at, packet);
+        match opened {
+            Ok(_) => self.until = self.until.max(now + ENDING).min(self.end),
+            Err(Closed::Unauthentic) => self.until = self.until.min(now + ENDING),
+            Err(_) => {}
+        }
+        opened
+    }
 }
 
 /// What opens the packets of a stream, where keys are known.

@@ -96,6 +96,8 @@ pub struct Front {
     refused_since: u64,
     /// Orders to pause and resume and keys so far: their numbers.
     gate_orders: u64,
+    /// A request is being heard: what it asks for of pauses is carried out when all of it is known.
+    is_hearing: bool,
     /// Requests so far that waited for ports: who waits longest has the lowest number.
     asks: u64,
     /// The last who was turned away at the gate and whom no alarm has told of yet.
@@ -121,6 +123,7 @@ impl Front {
             stats: FrontStats::default(),
             refused_since: 0,
             gate_orders: 0,
+            is_hearing: false,
             asks: 0,
             unwelcome: None,
         }
@@ -298,11 +301,13 @@ impl Front {
     /// INFO, MESSAGE, or UPDATE without SDP. Bodies other than metadata, such as digits, are not looked at.
     fn informed(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
         let state = self.annotate(now, session, request);
+        self.is_hearing = true;
         if state.is_some() {
             self.obey_sdp(now, session);
             self.obey_state(now, session, state, Offered::Media);
         }
         self.obey_header(now, session, request, Came::Alone);
+        self.was_heard(now, session);
         if let Some(call) = self.legs.get(&session).map(|leg| leg.call) {
             self.indicate(call);
         }

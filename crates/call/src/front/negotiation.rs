@@ -73,8 +73,10 @@ impl Front {
         self.tell_clear_keys(&leg);
         self.begin_call(now, leg, data);
         self.correlator.learn(call, &owner(&trunk), &said);
+        self.is_hearing = true;
         self.obey_state(now, session, absorbed.state, Offered::Media);
         self.obey_sdp(now, session);
+        self.was_heard(now, session);
         self.negotiate(now, session, offer, absorbed.metadata);
         if !known.is_empty() {
             known.remove(0);
@@ -144,6 +146,7 @@ impl Front {
         }
         let absorbed = self.absorb(now, session, request);
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
+        self.is_hearing = true;
         self.obey_header(now, session, request, Came::With(session));
         let before = self.offered(session);
         if let Some(leg) = self.legs.get_mut(&session) {
@@ -151,6 +154,7 @@ impl Front {
         }
         self.take_lines(now, session, offer.as_ref());
         self.obey_state(now, session, absorbed.state, before);
+        self.was_heard(now, session);
         self.negotiate(now, session, offer, absorbed.metadata);
         if request.method != "INVITE" {
             // No ACK will come.

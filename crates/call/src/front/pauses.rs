@@ -82,6 +82,15 @@ impl Front {
         self.obey_pauses(now, call, &PauseSource::Sdp);
     }
 
+    /// All that a request says of pauses is known: it is carried out at once, so that what ends by one part of it and
+    /// begins by another does not end for a moment.
+    pub(super) fn was_heard(&mut self, now: Now, session: SessionId) {
+        self.is_hearing = false;
+        let Some(call) = self.legs.get(&session).map(|leg| leg.call) else { return };
+        let by = self.calls.get(call).map_or(PauseSource::Sdp, |live| live.pausing.last());
+        self.obey_pauses(now, call, &by);
+    }
+
     /// Somebody asks for a pause, with a time-out of its own or the configured one.
     pub(super) fn pause(
         &mut self,
@@ -139,6 +148,9 @@ impl Front {
     /// What everybody asks for is computed anew and told to record servers where they do not know: after each change of
     /// who asks, whenever a leg comes or goes, and when calls become one. By whom the change came is noted.
     pub(super) fn obey_pauses(&mut self, now: Now, call: CallId, by: &PauseSource) {
+        if self.is_hearing {
+            return;
+        }
         match self.calls.known(call).and_then(|live| live.pausing.next_end()) {
             Some(at) => self.timers.set(Timer::Pause(call), at),
             None => self.timers.clear(Timer::Pause(call)),

@@ -127,7 +127,6 @@ impl Front {
             );
             return self.alarm(Incident::Limit, Some(into), None, text);
         }
-        // The record server takes back what it came to, when it notes the join.
         let came_to = self.recall(into);
         let before = [into, from].map(|call| self.kept(call));
         let Some(gone) = self.calls.take(from) else { return };
@@ -152,7 +151,9 @@ impl Front {
             let (into, total, at) = (key(live), live.record.total, now.wall);
             let join = Join { into, from: from_key, numbers, total, at, why };
             self.actions.push_back(Action::Order(Order::Join(join)));
-        } else if let Some(came_to) = came_to {
+        }
+        if let Some(came_to) = came_to {
+            // By the same way as the conclusion, which may not be written yet when the join is noted.
             self.tell_taken_back(into, came_to);
         }
         let by = self.calls.get(into).map_or(PauseSource::Sdp, |c| c.pausing.last());

@@ -210,6 +210,8 @@ fn a_concluded_call_takes_in_one_that_turns_out_to_be_its_continuation() {
             > says Session-ID: 47755a9de7794ba387653f2099600ef2;remote=ab30317f1a784dc48ff824d0d3715d86
             > update sendonly
                 join as [2] of 2 by Session-ID
+                conclude partial of 2 after complete
+                tell copy partial
                 tell call of 2
                 change 1:mixed:active
             > opened

@@ -577,6 +577,8 @@ fn a_pause_ordered_before_the_end_holds_when_a_join_shows_that_it_goes_on() {
             > says Session-ID: 47755a9de7794ba387653f2099600ef2;remote=ab30317f1a784dc48ff824d0d3715d86
             > info X-Other: 1
                 join as [2] of 2 by Session-ID
+                conclude partial of 2 after complete
+                tell copy partial
                 pause by API (alice)
                 ALARM not-recorded: a call turned out to be one that API (alice) paused before it ended: nothing of it is kept until it is resumed
                 tell call of 2

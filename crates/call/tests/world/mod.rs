@@ -446,18 +446,32 @@ impl World {
     }
 
     fn drain(&mut self) {
-        let before = self.kept();
+        let mut before = self.kept();
         let mut between = BTreeSet::new();
         while let Some(action) = self.front.poll_action() {
+            if matches!(&action, Action::Order(Order::Join(_))) {
+                // What was two calls is one from here on: something else has happened.
+                self.nothing_flickered(&before, &between);
+                (before, between) = (self.kept(), BTreeSet::new());
+            }
             let text = self.describe(action);
             writeln!(self.out, "    {text}").unwrap();
             between.extend(self.kept());
         }
-        let after = self.kept();
-        between.retain(|stream| self.existed.contains(stream) && !before.contains(stream));
-        between.retain(|stream| !after.contains(stream));
-        assert!(between.is_empty(), "kept for a moment: {between:?}\n{}", self.out);
+        self.nothing_flickered(&before, &between);
         self.existed = self.wanted.iter().flat_map(|(s, all)| all.iter().map(|o| (*s, o.stream))).collect();
+    }
+
+    /// No stream is kept for a moment that was not before and is not after.
+    fn nothing_flickered(
+        &self,
+        before: &BTreeSet<(SegmentId, model::StreamId)>,
+        between: &BTreeSet<(SegmentId, model::StreamId)>,
+    ) {
+        let after = self.kept();
+        let known = between.iter().filter(|stream| self.existed.contains(stream));
+        let moment: Vec<_> = known.filter(|s| !before.contains(s) && !after.contains(s)).collect();
+        assert!(moment.is_empty(), "kept for a moment: {moment:?}\n{}", self.out);
     }
 
     /// The streams of which something is kept, as far as the record server was told.

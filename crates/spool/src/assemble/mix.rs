@@ -41,7 +41,7 @@ struct Voices {
 
 /// A stretch of output, to be filled stream by stream, segments in the order of their starts.
 pub(super) struct Mixer {
-    /// By place, and by the call that the segments were recorded as.
+    /// By place, and by the line of segments that follow each other.
     voices: BTreeMap<(Place, usize), Voices>,
     frames: usize,
 }
@@ -58,16 +58,15 @@ impl Mixer {
     }
 
     /// Adds a stream of a segment. Streams of one segment mix; a later segment speaks instead of an earlier one of the
-    /// same call as it was recorded, wherever it received media. Calls that turned out to be one mix: what one of
-    /// them heard the other may not have.
+    /// same line, wherever it received media. Lines mix: what one of them heard the other may not have.
     pub(super) fn add(
         &mut self,
         place: Place,
-        recorded_as: usize,
+        line: usize,
         segment: usize,
         render: impl FnOnce(&mut Heard<'_>),
     ) {
-        let voices = self.voices.entry((place, recorded_as)).or_default();
+        let voices = self.voices.entry((place, line)).or_default();
         if voices.segment != Some(segment) {
             voices.settle();
             voices.segment = Some(segment);

@@ -9,9 +9,9 @@
 //! - Pauses between segments, and gaps within them, are true silence: every second is where it was. Media fade in
 //!   and out over 2 ms, so that nothing clicks.
 //! - Agent left, external right; what is of both or of nobody known goes to both.
-//! - Streams of one side of one segment are mixed. Where two segments overlap in time (a server that failed
-//!   and the one that took over), the one that began later speaks for its side wherever it received media. Segments of
-//!   calls that turned out to be one, which lie in different directories, are mixed.
+//! - Streams of one side of one segment are mixed. Where two segments overlap in time of which the one follows the other
+//!   (a server that failed and the one that took over), the one that began later speaks for its side wherever it received
+//!   media. Segments that were recorded beside each other, and those of calls that turned out to be one, are mixed.
 //! - Streams may be in any codec and change it; each is decoded here or, through [`Decoders`], by a program. What
 //!   cannot be decoded or read is silence and a [`Note`].
 //! - A sender's clock that is fast or slow is held against the wall clock, so that both sides stay together.
@@ -31,6 +31,7 @@ mod placed;
 mod run;
 mod sidecar;
 mod source;
+mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -266,7 +267,7 @@ impl Assembler {
             }
             if !lane.runs.is_empty() {
                 let side = segment.record.streams.iter().find(|s| s.id == *stream).map(|s| s.side);
-                mixer.add(Place::from(side.unwrap_or_default()), segment.recorded_as, *index, |heard| {
+                mixer.add(Place::from(side.unwrap_or_default()), segment.line, *index, |heard| {
                     render(lane, clock, begin, f64::from(rate), frames, &self.resamplers, heard);
                 });
             }

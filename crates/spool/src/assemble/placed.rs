@@ -8,7 +8,7 @@ use model::{SegmentRecord, StreamId, StreamRecord};
 use super::clock::Clock;
 use super::lane::{Coding, LOOK_AHEAD_TICKS};
 use super::source::coding_of;
-use super::{WINDOW_TICKS, sidecar, to_f64, to_i64};
+use super::{WINDOW_TICKS, sidecar, succession, to_f64, to_i64};
 use crate::codec::TICK_US;
 
 /// A segment on the time line.
@@ -16,6 +16,8 @@ pub(super) struct Placed {
     pub(super) record: SegmentRecord,
     /// Which of the calls that are one it was recorded as a segment of, as an index.
     pub(super) recorded_as: usize,
+    /// Segments of the same line follow each other.
+    pub(super) line: usize,
     /// The tick at which it begins.
     pub(super) start: i64,
     pub(super) clocks: BTreeMap<StreamId, Clock>,
@@ -25,16 +27,17 @@ pub(super) struct Placed {
 
 /// All segments of a call, each with its directory and the tick at which it begins.
 pub(super) fn all(segments: Vec<(SegmentRecord, String)>, starts: Vec<i64>) -> Vec<Placed> {
+    let lines = succession::lines(&segments);
     let directories: BTreeSet<String> = segments.iter().map(|(_, d)| d.clone()).collect();
-    let place = |((record, directory), start): ((SegmentRecord, String), i64)| {
+    let place = |(((record, directory), start), line): (((SegmentRecord, String), i64), usize)| {
         let recorded_as = directories.iter().position(|d| *d == directory).unwrap_or(0);
-        Placed::new(record, recorded_as, start)
+        Placed::new(record, recorded_as, line, start)
     };
-    segments.into_iter().zip(starts).map(place).collect()
+    segments.into_iter().zip(starts).zip(lines).map(place).collect()
 }
 
 impl Placed {
-    fn new(record: SegmentRecord, recorded_as: usize, start: i64) -> Self {
+    fn new(record: SegmentRecord, recorded_as: usize, line: usize, start: i64) -> Self {
         let frames = record.streams.iter().flat_map(|s| &s.anchors).filter_map(|a| a.frame_us);
         let longest_us = frames.map(NonZeroU32::get).max().unwrap_or(0);
         let clock = |s: &StreamRecord| (s.id, Clock::of(s, record.started, longest_us));
@@ -42,7 +45,7 @@ impl Placed {
         let codecs = record.streams.iter().flat_map(|s| &s.codecs).filter_map(|u| u.codec.as_ref());
         let parts = record.parts.iter().flat_map(|p| &p.tracks).map(|t| &t.codec);
         let foreign = codecs.chain(parts).any(|c| matches!(coding_of(c), Some(Coding::There(_))));
-        Self { record, recorded_as, start, clocks, foreign }
+        Self { record, recorded_as, line, start, clocks, foreign }
     }
 
     /// How far, in its own ticks, it must be read before all that lies before `until` is there.

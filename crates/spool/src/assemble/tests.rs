@@ -1,7 +1,8 @@
 //! What a listener hears: who is where, and when.
 
 use media::g711;
-use model::{Codec, EndReason, RecordingState, Side, StreamId};
+use model::state::Respondent;
+use model::{Codec, EndReason, OpenSegment, RecordingState, Side, StreamId};
 use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 
 use super::*;
@@ -30,14 +31,21 @@ struct Call {
 
 impl Call {
     /// Adds a segment that begins at `start_ms`, with frames told as (stream, from, until, octet) in ms of it.
-    fn segment(
+    fn segment(self, start_ms: u64, streams: Vec<model::OpenStream>, said: &[(u64, i64, i64, u8)]) -> Self {
+        self.open(start_ms, streams, said, Respondent::No)
+    }
+
+    /// The same, as an answer to a failure or not.
+    fn open(
         mut self,
         start_ms: u64,
         streams: Vec<model::OpenStream>,
         said: &[(u64, i64, i64, u8)],
+        respondent: Respondent,
     ) -> Self {
         let number = u16::try_from(self.segments.len() + 1).unwrap();
-        let mut spool = Spool::open(std::mem::take(&mut self.disk), &segment(number, start_ms, streams));
+        let open = OpenSegment { respondent, ..segment(number, start_ms, streams) };
+        let mut spool = Spool::open(std::mem::take(&mut self.disk), &open);
         let end = said.iter().map(|s| s.2).max().unwrap_or(0);
         for ms in (0..end).step_by(20) {
             for (stream, from, until, octet) in said {
@@ -167,6 +175,35 @@ fn of_two_segments_at_once_the_later_speaks_for_its_side() {
         .segment(0, vec![stream(1, Side::Agent, &[pcmu()])], &[(1, 0, 1_000, A)])
         .segment(0, vec![stream(2, Side::External, &[pcmu()])], &[(2, 0, 1_000, B)]);
     assert_eq!(picture(&call.assemble(STEREO).0, 2), "a,b×1000");
+}
+
+/// A segment had no room for the streams of a further dialog: these got one of their own, in the same directory.
+#[test]
+fn of_segments_beside_each_other_everybody_is_heard() {
+    let one = |n| vec![stream(n, Side::Unknown, &[pcmu()])];
+    let call =
+        Call::default().segment(0, one(1), &[(1, 0, 2_000, A)]).segment(1_000, one(2), &[(2, 0, 2_000, B)]);
+    assert_eq!(picture(&call.assemble(STEREO).0, 2), "a,a×1000 ab,ab×1000 b,b×1000");
+    // The one beside fails, and another takes over its streams: the first goes on to be heard.
+    let call = Call::default()
+        .segment(0, one(1), &[(1, 0, 4_000, A)])
+        .segment(1_000, one(2), &[(2, 0, 2_000, A)])
+        .open(2_000, one(2), &[(2, 0, 2_000, B)], Respondent::Yes);
+    let heard = picture(&call.assemble(STEREO).0, 2);
+    assert_eq!(heard, "a,a×1000 aa,aa×1000 ab,ab×2000");
+}
+
+/// Another server took over, by a dialog with streams of its own.
+#[test]
+fn who_answers_a_failure_speaks_instead_of_who_failed() {
+    let one = |n| vec![stream(n, Side::Unknown, &[pcmu()])];
+    let call = Call::default().segment(0, one(1), &[(1, 0, 2_000, A)]).open(
+        1_000,
+        one(2),
+        &[(2, 0, 2_000, B)],
+        Respondent::Yes,
+    );
+    assert_eq!(picture(&call.assemble(STEREO).0, 2), "a,a×1000 b,b×2000");
 }
 
 #[test]

@@ -327,6 +327,8 @@ impl Recorder {
                 let (call, other) = (join.into.call, join.from.call);
                 self.listening.join(other, call);
                 self.resting.join(other, call);
+                // If it is not told, it is remembered a little longer.
+                let _ = self.placer.try_send(Placing::Joined(other));
                 if self.joiner.try_send(join).is_err() {
                     let text = format!("call {other} is this one, and is not joined with it: orders wait");
                     self.teller.alarm(&self.tenant, Incident::Limit, Some(call), None, text);

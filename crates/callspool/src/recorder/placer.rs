@@ -36,8 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long an order may wait altogether. The front refuses the request half a second later: what comes to itself
 /// then finds that it is too late, and no segment begins that nobody would send to.
 const OPEN_DEADLINE: Duration = Duration::from_millis(4_500);
-/// Calls whose volume is remembered: many times those that can be in progress. Beyond it the oldest are forgotten,
-/// and their next segment goes anywhere.
+/// Calls whose volume is remembered: many times those that can be in progress. Beyond it those that are concluded are
+/// forgotten, the oldest first, and where none is, others; their next segment goes anywhere.
 const HOMES_MAX: usize = 65_536;
 
 /// What the placer is told.
@@ -46,6 +46,8 @@ pub(crate) enum Placing {
     Open(Mono, Box<OpenSegment>),
     /// Note how a call came out, where its last segment is.
     Conclude(Conclusion),
+    /// This call is another, of which its further segments are.
+    Joined(CallId),
 }
 
 /// What an opener is told.
@@ -109,10 +111,47 @@ struct Opening {
 #[derive(Default)]
 struct State {
     opening: BTreeMap<SegmentId, Opening>,
-    /// The volume of each call's newest segment.
-    homes: BTreeMap<CallId, usize>,
+    homes: Homes,
     /// Segments that were taken off their volume, so that it is said once.
     lost: BTreeSet<SegmentId>,
+}
+
+/// The volume of each call's newest segment.
+#[derive(Default)]
+struct Homes {
+    volumes: BTreeMap<CallId, usize>,
+    /// Those of whom nothing is expected any more, though it may come.
+    over: BTreeSet<CallId>,
+}
+
+impl Homes {
+    fn of(&self, call: CallId) -> Option<usize> {
+        self.volumes.get(&call).copied()
+    }
+
+    /// The newest segment of a call is there. More than so many are not remembered.
+    fn set(&mut self, call: CallId, volume: usize, most: usize) {
+        self.volumes.insert(call, volume);
+        self.over.remove(&call);
+        if self.volumes.len() > most {
+            match self.over.pop_first() {
+                Some(over) => _ = self.volumes.remove(&over),
+                None => _ = self.volumes.pop_first(),
+            }
+        }
+    }
+
+    /// Nothing more is expected of a call.
+    fn end(&mut self, call: CallId) {
+        if self.volumes.contains_key(&call) {
+            self.over.insert(call);
+        }
+    }
+
+    /// More is expected of it after all.
+    fn goes_on(&mut self, call: CallId) {
+        self.over.remove(&call);
+    }
 }
 
 impl Placer {
@@ -126,6 +165,7 @@ impl Placer {
                 recv(self.orders) -> order => match order {
                     Ok(Placing::Open(since, order)) => self.begin(&mut state, since, *order),
                     Ok(Placing::Conclude(conclusion)) => self.conclude(&mut state, conclusion),
+                    Ok(Placing::Joined(call)) => state.homes.end(call),
                     Err(_) => return,
                 },
                 recv(self.tried) -> tried => {
@@ -160,7 +200,7 @@ impl Placer {
     /// Asks the next volume; when there is none and nothing is awaited any more, the segment is refused.
     fn ask_next(&self, state: &mut State, segment: SegmentId, now: Mono) {
         let Some(opening) = state.opening.get_mut(&segment) else { return };
-        let home = state.homes.get(&opening.order.call).copied();
+        let home = state.homes.of(opening.order.call);
         let asked = &opening.asked;
         let chosen = placement::choose(&self.volumes.candidates(now), home, |v| asked.contains(&v));
         opening.asked_at = now;
@@ -182,10 +222,7 @@ impl Placer {
         let Some(opening) = state.opening.get_mut(&tried.segment) else { return };
         match tried.result {
             Ok(()) => {
-                state.homes.insert(opening.order.call, tried.volume);
-                if state.homes.len() > HOMES_MAX {
-                    state.homes.pop_first();
-                }
+                state.homes.set(opening.order.call, tried.volume, HOMES_MAX);
                 state.opening.remove(&tried.segment);
             }
             Err(why) => {
@@ -290,7 +327,11 @@ impl Placer {
 
     fn conclude(&self, state: &mut State, conclusion: Conclusion) {
         // It may go on: then its next segment should lie beside the others.
-        let home = state.homes.get(&conclusion.call).copied().unwrap_or(0);
+        let home = state.homes.of(conclusion.call).unwrap_or(0);
+        match conclusion.state.is_gathered() {
+            true => state.homes.end(conclusion.call),
+            false => state.homes.goes_on(conclusion.call),
+        }
         if let Some(sealer) = self.sealers.get(home) {
             let _ = sealer.send(SealJob::Conclude(conclusion));
         }
@@ -300,6 +341,29 @@ impl Placer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_that_lasts_keeps_its_volume_while_others_come_and_go() {
+        let call = CallId::from_u64;
+        let mut homes = Homes::default();
+        homes.set(call(1), 3, 4);
+        for n in 2..100 {
+            homes.set(call(n), 0, 4);
+            homes.end(call(n));
+        }
+        assert_eq!((homes.of(call(1)), homes.of(call(99)), homes.volumes.len()), (Some(3), Some(0), 4));
+        homes.goes_on(call(99));
+        for n in 100..104 {
+            homes.set(call(n), 0, 4);
+        }
+        assert_eq!((homes.volumes.len(), homes.over.len()), (4, 0), "where nothing is over the oldest goes");
+        homes.end(call(1));
+        assert_eq!(
+            (homes.of(call(1)), homes.over.len()),
+            (None, 0),
+            "what is not remembered is not remembered as over"
+        );
+    }
 
     #[test]
     fn a_segment_is_claimed_once() {

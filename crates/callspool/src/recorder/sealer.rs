@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use model::{
-    Conclusion, EndReason, Failure, Incident, NodeNumber, RecordingState, Report, SegmentId, SegmentRecord,
-    WallTime, total,
+    CallId, Conclusion, EndReason, Failure, Incident, NodeNumber, RecordingState, Report, SegmentId,
+    SegmentRecord, WallTime, total,
 };
 use spool::layout::{self, ManifestPath};
 use spool::repair::repair_after;
@@ -125,7 +125,7 @@ impl Sealer {
                 self.shared.release(of_segment(0));
                 let _ = self.reports.blocking_send(Report::Ended { record: Box::new(record) });
             }
-            SealJob::Conclude(conclusion) => {
+            SealJob::Conclude(mut conclusion) => {
                 if conclusion.state.is_gathered() {
                     self.shared.outcomes.call(conclusion.state);
                 }
@@ -135,6 +135,10 @@ impl Sealer {
                 let is_of_call =
                     |w: &Waiting| matches!(&w.what, What::Close { at, .. } if at.directory == directory);
                 let is_early = waiting.iter().any(is_of_call);
+                // What it came to before and is not written yet is not true any more.
+                if let Some(earlier) = take_conclusion(waiting, conclusion.call) {
+                    conclusion.from = earlier.from;
+                }
                 let what = What::Conclude(conclusion);
                 match if is_early { Attempt::Absent } else { self.attempt(&what) } {
                     Attempt::Done => {}
@@ -245,6 +249,16 @@ impl Sealer {
                 }
             }
         }
+    }
+}
+
+/// Takes out the conclusion of a call that waits.
+fn take_conclusion(waiting: &mut VecDeque<Waiting>, call: CallId) -> Option<Conclusion> {
+    let is_of_it = |w: &Waiting| matches!(&w.what, What::Conclude(c) if c.call == call);
+    let at = waiting.iter().position(is_of_it)?;
+    match waiting.remove(at)?.what {
+        What::Conclude(conclusion) => Some(conclusion),
+        What::Close { .. } => None,
     }
 }
 

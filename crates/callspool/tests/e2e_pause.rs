@@ -123,6 +123,44 @@ fn a_key_of_the_phone_pauses_and_a_hold_in_the_pause_does_not_end_it() {
     );
 }
 
+/// An SBC and a gateway send the same call by a trunk each; the gateway pauses.
+#[test]
+fn a_dialog_of_another_trunk_pauses_its_own_streams_and_nothing_of_those_is_anywhere() {
+    const SESSION: &str = "Session-ID: ab30317f1a784dc48ff824d0d3715d86\r\n";
+    let server =
+        Server::with(&[("TRUNK__SBC__FROM", "127.0.0.1,::1"), ("TRUNK__GATEWAY__FROM", "127.0.0.2")]);
+    let events = Events::listen(&server);
+    let (mouth, guest) = (Mouth::open(), Mouth::open());
+    let (mut sbc, to) = Dialog::begin_from(&server, "own", mouth.port(), "127.0.0.1", SESSION);
+    let mut of_sbc = Talker::new(&mouth, to);
+    let (mut gateway, to) = Dialog::begin_from(&server, "guest", guest.port(), "127.0.0.2", SESSION);
+    let mut of_gateway = Talker::new(&guest, to);
+    let id = id_of(&server, sbc.call_id());
+    assert_eq!(id_of(&server, gateway.call_id()), id, "one call");
+    let (own, before, after, secret) = (payload(21), payload(22), payload(23), payload(24));
+    of_gateway.say(20, &before);
+    gateway.info("Record: off\r\n", "");
+    // What was ordered before a request is carried out before that is answered.
+    gateway.offer("sendonly");
+    std::thread::scope(|scope| {
+        scope.spawn(|| of_sbc.say(20, &own));
+        of_gateway.say(20, &secret);
+    });
+    gateway.info("Record: on\r\n", "");
+    gateway.offer("sendonly");
+    of_gateway.say(20, &after);
+    gateway.bye();
+    sbc.bye();
+    let recorded = server.wait_for_state(sbc.call_id(), "complete");
+    expect_nowhere(&server, &events, &id, &[secret]);
+    assert!((19..=20).contains(&kept(&recorded, &own)), "{}", kept(&recorded, &own));
+    assert!((15..=20).contains(&kept(&recorded, &before)), "{}", kept(&recorded, &before));
+    assert!((17..=20).contains(&kept(&recorded, &after)), "{}", kept(&recorded, &after));
+    let paused: Vec<_> = recorded.segment().streams.iter().map(|s| paused_us(s) > 0).collect();
+    assert_eq!(paused, [false, true], "the streams of the gateway only");
+    assert!(recorded.segment().pauses.is_empty(), "the call was not paused");
+}
+
 #[test]
 fn after_a_crash_in_a_pause_it_is_known_and_nothing_of_it_is_anywhere() {
     let mut server = Server::start();

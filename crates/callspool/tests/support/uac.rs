@@ -77,6 +77,22 @@ impl Dialog {
         (dialog, offered)
     }
 
+    /// The same, from this address and with these further headers, each ended by CRLF.
+    pub fn begin_from(
+        server: &Server,
+        name: &str,
+        media_port: u16,
+        from: &str,
+        headers: &str,
+    ) -> (Self, SocketAddr) {
+        let mut dialog = Self::new(server, name, media_port, PCMU);
+        dialog.socket = UdpSocket::bind((from, 0)).expect("a socket");
+        dialog.socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let sdp = dialog.sdp("sendonly");
+        let media = dialog.invite(&format!("{headers}Content-Type: application/sdp\r\n"), &sdp);
+        (dialog, media[0].rtp())
+    }
+
     /// What later offers say.
     pub fn speak(&mut self, profile: &str, more: &str) {
         (self.profile, self.more) = (profile.to_owned(), more.to_owned());

@@ -39,6 +39,7 @@ mod trunk;
 
 pub use ask::{AskEncrypted, Asked};
 pub use command::{Ask, Changed, Command, CommandError, Done, GivenKeys, JoinCommand, Joined, Recording};
+pub use correlate::Sighting;
 pub use describe::AgentSide;
 pub use encryption::OwnKeys;
 pub use front::{Action, Front, FrontConfig, FrontStats, Intake};

@@ -109,6 +109,8 @@ pub(crate) struct LiveCall {
     pub(crate) taken_back: Option<RecordingState>,
     /// Calls that turned out to be this one.
     pub(crate) aliases: Vec<CallId>,
+    /// Calls of other fronts that turned out to be this one.
+    pub(crate) elsewhere: BTreeSet<CallId>,
 }
 
 impl LiveCall {
@@ -128,6 +130,7 @@ impl LiveCall {
             concluded: None,
             taken_back: None,
             aliases: Vec::new(),
+            elsewhere: BTreeSet::new(),
         }
     }
 
@@ -198,6 +201,7 @@ impl LiveCall {
         self.waiting.extend(gone.waiting);
         self.aliases.push(gone.record.id);
         self.aliases.extend(gone.aliases);
+        self.elsewhere.extend(gone.elsewhere);
         if self.record.ended.is_some() {
             self.total_is_last();
         } else {

@@ -135,7 +135,7 @@ pub fn numbering(
     segments: impl IntoIterator<Item = Recorded>,
     joins: &[Join],
 ) -> BTreeMap<SegmentId, u16> {
-    let given = given(joins);
+    let given = given(survivor, joins);
     let (own, mut others): (Vec<_>, Vec<_>) = segments.into_iter().partition(|s| s.call == survivor);
     let mut numbers: BTreeMap<SegmentId, u16> = own.iter().map(|s| (s.segment, s.number)).collect();
     let mut taken: BTreeSet<u16> = numbers.values().copied().collect();
@@ -159,10 +159,11 @@ pub fn numbering(
     numbers
 }
 
-/// What joins say of each segment: the one into the lowest call counts, of several the one that was found last.
-fn given(joins: &[Join]) -> BTreeMap<SegmentId, u16> {
-    let mut sorted: Vec<&Join> = joins.iter().collect();
-    sorted.sort_by_key(|j| (std::cmp::Reverse(j.into.call), j.at, j.from.call));
+/// What joins into the surviving call say of each segment, of several the one that was found last. Numbers that others
+/// gave are numbers of another call.
+fn given(survivor: CallId, joins: &[Join]) -> BTreeMap<SegmentId, u16> {
+    let mut sorted: Vec<&Join> = joins.iter().filter(|j| j.into.call == survivor).collect();
+    sorted.sort_by_key(|j| (j.at, j.from.call));
     sorted.into_iter().flat_map(|j| j.numbers.iter().copied()).collect()
 }
 

@@ -13,6 +13,7 @@
 //!
 //! It holds ids and which call has them, knows neither segments nor sides, and reads no clock.
 
+mod elsewhere;
 mod ids;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,6 +22,8 @@ use std::time::Duration;
 
 use model::{CallId, JoinReason, Mono, TenantId};
 
+pub(crate) use self::elsewhere::Elsewhere;
+pub use self::elsewhere::Sighting;
 pub(crate) use self::ids::{Key, Line, Said, read};
 
 /// Ids kept of a call: some ten for each of its dialogs, of which it has two or three.
@@ -51,7 +54,7 @@ pub(crate) enum Rest {
 
 /// An id, and among whose calls it is looked for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Scoped {
+pub(crate) struct Scoped {
     tenant: TenantId,
     /// Only calls of this trunk; none: all of the tenant.
     trunk: Option<Arc<str>>,
@@ -62,6 +65,11 @@ impl Scoped {
     fn of(owner: &Owner, key: &Key) -> Self {
         let trunk = key.is_guessable().then(|| Arc::clone(&owner.trunk));
         Self { tenant: owner.tenant.clone(), trunk, key: key.clone() }
+    }
+
+    /// What a call is found by that has it.
+    pub(crate) fn reason(&self) -> JoinReason {
+        self.key.reason()
     }
 }
 
@@ -165,6 +173,20 @@ impl Correlator {
     /// Whether anything can show later that something is of this call.
     pub(crate) fn is_known(&self, call: CallId) -> bool {
         self.calls.get(&call).is_some_and(|known| known.keys.iter().any(|k| k.key.lasts()))
+    }
+
+    /// The ids of a call by which something elsewhere may turn out to be of it.
+    pub(crate) fn ids(&self, call: CallId) -> BTreeSet<Scoped> {
+        let keys = self.calls.get(&call).into_iter().flat_map(|known| &known.keys);
+        keys.filter(|id| id.key.lasts() && !self.worn.contains(id)).cloned().collect()
+    }
+
+    /// The calls that have one of these ids.
+    pub(crate) fn with(&self, ids: &BTreeSet<Scoped>) -> BTreeSet<CallId> {
+        ids.iter()
+            .filter(|id| !self.worn.contains(id))
+            .filter_map(|id| self.by_key.get(id).copied())
+            .collect()
     }
 
     /// Two calls are one: what was the one's is the other's.

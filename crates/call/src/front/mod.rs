@@ -3,6 +3,7 @@
 //! Hold ends a segment, resume begins the next; the end of the dialog ends the call. It answers a request only
 //! when the record server has given ports, and gives up waiting after [`OPEN_DEADLINE`].
 
+mod elsewhere;
 mod ending;
 mod failover;
 mod joining;
@@ -31,7 +32,7 @@ use self::stops::Came;
 pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
 use crate::bridge;
 use crate::calls::Calls;
-use crate::correlate::Correlator;
+use crate::correlate::{Correlator, Elsewhere};
 use crate::describe::{self, Absorbed};
 use crate::encryption::OwnKeys;
 use crate::gate::{TurnedAway, Unwelcome};
@@ -86,6 +87,10 @@ pub struct Front {
     legs: BTreeMap<SessionId, Leg>,
     calls: Calls,
     correlator: Correlator,
+    /// What other fronts told of their calls.
+    elsewhere: Elsewhere,
+    /// Calls of which something was told, and which may be one with calls elsewhere since.
+    changed: BTreeSet<CallId>,
     /// Calls that are to become one as soon as no segment of theirs is being opened.
     unions: Vec<(CallId, CallId, JoinReason)>,
     timers: Timers<Timer>,
@@ -116,6 +121,8 @@ impl Front {
             legs: BTreeMap::new(),
             calls: Calls::default(),
             correlator: Correlator::default(),
+            elsewhere: Elsewhere::default(),
+            changed: BTreeSet::new(),
             unions: Vec::new(),
             timers: Timers::new(),
             actions: VecDeque::new(),
@@ -181,6 +188,7 @@ impl Front {
             // The rest is about sessions that we begin, or says nothing new.
             _ => {}
         }
+        self.look_elsewhere(now);
     }
 
     /// A record server reports.
@@ -195,6 +203,7 @@ impl Front {
             Report::Failing { segment, why } => self.fail_over(now, segment, EndReason::Internal(why)),
             Report::Ended { record } => self.sealed(now, &record),
         }
+        self.look_elsewhere(now);
     }
 
     /// Time passed.
@@ -220,6 +229,7 @@ impl Front {
                 }
             }
         }
+        self.look_elsewhere(now);
     }
 
     /// Whether every new call would be refused with 503: whoever sees that before may do it.
@@ -373,6 +383,9 @@ impl Front {
     fn tell_call(&mut self, call: CallId) {
         if let Some(call) = self.calls.get(call).filter(|c| c.is_recorded) {
             let (tenant, record) = (call.record.tenant.clone(), Box::new(call.record.clone()));
+            if !self.elsewhere.is_empty() {
+                self.changed.insert(record.id);
+            }
             self.actions.push_back(Action::Tell(tenant, ChangeKind::Call(record)));
         }
     }

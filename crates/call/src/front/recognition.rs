@@ -214,7 +214,7 @@ impl Front {
     }
 
     /// A call that ended is not over yet; what it had come to, if it was concluded.
-    fn recall(&mut self, call: CallId) -> Option<RecordingState> {
+    pub(super) fn recall(&mut self, call: CallId) -> Option<RecordingState> {
         self.timers.clear(Timer::Linger(call));
         self.timers.clear(Timer::Forget(call));
         let live = self.calls.recall(call)?;
@@ -240,7 +240,7 @@ impl Front {
         }
     }
 
-    fn tell_taken_back(&mut self, call: CallId, from: RecordingState) {
+    pub(super) fn tell_taken_back(&mut self, call: CallId, from: RecordingState) {
         let Some(live) = self.calls.get(call) else { return };
         let Some(state) = live.taken_back else { return };
         let conclusion = Conclusion {
@@ -264,6 +264,9 @@ impl Front {
             return self.forget(call);
         }
         self.calls.remember(live);
+        if !self.elsewhere.is_empty() {
+            self.changed.insert(call);
+        }
         self.timers.set(Timer::Forget(call), now.mono + self.remembered_for());
         if let Some(oldest) = self.calls.oldest_beyond(REMEMBERED_MAX) {
             self.forget(oldest);
@@ -333,7 +336,7 @@ pub(super) fn owner(trunk: &Trunk) -> Owner {
     Owner { tenant: trunk.tenant.clone(), trunk: trunk.name.clone() }
 }
 
-fn key(call: &LiveCall) -> CallKey {
+pub(super) fn key(call: &LiveCall) -> CallKey {
     let record = &call.record;
     CallKey { call: record.id, call_started: record.started, tenant: record.tenant.clone() }
 }

@@ -19,10 +19,11 @@ use call::{
     Recording, Trunks,
 };
 use media::srtp::Entropy;
+use model::join::Recorded;
 use model::peer::Flowing;
 use model::protection::{CertificateHash, Fingerprint};
 use model::{
-    CallData, CallId, CallRecord, ChangeKind, EndReason, Failure, IdGenerator, Keys, Mono, NodeNumber, Now,
+    CallData, CallId, CallRecord, ChangeKind, EndReason, Failure, IdGenerator, Join, Keys, Mono, NodeNumber, Now,
     OpenSegment, Order, Protection, RecordingState, Report, SegmentId, SegmentRecord, StreamId, StreamPorts,
     Suite, TenantId, WallTime, total,
 };
@@ -45,6 +46,10 @@ pub(crate) struct World {
     pub(crate) unanswered: Vec<(SegmentId, Vec<model::OpenStream>, Asked)>,
     /// The numbers of the segments that were opened, by call.
     pub(crate) numbers: BTreeMap<CallId, BTreeSet<u16>>,
+    /// The segments that were opened, as they were recorded.
+    pub(crate) segments: Vec<Recorded>,
+    /// Calls that turned out to be one.
+    pub(crate) joins: Vec<Join>,
     /// Orders to pause and resume that are not carried out yet.
     pub(crate) gates: Vec<(SegmentId, u64)>,
     /// Whether each segment that is open keeps what arrives, by what the record server was told.
@@ -82,9 +87,15 @@ impl World {
         Self::of(FrontConfig { inactive, ..config(calls_max) })
     }
 
+    /// The world of one of several nodes.
+    pub(crate) fn at(node: NodeNumber, calls_max: usize) -> Self {
+        Self::of(FrontConfig { node, ..config(calls_max) })
+    }
+
     pub(crate) fn of(config: FrontConfig) -> Self {
         let now = Now { mono: Mono(0), wall: WallTime::from_millis(1_795_000_000_000) };
-        let front = Front::new(config, IdGenerator::new(NodeNumber::SINGLE, 0));
+        let ids = IdGenerator::new(config.node, 0);
+        let front = Front::new(config, ids);
         Self {
             now,
             remote: IpAddr::from([192, 0, 2, 7]),
@@ -92,6 +103,8 @@ impl World {
             open: Vec::new(),
             unanswered: Vec::new(),
             numbers: BTreeMap::new(),
+            segments: Vec::new(),
+            joins: Vec::new(),
             gates: Vec::new(),
             paused: BTreeMap::new(),
             wanted: BTreeMap::new(),
@@ -186,6 +199,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Another front told of a call of its own.
+    pub(crate) fn heard_of(&mut self, sighting: call::Sighting) {
+        writeln!(self.out, "> heard of a call elsewhere").unwrap();
+        self.front.heard_of(self.now, sighting);
+        self.drain();
     }
 
     /// One step, and all that follows from it, as lines.
@@ -394,6 +414,8 @@ impl World {
             && let Some((open, _)) = self.open.iter().find(|(o, _)| o.segment == segment)
         {
             self.numbers.entry(open.call).or_default().insert(open.number);
+            let (number, segment, call) = (open.number, open.segment, open.call);
+            self.segments.push(Recorded { number, segment, call });
             if let Some(failed) = open.takes_over.clone()
                 && let Some((_, end)) = self.open.iter_mut().find(|(o, _)| o.segment == failed.segment)
             {
@@ -550,6 +572,10 @@ impl World {
             },
             Action::Order(Order::Join(join)) => {
                 assert!(join.is_sound());
+                self.joins.push(join.clone());
+                if join.numbers.is_empty() {
+                    return format!("join with a call elsewhere by {}", join.why.describe());
+                }
                 self.records.remove(&join.from.call);
                 self.numbers.remove(&join.from.call);
                 let numbers = self.numbers.entry(join.into.call).or_default();

@@ -48,6 +48,13 @@ pub(crate) enum Pending {
     Nothing,
 }
 
+/// Whether media are offered on any line of a dialog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offered {
+    Media,
+    Nothing,
+}
+
 /// Where the negotiation stands.
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -91,6 +98,9 @@ pub(crate) struct Leg {
     pub(crate) is_in_clear: bool,
     /// What its peer is told of the recording; none where it is not told.
     pub(crate) indication: Option<Indication>,
+    /// It asked for an offer of ours and has not answered it yet: what it offered before. Until it answers its lines are
+    /// what we should like, and say nothing of a pause.
+    pub(crate) unanswered: Option<Offered>,
     /// A re-INVITE of ours, with an offer, is under way.
     pub(crate) is_offering: bool,
     /// On hold, it was offered to send again; its answer is awaited.
@@ -123,6 +133,7 @@ impl Leg {
             bridge: None,
             is_in_clear: false,
             indication: None,
+            unanswered: None,
             is_offering: false,
             may_resume: false,
             origin,
@@ -181,6 +192,11 @@ impl Leg {
     /// Whether its client has it on hold: there is a dialog, no segment, and nothing is expected.
     pub(crate) fn is_on_hold(&self) -> bool {
         self.is_answered && matches!(self.phase, Phase::Held) && self.is_held()
+    }
+
+    /// Whether its client has media on its way, as far as it has offered.
+    pub(crate) fn offered(&self) -> Offered {
+        if self.lines.iter().any(Line::is_active) { Offered::Media } else { Offered::Nothing }
     }
 
     /// Its streams in the segment, with their places there.

@@ -42,9 +42,9 @@ pub(crate) enum Asker {
 pub(crate) enum Parting {
     /// Its client ended it: what its lines said ended with them.
     Said,
-    /// It broke off: what it asked for is asked for still.
+    /// It broke off, or was ended by us: what it asked for is asked for still.
     Failed,
-    /// It was refused: there never was one.
+    /// It was refused or cancelled before it was answered: there never was one.
     Refused,
 }
 
@@ -155,6 +155,17 @@ impl Pausing {
     /// Whether legs that are over have left a pause behind.
     pub(crate) fn has_left(&self) -> bool {
         !self.left.is_empty()
+    }
+
+    /// Whether this one asks.
+    pub(crate) fn is_asked_by(&self, asker: Asker) -> bool {
+        let asks = |session: SessionId| self.legs.get(&session);
+        match asker {
+            Asker::Order => self.order.is_some(),
+            Asker::Header(session) => asks(session).is_some_and(|asks| asks.header.is_some()),
+            Asker::Metadata(session) => asks(session).is_some_and(|asks| asks.metadata.is_some()),
+            Asker::Sdp(session) => asks(session).is_some_and(|asks| asks.sdp.is_some()),
+        }
     }
 
     /// Whether a header beside an offer of this leg ordered a pause: then it means one by `a=inactive`. A key of a phone

@@ -61,8 +61,9 @@ impl Front {
         hang_up: Option<&str>,
     ) {
         let parting = match reason {
-            EndReason::Upstream(_) | EndReason::Internal(_) => Parting::Failed,
-            EndReason::HangUp | EndReason::Hold | EndReason::Transfer | EndReason::Stop => Parting::Said,
+            // What we end its client has not.
+            EndReason::Upstream(_) | EndReason::Internal(_) | EndReason::Stop => Parting::Failed,
+            EndReason::HangUp | EndReason::Hold | EndReason::Transfer => Parting::Said,
         };
         let mut segments = BTreeSet::new();
         let mut of_call = None;
@@ -73,7 +74,8 @@ impl Front {
                 self.hang_up(*session, &reason, text);
             }
             if let Some(live) = self.calls.get_mut(leg.call) {
-                live.part(*session, parting);
+                // One that is cancelled never was.
+                live.part(*session, if leg.is_answered { parting } else { Parting::Refused });
             }
             segments.extend(leg.segment());
             of_call = Some(leg.call);

@@ -27,7 +27,6 @@ use model::{
 use sip::siprec::{self, SessionState};
 use sip::{Event, RequestInfo, SessionId};
 
-use self::pauses::Offered;
 use self::stops::Came;
 pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
 use crate::bridge;
@@ -36,7 +35,7 @@ use crate::correlate::{Correlator, Elsewhere};
 use crate::describe::{self, Absorbed};
 use crate::encryption::OwnKeys;
 use crate::gate::{TurnedAway, Unwelcome};
-use crate::leg::Leg;
+use crate::leg::{Leg, Offered};
 use crate::live_call::LiveCall;
 use crate::timers::Timers;
 
@@ -101,8 +100,8 @@ pub struct Front {
     refused_since: u64,
     /// Orders to pause and resume and keys so far: their numbers.
     gate_orders: u64,
-    /// A request is being heard: what it asks for of pauses is carried out when all of it is known.
-    is_hearing: bool,
+    /// While a request is heard: the calls whose pauses it may change, for that is carried out when all of it is known.
+    unobeyed: Option<BTreeSet<CallId>>,
     /// Requests so far that waited for ports: who waits longest has the lowest number.
     asks: u64,
     /// The last who was turned away at the gate and whom no alarm has told of yet.
@@ -130,7 +129,7 @@ impl Front {
             stats: FrontStats::default(),
             refused_since: 0,
             gate_orders: 0,
-            is_hearing: false,
+            unobeyed: None,
             asks: 0,
             unwelcome: None,
         }
@@ -172,8 +171,9 @@ impl Front {
             Event::Reoffered { session, request } => self.reoffered(now, session, &request),
             Event::Informed { session, request } => self.informed(now, session, &request),
             Event::Confirmed { session, answer } => {
-                if let Some(part) = answer {
-                    self.answered(now, session, &part.bytes);
+                match answer {
+                    Some(part) => self.answered(now, session, &part.bytes),
+                    None => self.is_unanswered(session),
                 }
                 self.ask_metadata(session);
             }
@@ -184,7 +184,7 @@ impl Front {
             Event::Ended { session, cause, request } => self.ended(now, session, cause, request.as_deref()),
             // Media come whether the client has acknowledged our 200 or not, and are what a segment is judged by:
             // where none come it ends by its time-out, and a hold by its own.
-            Event::Unacknowledged { .. } => {}
+            Event::Unacknowledged { session } => self.is_unanswered(session),
             // The rest is about sessions that we begin, or says nothing new.
             _ => {}
         }
@@ -311,17 +311,29 @@ impl Front {
     /// INFO, MESSAGE, or UPDATE without SDP. Bodies other than metadata, such as digits, are not looked at.
     fn informed(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
         let state = self.annotate(now, session, request);
-        self.is_hearing = true;
-        if state.is_some() {
-            self.obey_sdp(now, session);
-            self.obey_state(now, session, state, Offered::Media);
-        }
-        self.obey_header(now, session, request, Came::Alone);
-        self.was_heard(now, session);
+        self.obey_words(now, session, request, state);
         if let Some(call) = self.legs.get(&session).map(|leg| leg.call) {
             self.indicate(call);
         }
         self.ask_metadata(session);
+    }
+
+    /// Does what a request says of the recording, apart from SDP.
+    fn obey_words(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        request: &RequestInfo,
+        state: Option<SessionState>,
+    ) {
+        self.hear();
+        if state.is_some() {
+            self.obey_state(now, session, state);
+            // Its lines may mean something else now.
+            self.obey_sdp(now, session, Offered::Nothing);
+        }
+        self.obey_header(now, session, request, Came::Alone);
+        self.was_heard(now);
     }
 
     /// Notes what a request says; returns what its metadata say of the recording's state.

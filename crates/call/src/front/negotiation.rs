@@ -9,7 +9,6 @@ use model::{CallData, CallId, CallRecord, EndReason, Incident, Metadata, Now, Se
 use sip::siprec::SessionState;
 use sip::{RequestInfo, SessionId};
 
-use super::pauses::Offered;
 use super::recognition::owner;
 use super::stops::Came;
 use super::{Action, Front, Intake, Timer};
@@ -17,7 +16,7 @@ use crate::asking::Asking;
 use crate::describe::Absorbed;
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::indication::Indication;
-use crate::leg::{Leg, Pending};
+use crate::leg::{Leg, Offered, Pending};
 use crate::lines::{self, Addresses, Reading};
 use crate::live_call::LiveCall;
 use crate::trunk::{self, Trunk};
@@ -73,10 +72,10 @@ impl Front {
         self.tell_clear_keys(&leg);
         self.begin_call(now, leg, data);
         self.correlator.learn(call, &owner(&trunk), &said);
-        self.is_hearing = true;
-        self.obey_state(now, session, absorbed.state, Offered::Media);
-        self.obey_sdp(now, session);
-        self.was_heard(now, session);
+        self.hear();
+        self.obey_state(now, session, absorbed.state);
+        self.obey_sdp(now, session, Offered::Media);
+        self.was_heard(now);
         self.negotiate(now, session, offer, absorbed.metadata);
         if !known.is_empty() {
             known.remove(0);
@@ -145,16 +144,31 @@ impl Front {
             return self.refuse(session, 481, "Call/Transaction Does Not Exist");
         }
         let absorbed = self.absorb(now, session, request);
-        let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
-        self.is_hearing = true;
+        let Ok(offer) = read_sdp(request) else {
+            self.refuse(session, 488, "Not Acceptable Here");
+            // A pause that it asks for beside is asked for all the same.
+            self.obey_words(now, session, request, absorbed.state);
+            if let Some(call) = self.legs.get(&session).map(|leg| leg.call) {
+                self.indicate(call);
+            }
+            return;
+        };
+        self.hear();
         self.obey_header(now, session, request, Came::With(session));
-        let before = self.offered(session);
         if let Some(leg) = self.legs.get_mut(&session) {
             leg.is_in_clear = !request.flow.transport.is_secure();
         }
-        self.take_lines(now, session, offer.as_ref());
-        self.obey_state(now, session, absorbed.state, before);
-        self.was_heard(now, session);
+        self.obey_state(now, session, absorbed.state);
+        match &offer {
+            Some(sdp) => {
+                let before = self.take_lines(now, session, sdp);
+                if absorbed.state.is_none() {
+                    self.obey_offer(now, session, before);
+                }
+            }
+            None => self.reactivate(session),
+        }
+        self.was_heard(now);
         self.negotiate(now, session, offer, absorbed.metadata);
         if request.method != "INVITE" {
             // No ACK will come.
@@ -162,21 +176,31 @@ impl Front {
         }
     }
 
-    /// The lines of a leg are as an offer or answer of its client has them, or are asked for anew.
-    fn take_lines(&mut self, now: Now, session: SessionId, sdp: Option<&Sdp>) {
-        let Some(mut leg) = self.legs.remove(&session) else { return };
-        match sdp {
-            Some(sdp) => {
-                leg.lines = self.read_lines(&leg, sdp, now);
-                self.tell_unopenable(Some(leg.call), &leg.trunk, Some(sdp));
-            }
-            // On hold it may be a refresh, or how the client resumes: its answer to our offer tells.
-            None if leg.is_on_hold() => {}
-            None => reactivate(&mut leg),
-        }
+    /// The lines of a leg are as an offer or answer of its client has them. What it offered before.
+    fn take_lines(&mut self, now: Now, session: SessionId, sdp: &Sdp) -> Offered {
+        let Some(mut leg) = self.legs.remove(&session) else { return Offered::Nothing };
+        let before = leg.unanswered.take().unwrap_or(leg.offered());
+        leg.lines = self.read_lines(&leg, sdp, now);
+        self.tell_unopenable(Some(leg.call), &leg.trunk, Some(sdp));
         self.tell_clear_keys(&leg);
         self.legs.insert(session, leg);
-        self.obey_sdp(now, session);
+        self.obey_sdp(now, session, before);
+        before
+    }
+
+    /// A re-INVITE without description asks for our offer: what was held of it is offered again, because the client
+    /// resumes this way. Whether it does, its answer says.
+    fn reactivate(&mut self, session: SessionId) {
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        let before = leg.offered();
+        leg.unanswered.get_or_insert(before);
+        if leg.is_on_hold() {
+            // It may be a refresh, too.
+            return;
+        }
+        for stream in leg.lines.iter_mut().filter_map(|l| l.stream.as_mut()) {
+            stream.flowing = Flowing::Active;
+        }
     }
 
     /// The lines of a leg are as the client wants them; moves the segment along and answers, now or later.
@@ -279,23 +303,34 @@ impl Front {
     pub(super) fn answered(&mut self, now: Now, session: SessionId, bytes: &[u8]) {
         let Some(leg) = self.legs.get_mut(&session) else { return };
         let may_resume = std::mem::take(&mut leg.may_resume);
-        let (segment, Ok(sdp)) = (leg.segment(), sdp::read(bytes)) else { return };
+        let (segment, Ok(sdp)) = (leg.segment(), sdp::read(bytes)) else { return self.is_unanswered(session) };
         if segment.is_none() && may_resume {
             return self.answered_on_hold(now, session, &sdp);
         }
-        let Some(segment) = segment else { return };
+        let Some(segment) = segment else { return self.is_unanswered(session) };
         let ports: Vec<_> = leg.lines.iter().filter_map(|l| l.ports.clone()).collect();
-        self.take_lines(now, session, Some(&sdp));
+        self.take_answer(now, session, &sdp);
         if let Some(leg) = self.legs.get_mut(&session) {
             lines::set_ports(&mut leg.lines, &ports);
         }
         self.change_or_hold(now, session, segment, Pending::Nothing);
     }
 
+    /// The lines of a leg are as its client answers; what it was asked for it says now of its pause.
+    fn take_answer(&mut self, now: Now, session: SessionId, sdp: &Sdp) {
+        let was_asked = self.legs.get(&session).is_some_and(|leg| leg.unanswered.is_some());
+        self.hear();
+        let before = self.take_lines(now, session, sdp);
+        if was_asked {
+            self.obey_offer(now, session, before);
+        }
+        self.was_heard(now);
+    }
+
     /// What a client answers that was asked, on hold, whether it resumes. If it does a segment begins, and we offer its
     /// ports.
     fn answered_on_hold(&mut self, now: Now, session: SessionId, sdp: &Sdp) {
-        self.take_lines(now, session, Some(sdp));
+        self.take_answer(now, session, sdp);
         let Some(leg) = self.legs.get(&session) else { return };
         let is_stopped = self.calls.get(leg.call).is_none_or(|live| live.stopped().is_some());
         if !leg.is_held() && !is_stopped {
@@ -388,14 +423,6 @@ impl Front {
         let mut leg = Leg::new(session, call, trunk, origin, addresses);
         leg.is_in_clear = !request.flow.transport.is_secure();
         leg
-    }
-}
-
-/// A re-INVITE without description asks for our offer: what was held of it is offered again, because the client
-/// resumes this way.
-fn reactivate(leg: &mut Leg) {
-    for stream in leg.lines.iter_mut().filter_map(|l| l.stream.as_mut()) {
-        stream.flowing = Flowing::Active;
     }
 }
 

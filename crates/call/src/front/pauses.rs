@@ -19,60 +19,45 @@ use sip::siprec::SessionState;
 
 use super::{Action, Front, LEFT_BEHIND, Timer};
 use crate::command::Changed;
-use crate::leg::Leg;
+use crate::leg::{Leg, Offered};
 use crate::lines;
 use crate::live_call::{LiveCall, Standing};
-use crate::pausing::Asker;
+use crate::pausing::{Asker, Pausing};
 
 /// How a pause is named that the metadata of a client ask for.
 const PAUSED_BY_METADATA: &str = "metadata: paused";
 
-/// Whether media were offered before a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Offered {
-    Media,
-    Nothing,
-}
-
 impl Front {
-    /// Whether the client has media on its way as far as it has offered.
-    pub(super) fn offered(&self, session: SessionId) -> Offered {
-        let is_active = |leg: &Leg| leg.lines.iter().any(lines::Line::is_active);
-        if self.legs.get(&session).is_some_and(is_active) { Offered::Media } else { Offered::Nothing }
-    }
-
-    /// What metadata say of the recording's state, once the lines of the request are read. A pause that they began
-    /// ends when they say so, or when media are offered again without a word after they were not (`before`): a refresh
-    /// of what is offered already says nothing.
-    pub(super) fn obey_state(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        said: Option<SessionState>,
-        before: Offered,
-    ) {
+    /// What metadata say of the recording's state.
+    pub(super) fn obey_state(&mut self, now: Now, session: SessionId, said: Option<SessionState>) {
         let Some(call) = self.legs.get(&session).map(|leg| leg.call) else { return };
-        let offers_again = before == Offered::Nothing && self.offered(session) == Offered::Media;
         let (asker, by) = (Asker::Metadata(session), PauseSource::Sip(PAUSED_BY_METADATA.to_owned()));
         match said {
             Some(SessionState::Paused) if self.config.orders_by_header => {
                 self.pause(now, call, asker, by, None);
             }
             Some(SessionState::Active | SessionState::Held) => _ = self.resume(now, call, asker, &by),
-            None if offers_again => _ = self.resume(now, call, asker, &by),
             Some(SessionState::Paused) | None => {}
         }
     }
 
-    /// What the SDP of a leg means for the pause, once its lines are read: nothing active, but something that is only
-    /// paused.
-    pub(super) fn obey_sdp(&mut self, now: Now, session: SessionId) {
+    /// Media that are offered again without a word, after they were not (`before`), end a pause that metadata began: a
+    /// refresh of what is offered already says nothing.
+    pub(super) fn obey_offer(&mut self, now: Now, session: SessionId, before: Offered) {
         let Some(leg) = self.legs.get(&session) else { return };
-        // Lines that are paused because a header or metadata say so are their pause.
-        let is_said = leg.sides.state() == Some(SessionState::Paused);
-        let means_pause = !is_said && self.inactive_of(leg) == Flowing::Paused;
-        let asks = means_pause && lines::all_paused(&leg.lines);
+        let (call, by) = (leg.call, PauseSource::Sip(PAUSED_BY_METADATA.to_owned()));
+        if before == Offered::Nothing && leg.offered() == Offered::Media {
+            self.resume(now, call, Asker::Metadata(session), &by);
+        }
+    }
+
+    /// What the SDP of a leg means for the pause, once its lines are read and what was said beside it is known: nothing
+    /// active, but something that is only paused. `before` is what it offered until then.
+    pub(super) fn obey_sdp(&mut self, now: Now, session: SessionId, before: Offered) {
+        let Some(leg) = self.legs.get(&session).filter(|leg| leg.unanswered.is_none()) else { return };
         let call = leg.call;
+        let Some(live) = self.calls.get(call) else { return };
+        let asks = lines::all_paused(&leg.lines) && self.means_pause(leg, &live.pausing, before);
         let Some(live) = self.calls.get_mut(call) else { return };
         if asks {
             live.pausing.ask(Asker::Sdp(session), OpenPause { since: now.wall, by: PauseSource::Sdp }, None);
@@ -82,13 +67,49 @@ impl Front {
         self.obey_pauses(now, call, &PauseSource::Sdp);
     }
 
+    /// Whether the client of this leg asks for a pause by lines on which nothing is sent.
+    fn means_pause(&self, leg: &Leg, pausing: &Pausing, before: Offered) -> bool {
+        let session = leg.session;
+        match leg.sides.state() {
+            Some(SessionState::Held) => false,
+            _ if leg.trunk.inactive.unwrap_or(self.config.inactive) == Flowing::Paused => true,
+            // It showed what it means. The pause of its metadata says so itself as long as it lasts, and what ends that
+            // is not undone by a refresh.
+            Some(SessionState::Paused) if self.config.orders_by_header => {
+                let is_new = before == Offered::Media && !pausing.is_asked_by(Asker::Metadata(session));
+                is_new || pausing.is_asked_by(Asker::Sdp(session))
+            }
+            Some(SessionState::Paused | SessionState::Active) | None => false,
+        }
+    }
+
+    /// A client asked for an offer of ours and does not answer it: a pause by its lines or its metadata goes on, and
+    /// somebody hears of that.
+    pub(super) fn is_unanswered(&mut self, session: SessionId) {
+        let Some(leg) = self.legs.get(&session).filter(|leg| leg.unanswered.is_some()) else { return };
+        let (call, segment) = (leg.call, leg.segment());
+        let asks = |live: &LiveCall| {
+            [Asker::Sdp(session), Asker::Metadata(session)].iter().any(|a| live.pausing.is_asked_by(*a))
+        };
+        if self.calls.get(call).is_some_and(asks) {
+            let text = "a client that paused asked for an offer and did not answer it: the pause goes on until it offers media again";
+            self.alarm(Incident::NotRecorded, Some(call), segment, text.to_owned());
+        }
+    }
+
+    /// A request is heard from here on: what it asks for of pauses is carried out when all of it is known.
+    pub(super) fn hear(&mut self) {
+        self.unobeyed = Some(BTreeSet::new());
+    }
+
     /// All that a request says of pauses is known: it is carried out at once, so that what ends by one part of it and
     /// begins by another does not end for a moment.
-    pub(super) fn was_heard(&mut self, now: Now, session: SessionId) {
-        self.is_hearing = false;
-        let Some(call) = self.legs.get(&session).map(|leg| leg.call) else { return };
-        let by = self.calls.get(call).map_or(PauseSource::Sdp, |live| live.pausing.last());
-        self.obey_pauses(now, call, &by);
+    pub(super) fn was_heard(&mut self, now: Now) {
+        for call in self.unobeyed.take().unwrap_or_default() {
+            let call = self.calls.resolve(call);
+            let by = self.calls.get(call).map_or(PauseSource::Sdp, |live| live.pausing.last());
+            self.obey_pauses(now, call, &by);
+        }
     }
 
     /// Somebody asks for a pause, with a time-out of its own or the configured one.
@@ -148,7 +169,8 @@ impl Front {
     /// What everybody asks for is computed anew and told to record servers where they do not know: after each change of
     /// who asks, whenever a leg comes or goes, and when calls become one. By whom the change came is noted.
     pub(super) fn obey_pauses(&mut self, now: Now, call: CallId, by: &PauseSource) {
-        if self.is_hearing {
+        if let Some(unobeyed) = &mut self.unobeyed {
+            unobeyed.insert(call);
             return;
         }
         match self.calls.known(call).and_then(|live| live.pausing.next_end()) {

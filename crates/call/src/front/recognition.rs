@@ -229,9 +229,16 @@ impl Front {
         let Some(live) = self.calls.get_mut(call) else { return };
         let had_ended = live.record.ended.is_some();
         live.goes_on();
+        let paused = live.pausing.ordered_by().cloned();
         if let Some(by) = live.stopped_for(trunk).map(str::to_owned).filter(|_| had_ended) {
             let text = format!(
                 "a call goes on that {by} stopped before it ended: it is not recorded until it is started"
+            );
+            self.alarm(Incident::NotRecorded, Some(call), None, text);
+        } else if let Some(by) = paused.filter(|_| had_ended) {
+            let by = by.describe();
+            let text = format!(
+                "a call goes on that {by} paused before it ended: nothing of it is kept until it is resumed"
             );
             self.alarm(Incident::NotRecorded, Some(call), None, text);
         }

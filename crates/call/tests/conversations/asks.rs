@@ -40,6 +40,8 @@ struct Stop {
 struct Said {
     inactive: bool,
     paused: bool,
+    /// Its lines became inactive when its metadata had said what it means, and did not pause any more.
+    pauses_again: bool,
 }
 
 /// See the module.
@@ -85,13 +87,17 @@ impl Asks {
     /// What a step of a dialog asks for, before it is played.
     pub(crate) fn hear(&mut self, world: &World, dialog: u64, step: &str) {
         let own = |by: By| move |p: &Pause| p.dialog == dialog && p.by == by;
+        let told = self.pauses.iter().any(own(By::Metadata));
         let said = self.said.entry(dialog).or_default();
         let offers_again = step == "reinvite sendonly" && said.inactive;
         match step {
             "metadata paused" => said.paused = true,
-            "metadata active" => said.paused = false,
-            "reinvite inactive" => said.inactive = true,
-            "reinvite sendonly" => said.inactive = false,
+            "metadata active" => (said.paused, said.pauses_again) = (false, false),
+            "reinvite inactive" => {
+                said.pauses_again |= !said.inactive && said.paused && !told;
+                said.inactive = true;
+            }
+            "reinvite sendonly" => (said.inactive, said.pauses_again) = (false, false),
             _ => {}
         }
         if step.starts_with("order ") && self.call(world, dialog).is_none() {
@@ -129,7 +135,7 @@ impl Asks {
         }
         let said = self.said[&dialog];
         self.pauses.retain(|p| !own(By::Sdp)(p));
-        if self.inactive_pauses && said.inactive && !said.paused {
+        if (self.inactive_pauses && said.inactive) || said.pauses_again {
             self.pauses.push(Pause { dialog, by: By::Sdp, until: None });
         }
     }

@@ -457,6 +457,7 @@ fn a_pause_that_a_person_ordered_outlives_a_hold_that_hangs_up_and_has_its_time_
             > session 2
             > is near refci=21 cluster=C1 device=SEP1 dn=1001 far=12
             > invite
+                ALARM not-recorded: a call goes on that API (alice) paused before it ended: nothing of it is kept until it is resumed
                 conclude partial of 1 after complete
                 tell copy partial
                 open 2/2 -:agent:active paused

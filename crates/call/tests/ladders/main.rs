@@ -8,6 +8,7 @@
     reason = "a test tells what is wrong by panicking"
 )]
 
+mod asking;
 mod bridge;
 mod by_person;
 mod correlation;
@@ -33,6 +34,15 @@ use world::World;
 
 fn check(script: &str, expected: Expect) {
     let mut world = World::new(2);
+    for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        world.play(line);
+    }
+    expected.assert_eq(&world.out);
+}
+
+/// Clients that mean a pause by `a=inactive`.
+fn check_pausing(script: &str, expected: Expect) {
+    let mut world = World::meaning(2, Flowing::Paused);
     for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
         world.play(line);
     }

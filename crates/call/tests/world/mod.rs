@@ -289,13 +289,19 @@ impl World {
             }
             "is" => _ = self.bridged.insert(session, bridge(rest)),
             "metadata" => {
-                let mut request = Box::new(self.request("UPDATE", ""));
-                let state = format!(
-                    "<recording state=\"{rest}\"><datamode>partial</datamode><session session_id=\"c\"/></recording>"
-                );
-                let (content_type, bytes) = ("application/rs-metadata+xml".into(), Bytes::from(state));
-                request.parts.push(Part { content_type, disposition: None, headers: vec![], bytes });
+                let request = Box::new(self.with_state("UPDATE", "", rest));
                 self.front.handle_event(now, Event::Informed { session, request });
+            }
+            "invite-says" => {
+                let (state, lines) = rest.split_once(" / ").unwrap();
+                let mut request = Box::new(self.with_state("INVITE", lines, state));
+                request.flow.remote.set_ip(self.remote);
+                self.front.handle_event(now, Event::Invited { session, request });
+            }
+            "reinvite-says" => {
+                let (state, lines) = rest.split_once(" / ").unwrap();
+                let request = Box::new(self.with_state("INVITE", lines, state));
+                self.front.handle_event(now, Event::Reoffered { session, request });
             }
             "reinvite-with" => {
                 let (header, lines) = rest.split_once(" / ").unwrap();
@@ -393,6 +399,17 @@ impl World {
         request.call_id = format!("s{}@b", self.session.0);
         request.headers = self.said.get(&self.session).cloned().unwrap_or_default();
         request.from.uri_params = self.bridged.get(&self.session).cloned().unwrap_or_default();
+        request
+    }
+
+    /// A request with metadata that say this of the recording.
+    fn with_state(&mut self, method: &str, lines: &str, state: &str) -> RequestInfo {
+        let mut request = self.request(method, lines);
+        let state = format!(
+            "<recording state=\"{state}\"><datamode>partial</datamode><session session_id=\"c\"/></recording>"
+        );
+        let (content_type, bytes) = ("application/rs-metadata+xml".into(), Bytes::from(state));
+        request.parts.push(Part { content_type, disposition: None, headers: vec![], bytes });
         request
     }
 

@@ -149,12 +149,17 @@ impl LiveCall {
 
     /// Who stopped the whole of it; none while it is wanted.
     pub(crate) fn stopped(&self) -> Option<&str> {
-        self.stops.of_call(&self.trunk)
+        self.stops.of_call(|reach| self.pausing.is_all(reach))
     }
 
-    /// Who stopped what came by a trunk; none while it is wanted.
-    pub(crate) fn stopped_for(&self, trunk: &str) -> Option<&str> {
-        self.stops.of(&self.trunk, trunk)
+    /// Who stopped what a dialog of it brings; none while it is wanted.
+    pub(crate) fn stopped_for(&self, session: SessionId) -> Option<&str> {
+        self.pausing.whose(session).and_then(|whose| self.stops.of(whose))
+    }
+
+    /// Who stopped what would come to it by a trunk.
+    pub(crate) fn stopped_by_trunk(&self, trunk: &Arc<str>) -> Option<&str> {
+        self.stops.of(&self.pausing.newcomer(Arc::clone(trunk)))
     }
 
     /// Whether a person stopped it: that no client ends.
@@ -195,7 +200,7 @@ impl LiveCall {
         self.record.ended =
             if self.legs.is_empty() { self.record.ended.max(gone.record.ended) } else { None };
         self.is_recorded |= gone.is_recorded;
-        self.stops.join(gone.stops, &gone.trunk, &gone.pausing.trunks());
+        self.stops.join(gone.stops);
         self.pausing.join(gone.pausing);
         self.failing.extend(gone.failing);
         self.waiting.extend(gone.waiting);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use model::{Mono, OpenPause, PauseSource};
 use sip::SessionId;
 
-use crate::reach::Reach;
+use crate::reach::{Reach, Whose};
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,6 @@ impl Demand {
     /// Two who ask are one: since the earlier, until the later.
     fn join(&mut self, other: Self) {
         self.until = self.until.zip(other.until).map(|(a, b)| a.max(b));
-        self.reach.join(other.reach);
         if other.pause.since < self.pause.since {
             self.pause = other.pause;
         }
@@ -71,7 +70,7 @@ impl Demand {
 /// What a leg asks for.
 #[derive(Debug)]
 struct Asks {
-    trunk: Arc<str>,
+    whose: Whose,
     header: Option<Demand>,
     metadata: Option<Demand>,
     sdp: Option<Demand>,
@@ -90,8 +89,8 @@ impl Asks {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pausing {
-    /// The trunk that the call is of.
-    own: Arc<str>,
+    /// The trunks that the call is of: one, and those of the calls that turned out to be it.
+    owners: BTreeSet<Arc<str>>,
     order: Option<Demand>,
     /// Of each leg of the call.
     legs: BTreeMap<SessionId, Asks>,
@@ -103,8 +102,14 @@ pub(crate) struct Pausing {
 
 impl Pausing {
     /// Nobody asks for a pause of a call of this trunk.
-    pub(crate) const fn new(own: Arc<str>) -> Self {
-        Self { own, order: None, legs: BTreeMap::new(), left: BTreeMap::new(), last: None }
+    pub(crate) fn new(own: Arc<str>) -> Self {
+        Self {
+            owners: BTreeSet::from([own]),
+            order: None,
+            legs: BTreeMap::new(),
+            left: BTreeMap::new(),
+            last: None,
+        }
     }
 
     fn demands(&self) -> impl Iterator<Item = &Demand> {
@@ -112,7 +117,7 @@ impl Pausing {
     }
 
     fn of_call(&self) -> impl Iterator<Item = &Demand> {
-        self.demands().filter(|demand| demand.reach.is_whole(&self.own))
+        self.demands().filter(|demand| self.is_all(&demand.reach))
     }
 
     /// The pause of the whole call that goes on, as it began.
@@ -126,20 +131,39 @@ impl Pausing {
         ends?.into_iter().max()
     }
 
-    /// Whether nothing is kept of what came by a trunk.
-    pub(crate) fn is_paused_for(&self, trunk: &str) -> bool {
-        self.demands().any(|demand| demand.reach.covers(&self.own, trunk))
+    /// Whose a leg of the call is.
+    pub(crate) fn whose(&self, session: SessionId) -> Option<&Whose> {
+        self.legs.get(&session).map(|asks| &asks.whose)
+    }
+
+    /// Whose a leg is that comes to it by this trunk.
+    pub(crate) fn newcomer(&self, trunk: Arc<str>) -> Whose {
+        Whose::new(trunk, &self.owners)
+    }
+
+    /// Whether this reaches all of its legs; while it has none, whether it would.
+    pub(crate) fn is_all(&self, reach: &Reach) -> bool {
+        if self.legs.is_empty() {
+            return self.owners.iter().all(|owner| reach.covers(&self.newcomer(Arc::clone(owner))));
+        }
+        self.legs.values().all(|asks| reach.covers(&asks.whose))
+    }
+
+    /// Whether nothing is kept of what a leg brings.
+    pub(crate) fn is_paused_for(&self, session: SessionId) -> bool {
+        let whose = self.whose(session);
+        whose.is_some_and(|whose| self.demands().any(|demand| demand.reach.covers(whose)))
     }
 
     /// Whether somebody asks for that who does not reach the whole call.
-    pub(crate) fn is_apart(&self, trunk: &str) -> bool {
-        let mut apart = self.demands().filter(|demand| !demand.reach.is_whole(&self.own));
-        apart.any(|demand| demand.reach.covers(&self.own, trunk))
+    pub(crate) fn is_apart(&self, session: SessionId) -> bool {
+        let mut apart = self.demands().filter(|demand| !self.is_all(&demand.reach));
+        self.whose(session).is_some_and(|whose| apart.any(|demand| demand.reach.covers(whose)))
     }
 
     /// Whether who asks reaches the whole call.
     pub(crate) fn is_whole(&self, asker: Asker) -> bool {
-        self.reach(asker).is_some_and(|reach| reach.is_whole(&self.own))
+        self.reach(asker).is_some_and(|reach| self.is_all(&reach))
     }
 
     /// Who asked last.
@@ -175,9 +199,9 @@ impl Pausing {
         header.is_some_and(|demand| matches!(demand.pause.by, PauseSource::Sip(_)))
     }
 
-    /// The trunks that its legs came by.
-    pub(crate) fn trunks(&self) -> BTreeSet<Arc<str>> {
-        self.legs.values().map(|asks| Arc::clone(&asks.trunk)).collect()
+    /// How many of its legs nothing is kept of.
+    pub(crate) fn paused(&self) -> usize {
+        self.legs.keys().filter(|session| self.is_paused_for(**session)).count()
     }
 
     /// The earliest time at which somebody's pause ends by itself.
@@ -187,19 +211,20 @@ impl Pausing {
 
     /// A leg is of the call.
     pub(crate) fn enter(&mut self, session: SessionId, trunk: Arc<str>) {
-        self.legs.entry(session).or_insert(Asks { trunk, header: None, metadata: None, sdp: None });
+        let whose = self.newcomer(trunk);
+        self.legs.entry(session).or_insert(Asks { whose, header: None, metadata: None, sdp: None });
     }
 
     /// A leg is over. The words of its client outlast it as long as there are others; with the last one, all that legs
     /// asked for is over. What a person ordered outlives a hold that hangs up.
     pub(crate) fn leave(&mut self, session: SessionId, parting: Parting) {
-        let Some(Asks { trunk, header, metadata, sdp }) = self.legs.remove(&session) else { return };
+        let Some(Asks { whose, header, metadata, sdp }) = self.legs.remove(&session) else { return };
         if self.legs.is_empty() {
             self.left.clear();
         } else if parting != Parting::Refused {
             let sdp = sdp.filter(|_| parting == Parting::Failed);
             for demand in [header, metadata, sdp].into_iter().flatten() {
-                self.leave_behind(Arc::clone(&trunk), demand);
+                self.leave_behind(Arc::clone(whose.trunk()), demand);
             }
         }
     }
@@ -243,13 +268,13 @@ impl Pausing {
             }
             Asker::Header(session) => {
                 if let Some(asks) = self.legs.get_mut(&session) {
-                    ended |= asks.metadata.take().is_some() | self.left.remove(&asks.trunk).is_some();
+                    ended |= asks.metadata.take().is_some() | self.left.remove(asks.whose.trunk()).is_some();
                 }
             }
             // It knew of the pause, for it ended one of its own.
             Asker::Metadata(session) if ended => {
                 if let Some(asks) = self.legs.get(&session) {
-                    self.left.remove(&asks.trunk);
+                    self.left.remove(asks.whose.trunk());
                 }
             }
             Asker::Metadata(_) | Asker::Sdp(_) => {}
@@ -276,14 +301,10 @@ impl Pausing {
         ended
     }
 
-    /// Another call turned out to be this one: who asked there asks here, and for no less than there.
-    pub(crate) fn join(&mut self, mut other: Self) {
-        let trunks = other.trunks();
-        let keep = |demand: &mut Demand| demand.reach.keep(&other.own, &trunks);
-        for asks in other.legs.values_mut() {
-            asks.demands_mut().into_iter().flatten().for_each(keep);
-        }
-        other.left.values_mut().for_each(keep);
+    /// Another call turned out to be this one: who asked there asks here, and each has a say in the legs that it had one
+    /// in before.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.owners.extend(other.owners);
         self.legs.extend(other.legs);
         for (trunk, demand) in other.left {
             self.leave_behind(trunk, demand);
@@ -300,7 +321,7 @@ impl Pausing {
         match asker {
             Asker::Order => Some(Reach::Order),
             Asker::Header(session) | Asker::Metadata(session) | Asker::Sdp(session) => {
-                self.legs.get(&session).map(|asks| Reach::of_trunk(&asks.trunk))
+                self.legs.get(&session).map(|asks| Reach::Trunk(Arc::clone(asks.whose.trunk())))
             }
         }
     }

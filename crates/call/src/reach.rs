@@ -3,12 +3,14 @@
 //! ```text
 //!  given by                                reaches
 //!  a person or program, by the interface   the whole call
-//!  a dialog of the trunk that the call is of   the whole call
-//!  a dialog of another trunk               what came by its own trunk
+//!  a dialog                                what came by its trunk, and what came to a call of its trunk as a guest
 //! ```
 //!
-//! A dialog of another trunk joined by an id; who knows ids must not be able to keep a call from being recorded. When
-//! two calls become one, an order reaches what it reached before, and nothing less: a join ends no pause and no stop.
+//! A call is of the trunk of its first dialog; a dialog of another trunk that comes to it by an id is a guest. Who knows
+//! ids must not be able to keep a call from being recorded, so whose a dialog is is settled when it comes. When two calls
+//! become one nothing of that changes: each who had a say in a dialog has it still, and nobody gets one. Of a call that
+//! was two of different trunks each is the owner: what comes by its trunk later is its own alone, and who comes by a
+//! third is a guest of both.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,54 +20,38 @@ use std::sync::Arc;
 pub(crate) enum Reach {
     /// A person or program.
     Order,
-    /// Dialogs of a trunk.
-    Trunk {
-        /// Its name.
-        by: Arc<str>,
-        /// Trunks that it reached beside its own in a call that has become another. As many at most as the call had
-        /// dialogs.
-        also: BTreeSet<Arc<str>>,
-    },
+    /// Dialogs of this trunk.
+    Trunk(Arc<str>),
+}
+
+/// Who has a say in what a dialog brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Whose {
+    /// The trunk that it came by.
+    trunk: Arc<str>,
+    /// Those of whose call it is a guest. One at most, but for guests of calls that were several.
+    hosts: BTreeSet<Arc<str>>,
+}
+
+impl Whose {
+    /// Of a dialog that comes by this trunk to a call of these owners.
+    pub(crate) fn new(trunk: Arc<str>, owners: &BTreeSet<Arc<str>>) -> Self {
+        let hosts = if owners.contains(&trunk) { BTreeSet::new() } else { owners.clone() };
+        Self { trunk, hosts }
+    }
+
+    /// The trunk that it came by.
+    pub(crate) const fn trunk(&self) -> &Arc<str> {
+        &self.trunk
+    }
 }
 
 impl Reach {
-    /// That of the dialogs of a trunk.
-    pub(crate) fn of_trunk(trunk: &Arc<str>) -> Self {
-        Self::Trunk { by: Arc::clone(trunk), also: BTreeSet::new() }
-    }
-
-    /// Whether it reaches all of a call, which is of the trunk `own`, whatever joins it later.
-    pub(crate) fn is_whole(&self, own: &str) -> bool {
+    /// Whether it reaches what a dialog brings.
+    pub(crate) fn covers(&self, whose: &Whose) -> bool {
         match self {
             Self::Order => true,
-            Self::Trunk { by, .. } => **by == *own,
-        }
-    }
-
-    /// Whether it reaches what came by a trunk, in a call of the trunk `own`.
-    pub(crate) fn covers(&self, own: &str, trunk: &str) -> bool {
-        match self {
-            _ if self.is_whole(own) => true,
-            Self::Order => true,
-            Self::Trunk { by, also } => **by == *trunk || also.contains(trunk),
-        }
-    }
-
-    /// Its call, of the trunk `own` and with dialogs of these trunks, is about to become another: what it reached it
-    /// reaches still.
-    pub(crate) fn keep(&mut self, own: &str, trunks: &BTreeSet<Arc<str>>) {
-        let is_whole = self.is_whole(own);
-        if let Self::Trunk { by, also } = self
-            && is_whole
-        {
-            also.extend(trunks.iter().filter(|trunk| *trunk != by).cloned());
-        }
-    }
-
-    /// Two orders of the same are one.
-    pub(crate) fn join(&mut self, other: Self) {
-        if let (Self::Trunk { also, .. }, Self::Trunk { also: further, .. }) = (self, other) {
-            also.extend(further);
+            Self::Trunk(by) => *by == whose.trunk || whose.hosts.contains(by),
         }
     }
 }
@@ -75,28 +61,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trunk_reaches_its_own_and_the_trunk_of_the_call_reaches_all() {
-        let reach = |trunk: &str| Reach::of_trunk(&Arc::from(trunk));
-        for (reach, own, trunk, expected) in [
-            (Reach::Order, "a", "b", true),
-            (reach("a"), "a", "a", true),
-            (reach("a"), "a", "b", true),
-            (reach("b"), "a", "a", false),
-            (reach("b"), "a", "b", true),
-            (reach("b"), "a", "c", false),
+    fn a_trunk_reaches_its_own_and_its_guests() {
+        let owners = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+        for (by, trunk, of, expected) in [
+            ("a", "a", &["a"][..], true),
+            ("a", "b", &["a"], true),
+            ("b", "a", &["a"], false),
+            ("b", "b", &["a"], true),
+            ("b", "c", &["a"], false),
+            ("a", "b", &["a", "b"], false),
+            ("b", "a", &["a", "b"], false),
+            ("b", "c", &["a", "b"], true),
         ] {
-            assert_eq!(reach.covers(own, trunk), expected, "{reach:?} {own} {trunk}");
+            let whose = Whose::new(Arc::from(trunk), &owners(of));
+            assert_eq!(Reach::Trunk(Arc::from(by)).covers(&whose), expected, "{by} {trunk} {of:?}");
+            assert!(Reach::Order.covers(&whose));
         }
-    }
-
-    #[test]
-    fn a_join_takes_nothing_away() {
-        let mut reach = Reach::of_trunk(&Arc::from("b"));
-        reach.keep("b", &[Arc::from("b"), Arc::from("c")].into());
-        assert!(reach.covers("a", "b") && reach.covers("a", "c"));
-        assert!(!reach.covers("a", "a") && !reach.covers("a", "d"), "it reaches nothing new");
-        let mut guest = Reach::of_trunk(&Arc::from("c"));
-        guest.keep("b", &[Arc::from("b"), Arc::from("c")].into());
-        assert!(!guest.covers("a", "b"), "what did not reach it does not now");
     }
 }

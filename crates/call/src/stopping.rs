@@ -10,29 +10,33 @@
 //! A leg is recorded only if no stop [reaches](crate::reach) it. What stops one of two
 //! calls that turn out to be one stops both, as if it had been said after the join.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::reach::Reach;
+use crate::reach::{Reach, Whose};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Stops {
     order: Option<String>,
-    /// By trunk, with how far each reaches. As many at most as the call had dialogs.
-    trunks: BTreeMap<Arc<str>, (Reach, String)>,
+    /// By trunk. As many at most as the call had dialogs.
+    trunks: BTreeMap<Arc<str>, String>,
 }
 
 impl Stops {
-    /// Who stopped the whole call, which is of the trunk `own`.
-    pub(crate) fn of_call(&self, own: &str) -> Option<&str> {
-        self.order.as_deref().or_else(|| self.trunks.get(own).map(|(_, by)| by.as_str()))
+    fn all(&self) -> impl Iterator<Item = (Reach, &str)> {
+        let signaled = self.trunks.iter().map(|(trunk, by)| (Reach::Trunk(Arc::clone(trunk)), by.as_str()));
+        self.order.as_deref().map(|by| (Reach::Order, by)).into_iter().chain(signaled)
     }
 
-    /// The rule: who stopped what came by a trunk; none while it is wanted.
-    pub(crate) fn of(&self, own: &str, trunk: &str) -> Option<&str> {
-        let signaled = self.trunks.values().find(|(reach, _)| reach.covers(own, trunk));
-        self.order.as_deref().or_else(|| signaled.map(|(_, by)| by.as_str()))
+    /// Who stopped the whole call, all of which this tells.
+    pub(crate) fn of_call(&self, is_all: impl Fn(&Reach) -> bool) -> Option<&str> {
+        self.all().find(|(reach, _)| is_all(reach)).map(|(_, by)| by)
+    }
+
+    /// The rule: who stopped what a dialog brings; none while it is wanted.
+    pub(crate) fn of(&self, whose: &Whose) -> Option<&str> {
+        self.all().find(|(reach, _)| reach.covers(whose)).map(|(_, by)| by)
     }
 
     /// Whether a person stopped it: that no client ends.
@@ -42,11 +46,9 @@ impl Stops {
 
     /// Somebody stops it. Who did so before stays named.
     pub(crate) fn stop(&mut self, reach: Reach, by: String) {
-        match &reach {
+        match reach {
             Reach::Order => _ = self.order.get_or_insert(by),
-            Reach::Trunk { by: trunk, .. } => {
-                self.trunks.entry(Arc::clone(trunk)).or_insert((reach, by));
-            }
+            Reach::Trunk(trunk) => _ = self.trunks.entry(trunk).or_insert(by),
         }
     }
 
@@ -58,20 +60,15 @@ impl Stops {
                 *self = Self::default();
                 was_stopped
             }
-            Reach::Trunk { by, .. } => self.trunks.remove(by).is_some(),
+            Reach::Trunk(by) => self.trunks.remove(by).is_some(),
         }
     }
 
-    /// What another call was stopped by, which turned out to be this one. It was of the trunk `own`, with dialogs of
-    /// these trunks.
-    pub(crate) fn join(&mut self, other: Self, own: &str, trunks: &BTreeSet<Arc<str>>) {
+    /// What another call was stopped by, which turned out to be this one.
+    pub(crate) fn join(&mut self, other: Self) {
         self.order = self.order.take().or(other.order);
-        for (trunk, (mut reach, by)) in other.trunks {
-            reach.keep(own, trunks);
-            match self.trunks.get_mut(&trunk) {
-                Some((known, _)) => known.join(reach),
-                None => _ = self.trunks.insert(trunk, (reach, by)),
-            }
+        for (trunk, by) in other.trunks {
+            self.trunks.entry(trunk).or_insert(by);
         }
     }
 }
@@ -81,7 +78,11 @@ mod tests {
     use super::*;
 
     fn trunk(name: &str) -> Reach {
-        Reach::of_trunk(&Arc::from(name))
+        Reach::Trunk(Arc::from(name))
+    }
+
+    fn of(name: &str) -> Whose {
+        Whose::new(Arc::from(name), &[Arc::from("a")].into())
     }
 
     #[test]
@@ -89,29 +90,23 @@ mod tests {
         let mut stops = Stops::default();
         stops.stop(Reach::Order, "alice".to_owned());
         stops.stop(trunk("a"), "stop-siprec".to_owned());
-        assert_eq!((stops.of_call("a"), stops.of("a", "b")), (Some("alice"), Some("alice")));
+        assert_eq!((stops.of_call(|_| true), stops.of(&of("b"))), (Some("alice"), Some("alice")));
         assert!(stops.start(&trunk("a")) && stops.is_ordered());
-        assert_eq!(stops.of("a", "a"), Some("alice"), "a client does not end what a person ordered");
+        assert_eq!(stops.of(&of("a")), Some("alice"), "a client does not end what a person ordered");
         stops.stop(trunk("b"), "stop-siprec".to_owned());
         assert!(stops.start(&Reach::Order) && !stops.start(&Reach::Order));
-        assert_eq!(stops.of("a", "b"), None, "a person ends all of them");
+        assert_eq!(stops.of(&of("b")), None, "a person ends all of them");
     }
 
     #[test]
-    fn a_trunk_that_the_call_is_not_of_stops_what_is_its_own() {
+    fn a_trunk_stops_what_is_its_own_and_its_guests() {
         let mut stops = Stops::default();
         stops.stop(trunk("b"), "stop-siprec".to_owned());
-        assert_eq!((stops.of_call("a"), stops.of("a", "a")), (None, None));
-        assert_eq!(stops.of("a", "b"), Some("stop-siprec"));
-    }
-
-    #[test]
-    fn a_join_loses_no_stop() {
-        let both: BTreeSet<Arc<str>> = [Arc::from("b"), Arc::from("c")].into();
-        let (mut stops, mut other) = (Stops::default(), Stops::default());
-        other.stop(trunk("b"), "stop-siprec".to_owned());
-        stops.join(other, "b", &both);
-        assert_eq!([stops.of("a", "b"), stops.of("a", "c")], [Some("stop-siprec"); 2]);
-        assert_eq!(stops.of("a", "a"), None);
+        assert_eq!((stops.of(&of("a")), stops.of(&of("b"))), (None, Some("stop-siprec")));
+        let mut other = Stops::default();
+        other.stop(trunk("a"), "stop-siprec".to_owned());
+        stops.join(other);
+        assert_eq!([stops.of(&of("a")), stops.of(&of("c"))], [Some("stop-siprec"); 2]);
+        assert_eq!(stops.of_call(|reach| *reach == trunk("c")), None);
     }
 }

@@ -223,7 +223,7 @@ impl Front {
         let Some(live) = self.calls.get(call) else { return };
         match segment {
             Some(segment) => self.change_or_hold(now, session, segment, pending),
-            None if held || live.stopped_for(&leg.trunk.name).is_some() => {
+            None if held || live.stopped_for(session).is_some() => {
                 self.hold(now, session, &pending);
                 self.tell_call(call);
             }

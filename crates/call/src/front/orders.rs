@@ -70,7 +70,7 @@ impl Front {
             return;
         };
         let Some(leg) = self.legs.get(&session) else { return };
-        let (call, reach, asker) = (leg.call, Reach::of_trunk(&leg.trunk.name), Asker::Header(session));
+        let (call, reach, asker) = (leg.call, Reach::Trunk(leg.trunk.name.clone()), Asker::Header(session));
         let who = by.describe();
         match signal {
             Signal::Pause => _ = self.pause(now, call, asker, by, None),

@@ -5,11 +5,10 @@
 //!
 //! ```text
 //!  the whole call is paused ──► the gate of each segment: one that is open is closed, one that begins later begins so
-//!  what came by a trunk is  ──► the streams of its legs, within their segments
+//!  some of its legs are     ──► the streams of its legs, within their segments
 //! ```
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use model::peer::Flowing;
@@ -147,9 +146,9 @@ impl Front {
 
     pub(super) fn pause_timed_out(&mut self, now: Now, call: CallId) {
         let Some(live) = self.calls.known_mut(call) else { return };
-        let was_paused = Self::paused_trunks(live);
+        let before = live.pausing.paused();
         live.pausing.expire(now.mono);
-        let goes_on = Self::paused_trunks(live).len() < was_paused.len();
+        let goes_on = live.pausing.paused() < before;
         self.obey_pauses(now, call, &PauseSource::Timeout);
         if goes_on {
             self.indicate(call);
@@ -157,13 +156,6 @@ impl Front {
             let text = "a pause lasted as long as it may: recording goes on. What is said now is kept; whoever paused should pause again if that is not wanted";
             self.alarm(Incident::PauseTimedOut, Some(call), segment, text.to_owned());
         }
-    }
-
-    /// The trunks of a call's dialogs of which nothing is kept.
-    fn paused_trunks(live: &LiveCall) -> BTreeSet<Arc<str>> {
-        let mut trunks = live.pausing.trunks();
-        trunks.retain(|trunk| live.pausing.is_paused_for(trunk));
-        trunks
     }
 
     /// What everybody asks for is computed anew and told to record servers where they do not know: after each change of
@@ -201,7 +193,7 @@ impl Front {
         let mut changed = BTreeSet::new();
         for session in &live.legs {
             let Some(leg) = self.legs.get_mut(session) else { continue };
-            let is_apart = live.pausing.is_apart(&leg.trunk.name);
+            let is_apart = live.pausing.is_apart(*session);
             if leg.is_apart != is_apart {
                 leg.is_apart = is_apart;
                 changed.extend(leg.segment());

@@ -9,6 +9,7 @@
 //!
 //! Calls become one only while no segment of theirs is being opened: numbers are given for good then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
@@ -224,13 +225,13 @@ impl Front {
     }
 
     /// A call that ended, or has been concluded, goes on.
-    pub(super) fn take_back(&mut self, call: CallId, trunk: &str) {
+    pub(super) fn take_back(&mut self, call: CallId, trunk: &Arc<str>) {
         let from = self.recall(call);
         let Some(live) = self.calls.get_mut(call) else { return };
         let had_ended = live.record.ended.is_some();
         live.goes_on();
         let paused = live.pausing.ordered_by().cloned();
-        if let Some(by) = live.stopped_for(trunk).map(str::to_owned).filter(|_| had_ended) {
+        if let Some(by) = live.stopped_by_trunk(trunk).map(str::to_owned).filter(|_| had_ended) {
             let text = format!(
                 "a call goes on that {by} stopped before it ended: it is not recorded until it is started"
             );

@@ -100,7 +100,7 @@ impl Front {
     /// Who stopped what this leg brings; none while it is wanted.
     pub(super) fn stopped(&self, session: SessionId) -> Option<String> {
         let leg = self.legs.get(&session)?;
-        self.calls.get(leg.call)?.stopped_for(&leg.trunk.name).map(str::to_owned)
+        self.calls.get(leg.call)?.stopped_for(session).map(str::to_owned)
     }
 
     pub(super) fn start(
@@ -162,11 +162,10 @@ impl Front {
         let Some(leg) = self.legs.get_mut(&session) else { return false };
         let Some(before) = leg.indication else { return false };
         let live = self.calls.get(leg.call);
-        let trunk = &leg.trunk.name;
-        let is_off = leg.is_held() || live.is_none_or(|live| live.stopped_for(trunk).is_some());
+        let is_off = leg.is_held() || live.is_none_or(|live| live.stopped_for(session).is_some());
         let now = match live {
             _ if is_off => Indication::Off,
-            Some(live) if live.pausing.is_paused_for(trunk) => Indication::Paused,
+            Some(live) if live.pausing.is_paused_for(session) => Indication::Paused,
             _ => Indication::On,
         };
         leg.indication = Some(now);
@@ -203,7 +202,7 @@ impl Front {
             return;
         }
         let Phase::Recording { segment } = leg.phase else { return };
-        let (call, reach) = (leg.call, Reach::of_trunk(&leg.trunk.name));
+        let (call, reach) = (leg.call, Reach::Trunk(leg.trunk.name.clone()));
         leg.release();
         let why = format!("the client refuses to send again ({status})");
         let text =

@@ -35,7 +35,7 @@ fn each_ends_what_it_may_end() {
         }
         pausing.resume(resumed, &PauseSource::Sdp);
         assert_eq!(pausing.open().is_some(), paused, "{asked:?} {resumed:?}");
-        assert_eq!(pausing.is_paused_for("own"), paused, "{asked:?} {resumed:?}");
+        assert_eq!(pausing.is_paused_for(A), paused, "{asked:?} {resumed:?}");
     };
     check(&[Order], Order, false);
     check(&[Order], Header(A), true);
@@ -61,10 +61,12 @@ fn each_ends_what_it_may_end() {
 fn a_leg_of_another_trunk_pauses_what_came_by_its_own() {
     let mut pausing = two("own", "guest");
     ask(&mut pausing, Asker::Header(B), None);
-    assert!(pausing.open().is_none() && !pausing.is_paused_for("own") && !pausing.is_whole(Asker::Header(B)));
-    assert!(pausing.is_paused_for("guest") && pausing.is_apart("guest") && !pausing.is_apart("own"));
+    assert!(pausing.open().is_none() && !pausing.is_paused_for(A) && !pausing.is_whole(Asker::Header(B)));
+    assert!(pausing.is_paused_for(B) && pausing.is_apart(B) && !pausing.is_apart(A));
     ask(&mut pausing, Asker::Metadata(A), None);
-    assert!(pausing.open().is_some() && pausing.is_paused_for("guest") && pausing.is_paused_for("other"));
+    assert!(pausing.open().is_some() && pausing.is_paused_for(B));
+    pausing.leave(A, Parting::Refused);
+    assert!(pausing.is_whole(Asker::Header(B)) && pausing.open().is_some(), "it is all that there is");
 }
 
 #[test]
@@ -113,15 +115,27 @@ fn a_join_ends_no_pause_and_shortens_none() {
     pausing.join(other);
     assert_eq!(pausing.until(), None, "one had no end");
     pausing.resume(Asker::Order, &PauseSource::Sdp);
-    assert!(!pausing.is_paused_for("third"), "a person ends all");
+    assert!(!pausing.is_paused_for(SessionId(4)), "a person ends all");
 
-    let mut pausing = two("own", "own");
-    let mut other = Pausing::new(Arc::from("guest"));
-    other.enter(SessionId(3), Arc::from("guest"));
-    other.enter(SessionId(4), Arc::from("third"));
-    ask(&mut other, Asker::Header(SessionId(3)), Some(30));
-    pausing.join(other);
-    assert!(pausing.open().is_none() && !pausing.is_paused_for("own"), "it reaches nothing new");
-    assert!(pausing.is_paused_for("guest") && pausing.is_paused_for("third"));
-    assert!(pausing.expire(Mono(30)) && !pausing.is_paused_for("third"));
+    // Whichever takes the other in.
+    for is_older in [true, false] {
+        let mut pausing = two("own", "own");
+        let mut other = Pausing::new(Arc::from("guest"));
+        other.enter(SessionId(3), Arc::from("guest"));
+        other.enter(SessionId(4), Arc::from("third"));
+        ask(&mut other, Asker::Header(SessionId(3)), Some(30));
+        if is_older {
+            std::mem::swap(&mut pausing, &mut other);
+        }
+        pausing.join(other);
+        assert!(pausing.open().is_none() && !pausing.is_paused_for(A), "it reaches nothing new");
+        assert!(
+            pausing.is_paused_for(SessionId(3)) && pausing.is_paused_for(SessionId(4)),
+            "and nothing less"
+        );
+        pausing.enter(SessionId(5), Arc::from("own"));
+        pausing.enter(SessionId(6), Arc::from("third"));
+        assert!(!pausing.is_paused_for(SessionId(5)) && pausing.is_paused_for(SessionId(6)));
+        assert!(pausing.expire(Mono(30)) && !pausing.is_paused_for(SessionId(4)));
+    }
 }

@@ -56,8 +56,8 @@ pub(crate) struct Asks {
     stops: Vec<Stop>,
     said: BTreeMap<u64, Said>,
     live: BTreeSet<u64>,
-    /// The dialog that each call began with.
-    began: BTreeMap<CallId, u64>,
+    /// Dialogs that each began a call; the others came to one of another dialog.
+    founders: BTreeSet<u64>,
 }
 
 /// Where the dialogs of a trunk come from.
@@ -144,8 +144,9 @@ impl Asks {
     pub(crate) fn heard(&mut self, world: &World, dialog: u64, step: &str) {
         if step.starts_with("invite") {
             self.live.insert(dialog);
-            if let Some(call) = self.call(world, dialog) {
-                self.began.entry(call).or_insert(dialog);
+            let own = format!("s{dialog}@b");
+            if world.open.last().is_some_and(|(open, _)| open.data.sip_call_ids.iter().eq([&own])) {
+                self.founders.insert(dialog);
             }
         } else if step.starts_with("bye") {
             self.live.remove(&dialog);
@@ -197,10 +198,13 @@ impl Asks {
         self.said.keys().copied().filter(|d| self.one(world, *d, dialog)).collect()
     }
 
-    /// Whether what a dialog of a trunk asks for reaches what came by another, in the call that these dialogs are of.
-    fn reaches(&self, call: CallId, by: By, from: u64, trunk: u64) -> bool {
-        let own = self.began.get(&call).map(|dialog| self.trunk(*dialog));
-        by == By::Order || self.trunk(from) == trunk || Some(self.trunk(from)) == own
+    /// Whether what a dialog asks for reaches what came by a trunk, of the same call: its own, or where that came as a
+    /// guest to a call that its own trunk began.
+    fn reaches(&self, world: &World, call: CallId, by: By, from: u64, trunk: u64) -> bool {
+        let mut others =
+            self.said.keys().filter(|d| self.trunk(**d) == trunk && self.call(world, **d) == Some(call));
+        let is_guest = others.all(|dialog| !self.founders.contains(dialog));
+        by == By::Order || self.trunk(from) == trunk || is_guest
     }
 
     /// Each stream that receives is kept only if nobody asks for a pause or a stop of it; where dialogs come by one trunk,
@@ -223,7 +227,7 @@ impl Asks {
                     None => 0,
                 };
                 let mut pauses = self.pauses.iter().filter(|p| self.call(world, p.dialog) == Some(call));
-                let asked = pauses.clone().any(|p| self.reaches(call, p.by, p.dialog, trunk));
+                let asked = pauses.clone().any(|p| self.reaches(world, call, p.by, p.dialog, trunk));
                 let anybody = pauses.next().is_some();
                 let kept = !world.paused[&open.segment] && stream.flowing == Flowing::Active;
                 if kept && asked {
@@ -234,7 +238,7 @@ impl Asks {
                     return Err(format!("not kept although nobody asks for a pause: {open:?}\n{self:?}"));
                 }
                 let mut stops = self.stops.iter().filter(|s| self.call(world, s.dialog) == Some(call));
-                if let Some(stop) = stops.find(|s| self.reaches(call, s.by, s.dialog, trunk)) {
+                if let Some(stop) = stops.find(|s| self.reaches(world, call, s.by, s.dialog, trunk)) {
                     return Err(format!("recorded although stopped: {stop:?} {open:?}\n{self:?}"));
                 }
             }

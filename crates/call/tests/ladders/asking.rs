@@ -394,7 +394,9 @@ fn a_call_that_goes_on_in_a_pause_that_a_person_ordered_before_its_end_is_told_o
          invite sendonly
          opened"
     );
-    check(&script, expect![[r#"
+    check(
+        &script,
+        expect![[r#"
         > says Session-ID: ab30317f1a784dc48ff824d0d3715d86
         > invite sendonly
             open 1/1 1:mixed:active
@@ -422,5 +424,6 @@ fn a_call_that_goes_on_in_a_pause_that_a_person_ordered_before_its_end_is_told_o
         > opened
             200 s2 20002/recvonly
             tell call of 2
-    "#]]);
+    "#]],
+    );
 }

@@ -18,6 +18,7 @@ mod failures;
 #[allow(dead_code, unreachable_pub, reason = "the tests of the whole program use it too")]
 #[path = "../world/flow.rs"]
 mod flow;
+mod guests;
 mod intake;
 mod keys;
 mod pauses;

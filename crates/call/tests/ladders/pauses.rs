@@ -335,8 +335,7 @@ fn a_join_with_a_call_of_another_trunk_ends_no_pause_and_spreads_none() {
             > metadata paused
                 annotate 1 bodies
                 tell call of 2
-                pause by SIP (metadata: paused)
-                pause by SIP (metadata: paused)
+                change 1:mixed:paused
             > session 2
             > metadata active
                 annotate 1 bodies
@@ -347,8 +346,7 @@ fn a_join_with_a_call_of_another_trunk_ends_no_pause_and_spreads_none() {
             > metadata active
                 annotate 1 bodies
                 tell call of 2
-                resume by SIP (metadata: paused)
-                resume by SIP (metadata: paused)
+                change 1:mixed:active
         "#]],
     );
 }

@@ -303,7 +303,9 @@ impl Front {
     pub(super) fn answered(&mut self, now: Now, session: SessionId, bytes: &[u8]) {
         let Some(leg) = self.legs.get_mut(&session) else { return };
         let may_resume = std::mem::take(&mut leg.may_resume);
-        let (segment, Ok(sdp)) = (leg.segment(), sdp::read(bytes)) else { return self.is_unanswered(session) };
+        let (segment, Ok(sdp)) = (leg.segment(), sdp::read(bytes)) else {
+            return self.is_unanswered(session);
+        };
         if segment.is_none() && may_resume {
             return self.answered_on_hold(now, session, &sdp);
         }
@@ -331,8 +333,8 @@ impl Front {
     /// ports.
     fn answered_on_hold(&mut self, now: Now, session: SessionId, sdp: &Sdp) {
         self.take_answer(now, session, sdp);
+        let is_stopped = self.stopped(session).is_some();
         let Some(leg) = self.legs.get(&session) else { return };
-        let is_stopped = self.calls.get(leg.call).is_none_or(|live| live.stopped().is_some());
         if !leg.is_held() && !is_stopped {
             self.move_along(now, session, Pending::Reoffer);
         }
@@ -382,8 +384,8 @@ impl Front {
 
     pub(super) fn respond(&mut self, session: SessionId, pending: &Pending) {
         self.take_indication(session);
+        let is_stopped = self.stopped(session).is_some();
         let Some(leg) = self.legs.get_mut(&session) else { return };
-        let is_stopped = self.calls.get(leg.call).is_none_or(|live| live.stopped().is_some());
         leg.may_resume = matches!(pending, Pending::Offer) && leg.is_on_hold() && !is_stopped;
         let sdp = match pending {
             Pending::Answer(offer) => leg.answer(offer),

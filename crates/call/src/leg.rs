@@ -33,7 +33,7 @@ const WAITING_MAX: usize = 16;
 
 /// Slots of a segment that each leg has for its m-lines: four times the streams of a dialog, so that streams of two
 /// legs never have the same.
-pub(crate) const SLOTS_PER_LEG: u16 = 64;
+pub const SLOTS_PER_LEG: u16 = 64;
 
 /// What the request that is being worked on needs when the ports are known.
 #[derive(Debug)]
@@ -71,6 +71,15 @@ pub(crate) enum Phase {
     Held,
 }
 
+/// What a leg was before an offer that is being answered: that is refused, and then it is so again (RFC 3261 section
+/// 14.1).
+#[derive(Debug)]
+pub(crate) struct Before {
+    lines: Vec<Line>,
+    unanswered: Option<Offered>,
+    was_recording: bool,
+}
+
 /// One recording dialog.
 #[derive(Debug)]
 pub(crate) struct Leg {
@@ -88,6 +97,8 @@ pub(crate) struct Leg {
     /// Metadata that came while there was no segment to take them; the next one does.
     waiting: Vec<Metadata>,
     pub(crate) phase: Phase,
+    /// While an offer is being answered.
+    before: Option<Before>,
     /// Its streams' places in a segment that other legs have streams in too begin here.
     slots_from: u16,
     /// Its record server was told that nothing of its streams is kept, whatever becomes of the rest of the call.
@@ -128,6 +139,7 @@ impl Leg {
             is_answered: false,
             waiting: Vec::new(),
             phase: Phase::Held,
+            before: None,
             slots_from: 0,
             is_apart: false,
             bridge: None,
@@ -160,6 +172,39 @@ impl Leg {
     /// Gives what was kept.
     pub(crate) fn take_kept(&mut self) -> Vec<Metadata> {
         std::mem::take(&mut self.waiting)
+    }
+
+    /// An offer came, which may be refused.
+    pub(crate) fn note_before(&mut self) {
+        let was_recording = matches!(self.phase, Phase::Recording { .. });
+        self.before = Some(Before { lines: self.lines.clone(), unanswered: self.unanswered, was_recording });
+    }
+
+    /// Its offer was answered.
+    pub(crate) fn forget_before(&mut self) {
+        self.before = None;
+    }
+
+    /// What it wanted of this segment cannot be had: it is as it was before, and is left out where that was nothing. What
+    /// is still to be answered.
+    pub(crate) fn fall_back(&mut self, segment: SegmentId) -> Pending {
+        let pending = self.take_pending();
+        let goes_on = match self.before.take() {
+            Some(Before { lines, unanswered, was_recording }) => {
+                (self.lines, self.unanswered) = (lines, unanswered);
+                was_recording
+            }
+            None => {
+                lines::give_up(&mut self.lines);
+                self.lines.iter().any(|line| line.ports.is_some())
+            }
+        };
+        if goes_on {
+            self.phase = Phase::Recording { segment };
+        } else {
+            lines::close(&mut self.lines);
+        }
+        pending
     }
 
     /// The segment that has its streams, or is about to.
@@ -201,6 +246,15 @@ impl Leg {
 
     /// Its streams in the segment, with their places there.
     pub(crate) fn streams(&self) -> impl Iterator<Item = OpenStream> {
+        self.streams_of(|_| true)
+    }
+
+    /// Those of them that have ports.
+    pub(crate) fn streams_with_ports(&self) -> impl Iterator<Item = OpenStream> {
+        self.streams_of(|line| line.ports.is_some())
+    }
+
+    fn streams_of(&self, wanted: fn(&Line) -> bool) -> impl Iterator<Item = OpenStream> {
         let (from, is_apart) = (self.slots_from, self.is_apart);
         let flowing = move |wanted: Flowing| match wanted {
             Flowing::Active if is_apart => Flowing::Paused,
@@ -211,7 +265,7 @@ impl Leg {
             flowing: flowing(s.flowing),
             ..s.clone()
         };
-        self.lines.iter().filter_map(|l| l.stream.as_ref()).map(placed)
+        self.lines.iter().filter(move |l| wanted(l)).filter_map(|l| l.stream.as_ref()).map(placed)
     }
 
     /// The first leg of a segment has the slots of its m-lines, those that come later others.

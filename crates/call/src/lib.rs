@@ -44,4 +44,5 @@ pub use describe::AgentSide;
 pub use encryption::OwnKeys;
 pub use front::{Action, Front, FrontConfig, FrontStats, Intake};
 pub use gate::{TrunkGate, TurnedAway, Unwelcome};
+pub use leg::SLOTS_PER_LEG;
 pub use trunk::{Challenged, Digest, Exactness, KeysBy, Mismatch, Origin, Trunk, Trunks};

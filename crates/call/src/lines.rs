@@ -38,8 +38,9 @@ pub(crate) struct Line {
     protocol: String,
     /// How it is encrypted, and what our last description said of that.
     agreed: Agreed,
-    /// It has had a stream: it keeps its place among those of its kind, so that nobody else's voice moves up.
-    had_stream: bool,
+    /// The stream that it had last: it keeps its place among those of its kind, so that nobody else's voice moves up, and
+    /// its id when it is offered again.
+    had: Option<(StreamId, Family)>,
 }
 
 impl Line {
@@ -50,7 +51,7 @@ impl Line {
             ports: None,
             protocol: PLAIN.to_owned(),
             agreed: Agreed::default(),
-            had_stream: before.is_some_and(|l| l.had_stream && l.kind == kind),
+            had: before.filter(|l| l.kind == kind).and_then(|l| l.had),
         }
     }
 
@@ -157,7 +158,7 @@ pub(crate) fn read(
     let taking: Vec<bool> = sdp.media.iter().map(takes).collect();
     let takes = |slot: usize| taking.get(slot).is_some_and(|t| *t);
     let has_place = |(slot, m): (usize, &MediaLine)| {
-        takes(slot) || before.get(slot).is_some_and(|l| l.had_stream && l.kind == m.kind)
+        takes(slot) || before.get(slot).is_some_and(|l| l.had.is_some() && l.kind == m.kind)
     };
     let is_held = |m: &MediaLine| m.is_held() && reading.inactive == Flowing::Held;
     // Whether there is a segment, with ports for each line, or will be.
@@ -186,7 +187,9 @@ pub(crate) fn read(
             count: of_kind().count(),
         };
         let side = reading.sides.side(label_that_tells(sdp, media), place);
-        let id = known.map_or_else(|| ids.stream(now.wall), |s| s.stream);
+        let had = before.get(slot).filter(|l| l.kind == media.kind).and_then(|l| l.had);
+        let same = had.filter(|(_, before)| *before == family(media)).map(|(id, _)| id);
+        let id = same.unwrap_or_else(|| ids.stream(now.wall));
         let codecs = codecs(media, known.map_or(&[][..], |s| &s.codecs));
         let ports = match old {
             Some(old) if flows && old.ports.is_none() => Ports::New,
@@ -203,7 +206,7 @@ pub(crate) fn read(
             ports: old.and_then(|l| l.ports.clone()),
             protocol: media.protocol.clone(),
             agreed,
-            had_stream: true,
+            had: Some((id, family(media))),
         });
     }
     lines
@@ -293,6 +296,13 @@ pub(crate) fn set_ports(lines: &mut [Line], ports: &[StreamPorts]) {
 pub(crate) fn close(lines: &mut [Line]) {
     for line in lines {
         line.ports = None;
+    }
+}
+
+/// Lines that have no ports are refused after all.
+pub(crate) fn give_up(lines: &mut [Line]) {
+    for line in lines.iter_mut().filter(|line| line.lacks_ports()) {
+        line.stream = None;
     }
 }
 
@@ -417,8 +427,8 @@ pub(crate) fn asked(
             protection: agreed.protection.clone(),
             ice: None,
         };
-        let protocol = protocol.to_owned();
-        Line { kind, stream: Some(stream), ports: None, protocol, agreed, had_stream: true }
+        let (protocol, had) = (protocol.to_owned(), Some((stream.stream, family)));
+        Line { kind, stream: Some(stream), ports: None, protocol, agreed, had }
     };
     (0..).zip(wanted).map(line).collect()
 }

@@ -61,6 +61,10 @@ pub(crate) struct Segment {
     began: Mono,
     /// How many legs have had streams in it.
     legs: u16,
+    /// Digits that are pressed are not kept.
+    pub(crate) masks: bool,
+    /// An order to change its streams may have been lost.
+    pub(crate) is_change_lost: bool,
 }
 
 impl Segment {
@@ -71,7 +75,7 @@ impl Segment {
         before
     }
 
-    fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         !matches!(self.standing, Standing::Ending)
     }
 
@@ -238,6 +242,8 @@ impl LiveCall {
             respondent,
             began: now,
             legs: 0,
+            masks: false,
+            is_change_lost: false,
         });
         self.correct_total();
         number
@@ -251,6 +257,26 @@ impl LiveCall {
     /// The segments that were not told to end.
     pub(crate) fn all_live(&self) -> Vec<SegmentId> {
         self.segments.iter().filter(|s| s.is_live()).map(|s| s.id).collect()
+    }
+
+    /// Whether a record server has opened it.
+    pub(crate) fn was_opened(&self, id: SegmentId) -> bool {
+        self.segment(id).is_some_and(|s| s.is_answered)
+    }
+
+    /// Whether another is being opened that takes over from this one, which records until then.
+    pub(crate) fn is_taken_over(&self, id: SegmentId) -> bool {
+        let from = |s: &Segment| match &s.standing {
+            Standing::Opening { from, .. } => from.as_ref().map(|from| from.segment),
+            Standing::Open | Standing::Ending => None,
+        };
+        self.segments.iter().any(|s| from(s) == Some(id))
+    }
+
+    /// The segments of which something may be kept, or will be.
+    pub(crate) fn all_keeping(&self) -> Vec<SegmentId> {
+        let keeping = self.segments.iter().filter(|s| s.is_live() || self.is_taken_over(s.id));
+        keeping.map(|s| s.id).collect()
     }
 
     /// The segments that record, and keep nothing.
@@ -272,8 +298,8 @@ impl LiveCall {
 
     /// Orders to pause and resume that are still to be carried out.
     pub(crate) fn awaited(&self) -> Vec<u64> {
-        let live = self.segments.iter().filter(|s| s.is_live());
-        live.filter_map(|s| s.gate.awaited()).collect()
+        let keeping = self.segments.iter().filter(|s| s.is_live() || self.is_taken_over(s.id));
+        keeping.filter_map(|s| s.gate.awaited()).collect()
     }
 
     pub(crate) fn segment_mut(&mut self, id: SegmentId) -> Option<&mut Segment> {

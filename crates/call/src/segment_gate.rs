@@ -42,6 +42,11 @@ impl Gate {
         self.ordered
     }
 
+    /// The number of an order that was given and is not carried out.
+    pub(crate) fn given(&self) -> Option<u64> {
+        self.awaited().filter(|_| self.reserved.is_none())
+    }
+
     pub(crate) fn carried_out(&mut self, order: u64) {
         self.carried_out = self.carried_out.max(order);
     }

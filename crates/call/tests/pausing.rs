@@ -222,9 +222,11 @@ fn a_time_out_ends_a_pause_with_an_alarm_and_is_never_shortened() {
             > order pause 5s
                 paused for 30 s already, not yet
             > wait 20s
+                pause by API (alice)
             > order pause 0s
                 paused already, not yet
             > wait 60s
+                pause by API (alice)
             > order resume
                 on, not yet
                 resume by API (alice)

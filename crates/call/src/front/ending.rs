@@ -141,6 +141,7 @@ impl Front {
             self.end_segment(now, call, failed.segment, failed.reason);
         }
         self.timers.clear(Timer::Open(segment));
+        self.timers.clear(Timer::Again(segment));
         self.arm(now, END_DEADLINE, Timer::Close(segment));
         self.rests(now, call, &reason);
         self.actions.push_back(Action::Order(Order::End { segment, at: now.wall, reason, by }));
@@ -149,6 +150,7 @@ impl Front {
     pub(super) fn sealed(&mut self, now: Now, record: &SegmentRecord) {
         self.timers.clear(Timer::Close(record.id));
         self.timers.clear(Timer::GiveUp(record.id));
+        self.timers.clear(Timer::Again(record.id));
         let Some(call) = self.calls.of_segment(record.id) else { return };
         let legs = self.legs_in(record.id);
         if !legs.is_empty() {

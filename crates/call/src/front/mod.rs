@@ -48,6 +48,9 @@ const END_DEADLINE: Duration = Duration::from_secs(30);
 /// How long after that the call goes on waiting: then it is concluded as if the segment had failed, because calls
 /// that wait count as calls.
 const CLOSE_GIVEN_UP: Duration = Duration::from_secs(300);
+/// How long an order to pause, to resume or to change streams may take before it is taken to be lost and given again: the
+/// recorder itself waits a second for a queue that is full.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How long a call may be paused by what dialogs asked for that are over, before somebody hears of it: both dialogs of a
 /// phone that puts the call on hold end within a second.
 const LEFT_BEHIND: Duration = Duration::from_secs(10);
@@ -61,6 +64,8 @@ enum Timer {
     Open(SegmentId),
     Close(SegmentId),
     GiveUp(SegmentId),
+    /// Until then what was ordered of it should be carried out.
+    Again(SegmentId),
     Hold(SessionId),
     Pause(CallId),
     Linger(CallId),
@@ -216,6 +221,7 @@ impl Front {
                 }
                 Timer::Close(segment) => self.close_is_late(now, segment),
                 Timer::GiveUp(segment) => self.close_is_given_up(now, segment),
+                Timer::Again(segment) => self.order_again(now, segment),
                 Timer::Hold(session) => self.hold_timed_out(now, session),
                 Timer::Pause(call) => self.pause_timed_out(now, call),
                 Timer::Linger(call) => self.conclude(now, call),

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use media::sdp::{self, Origin, Sdp};
 use model::peer::{Family, Flowing};
-use model::{CallData, CallId, CallRecord, EndReason, Incident, Metadata, Now, SegmentId, StartTrigger};
+use model::{
+    CallData, CallId, CallRecord, Dtmf, EndReason, Incident, Metadata, Now, SegmentId, StartTrigger,
+};
 use sip::siprec::SessionState;
 use sip::{RequestInfo, SessionId};
 
+use super::opening::dtmf_of;
 use super::recognition::owner;
 use super::stops::Came;
 use super::{Action, Front, Intake, Timer};
@@ -153,6 +156,9 @@ impl Front {
             }
             return;
         };
+        if let Some(leg) = self.legs.get_mut(&session) {
+            leg.note_before();
+        }
         self.hear();
         self.obey_header(now, session, request, Came::With(session));
         if let Some(leg) = self.legs.get_mut(&session) {
@@ -247,10 +253,17 @@ impl Front {
         segment: SegmentId,
         pending: Pending,
     ) {
+        let Some(leg) = self.legs.get(&session) else { return };
+        let call = leg.call;
+        let masks = dtmf_of(leg, self.config.dtmf) == Dtmf::Mask;
+        let of_call = self.calls.get(call).and_then(|live| live.segment(segment));
+        if masks && of_call.is_some_and(|s| !s.masks) {
+            // What is recorded keeps digits: a segment beside it does not.
+            return self.open_segment(now, call, vec![(session, pending)], StartTrigger::Manager, None);
+        }
         self.wait(session, segment, pending);
         self.order_change(now, segment);
         let Some(leg) = self.legs.get_mut(&session) else { return };
-        let call = leg.call;
         if self.calls.get(call).and_then(LiveCall::opening) != Some(segment) {
             let kept = leg.take_kept();
             self.tell_segment(call, segment, kept);
@@ -395,6 +408,7 @@ impl Front {
             Pending::Nothing => return,
         };
         leg.is_answered = true;
+        leg.forget_before();
         self.actions.push_back(Action::Accept { session, sdp });
     }
 

@@ -12,7 +12,7 @@ use model::{
 };
 use sip::SessionId;
 
-use super::{Action, END_DEADLINE, Front, OPEN_DEADLINE, Timer};
+use super::{AGAIN_AFTER, Action, END_DEADLINE, Front, OPEN_DEADLINE, Timer};
 use crate::leg::{Leg, Pending, Phase};
 use crate::lines;
 use crate::live_call::{LiveCall, Standing};
@@ -35,13 +35,44 @@ impl Front {
     pub(super) fn order_change(&mut self, now: Now, segment: SegmentId) {
         let call = self.calls.of_segment(segment).and_then(|call| self.calls.get_mut(call));
         let Some(of_call) = call.and_then(|call| call.segment_mut(segment)) else { return };
-        if let Standing::Opening { is_outdated, .. } = &mut of_call.standing {
+        if let Standing::Opening { from, is_outdated } = &mut of_call.standing {
             *is_outdated = true;
+            if let Some(failed) = from.as_ref().map(|from| from.segment) {
+                self.order_change_of_failed(failed, segment);
+            }
             return;
         }
         let streams = self.streams_of(segment);
         self.actions.push_back(Action::Order(Order::Change { segment, streams }));
         self.expect_ports(now, segment);
+    }
+
+    /// A segment that is being taken over from records until that is done: what is not wanted of it any more, or paused, is
+    /// not kept there either.
+    fn order_change_of_failed(&mut self, failed: SegmentId, by: SegmentId) {
+        let legs = self.legs_in(by);
+        let legs = legs.iter().filter_map(|session| self.legs.get(session));
+        let streams = legs.flat_map(Leg::streams_with_ports).collect();
+        self.actions.push_back(Action::Order(Order::Change { segment: failed, streams }));
+    }
+
+    /// An order to change the streams of a segment may be lost: it is given again in a moment.
+    fn order_change_again(&mut self, now: Now, segment: SegmentId) {
+        let call = self.calls.of_segment(segment).and_then(|call| self.calls.get_mut(call));
+        if let Some(of_call) = call.and_then(|call| call.segment_mut(segment)) {
+            of_call.is_change_lost = true;
+            self.arm(now, AGAIN_AFTER, Timer::Again(segment));
+        }
+    }
+
+    /// What was ordered of a segment and may be lost is ordered again, until the record server says that it is done.
+    pub(super) fn order_again(&mut self, now: Now, segment: SegmentId) {
+        let Some(call) = self.calls.of_segment(segment) else { return };
+        self.order_gate_again(now, call, segment);
+        let of_call = self.calls.get_mut(call).and_then(|live| live.segment_mut(segment));
+        if of_call.is_some_and(|s| s.is_live() && std::mem::take(&mut s.is_change_lost)) {
+            self.order_change(now, segment);
+        }
     }
 
     /// If a leg waits for the ports of a segment, it does so for a time only.
@@ -93,6 +124,9 @@ impl Front {
             dtmf: Dtmf::Keep,
         };
         self.calls.own_segment(segment, call);
+        if let Some(failed) = &open.takes_over {
+            self.take_over_gate(call, failed.segment, segment);
+        }
         self.correlator.goes_on(call);
         for (session, pending) in legs {
             self.wait(session, segment, pending);
@@ -100,8 +134,11 @@ impl Front {
             open.metadata.append(&mut leg.take_kept());
             if open.dtmf.is_kept() {
                 // Where one of its clients wants digits masked, they are.
-                open.dtmf = leg.trunk.dtmf.unwrap_or(self.config.dtmf);
+                open.dtmf = dtmf_of(leg, self.config.dtmf);
             }
+        }
+        if let Some(of_call) = self.calls.get_mut(call).and_then(|live| live.segment_mut(segment)) {
+            of_call.masks = open.dtmf == Dtmf::Mask;
         }
         open.streams = self.streams_of(segment);
         self.actions.push_back(Action::Order(Order::Open(Box::new(open))));
@@ -210,6 +247,10 @@ impl Front {
         let Some(call) = self.calls.of_segment(segment) else { return };
         let legs = self.legs_in(segment);
         let is_opening = self.calls.get(call).and_then(LiveCall::opening) == Some(segment);
+        if legs.is_empty() && self.calls.get(call).is_some_and(|live| live.was_opened(segment)) {
+            // It was to have other streams, and has none any more.
+            return;
+        }
         if legs.is_empty() {
             // The dialogs ended meanwhile, and so did the segment that never was.
             self.timers.clear(Timer::Close(segment));
@@ -279,19 +320,33 @@ impl Front {
         let call = self.calls.of_segment(segment);
         let text = format!("a segment could not be given other streams: {}", why.describe());
         self.alarm(Incident::NotRecorded, call, Some(segment), text);
-        let Some(leg) = first.and_then(|session| self.legs.get_mut(&session)) else { return };
+        let Some(leg) = first.and_then(|session| self.legs.get_mut(&session)) else {
+            // What was to be closed or paused by it may not be.
+            return self.order_change_again(now, segment);
+        };
         let session = leg.session;
         if leg.is_answered {
-            let recording = Phase::Recording { segment };
-            if let Phase::Waiting { pending: Pending::Answer(_) | Pending::Offer, .. } =
-                std::mem::replace(&mut leg.phase, recording)
-            {
-                self.refuse(session, 503, "Service Unavailable");
-            }
+            self.fall_back(now, session, segment);
         } else {
             self.record_apart(now, session);
         }
         self.expect_ports(now, segment);
+    }
+
+    /// What a leg offered cannot be had: its session is as it was before, and the segment too.
+    fn fall_back(&mut self, now: Now, session: SessionId, segment: SegmentId) {
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        let offered = leg.offered();
+        let pending = leg.fall_back(segment);
+        let is_left_out = leg.segment().is_none();
+        if let Pending::Answer(_) | Pending::Offer = pending {
+            self.refuse(session, 503, "Service Unavailable");
+        }
+        if is_left_out {
+            self.hold(now, session, &Pending::Nothing);
+        }
+        self.obey_sdp(now, session, offered);
+        self.order_change(now, segment);
     }
 
     /// A leg for whose streams a segment has no room gets one of its own.
@@ -314,4 +369,9 @@ impl Front {
         self.alarm(Incident::NotRecorded, Some(call), Some(segment), text);
         from
     }
+}
+
+/// What becomes of digits that are pressed in a leg.
+pub(super) fn dtmf_of(leg: &Leg, configured: Dtmf) -> Dtmf {
+    leg.trunk.dtmf.unwrap_or(configured)
 }

@@ -16,7 +16,7 @@ use model::{CallId, Incident, Now, OpenPause, Order, PauseSource, SegmentId};
 use sip::SessionId;
 use sip::siprec::SessionState;
 
-use super::{Action, Front, LEFT_BEHIND, Timer};
+use super::{AGAIN_AFTER, Action, Front, LEFT_BEHIND, Timer};
 use crate::command::Changed;
 use crate::leg::{Leg, Offered};
 use crate::lines;
@@ -129,7 +129,7 @@ impl Front {
             if is_new && live.pausing.is_whole(asker) { live.all_closed() } else { Vec::new() };
         self.obey_pauses(now, call, &by);
         for segment in noted {
-            self.order_gate(call, segment, &by);
+            self.order_gate(now, call, segment, &by);
         }
         if is_new { Changed::Yes } else { Changed::No }
     }
@@ -172,18 +172,18 @@ impl Front {
         // What closes goes first: nothing may pass while a pause of the call becomes one of some streams, or the reverse.
         let closes = self.calls.get(call).is_some_and(|live| live.pausing.open().is_some());
         if closes {
-            self.tell_gates(call, by);
+            self.tell_gates(now, call, by);
         }
         self.tell_streams(now, call);
         if !closes {
-            self.tell_gates(call, by);
+            self.tell_gates(now, call, by);
         }
         self.watch_for_heirs(now, call);
     }
 
-    fn tell_gates(&mut self, call: CallId, by: &PauseSource) {
-        for segment in self.calls.get(call).map(LiveCall::all_live).unwrap_or_default() {
-            self.tell_gate(call, segment, by);
+    fn tell_gates(&mut self, now: Now, call: CallId, by: &PauseSource) {
+        for segment in self.calls.get(call).map(LiveCall::all_keeping).unwrap_or_default() {
+            self.tell_gate(now, call, segment, by);
         }
     }
 
@@ -224,24 +224,26 @@ impl Front {
     }
 
     /// Tells the record server whether the call is paused, if the segment does not know. One that is being opened is
-    /// told when it is, before the client learns where to send.
-    fn tell_gate(&mut self, call: CallId, segment: SegmentId, by: &PauseSource) {
+    /// told when it is, before the client learns where to send; one that it takes over from is told at once, because it
+    /// records until then.
+    fn tell_gate(&mut self, now: Now, call: CallId, segment: SegmentId, by: &PauseSource) {
         let Some(live) = self.calls.get_mut(call) else { return };
         let paused = live.pausing.open().is_some();
+        let is_taken_over = live.is_taken_over(segment);
         let Some(of_call) = live.segment_mut(segment).filter(|s| s.gate.is_closed() != paused) else {
             return;
         };
         match of_call.standing {
-            Standing::Open => {
+            Standing::Ending if !is_taken_over => {}
+            Standing::Open | Standing::Ending => {
                 of_call.gate.set(paused);
-                self.order_gate(call, segment, by);
+                self.order_gate(now, call, segment, by);
             }
             Standing::Opening { .. } => {
                 // It is ordered when the segment is open, and not true before.
                 self.gate_orders += 1;
                 of_call.gate.reserve(self.gate_orders);
             }
-            Standing::Ending => {}
         }
     }
 
@@ -250,26 +252,26 @@ impl Front {
         let Some(live) = self.calls.get(call) else { return };
         let (closes, by) = (live.pausing.open().is_some(), live.pausing.last());
         if closes {
-            self.catch_up_gate(call, segment, &by);
+            self.catch_up_gate(now, call, segment, &by);
         }
         if is_outdated {
             self.order_change(now, segment);
         }
         if !closes {
-            self.catch_up_gate(call, segment, &by);
+            self.catch_up_gate(now, call, segment, &by);
         }
     }
 
-    fn catch_up_gate(&mut self, call: CallId, segment: SegmentId, by: &PauseSource) {
-        self.tell_gate(call, segment, by);
+    fn catch_up_gate(&mut self, now: Now, call: CallId, segment: SegmentId, by: &PauseSource) {
+        self.tell_gate(now, call, segment, by);
         let of_call = self.calls.get(call).and_then(|live| live.segment(segment));
         if of_call.is_some_and(|s| s.gate.is_reserved()) {
             // Paused and resumed meanwhile: whoever asked waits for an answer all the same.
-            self.order_gate(call, segment, by);
+            self.order_gate(now, call, segment, by);
         }
     }
 
-    fn order_gate(&mut self, call: CallId, segment: SegmentId, by: &PauseSource) {
+    fn order_gate(&mut self, now: Now, call: CallId, segment: SegmentId, by: &PauseSource) {
         let of_call = self.calls.get_mut(call).and_then(|live| live.segment_mut(segment));
         let Some(of_call) = of_call else { return };
         let next = self.gate_orders + 1;
@@ -280,6 +282,31 @@ impl Front {
         } else {
             Order::Resume { segment, order, by }
         }));
+        self.arm(now, AGAIN_AFTER, Timer::Again(segment));
+    }
+
+    /// An order to pause or resume that is not carried out may be lost.
+    pub(super) fn order_gate_again(&mut self, now: Now, call: CallId, segment: SegmentId) {
+        let Some(live) = self.calls.get_mut(call) else { return };
+        let (by, keeps) = (live.pausing.last(), live.all_keeping().contains(&segment));
+        let Some(of_call) = live.segment_mut(segment).filter(|_| keeps) else { return };
+        let Some(order) = of_call.gate.given() else { return };
+        self.actions.push_back(Action::Order(if of_call.gate.is_closed() {
+            Order::Pause { segment, order, by }
+        } else {
+            Order::Resume { segment, order, by }
+        }));
+        self.arm(now, AGAIN_AFTER, Timer::Again(segment));
+    }
+
+    /// A segment takes over from one whose record server may not stand as it was told: it is told itself.
+    pub(super) fn take_over_gate(&mut self, call: CallId, failed: SegmentId, segment: SegmentId) {
+        let Some(live) = self.calls.get_mut(call) else { return };
+        let is_sure = live.segment(failed).is_none_or(|s| s.gate.awaited().is_none());
+        if let Some(of_call) = live.segment_mut(segment).filter(|_| !is_sure) {
+            self.gate_orders += 1;
+            of_call.gate.reserve(self.gate_orders);
+        }
     }
 
     /// A record server carried out an order to pause or resume.
@@ -287,6 +314,9 @@ impl Front {
         let call = self.calls.of_segment(segment).and_then(|call| self.calls.get_mut(call));
         if let Some(of_call) = call.and_then(|live| live.segment_mut(segment)) {
             of_call.gate.carried_out(order);
+            if of_call.gate.awaited().is_none() && !of_call.is_change_lost {
+                self.timers.clear(Timer::Again(segment));
+            }
         }
     }
 }

@@ -323,11 +323,13 @@ fn a_dialog_that_was_paused_for_too_long_leaves_its_pause_behind() {
             > opened
                 200 s1 20006/inactive
             > wait 7200s
+                pause by SDP (inactive)
                 BYE s1 SIP;cause=200;text="on hold for too long"
                 change 1:mixed:active
                 tell call of 1
             > opened
             > wait 10s
+                pause by SDP (inactive)
                 ALARM not-recorded: a call stays paused because a dialog of it asked for that, which is over: resume it by the interface when it may be recorded
             > session 2
             > info Record: on
@@ -375,6 +377,7 @@ fn an_invite_that_is_cancelled_leaves_no_pause_behind() {
                 tell call of 1
             > opened
             > wait 10s
+                resume by SIP (metadata: paused)
         "#]],
     );
 }

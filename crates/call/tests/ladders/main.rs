@@ -24,6 +24,7 @@ mod keys;
 mod pauses;
 mod segments;
 mod shapes;
+mod told;
 #[path = "../world/mod.rs"]
 mod world;
 

@@ -128,6 +128,7 @@ fn a_pause_outlives_the_dialog_that_asked_for_it_and_somebody_hears_of_that() {
                 tell call of 1
             > opened
             > wait 10s
+                pause by INFO (Record: off)
                 ALARM not-recorded: a call stays paused because a dialog of it asked for that, which is over: resume it by the interface when it may be recorded
             > session 2
             > reinvite sendonly
@@ -138,6 +139,7 @@ fn a_pause_outlives_the_dialog_that_asked_for_it_and_somebody_hears_of_that() {
                 annotate 1 bodies
                 tell call of 1
             > wait 20s
+                pause by INFO (Record: off)
             > info Record: on
                 resume by INFO (Record: on)
             > info Record: off
@@ -581,6 +583,7 @@ fn a_pause_ordered_before_the_end_holds_when_a_join_shows_that_it_goes_on() {
                 ALARM not-recorded: a call turned out to be one that API (alice) paused before it ended: nothing of it is kept until it is resumed
                 tell call of 2
             > wait 57s
+                pause by API (alice)
                 resume by time-out
                 ALARM pause-timed-out: a pause lasted as long as it may: recording goes on. What is said now is kept; whoever paused should pause again if that is not wanted
         "#]],

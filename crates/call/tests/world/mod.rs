@@ -540,7 +540,9 @@ impl World {
                 let paused = if open.pause.is_some() { " paused" } else { "" };
                 let takes_over = open.takes_over.as_ref().map_or("", |_| " taking over");
                 let wanted = streams(&open.streams);
-                let text = format!("open {}/{} {wanted}{takes_over}{paused}", open.number, open.total);
+                let masked = if open.dtmf.is_kept() { "" } else { " masked" };
+                let text =
+                    format!("open {}/{} {wanted}{takes_over}{paused}{masked}", open.number, open.total);
                 for id in &open.data.sip_call_ids {
                     let session = id.trim_start_matches('s').trim_end_matches("@b").parse();
                     let session = session.map_or(self.session, SessionId);

@@ -7,6 +7,7 @@ mod steady;
 mod stream;
 mod waiting;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -24,7 +25,7 @@ use super::Thresholds;
 use super::handshakes::{Door, Shaken};
 use super::ingest::{Batch, Left};
 use super::listening::Taps;
-use super::ports::Ports;
+use super::ports::{Ports, Sockets};
 use super::quality::{Of, Quality, Signs};
 use super::resting::Resting;
 use super::tell::Teller;
@@ -34,9 +35,29 @@ use stream::open_sockets;
 pub(crate) use stream::{Gate, LiveStream, Rested, Which};
 pub(crate) use waiting::Room;
 
-/// Streams that a segment may have had, closed ones too, whose records stay: a call has two, a conference some more.
-/// What changes its streams beyond that gets no new ones.
-pub(crate) const STREAMS_MAX: usize = 32;
+/// Streams that a leg may have had in a segment, closed ones too, whose records stay: as many as its description may have
+/// lines. What changes its lines beyond that gets no new ones, and takes none from other legs.
+const STREAMS_PER_LEG: usize = 16;
+/// Streams that a segment may begin with: those of the sixteen legs that a call has at a time.
+pub(crate) const STREAMS_MAX: usize = 16 * STREAMS_PER_LEG;
+
+/// Which leg of its call a stream is of.
+const fn leg_of(open: &OpenStream) -> u16 {
+    open.slot / call::SLOTS_PER_LEG
+}
+
+/// New streams of a leg, and sockets for those that were closed, by their place.
+type NewOfLeg = (Vec<LiveStream>, Vec<(usize, Sockets)>);
+
+/// What a change needs new: streams, and sockets for streams that were closed. None where a leg cannot have all that it
+/// wants.
+#[derive(Default)]
+struct New {
+    fresh: Vec<LiveStream>,
+    again: Vec<(usize, Sockets)>,
+    refused: BTreeSet<u16>,
+    why: Option<Failure>,
+}
 
 /// See the module.
 pub(crate) struct LiveSegment {
@@ -151,6 +172,10 @@ impl LiveSegment {
 
     /// Takes the sockets of a segment that failed; what waits in them comes here.
     pub(crate) fn inherit(&mut self, now: Now, failed: &mut Self) {
+        // What was not to be kept is not kept here until this segment is told so itself, which follows.
+        if failed.gate == Gate::Closed {
+            self.gate = Gate::Closed;
+        }
         for stream in &mut failed.streams {
             stream.leave_waiting(self.started);
             let Some(heritage) = stream.hand_over(now.mono) else { continue };
@@ -182,9 +207,17 @@ impl LiveSegment {
         }
     }
 
-    /// The streams that it is to have once it has taken over.
+    /// The streams that it is to have once it has taken over. What was paused meanwhile stays so until this segment is
+    /// told otherwise.
     pub(crate) fn wanted(&mut self) -> Vec<OpenStream> {
-        std::mem::take(&mut self.wanted)
+        let mut wanted = std::mem::take(&mut self.wanted);
+        let is_paused = |w: &OpenStream| {
+            self.streams.iter().any(|s| s.open.stream == w.stream && s.wanted == Flowing::Paused)
+        };
+        for open in wanted.iter_mut().filter(|w| w.flowing == Flowing::Active && is_paused(w)) {
+            open.flowing = Flowing::Paused;
+        }
+        wanted
     }
 
     /// Reads no more: what arrives is for the segment that takes over.
@@ -252,36 +285,24 @@ impl LiveSegment {
         }
     }
 
-    /// Takes the streams as they are wanted now: known ones keep their ports, new ones get some, missing ones
-    /// close. Nothing but pauses changes when a port cannot be had. Says which streams have sockets to watch now.
+    /// Takes the streams as they are wanted now: known ones keep their ports, new ones get some, missing ones close. A leg
+    /// that cannot have all that is new of it gets nothing new, and loses nothing; what it has goes on as it is wanted, and
+    /// the other legs are served all the same. Says which streams have sockets to watch now, and why something was not to
+    /// be had.
     pub(crate) fn change(
         &mut self,
         now: Now,
         wanted: &[OpenStream],
-        ports: &Ports,
+        ports: Result<&Ports, Failure>,
         batch: &mut Batch,
-    ) -> Result<Vec<usize>, Failure> {
+    ) -> (Vec<usize>, Result<(), Failure>) {
         self.pause_streams(now, wanted);
-        let known = |w: &&OpenStream| self.streams.iter().any(|s| s.open.stream == w.stream);
-        if self.streams.len() + wanted.iter().filter(|w| !known(w)).count() > STREAMS_MAX {
-            return Err(Failure::Resources(format!("a segment may have had {STREAMS_MAX} streams")));
-        }
-        let (mut fresh, mut again) = (Vec::new(), Vec::new());
-        for open in wanted {
-            match self.streams.iter().position(|s| s.open.stream == open.stream) {
-                None => {
-                    let stream = LiveStream::bind(open, ports, self.started, now.mono, self.gate)?;
-                    fresh.push(stream.masking(self.dtmf()));
-                }
-                Some(index) if self.streams[index].sockets.is_none() => {
-                    again.push((index, open_sockets(open, ports)?));
-                }
-                Some(_) => {}
-            }
-        }
+        let New { mut fresh, again, refused, why } = self.bind_new(now, wanted, &ports);
         let steady = self.steady(now);
         let now = steady.now;
         let gate = self.gate;
+        let stays: BTreeSet<u16> = wanted.iter().map(leg_of).filter(|leg| refused.contains(leg)).collect();
+        let mut has: Vec<OpenStream> = Vec::new();
         let (streams, mut into) = self.parts(now.mono);
         for stream in streams {
             match wanted.iter().find(|w| w.stream == stream.open.stream) {
@@ -292,7 +313,9 @@ impl LiveSegment {
                     }
                     stream.update(now, open, gate);
                     stream.open_waiting(&mut into);
+                    has.push(open.clone());
                 }
+                None if stays.contains(&leg_of(&stream.open)) => has.push(stream.open.clone()),
                 None => stream.close(steady, batch, &mut into),
             }
         }
@@ -301,12 +324,62 @@ impl LiveSegment {
             self.streams[index].reopen(sockets);
             watch.push(index);
         }
+        has.extend(fresh.iter().filter_map(|f| wanted.iter().find(|w| w.stream == f.open.stream)).cloned());
         self.streams.append(&mut fresh);
-        self.writer.change_streams(now, wanted);
+        self.writer.change_streams(now, &has);
         for stream in watch.iter().filter_map(|i| self.streams.get(*i)) {
             self.writer.local_address(stream.open.stream, stream.ports.rtp);
         }
-        Ok(watch)
+        (watch, why.map_or(Ok(()), Err))
+    }
+
+    /// Gets what is new, leg by leg.
+    fn bind_new(&self, now: Now, wanted: &[OpenStream], ports: &Result<&Ports, Failure>) -> New {
+        let mut new = New::default();
+        let legs: BTreeSet<u16> = wanted.iter().map(leg_of).collect();
+        for leg in legs {
+            match self.bind_new_of(now, leg, wanted, ports) {
+                Ok((fresh, again)) => {
+                    new.fresh.extend(fresh);
+                    new.again.extend(again);
+                }
+                Err(why) => {
+                    new.refused.insert(leg);
+                    new.why.get_or_insert(why);
+                }
+            }
+        }
+        new
+    }
+
+    fn bind_new_of(
+        &self,
+        now: Now,
+        leg: u16,
+        wanted: &[OpenStream],
+        ports: &Result<&Ports, Failure>,
+    ) -> Result<NewOfLeg, Failure> {
+        let (mut fresh, mut again) = (Vec::new(), Vec::new());
+        let had = self.streams.iter().filter(|s| leg_of(&s.open) == leg).count();
+        for open in wanted.iter().filter(|w| leg_of(w) == leg) {
+            match self.streams.iter().position(|s| s.open.stream == open.stream) {
+                None if had + fresh.len() >= STREAMS_PER_LEG => {
+                    let why = format!("a dialog may have had {STREAMS_PER_LEG} streams in a segment");
+                    return Err(Failure::Resources(why));
+                }
+                None => {
+                    let ports = ports.as_ref().map_err(Clone::clone)?;
+                    let stream = LiveStream::bind(open, ports, self.started, now.mono, self.gate)?;
+                    fresh.push(stream.masking(self.dtmf()));
+                }
+                Some(index) if self.streams[index].sockets.is_none() => {
+                    let ports = ports.as_ref().map_err(Clone::clone)?;
+                    again.push((index, open_sockets(open, ports)?));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok((fresh, again))
     }
 
     /// Nothing is kept any more of the streams that are wanted paused, whatever becomes of the rest of the change.
@@ -450,3 +523,6 @@ impl LiveSegment {
         self.streams.first().and_then(|s| s.open.remote)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,24 +231,27 @@ impl MediaThread {
             self.end(state, old, end);
         }
         let wanted = live.wanted();
-        if let Err(why) = self.change_streams(state, live, &wanted) {
+        if let (_, Err(why)) = self.change_streams(state, live, &wanted) {
             let (record, id) = (live.writer.record(), Some(live.id));
             let text = format!("a segment took over without all of its streams: {}", why.describe());
             self.teller.alarm(&record.tenant, Incident::NotRecorded, Some(record.call), id, text);
         }
     }
 
-    /// Gives a segment the streams that are wanted. Says which have sockets to watch now.
+    /// Gives a segment the streams that are wanted. Says which have sockets to watch now, and why some could not be had.
     fn change_streams(
         &self,
         state: &mut State,
         live: &mut LiveSegment,
         wanted: &[OpenStream],
-    ) -> Result<Vec<usize>, Failure> {
+    ) -> (Vec<usize>, Result<(), Failure>) {
         let before = of_streams(live.open_streams());
-        let reserved = of_streams(live.fresh_among(wanted));
-        self.shared.reserve(reserved, self.config.descriptors_max)?;
-        let changed = live.change(now(), wanted, &self.ports, &mut state.batch);
+        let wants = of_streams(live.fresh_among(wanted));
+        // Nothing new is had without descriptors; the rest of the change is carried out all the same.
+        let granted = self.shared.reserve(wants, self.config.descriptors_max);
+        let reserved = if granted.is_ok() { wants } else { 0 };
+        let ports = granted.map(|()| &*self.ports);
+        let changed = live.change(now(), wanted, ports, &mut state.batch);
         self.shared.release((before + reserved).saturating_sub(of_streams(live.open_streams())));
         changed
     }
@@ -275,14 +278,13 @@ impl MediaThread {
     fn change(&self, state: &mut State, segment: SegmentId, streams: &[OpenStream]) {
         let Some(slot) = state.by_id.get(&segment).copied() else { return };
         let Some(mut live) = state.slots.get_mut(slot).and_then(Option::take) else { return };
-        let changed = self.change_streams(state, &mut live, streams);
-        state.unsent.push_back(match changed {
-            Ok(fresh) => {
-                watch(&self.epoll, slot, &live, fresh);
-                Report::Opened { segment, ports: live.ports() }
-            }
-            Err(why) => Report::Refused { segment, why },
-        });
+        let (fresh, changed) = self.change_streams(state, &mut live, streams);
+        watch(&self.epoll, slot, &live, fresh);
+        // First those who have all that they want, so that a refusal finds those who have not.
+        state.unsent.push_back(Report::Opened { segment, ports: live.ports() });
+        if let Err(why) = changed {
+            state.unsent.push_back(Report::Refused { segment, why });
+        }
         self.tell(&live);
         if let Some(place) = state.slots.get_mut(slot) {
             *place = Some(live);

@@ -96,7 +96,7 @@ impl Opener {
 
     fn open(&self, order: &OpenSegment) -> Result<Made, Failure> {
         if order.streams.len() > STREAMS_MAX {
-            return Err(Failure::Resources(format!("a segment may have had {STREAMS_MAX} streams")));
+            return Err(Failure::Resources(format!("a segment may begin with {STREAMS_MAX} streams")));
         }
         let now = now();
         let gate = if order.pause.is_some() { Gate::Closed } else { Gate::Open };

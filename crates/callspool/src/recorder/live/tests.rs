@@ -1,0 +1,188 @@
+//! Segments with sockets on loopback: what a change that cannot be had does to the rest, and what a segment that takes over
+//! keeps of what waits.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+
+use model::peer::Family;
+use model::state::Respondent;
+use model::{
+    CallData, CallId, Codec, EndReason, MediaKind, NodeNumber, Protection, Side, StartTrigger, StreamId,
+    TenantId,
+};
+
+use super::super::handshakes::Knocks;
+use super::super::ports::PortConfig;
+use super::*;
+use crate::clock::now;
+
+/// An address of loopback that nobody else binds.
+fn ports() -> Ports {
+    let local = IpAddr::V4(Ipv4Addr::new(127, 44, 0, 9));
+    let config = PortConfig {
+        listen_v4: Some(local),
+        listen_v6: None,
+        advertised_v4: None,
+        advertised_v6: None,
+        min: 9_600,
+        max: 9_999,
+        receive_buffer: 64 << 10,
+    };
+    Ports::new(config, Knocks::new().0)
+}
+
+/// The first leg has slots from 0, the second from 64.
+fn stream(id: u64, slot: u16, flowing: Flowing) -> OpenStream {
+    OpenStream {
+        stream: StreamId::from_u64(id),
+        slot,
+        label: None,
+        kind: MediaKind::Audio,
+        side: Side::Mixed,
+        codecs: vec![(0, Codec::new("PCMU", 8_000, 1))],
+        family: Family::V4,
+        remote: None,
+        remote_rtcp: None,
+        rtcp_mux: false,
+        flowing,
+        protection: Protection::None,
+        ice: None,
+    }
+}
+
+fn segment(id: u64, streams: Vec<OpenStream>, takes_over: Option<TakeOver>, ports: &Ports) -> LiveSegment {
+    let now = now();
+    let order = OpenSegment {
+        segment: SegmentId::from_u64(id),
+        call: CallId::from_u64(1),
+        call_started: now.wall,
+        tenant: TenantId::default(),
+        number: 1,
+        total: 1,
+        respondent: Respondent::No,
+        takes_over,
+        started: now.wall,
+        trigger: StartTrigger::Manager,
+        data: CallData::default(),
+        metadata: Vec::new(),
+        streams,
+        pause: None,
+        dtmf: Dtmf::Keep,
+    };
+    let writer = SegmentWriter::open(&order, NodeNumber::SINGLE, now);
+    let bind = |s: &OpenStream| LiveStream::bind(s, ports, now.wall, now.mono, Gate::Open).unwrap();
+    let bound = match order.takes_over {
+        Some(_) => Vec::new(),
+        None => order.streams.iter().map(bind).collect(),
+    };
+    LiveSegment::new(&order, now, 0, writer, bound)
+}
+
+/// Somebody talks to a stream: so many packets, of which each is known by its place.
+fn talk(live: &LiveSegment, places: std::ops::Range<u16>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for place in places {
+        let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+        packet[2..4].copy_from_slice(&place.to_be_bytes());
+        packet[4..8].copy_from_slice(&(u32::from(place) * 160).to_be_bytes());
+        packet.extend([0x55; 160]);
+        socket.send_to(&packet, live.streams[0].ports.rtp).unwrap();
+    }
+}
+
+fn read(live: &mut LiveSegment, batch: &mut Batch) {
+    live.read(0, Which::Rtp, batch, now());
+}
+
+/// How many packets of the first stream arrived in a pause.
+fn discarded(live: &LiveSegment) -> u64 {
+    live.streams[0].receiver.accounting().discarded
+}
+
+const ALICE: fn() -> PauseSource = || PauseSource::Api("alice".to_owned());
+
+#[test]
+fn a_leg_that_asks_for_too_much_takes_nothing_from_another() {
+    let (ports, mut batch) = (ports(), Batch::new());
+    let mine = || stream(1, 0, Flowing::Active);
+    let mut live = segment(1, vec![mine()], None, &ports);
+    // Another leg has all the streams that it may have had, one after the other.
+    let most = u64::try_from(STREAMS_PER_LEG).unwrap();
+    for n in 0..most {
+        let (watch, changed) =
+            live.change(now(), &[mine(), stream(100 + n, 64, Flowing::Active)], Ok(&ports), &mut batch);
+        assert!(changed.is_ok() && watch.len() == 1, "{n}");
+    }
+    let (last, next) = (stream(99 + most, 64, Flowing::Active), stream(100 + most, 64, Flowing::Active));
+    let (watch, changed) =
+        live.change(now(), &[mine(), stream(2, 1, Flowing::Active), next.clone()], Ok(&ports), &mut batch);
+    assert!(changed.is_err() && watch.len() == 1, "the first leg has another line, the second one has not");
+    let has = |live: &LiveSegment, id: u64| live.ports().iter().any(|p| p.stream == StreamId::from_u64(id));
+    assert!(has(&live, 1) && has(&live, 2));
+    assert!(has(&live, 99 + most) && !has(&live, 100 + most), "it has what it had");
+    // Nor does it keep others from being paused, resumed, and closed.
+    for flowing in [Flowing::Paused, Flowing::Active] {
+        let (_, changed) = live.change(now(), &[stream(1, 0, flowing), next.clone()], Ok(&ports), &mut batch);
+        assert!(changed.is_err() && live.streams[0].open.flowing == flowing && !has(&live, 2));
+    }
+    let (_, changed) = live.change(now(), &[next], Ok(&ports), &mut batch);
+    assert!(changed.is_err() && !has(&live, 1), "who is gone is not recorded");
+    let why = || Failure::Resources("none are left".to_owned());
+    let (_, changed) = live.change(now(), &[mine(), last], Err(why()), &mut batch);
+    assert!(changed.is_err() && !has(&live, 1) && has(&live, 99 + most));
+}
+
+#[test]
+fn what_waits_when_a_segment_takes_over_is_not_kept_if_it_was_paused_meanwhile() {
+    let failed = || TakeOver {
+        segment: SegmentId::from_u64(1),
+        reason: EndReason::Internal(Failure::Storage("EIO".to_owned())),
+    };
+    for resumes in [false, true] {
+        let (ports, mut batch) = (ports(), Batch::new());
+        let streams = || vec![stream(1, 0, Flowing::Active)];
+        let mut old = segment(1, streams(), None, &ports);
+        let mut new = segment(2, streams(), Some(failed()), &ports);
+        old.suspend();
+        old.pause(now(), ALICE());
+        talk(&old, 0..50);
+        if resumes {
+            old.resume(now(), ALICE(), &mut batch);
+        }
+        new.inherit(now(), &mut old);
+        let wanted = new.wanted();
+        new.change(now(), &wanted, Ok(&ports), &mut batch).1.unwrap();
+        let before = new.writer.buffered();
+        read(&mut new, &mut batch);
+        new.tick(now());
+        assert_eq!(new.writer.buffered(), before, "resumes: {resumes}");
+        assert_eq!(discarded(&new), if resumes { 0 } else { 50 });
+        // It is told itself, and goes on as ever.
+        new.pause(now(), ALICE());
+        new.resume(now(), ALICE(), &mut batch);
+        assert_eq!(new.streams[0].open.flowing, Flowing::Active);
+    }
+}
+
+#[test]
+fn a_stream_that_is_paused_while_its_segment_is_taken_over_stays_so() {
+    let (ports, mut batch) = (ports(), Batch::new());
+    let failed = TakeOver {
+        segment: SegmentId::from_u64(1),
+        reason: EndReason::Internal(Failure::Storage("EIO".to_owned())),
+    };
+    let streams = || vec![stream(1, 0, Flowing::Active), stream(2, 64, Flowing::Active)];
+    let mut old = segment(1, streams(), None, &ports);
+    let mut new = segment(2, streams(), Some(failed), &ports);
+    let paused = [stream(1, 0, Flowing::Paused), stream(2, 64, Flowing::Active)];
+    old.change(now(), &paused, Ok(&ports), &mut batch).1.unwrap();
+    talk(&old, 0..50);
+    new.inherit(now(), &mut old);
+    let wanted = new.wanted();
+    new.change(now(), &wanted, Ok(&ports), &mut batch).1.unwrap();
+    let before = new.writer.buffered();
+    read(&mut new, &mut batch);
+    assert_eq!((new.writer.buffered(), discarded(&new)), (before, 50));
+    assert_eq!(new.streams[1].open.flowing, Flowing::Active);
+    new.change(now(), &streams(), Ok(&ports), &mut batch).1.unwrap();
+    assert_eq!(new.streams[0].open.flowing, Flowing::Active);
+}

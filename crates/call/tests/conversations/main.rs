@@ -26,7 +26,7 @@ use proptest::test_runner::TestCaseError;
 use world::World;
 
 /// What people and clients may ask for while a dialog goes on.
-const ASKED: [&str; 16] = [
+const ASKED: [&str; 17] = [
     "",
     "",
     "",
@@ -43,6 +43,7 @@ const ASKED: [&str; 16] = [
     "order stop",
     "order start",
     "info X-AC-Action: stop-siprec",
+    "failing",
 ];
 
 /// What the record server owes is done, but for segments that go on.
@@ -64,6 +65,8 @@ struct Run {
     left: BTreeMap<u64, VecDeque<String>>,
     begun: BTreeSet<u64>,
     expected: BTreeSet<BTreeSet<String>>,
+    /// A segment has failed since time passed last: one that fails as soon as it took over is not taken over from.
+    has_failed: bool,
 }
 
 impl Run {
@@ -79,7 +82,7 @@ impl Run {
             }
             expected.insert(ids);
         }
-        Self { world, asks, left, begun: BTreeSet::new(), expected }
+        Self { world, asks, left, begun: BTreeSet::new(), expected, has_failed: false }
     }
 
     fn play(&mut self, session: u64, step: &str) -> Result<(), TestCaseError> {
@@ -138,7 +141,12 @@ impl Run {
         let Some(session) = self.begun.iter().nth(which.index(self.begun.len().max(1))).copied() else {
             return Ok(());
         };
-        if step.is_empty() || (waits && !step.starts_with("order")) {
+        if step.is_empty() || (waits && !step.starts_with("order") && step != "failing") {
+            return Ok(());
+        }
+        if step == "failing"
+            && (self.world.failing().is_none() || std::mem::replace(&mut self.has_failed, true))
+        {
             return Ok(());
         }
         self.play(session, step)
@@ -152,6 +160,7 @@ impl Run {
                 settle(&mut self.world);
                 self.asks.pass(4);
                 self.world.play("wait 4s");
+                self.has_failed = false;
             }
             _ => {}
         }

@@ -23,9 +23,9 @@ use model::join::Recorded;
 use model::peer::Flowing;
 use model::protection::{CertificateHash, Fingerprint};
 use model::{
-    CallData, CallId, CallRecord, ChangeKind, EndReason, Failure, IdGenerator, Join, Keys, Mono, NodeNumber, Now,
-    OpenSegment, Order, Protection, RecordingState, Report, SegmentId, SegmentRecord, StreamId, StreamPorts,
-    Suite, TenantId, WallTime, total,
+    CallData, CallId, CallRecord, ChangeKind, EndReason, Failure, IdGenerator, Join, Keys, Mono, NodeNumber,
+    Now, OpenSegment, Order, Protection, RecordingState, Report, SegmentId, SegmentRecord, StreamId,
+    StreamPorts, Suite, TenantId, WallTime, total,
 };
 use sip::{AddressView, EndCause, Event, Flow, FlowId, Part, ReasonView, RequestInfo, SessionId, Transport};
 

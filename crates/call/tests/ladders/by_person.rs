@@ -126,6 +126,8 @@ fn calls_that_ended_lately_are_joined_and_concluded_again() {
             > join 2
                 one
                 join as [2] of 2 by said by alice
+                conclude partial of 2 after complete
+                tell copy partial
                 tell call of 2, ended
             > wait 3s
                 tell call of 2, ended

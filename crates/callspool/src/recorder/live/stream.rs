@@ -18,7 +18,7 @@ use super::super::quality::Signs;
 use super::IntoSegment;
 use super::knocking::{Knocking, Place, door, is_other};
 use super::steady::Steady;
-use super::waiting::Waiting;
+use super::waiting::{Sender, Waiting};
 use crate::descriptors::{RUN_OUT, is_shortage};
 use crate::dtls::is_dtls;
 
@@ -444,9 +444,13 @@ impl LiveStream {
                     None | Some(Err(Closed::Unauthentic)) if open.flowing != Flowing::Active => {
                         receiver.unopened()
                     }
-                    None | Some(Err(Closed::Unauthentic)) => {
-                        receiver.given_up(waiting.keep(&sockets.room, came, d.from, d.bytes));
-                    }
+                    None | Some(Err(Closed::Unauthentic)) => match sender(receiver, d.from) {
+                        None => receiver.unopened(),
+                        Some(sender) => {
+                            let given_up = waiting.keep(&sockets.room, came, (d.from, sender), d.bytes);
+                            receiver.given_up(given_up);
+                        }
+                    },
                     Some(Err(why)) => receiver.closed(why),
                 }
                 return;
@@ -529,6 +533,15 @@ pub(super) struct Opened {
 /// Whether its keys come beside signalling: later than packets by them, most of the time.
 const fn is_given(protection: &Protection) -> bool {
     matches!(protection, Protection::Awaited | Protection::Given(_))
+}
+
+/// Whose packet it is that no key opens; none: not the stream's.
+fn sender(receiver: &StreamReceiver, from: SocketAddr) -> Option<Sender> {
+    if receiver.expects(from) {
+        Some(Sender::Expected)
+    } else {
+        receiver.last_packet().is_none().then_some(Sender::Possible)
+    }
 }
 
 /// What opened the packets of a stream until its segment ended.

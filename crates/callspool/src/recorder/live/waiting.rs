@@ -5,6 +5,9 @@
 //!  no key opens it ──► keep ──┬─► keys come: each is tried, and goes on as if it came now, at its own time
 //!                             └─► 20 s, or no room: counted as not opened
 //! ```
+//!
+//! Only those of one sender wait, so that whoever else sends to the port pushes none of them out: of the addresses that
+//! the stream expects, or, while nothing came from there and nothing was ever opened, of the first that sent.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -48,10 +51,21 @@ struct Head {
     length: usize,
 }
 
+/// Who sent a packet that is to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sender {
+    /// Where signalling or what was opened before says that it is.
+    Expected,
+    /// Another, and nothing was opened yet: it may be behind NAT.
+    Possible,
+}
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Waiting {
     heads: VecDeque<Head>,
+    /// Where all of them are from, if that is not where they are expected from.
+    possible: Option<SocketAddr>,
     octets: VecDeque<u8>,
     /// What is taken of the room of all, once anything was kept.
     room: Option<Room>,
@@ -64,15 +78,21 @@ impl Waiting {
         &mut self,
         room: &Room,
         (at, came): (WallTime, Mono),
-        from: SocketAddr,
+        (from, sender): (SocketAddr, Sender),
         bytes: &[u8],
     ) -> u64 {
         let is_rtp = bytes.len() >= HEADER && bytes.first().is_some_and(|first| first >> 6 == 2);
         if !is_rtp || bytes.len() > OCTETS_MAX {
             return 1;
         }
-        let room = self.room.get_or_insert_with(|| room.clone()).clone();
         let mut given_up = self.expire(came);
+        match sender {
+            Sender::Expected if self.possible.take().is_some() => given_up += self.give_up_all(),
+            Sender::Possible if self.heads.is_empty() => self.possible = Some(from),
+            Sender::Possible if self.possible != Some(from) => return given_up + 1,
+            Sender::Expected | Sender::Possible => {}
+        }
+        let room = self.room.get_or_insert_with(|| room.clone()).clone();
         while self.octets.len() + bytes.len() > OCTETS_MAX || !room.take(bytes.len()) {
             if !self.give_up_oldest() {
                 return given_up + 1;
@@ -98,6 +118,14 @@ impl Waiting {
         let mut given_up = 0;
         while self.heads.front().is_some_and(|head| head.at < before) {
             given_up += u64::from(self.give_up_oldest());
+        }
+        given_up
+    }
+
+    fn give_up_all(&mut self) -> u64 {
+        let mut given_up = 0;
+        while self.give_up_oldest() {
+            given_up += 1;
         }
         given_up
     }
@@ -163,12 +191,8 @@ mod tests {
 
     fn keep(waiting: &mut Waiting, room: &Room, ms: u64, bytes: &[u8]) -> u64 {
         let at = WallTime::from_millis(1_795_000_000_000) + Duration::from_millis(ms);
-        waiting.keep(
-            room,
-            (at, Mono::ZERO + Duration::from_millis(ms)),
-            "192.0.2.7:4000".parse().unwrap(),
-            bytes,
-        )
+        let sender = ("192.0.2.7:4000".parse().unwrap(), Sender::Expected);
+        waiting.keep(room, (at, Mono::ZERO + Duration::from_millis(ms)), sender, bytes)
     }
 
     fn kept(waiting: &mut Waiting) -> Vec<u8> {
@@ -223,6 +247,24 @@ mod tests {
         assert_eq!((waiting.len(), kept(&mut waiting).pop()), (before, Some(10)));
         let mut none = Waiting::default();
         assert_eq!((keep(&mut none, &room, 0, &packet(1, 200)), none.len()), (1, 0));
+    }
+
+    #[test]
+    fn strangers_push_nothing_out_and_the_first_waits_where_nobody_is_expected() {
+        let (mut waiting, room) = (Waiting::default(), Room::default());
+        let mut keep = |from: &str, sender, n| {
+            let from = (from.parse().unwrap(), sender);
+            let given_up = waiting.keep(&room, (WallTime(1), Mono::ZERO), from, &packet(n, 200));
+            (given_up, kept(&mut waiting))
+        };
+        assert_eq!(keep("192.0.2.1:1", Sender::Possible, 1), (0, vec![1]));
+        assert_eq!(keep("192.0.2.2:1", Sender::Possible, 2), (1, vec![1]));
+        assert_eq!(keep("192.0.2.1:1", Sender::Possible, 3), (0, vec![1, 3]));
+        // Now it is known who sends.
+        assert_eq!(keep("192.0.2.7:1", Sender::Expected, 4), (2, vec![4]));
+        assert_eq!(keep("192.0.2.1:1", Sender::Possible, 5), (1, vec![4]));
+        assert_eq!(keep("192.0.2.7:2", Sender::Expected, 6), (0, vec![4, 6]));
+        assert_eq!(room.0.load(Ordering::Relaxed), 400);
     }
 
     #[test]

@@ -184,7 +184,7 @@ async fn messages_come_whole_however_the_stream_is_cut() {
         let mut peer = client(&sockets);
         peer.set_nodelay(true).unwrap();
         let (first, second) = (options(1), options(2));
-        let (head, tail) = first.split_at(40);
+        let (head, tail) = first.split_at_checked(40).unwrap();
         peer.write_all(head.as_bytes()).unwrap();
         quiet(&mut sockets, Duration::from_millis(50)).await;
         peer.write_all(format!("{tail}\r\n\r\n{second}{first}{second}").as_bytes()).unwrap();

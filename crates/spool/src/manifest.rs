@@ -169,7 +169,7 @@ mod tests {
         check(&text.replace("\"version\": 1,", "\"version\": 2,"), "UnknownVersion(2)");
         check(&text.replace("\"number\": 1", "\"number\": 2"), "Checksum");
         check(&text[..text.len() - 1], "Checksum");
-        let (head, _) = text.split_at(text.find("  \"checksum\"").unwrap());
+        let (head, _) = text.split_once("  \"checksum\"").unwrap();
         let sum = digest::of_bytes(b"}\n").sha256;
         check(&format!("{head}  \"checksum\": \"sha256:{sum}\",\n}}\n"), "Content");
     }

@@ -240,9 +240,9 @@ fn sum_of_units(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     }
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, tail) = rest.split_at(digits);
+        let (number, tail) = rest.split_at_checked(digits)?;
         let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_len);
+        let (unit, tail) = tail.split_at_checked(unit_len)?;
         let factor = units.iter().find(|(name, _)| *name == unit.trim()).map(|(_, factor)| *factor)?;
         sum = sum.checked_add(number.parse::<u64>().ok()?.checked_mul(factor)?)?;
         rest = tail;

@@ -67,7 +67,7 @@ fn params(text: &str) -> Option<Vec<(String, String)>> {
             Some(quoted) => unquoted(quoted)?,
             None => {
                 let end = after.find(',').unwrap_or(after.len());
-                let (token, after) = after.split_at(end);
+                let (token, after) = after.split_at_checked(end)?;
                 (token.trim_ascii().to_owned(), after)
             }
         };

@@ -297,9 +297,8 @@ mod tests {
             let mut authenticator = Authenticator::new([3; 32]);
             let challenge = &challenged(judge(&mut authenticator, &users, HOME, &[]))[0];
             let right = answer(challenge, "sesame", 1);
-            let mut spoiled = right.clone();
-            let at = (0..=cut.index(right.len())).rev().find(|at| right.is_char_boundary(*at)).unwrap_or(0);
-            spoiled.insert_str(at, &value);
+            let parts = (0..=cut.index(right.len())).rev().find_map(|at| right.split_at_checked(at));
+            let spoiled = parts.map(|(head, tail)| format!("{head}{value}{tail}")).unwrap();
             for value in [value.clone(), format!("Digest {value}"), spoiled] {
                 let verdict = judge(&mut authenticator, &users, HOME, std::slice::from_ref(&value));
                 if matches!(verdict, Verdict::Passed { .. }) {

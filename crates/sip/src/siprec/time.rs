@@ -11,10 +11,6 @@ const EPOCH_DIGITS: (usize, usize) = (10, 13);
 /// with a space between date and time, with a comma before the fraction; seconds or milliseconds since 1970.
 pub(super) fn time(text: &str) -> Option<WallTime> {
     let text = text.trim();
-    // So that whatever is cut below is cut between characters.
-    if !text.is_ascii() {
-        return None;
-    }
     if let Ok(time) = text.parse() {
         return Some(time);
     }
@@ -23,8 +19,8 @@ pub(super) fn time(text: &str) -> Option<WallTime> {
     }
     let (head, zone) = split_zone(text)?;
     let mut head = head.trim_end().replacen(' ', "T", 1).replacen('t', "T", 1).replacen(',', ".", 1);
-    if let Some(point) = head.find('.') {
-        head.truncate((point + 1 + FRACTION_DIGITS_MAX).min(head.len()));
+    if let Some(short) = head.find('.').and_then(|point| head.get(..=point + FRACTION_DIGITS_MAX)) {
+        head = short.to_owned();
     }
     format!("{head}{}", offset(zone)?).parse().ok()
 }

@@ -3,6 +3,7 @@
 //! Datagrams go from the socket through the stream's receiver into the segment's buffer, with no queue between.
 
 mod knocking;
+mod opened;
 mod steady;
 mod stream;
 mod waiting;
@@ -30,9 +31,10 @@ use super::quality::{Of, Quality, Signs};
 use super::resting::Resting;
 use super::tell::Teller;
 use crate::clock::unset;
+pub(crate) use opened::Rested;
 use steady::{NOT_SET_NS, Steady};
 use stream::open_sockets;
-pub(crate) use stream::{Gate, LiveStream, Rested, Which};
+pub(crate) use stream::{Gate, LiveStream, Which};
 pub(crate) use waiting::Room;
 
 /// Streams that a leg may have had in a segment, closed ones too, whose records stay: as many as its description may have

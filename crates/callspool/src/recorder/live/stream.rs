@@ -17,8 +17,9 @@ use super::super::ports::{Ports, Sockets};
 use super::super::quality::Signs;
 use super::IntoSegment;
 use super::knocking::{Knocking, Place, door, is_other};
+use super::opened::{Ending, Opened, Rested, is_given};
 use super::steady::Steady;
-use super::waiting::{Sender, Waiting};
+use super::waiting::Sender;
 use crate::descriptors::{RUN_OUT, is_shortage};
 use crate::dtls::is_dtls;
 
@@ -148,26 +149,12 @@ impl LiveStream {
 
     /// What the next segment of the stream goes on with, when this one ends and its call does not.
     pub(super) fn rest(&mut self) -> Option<Rested> {
-        let opened = std::mem::take(&mut self.opened);
-        (!opened.is_empty()).then(|| Rested { protection: self.open.protection.clone(), opened })
+        self.opened.rest(&self.open.protection)
     }
 
     /// The segment before had this.
     pub(super) fn go_on_with(&mut self, rested: Rested) {
-        let Rested { protection: before, mut opened } = rested;
-        match (&before, &self.open.protection) {
-            // Under other terms it is another association.
-            (Protection::Dtls(_), now) if before == *now && self.opened.is_empty() => self.opened = opened,
-            (Protection::Srtp { .. }, Protection::Srtp { inbound, outbound }) => {
-                opened.rtp.iter_mut().for_each(|srtp| srtp.update(inbound, outbound));
-                self.opened = opened;
-            }
-            (Protection::Given(_), Protection::Given(keys)) => {
-                opened.rtp.iter_mut().for_each(|srtp| srtp.update(keys, keys));
-                self.opened = opened;
-            }
-            _ => {}
-        }
+        self.opened.go_on_with(rested, &self.open.protection);
     }
 
     /// Protects a report before it is sent; false when it cannot be, and must not be sent.
@@ -486,100 +473,12 @@ pub(super) struct Heritage {
     knocking: Knocking,
 }
 
-/// How long it is tried after a packet that was encrypted, or the first that was not.
-const ENDING: Duration = Duration::from_secs(2);
-/// How long in all: twice the time that a transaction takes (RFC 3261 section 17.1.1.2).
-const ENDING_MAX: Duration = Duration::from_secs(64);
-
-/// What opens packets that still come encrypted although signalling has ended that: our answer may be on its way for as
-/// long as a transaction takes.
-struct Ending {
-    srtp: Srtp,
-    until: Mono,
-    /// Not beyond that.
-    end: Mono,
-}
-
-impl Ending {
-    fn new(srtp: Srtp, now: Mono) -> Self {
-        Self { srtp, until: now + ENDING_MAX, end: now + ENDING_MAX }
-    }
-
-    fn is_over(&self, now: Mono) -> bool {
-        now >= self.until
-    }
-
-    fn open(&mut self, now: Mono, at: WallTime, packet: &[u8]) -> Result<&[u8], Closed> {
-        let opened = self.srtp.open_rtp(at, packet);
-        match opened {
-            Ok(_) => self.until = self.until.max(now + ENDING).min(self.end),
-            Err(Closed::Unauthentic) => self.until = self.until.min(now + ENDING),
-            Err(_) => {}
-        }
-        opened
-    }
-}
-
-/// What opens the packets of a stream, where keys are known.
-#[derive(Default)]
-pub(super) struct Opened {
-    rtp: Option<Srtp>,
-    /// Where RTCP has a port of its own, it has a handshake of its own too (RFC 5764 section 3).
-    rtcp: Option<Srtp>,
-    /// What waits for keys that come beside signalling.
-    waiting: Waiting,
-}
-
-/// Whether its keys come beside signalling: later than packets by them, most of the time.
-const fn is_given(protection: &Protection) -> bool {
-    matches!(protection, Protection::Awaited | Protection::Given(_))
-}
-
 /// Whose packet it is that no key opens; none: not the stream's.
 fn sender(receiver: &StreamReceiver, from: SocketAddr) -> Option<Sender> {
     if receiver.expects(from) {
         Some(Sender::Expected)
     } else {
         receiver.last_packet().is_none().then_some(Sender::Possible)
-    }
-}
-
-/// What opened the packets of a stream until its segment ended.
-pub(crate) struct Rested {
-    protection: Protection,
-    opened: Opened,
-}
-
-#[cfg(test)]
-impl Rested {
-    /// Of a stream that was protected so; none without keys.
-    pub(crate) fn of(protection: &Protection) -> Option<Self> {
-        let opened = Opened::by(protection);
-        (!opened.is_empty()).then(|| Self { protection: protection.clone(), opened })
-    }
-}
-
-impl Opened {
-    const fn is_empty(&self) -> bool {
-        self.rtp.is_none() && self.rtcp.is_none()
-    }
-
-    fn by(protection: &Protection) -> Self {
-        let rtp = match protection {
-            Protection::Srtp { inbound, outbound } => Srtp::new(inbound, outbound),
-            // Nothing is protected by the second: nothing of ours is sent.
-            Protection::Given(keys) => Srtp::new(keys, keys),
-            Protection::None | Protection::Dtls(_) | Protection::Awaited => None,
-        };
-        Self { rtp, rtcp: None, waiting: Waiting::default() }
-    }
-
-    /// What opens what comes to this port. Keys of signalling are for both.
-    const fn of(&mut self, which: Which, protection: &Protection) -> Option<&mut Srtp> {
-        match (which, protection) {
-            (Which::Rtcp, Protection::Dtls(_)) => self.rtcp.as_mut(),
-            _ => self.rtp.as_mut(),
-        }
     }
 }
 

@@ -473,6 +473,7 @@ fn recorder_config(config: &Config, shares: Shares, pulses: Pulses, memory: Memo
             0 => cores.saturating_sub(1).max(1),
             n => n,
         },
+        openers: config.recording.openers,
         tick: config.media.tick,
         flush: config.recording.flush,
         sync: config.recording.sync,

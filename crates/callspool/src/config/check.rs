@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::source::{Origins, Problem, place};
 use super::values::duration_text;
 use super::{Config, Role, TlsClients};
+use crate::volumes::OPENERS_MAX;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -79,6 +80,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
     let mut findings = Findings { origins, problems: Vec::new() };
     ranges(config, &mut findings);
     listeners(config, &mut findings);
+    threads(config, &mut findings);
     ports(config, &mut findings);
     rest(config, &mut findings);
     tenants(config, &mut findings);
@@ -215,6 +217,18 @@ fn tls(config: &Config, findings: &mut Findings<'_>) {
     }
 }
 
+fn threads(config: &Config, findings: &mut Findings<'_>) {
+    let (media, openers) = (config.media.threads, config.recording.openers);
+    if media > MEDIA_THREADS_MAX {
+        let (why, todo) = (format!("{media} threads"), format!("give {MEDIA_THREADS_MAX} or less"));
+        findings.add("media", "threads", why, todo);
+    }
+    if !(1..=OPENERS_MAX).contains(&openers) {
+        let (why, todo) = (format!("{openers} threads"), format!("give 1 to {OPENERS_MAX}"));
+        findings.add("recording", "openers", why, todo);
+    }
+}
+
 fn ports(config: &Config, findings: &mut Findings<'_>) {
     let media = &config.media;
     if media.port_min < 1024 || !media.port_min.is_multiple_of(2) {
@@ -235,14 +249,6 @@ fn ports(config: &Config, findings: &mut Findings<'_>) {
     }
     if media.port_max <= media.port_min {
         findings.add("media", "port_max", "the range is empty", "give a port above port_min");
-    }
-    if media.threads > MEDIA_THREADS_MAX {
-        findings.add(
-            "media",
-            "threads",
-            format!("{} threads", media.threads),
-            format!("give {MEDIA_THREADS_MAX} or less"),
-        );
     }
     if media.listen_v4.is_none() && media.listen_v6.is_none() {
         findings.add(

@@ -150,6 +150,8 @@ sections! {
         min_free_space: Size = "1GiB", "size";
         /// How long an operation on a disk may take before its segments go on on another volume, if there is one.
         stall: Duration = "3s", "time, 500ms to 60s";
+        /// Threads of each volume that open segments. Opening is mostly waiting for the file system: with one, a disk that takes a millisecond for a file is full at some 200 calls a second (operation.md).
+        openers: usize = "4", "threads, 1 to 16";
         /// Calls recorded at once; beyond it new ones are refused with 503.
         max_calls: usize = "2500", "calls";
     }

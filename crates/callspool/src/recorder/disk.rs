@@ -61,9 +61,9 @@ impl Disk {
         Self { root: root.to_owned(), unmarked: Arc::default(), reserve: Arc::default() }
     }
 
-    /// The same, with descriptors kept for it.
-    pub(crate) fn with_reserve(root: &Path) -> Self {
-        Self { reserve: Arc::new(Reserve::fill()), ..Self::new(root) }
+    /// The same, with descriptors kept for it and for so many openers.
+    pub(crate) fn with_reserve(root: &Path, openers: usize) -> Self {
+        Self { reserve: Arc::new(Reserve::fill(openers)), ..Self::new(root) }
     }
 
     /// Makes durable all that was written to the volume, then removes the markers of what was sealed before. Those

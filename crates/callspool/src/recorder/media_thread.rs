@@ -5,7 +5,8 @@
 //!  every 100 ms  for each segment (spread over the ticks): reorder windows, flush ──► writer thread
 //! ```
 //!
-//! Waking on a tick costs less than waking per packet; times of arrival are the kernel's. The thread never
+//! Waking on a tick costs less than waking per packet; times of arrival are the kernel's. For a segment that begins it
+//! is woken between ticks, because a client waits for its answer. The thread never
 //! writes a file and never waits for anybody: what the writer cannot take is counted as dropped, and told. Each
 //! volume has a writer of its own, so a disk that stands still delays its own segments only.
 
@@ -28,6 +29,7 @@ use super::live::LiveSegment;
 use super::ports::Ports;
 use super::resting::Resting;
 use super::tell::Teller;
+use super::threads::Bell;
 use super::writer::{Job, Then};
 use crate::clock::now;
 use crate::descriptors::of_streams;
@@ -50,6 +52,8 @@ pub(crate) struct MediaThread {
     pub(crate) config: MediaConfig,
     pub(crate) epoll: Epoll,
     pub(crate) orders: Receiver<MediaOrder>,
+    /// Wakes it for what cannot wait until the next tick.
+    pub(crate) bell: Bell,
     pub(crate) volumes: Volumes,
     /// The way to the writer of each volume.
     pub(crate) writers: Vec<Sender<Vec<Job>>>,
@@ -65,6 +69,7 @@ pub(crate) struct MediaThread {
 impl MediaThread {
     /// Runs until its orders end or it is stopped with nothing live.
     pub(crate) fn run(self) {
+        self.bell.hang();
         let mut state = State {
             slots: Vec::new(),
             free: Vec::new(),
@@ -101,7 +106,24 @@ impl MediaThread {
                 self.end_when_told(&mut state, segment, end);
             }
             state.early_ends.retain(|_, (since, _)| began.mono.since(*since) < EARLY_END_KEPT);
-            std::thread::sleep(self.config.tick.saturating_sub(now().mono.since(began.mono)));
+            if !self.rest(&mut state, began.mono) {
+                return self.send_jobs(&mut state);
+            }
+        }
+    }
+
+    /// Sleeps until the next tick. Who is woken before takes orders, and sleeps on; false when there is nothing more to
+    /// do for good.
+    fn rest(&self, state: &mut State, began: Mono) -> bool {
+        loop {
+            std::thread::park_timeout(self.config.tick.saturating_sub(now().mono.since(began)));
+            if now().mono.since(began) >= self.config.tick {
+                return true;
+            }
+            if !self.take_orders(state) {
+                return false;
+            }
+            self.send_reports(state);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Order::Open ──► placer ──► opener ──(ports, directory, manifest)──► media thread ──► writer ──► sealer
-//!                    │ refused  └────────── one each for a volume ──────┐ │ flushes       │ digests, manifest
+//!                    │ refused  └──── some for a volume, then one each ─┐ │ flushes       │ digests, manifest
 //!                    ▼                                                  ▼ ▼               ▼
 //!                 Report::Refused        Report::Opened, MediaTimedOut, Failing, Ended
 //! ```
@@ -32,6 +32,7 @@ mod sealer;
 mod tell;
 mod threads;
 mod thresholds;
+mod turns;
 mod watch;
 mod writer;
 
@@ -39,7 +40,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,8 @@ use placer::{Placer, Placing};
 use ports::Ports;
 use resting::Resting;
 use sealer::Sealer;
+use threads::Bell;
+use turns::Turns;
 use watch::Watch;
 use writer::Writer;
 
@@ -93,6 +96,8 @@ pub(crate) struct RecorderConfig {
     pub(crate) tenant: TenantId,
     pub(crate) ports: PortConfig,
     pub(crate) threads: usize,
+    /// Openers of each volume.
+    pub(crate) openers: usize,
     pub(crate) tick: Duration,
     pub(crate) flush: Duration,
     pub(crate) sync: Duration,
@@ -145,14 +150,15 @@ impl Recorder {
         let (job_ways, writer_jobs): (Vec<_>, Vec<_>) = volumes.iter().map(|_| unbounded()).unzip();
         let (ways, orders): (Vec<_>, Vec<_>) =
             (0..config.threads.max(1)).map(|_| bounded(ORDERS_MAX)).unzip();
-        let media = Threads::new(ways);
+        let bells: Vec<Bell> = ways.iter().map(|_| Bell::default()).collect();
+        let media = Threads::new(ways.into_iter().zip(bells.iter().cloned()));
         let listening = Listening::default();
         let resting = Arc::new(Resting::default());
         let mut threads = Vec::new();
         let handshakes =
             Handshakes { identity, knocks, media: media.clone(), pulse: config.pulses.take("handshakes") };
         threads.push(spawn("handshakes".to_owned(), move || handshakes.run())?);
-        for (n, orders) in orders.into_iter().enumerate() {
+        for ((n, orders), bell) in orders.into_iter().enumerate().zip(bells) {
             let thread = MediaThread {
                 config: MediaConfig {
                     tick: config.tick,
@@ -164,6 +170,7 @@ impl Recorder {
                 pulse: config.pulses.take(format!("media-{n}")),
                 epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
                 orders,
+                bell,
                 volumes: volumes.clone(),
                 writers: job_ways.clone(),
                 reports: reports.clone(),
@@ -178,24 +185,31 @@ impl Recorder {
         drop(job_ways);
         let (mut openers, mut sealers) = (Vec::new(), Vec::new());
         for ((index, volume), jobs) in volumes.iter().enumerate().zip(writer_jobs) {
-            let disk = Disk::with_reserve(&volume.root);
+            let disk = Disk::with_reserve(&volume.root, config.openers);
             let (way, open_jobs) = bounded(ORDERS_MAX);
             openers.push(way);
-            let opening = Opener {
-                node: config.node,
-                index,
-                volume: Arc::clone(volume),
-                descriptors_max: config.descriptors_max,
-                disk: disk.clone(),
-                jobs: open_jobs,
-                tried: answer.clone(),
-                media: media.clone(),
-                ports: Arc::clone(&ports),
-                teller: teller.clone(),
-                shared: Arc::clone(&shared),
-                pulse: config.pulses.take(format!("opener-{index}")),
-            };
-            threads.push(spawn(format!("opener-{index}"), move || opening.run())?);
+            let turns = Arc::new(Turns::new());
+            for number in 0..config.openers.max(1) {
+                let name = format!("opener-{index}-{number}");
+                let opening = Opener {
+                    node: config.node,
+                    index,
+                    number,
+                    turns: Arc::clone(&turns),
+                    volume: Arc::clone(volume),
+                    descriptors_max: config.descriptors_max,
+                    disk: disk.clone(),
+                    jobs: open_jobs.clone(),
+                    tried: answer.clone(),
+                    media: media.clone(),
+                    ports: Arc::clone(&ports),
+                    teller: teller.clone(),
+                    shared: Arc::clone(&shared),
+                    pulse: config.pulses.take(&*name),
+                    has_markers: AtomicBool::new(false),
+                };
+                threads.push(spawn(name, move || opening.run())?);
+            }
             let (sealer, seal_jobs) = unbounded();
             sealers.push(sealer.clone());
             let writing = Writer {

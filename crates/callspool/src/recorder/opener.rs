@@ -1,9 +1,12 @@
-//! The opener threads, one for each volume: give a segment its ports, its directory and its first manifest, in
-//! that order, before the request is answered. One may hang with its disk; the placer asks another then.
+//! The opener threads, some for each volume: give a segment its ports, its directory and its first manifest, in
+//! that order, before the request is answered. One may hang with its disk; the placer asks another volume then.
+//!
+//! Those of a volume take their jobs from one queue, because an opening is mostly waiting for the file system, which
+//! serves several at once; segments of one call are opened [one after the other](super::turns).
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 use model::{Failure, NodeNumber, OpenSegment};
@@ -17,6 +20,7 @@ use super::placer::{OpenJob, Tried};
 use super::ports::Ports;
 use super::sealer::ended_by;
 use super::tell::Teller;
+use super::turns::{Turn, Turns};
 use crate::clock::now;
 use crate::descriptors::of_segment;
 use crate::pulse::Pulse;
@@ -26,6 +30,10 @@ pub(crate) struct Opener {
     pub(crate) node: NodeNumber,
     /// Which volume it is.
     pub(crate) index: usize,
+    /// Which of the volume's openers this is.
+    pub(crate) number: usize,
+    /// What the volume's openers are at.
+    pub(crate) turns: Arc<Turns<OpenJob>>,
     pub(crate) volume: Arc<Volume>,
     /// Descriptors that segments may take together.
     pub(crate) descriptors_max: u64,
@@ -37,6 +45,8 @@ pub(crate) struct Opener {
     pub(crate) teller: Teller,
     pub(crate) shared: Arc<Shared>,
     pub(crate) pulse: Pulse,
+    /// The directory of markers was made.
+    pub(crate) has_markers: AtomicBool,
 }
 
 /// A segment on disk, and what was made for it.
@@ -49,15 +59,36 @@ impl Opener {
     /// Runs until nobody can order any more.
     pub(crate) fn run(self) {
         while let Ok(job) = self.jobs.recv() {
-            // Nobody waits for it any more.
-            if job.claim.is_taken() {
-                continue;
+            let call = job.order.call;
+            let mut next = match self.turns.begin(call, job) {
+                Turn::Now(job) => Some(job),
+                Turn::Later => None,
+                Turn::TooMany(job) => {
+                    let why = "segments of this call wait to be opened";
+                    self.answer(&job, Err(Failure::Resources(why.to_owned())));
+                    None
+                }
+            };
+            while let Some(job) = next {
+                self.work(&job);
+                next = self.turns.next(call);
             }
-            self.pulse.goes_on();
-            let result = self.volume.at_work(Hand::Opener, || self.begin(&job));
-            let _ = self.tried.send(Tried { segment: job.order.segment, volume: self.index, result });
-            self.pulse.waits();
         }
+    }
+
+    fn work(&self, job: &OpenJob) {
+        // Nobody waits for it any more.
+        if job.claim.is_taken() {
+            return;
+        }
+        self.pulse.goes_on();
+        let result = self.volume.at_work(Hand::Opener(self.number), || self.begin(job));
+        self.answer(job, result);
+        self.pulse.waits();
+    }
+
+    fn answer(&self, job: &OpenJob, result: Result<(), Failure>) {
+        let _ = self.tried.send(Tried { segment: job.order.segment, volume: self.index, result });
     }
 
     /// Opens a segment and hands it to its media thread, which reports it.
@@ -85,7 +116,7 @@ impl Opener {
         self.volume.begin(live.id);
         // Before it is handed over: its end must not be told before its beginning.
         self.teller.segment_with_copy(&record, &directory);
-        self.media.send(live.id, MediaOrder::Add(Box::new(live))).map_err(|_| {
+        self.media.send_at_once(live.id, MediaOrder::Add(Box::new(live))).map_err(|_| {
             // Its marker stays, so the next start closes its files.
             let why = Failure::Resources("the media thread is gone".to_owned());
             self.volume.end(record.id);
@@ -117,7 +148,7 @@ impl Opener {
         };
         self.pulse.waits();
         // Whatever is mounted there now: nothing is written to a place that is not this volume.
-        if !self.volume.is_still_here().map_err(told)? {
+        if !self.volume.is_in_its_place(now.mono).map_err(told)? {
             return Err(Failure::Storage(format!("volume {} is not there", self.volume.name)));
         }
         let directory = layout::call_directory(&order.tenant, order.call_started, order.call);
@@ -141,7 +172,7 @@ impl Opener {
                 FileOp::AppendLine { path, .. } if log_is_new => made.push(path.clone()),
                 _ => {}
             }
-            if let Err(e) = self.disk.apply(op, &mut open) {
+            if let Err(e) = self.apply(op, &mut open) {
                 if e.kind() == io::ErrorKind::AlreadyExists {
                     // It is another's.
                     made.pop();
@@ -151,6 +182,28 @@ impl Opener {
             }
         }
         Ok(made)
+    }
+
+    /// Carries out one operation. The directory of markers is made once, and again if somebody took it away.
+    fn apply(&self, op: FileOp, open: &mut OpenFiles) -> io::Result<()> {
+        match &op {
+            FileOp::MakeDir { path } if path == layout::LIVE_DIR => {
+                if !self.has_markers.load(Ordering::Relaxed) {
+                    self.disk.apply(op, open)?;
+                    self.has_markers.store(true, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+            FileOp::Create { path, .. } if path.starts_with(layout::LIVE_DIR) => {
+                let made = self.disk.apply(op.clone(), open);
+                if made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+                    self.disk.apply(FileOp::MakeDir { path: layout::LIVE_DIR.to_owned() }, open)?;
+                    return self.disk.apply(op, open).map(drop);
+                }
+                made.map(drop)
+            }
+            _ => self.disk.apply(op, open).map(drop),
+        }
     }
 
     /// The marker, which was made first, goes last: until then a repair finds the others by it.

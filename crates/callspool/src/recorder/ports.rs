@@ -115,11 +115,11 @@ impl Ports {
 }
 
 fn bind(address: SocketAddr, receive_buffer: usize) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    // In the call that makes it: setting it afterwards is two more.
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_nonblocking(true)?;
     socket.set_recv_buffer_size(receive_buffer)?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     socket.bind(&address.into())?;

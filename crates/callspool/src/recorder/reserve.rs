@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::descriptors::is_shortage;
 
-/// One for each thread that works on the volume: opener, writer, sealer, and whoever watches it.
-const KEPT: usize = 4;
+/// One for each thread that works on the volume beside its openers: writer, sealer, and whoever watches it.
+const KEPT: usize = 3;
 
 /// The descriptors. The default keeps none.
 #[derive(Debug, Default)]
@@ -18,9 +18,9 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// With as many as there are.
-    pub(super) fn fill() -> Self {
-        let reserve = Self { kept: Mutex::default(), most: KEPT };
+    /// With one for each of so many openers, and for the others.
+    pub(super) fn fill(openers: usize) -> Self {
+        let reserve = Self { kept: Mutex::default(), most: KEPT + openers };
         reserve.refill();
         reserve
     }
@@ -63,19 +63,20 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_given_up_one_by_one_and_taken_back() {
-        let reserve = Reserve::fill();
+        let reserve = Reserve::fill(1);
+        let all = KEPT + 1;
         let mut tries = 0;
         let opened = reserve.open(|| {
             tries += 1;
             if tries == 3 { Ok(tries) } else { Err(Errno::EMFILE.into()) }
         });
-        assert_eq!((opened.unwrap(), reserve.kept().len()), (3, KEPT - 2));
+        assert_eq!((opened.unwrap(), reserve.kept().len()), (3, all - 2));
         reserve.refill();
-        assert_eq!(reserve.kept().len(), KEPT);
+        assert_eq!(reserve.kept().len(), all);
         let none = reserve.open(|| io::Result::<()>::Err(Errno::ENFILE.into()));
         assert!(none.is_err() && reserve.kept().is_empty());
-        let other = Reserve::fill();
+        let other = Reserve::fill(1);
         assert!(other.open(|| io::Result::<()>::Err(Errno::EIO.into())).is_err());
-        assert_eq!(other.kept().len(), KEPT, "nothing is given up for other errors");
+        assert_eq!(other.kept().len(), all, "nothing is given up for other errors");
     }
 }

@@ -1,7 +1,8 @@
 //! The ways to the media threads: a segment belongs to one of them by its id.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::thread::Thread;
 use std::time::Duration;
 
 use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
@@ -13,18 +14,39 @@ use super::media_thread::MediaOrder;
 /// not looked for so long does not look any more.
 const INSIST: Duration = Duration::from_secs(1);
 
+/// What wakes a media thread before its next tick.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bell(Arc<OnceLock<Thread>>);
+
+impl Bell {
+    /// The calling thread is the one that it wakes.
+    pub(super) fn hang(&self) {
+        // It is hung once.
+        let _ = self.0.set(std::thread::current());
+    }
+
+    /// Wakes it, if it sleeps (`park_timeout`).
+    fn ring(&self) {
+        if let Some(thread) = self.0.get() {
+            thread.unpark();
+        }
+    }
+}
+
 /// The ways to the media threads.
 #[derive(Clone)]
 pub(crate) struct Threads {
     ways: Arc<[Sender<MediaOrder>]>,
+    bells: Arc<[Bell]>,
     /// Segments that are not in the thread that their id says: they took over from one that was elsewhere.
     strays: Arc<RwLock<BTreeMap<SegmentId, usize>>>,
 }
 
 impl Threads {
     /// With a way to each of them.
-    pub(super) fn new(ways: Vec<Sender<MediaOrder>>) -> Self {
-        Self { ways: ways.into(), strays: Arc::default() }
+    pub(super) fn new(ways: impl IntoIterator<Item = (Sender<MediaOrder>, Bell)>) -> Self {
+        let (ways, bells): (Vec<_>, Vec<_>) = ways.into_iter().unzip();
+        Self { ways: ways.into(), bells: bells.into(), strays: Arc::default() }
     }
 
     fn of(&self, segment: SegmentId) -> Option<&Sender<MediaOrder>> {
@@ -60,7 +82,16 @@ impl Threads {
         Err(Gone)
     }
 
-    /// The same, for at most [`INSIST`].
+    /// The same, and the thread takes it at once: a client waits for what follows.
+    pub(super) fn send_at_once(&self, segment: SegmentId, order: MediaOrder) -> Result<(), Gone> {
+        self.send(segment, order)?;
+        if let Some(bell) = self.index(segment).and_then(|index| self.bells.get(index)) {
+            bell.ring();
+        }
+        Ok(())
+    }
+
+    /// The same as [`send`](Self::send), for at most [`INSIST`].
     pub(super) fn send_soon(&self, segment: SegmentId, order: MediaOrder) -> Result<(), &'static str> {
         let Some(thread) = self.of(segment) else { return Err("its media thread is gone") };
         match thread.send_timeout(order, INSIST) {

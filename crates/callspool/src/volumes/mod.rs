@@ -10,7 +10,7 @@ mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -71,16 +71,58 @@ pub(crate) fn declared(config: &Config) -> Vec<VolumeSpec> {
 /// Whose operation it is that may hang.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Hand {
-    Opener,
     Writer,
     Watch,
+    /// One of its openers, by number.
+    Opener(usize),
 }
 
-const HANDS: usize = 3;
+/// Openers that a volume may have: file systems serve no more at once, and each is a thread.
+pub(crate) const OPENERS_MAX: usize = 16;
+/// Writer and watch, and the openers.
+const HANDS: usize = 2 + OPENERS_MAX;
+
+impl Hand {
+    /// Its place among all of them; one opener too many would share that of the last.
+    const fn index(self) -> usize {
+        match self {
+            Self::Writer => 0,
+            Self::Watch => 1,
+            Self::Opener(n) if n < OPENERS_MAX => 2 + n,
+            Self::Opener(_) => HANDS - 1,
+        }
+    }
+}
 
 /// An operation that takes so long gives reason to begin segments elsewhere; a page that is written takes less than
 /// a millisecond.
 const SLOW: Duration = Duration::from_millis(500);
+
+/// How long a volume is known again by its directory alone: numbers of file systems without a disk are used again when
+/// one is unmounted, and nobody mounts another in its place within so little time.
+const RECOGNIZED: Duration = Duration::from_millis(100);
+
+/// The directory in which a volume was found.
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    /// The numbers of its file system and of itself in that (`st_dev`, `st_ino`).
+    place: (u64, u64),
+    /// When it was last known by the file that names it.
+    recognized: Mono,
+}
+
+impl Seat {
+    /// The directory as it is now; none where there is none.
+    fn of(root: &Path) -> io::Result<Option<Self>> {
+        match std::fs::metadata(root) {
+            Ok(found) => {
+                Ok(Some(Self { place: (found.dev(), found.ino()), recognized: crate::clock::mono() }))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
 
 /// What a volume's watch found at its last look.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,6 +142,8 @@ pub(crate) struct Volume {
     weight: u32,
     pub(crate) min_free: u64,
     id: Mutex<Option<VolumeId>>,
+    /// The directory in which it was found last.
+    seat: Mutex<Option<Seat>>,
     lock: Mutex<Option<Lock>>,
     presence: Mutex<Presence>,
     /// Readers skip it: it is away, or stands still.
@@ -130,6 +174,7 @@ impl Volume {
             weight: spec.weight,
             min_free: spec.min_free,
             id: Mutex::default(),
+            seat: Mutex::default(),
             lock: Mutex::default(),
             presence: Mutex::new(Presence::Unknown),
             away: Arc::new(AtomicBool::new(true)),
@@ -166,6 +211,7 @@ impl Volume {
 
     /// It is not in its place any more. Its lock goes, so that nothing of ours keeps the disk busy.
     pub(crate) fn depart(&self, why: String) {
+        *held(&self.seat) = None;
         self.set_presence(Presence::Away(why));
         *held(&self.lock) = None;
     }
@@ -173,7 +219,21 @@ impl Volume {
     /// Looks whether it is still the one that was found. Touches the disk.
     pub(crate) fn is_still_here(&self) -> io::Result<bool> {
         let found = identity::read(&self.root)?;
-        Ok(found.is_some() && found == *held(&self.id))
+        let is_here = found.is_some() && found == *held(&self.id);
+        let seat = if is_here { Seat::of(&self.root)? } else { None };
+        *held(&self.seat) = seat;
+        Ok(is_here)
+    }
+
+    /// The same at a smaller price: where that was found a moment ago, it is looked whether the directory is the same
+    /// one. An empty mount point is another than the disk that was mounted there.
+    pub(crate) fn is_in_its_place(&self, now: Mono) -> io::Result<bool> {
+        let known = *held(&self.seat);
+        let Some(known) = known.filter(|seat| now.since(seat.recognized) < RECOGNIZED) else {
+            return self.is_still_here();
+        };
+        before(Operation::Identity, &self.root)?;
+        Ok(Seat::of(&self.root)?.is_some_and(|seat| seat.place == known.place))
     }
 
     pub(crate) fn presence(&self) -> Presence {
@@ -229,10 +289,11 @@ impl Volume {
 
     /// Does something that may hang, and lets others see since when.
     pub(crate) fn at_work<T>(&self, hand: Hand, work: impl FnOnce() -> T) -> T {
-        let busy = &self.busy[hand as usize];
-        busy.store(crate::clock::mono().0.max(1), Ordering::Relaxed);
+        let busy = self.busy.get(hand.index());
+        let note = |since: u64| _ = busy.map(|busy| busy.store(since, Ordering::Relaxed));
+        note(crate::clock::mono().0.max(1));
         let done = work();
-        busy.store(0, Ordering::Relaxed);
+        note(0);
         done
     }
 

@@ -3,6 +3,7 @@
 use crossbeam_channel::bounded;
 use model::protection::Fingerprint;
 
+use super::super::threads::Bell;
 use super::places::Places;
 use super::*;
 use crate::dtls::Clients;
@@ -27,7 +28,7 @@ impl World {
         let handshakes = Handshakes {
             identity: Arc::new(Identity::make(Clients::Verified).unwrap()),
             knocks: Knocks::new().1,
-            media: Threads::new(vec![way]),
+            media: Threads::new([(way, Bell::default())]),
             pulse: Pulses::default().take("handshakes"),
         };
         let client = Identity::make(Clients::Verified).unwrap();
@@ -201,7 +202,7 @@ fn keys_wait_for_a_media_thread_that_has_no_room() {
         waits += 1;
         if waits == 2 {
             while way.try_send(MediaOrder::NeverCame(FIRST)).is_ok() {}
-            world.handshakes.media = Threads::new(vec![way.clone()]);
+            world.handshakes.media = Threads::new([(way.clone(), Bell::default())]);
         }
     }
     let key = (DOOR, SocketAddr::from(([192, 0, 2, 1], 5_000)));

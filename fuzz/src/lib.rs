@@ -13,6 +13,7 @@
 )]
 
 mod disk;
+mod relay;
 mod rtp;
 mod seeds;
 mod sip;
@@ -21,6 +22,7 @@ mod stun;
 mod video;
 
 pub use disk::{call_log, manifest, matroska, sidecar};
+pub use relay::relay;
 pub use rtp::{rtcp, rtp, sdp};
 pub use seeds::{SEEDS, Seeds};
 pub use sip::{multipart, sip_message, sip_stream, siprec};
@@ -50,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rtp", run: rtp, longest: 2_048 },
     Target { name: "rtcp", run: rtcp, longest: 1_500 },
     Target { name: "srtp", run: srtp, longest: 2_048 },
+    Target { name: "relay", run: relay, longest: 4_096 },
     Target { name: "stun", run: stun, longest: 1_500 },
     Target { name: "video", run: video, longest: 2_048 },
     Target { name: "matroska", run: matroska, longest: 8_192 },

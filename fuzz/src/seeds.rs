@@ -28,6 +28,7 @@ pub const SEEDS: &[Seeds] = &[
     ("rtp", rtp),
     ("rtcp", rtcp),
     ("srtp", srtp),
+    ("relay", relay),
     ("stun", stun),
     ("video", video),
     ("matroska", || files_ending(".mka")),
@@ -50,6 +51,38 @@ fn srtp() -> Vec<Vec<u8>> {
         seed
     };
     vec![steps(0, 0), steps(6, 4), steps(7, 1)]
+}
+
+/// Two sides that speak, are moved, report and are taken over: in the clear, by keys, and one that waits for them.
+fn relay() -> Vec<Vec<u8>> {
+    let sender = |ssrc| Sending {
+        ssrc,
+        payload_type: 0,
+        clock_rate: 8_000,
+        ptime_ms: 20,
+        sequence: 65_533,
+        timestamp: 7,
+    };
+    let talk = |how: [u8; 2]| {
+        let mut senders = [RtpSender::new(sender(1)), RtpSender::new(sender(2))];
+        let mut seed = how.to_vec();
+        let mut push = |what: u8, bytes: &[u8]| {
+            seed.extend([what, 1, u8::try_from(bytes.len()).unwrap()]);
+            seed.extend_from_slice(bytes);
+        };
+        for n in 0..6_u8 {
+            push(16, &senders[0].next(&[n; 40]));
+            push(16 | 4 | 1, &senders[1].next(&[n; 40]));
+        }
+        push(0xe0, &[]);
+        push(16 | 8, &senders[0].next(&[9; 40]));
+        push(12, &senders[0].next(&[9; 40]));
+        push(16 | 4 | 1, &senders[1].aside(101, &[5, 10, 0, 160]));
+        push(16 | 2, &senders[0].report(WallTime(0), "a"));
+        push(16 | 4 | 2 | 1, &senders[1].goodbye(WallTime(0)));
+        seed
+    };
+    vec![talk([0x20, 0x20]), talk([0x23, 0x43]), talk([0x1f, 0x20]), talk([0x22, 0x40])]
 }
 
 /// A check as a client sends it, one that nominates, and one whose proof is missing.

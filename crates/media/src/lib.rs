@@ -2,7 +2,8 @@
 //!
 //! - [`sdp`]: session descriptions, offers and answers.
 //! - [`rtp`]: receiving one stream: latching, order, accounting, time, gaps, RTCP.
-//! - [`srtp`]: opening what is encrypted on the way, and encrypting our reports.
+//! - [`relay`]: handing on what the sides of a call send to each other, and copies of it to recorders.
+//! - [`srtp`]: opening what is encrypted on the way, and encrypting our reports and what is handed on.
 //! - [`stun`]: checks of ICE, answered.
 //! - [`g711`], [`silence`]: the codec that everybody has, and what its silence looks like.
 //! - [`listen`]: decoders, resampling, Opus packets, for whoever plays what was recorded.
@@ -14,6 +15,7 @@
 
 pub mod g711;
 pub mod listen;
+pub mod relay;
 pub mod rtp;
 pub mod sdp;
 pub mod send;

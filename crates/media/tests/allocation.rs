@@ -3,6 +3,7 @@
 
 mod receiving;
 
+use media::relay::{Beginning, Keeping, OpenEnd, Recorder, Relay, Remembers, Security, Sends, Which};
 use media::srtp::Srtp;
 use media::{Frame, StreamReceiver};
 use model::{Keys, Suite};
@@ -88,5 +89,54 @@ fn encrypted_nothing_is_allocated_by_packets_either() {
         let counted = receiver.accounting();
         assert_eq!((counted.received, counted.unauthenticated), (3_000, 3_000));
         assert_eq!(per_packet, 0, "{suite:?}");
+    }
+}
+
+#[test]
+fn relayed_between_any_sides_teed_and_remembered_nothing_is_allocated_by_packets() {
+    let single = |suite: Suite, octet| Keys::single(suite, vec![octet; suite.secret_len()]).unwrap();
+    let suite = Suite::AesCm128HmacSha1Tag80;
+    let guarded = Security::Keys { inbound: single(suite, 1), outbound: single(suite, 2) };
+    for (here, there) in [
+        (Security::Clear, Security::Clear),
+        (Security::Clear, guarded.clone()),
+        (guarded.clone(), Security::Clear),
+        (guarded.clone(), guarded),
+    ] {
+        let mut phone = Srtp::new(&single(suite, 2), &single(suite, 1)).unwrap();
+        let mut relay = Relay::default();
+        let (remembers, keeping) = (Remembers::TwoSeconds, Keeping::Everything);
+        let first =
+            OpenEnd { security: here.clone(), remembers, keeping, ..OpenEnd::audio(0, Some(sender())) };
+        let first = relay.open(&first).unwrap();
+        let other =
+            OpenEnd { security: there, ..OpenEnd::audio(1, Some(receiving::address("192.0.2.20:5000"))) };
+        relay.open(&other).unwrap();
+        let recorders = [None, Some(single(Suite::AeadAes128Gcm, 9))].map(|keys| Recorder {
+            rtp: receiving::address("192.0.2.30:6000"),
+            rtcp: None,
+            keys,
+        });
+        for (place, recorder) in recorders.iter().enumerate() {
+            relay.tee(START, first, place, Some((recorder, Beginning::Now))).unwrap();
+        }
+        let mut sends = Sends::default();
+        let (mut by_packets, mut sent) = (0, 0);
+        for n in 0..2_000_u16 {
+            let mut packet = rtp(0, n, u32::from(n) * 160, 7, &[0x55; 160]);
+            if here != Security::Clear {
+                phone.seal_once(&mut packet).unwrap();
+            }
+            let now = at(i64::from(n) * 20_000);
+            let by_packet = allocations(|| {
+                relay.receive(now, (first, Which::Rtp), sender(), &packet, &mut sends).unwrap();
+            });
+            // Within two seconds the ring has grown; it keeps what it has.
+            by_packets += if n < 150 { 0 } else { by_packet };
+            sent += sends.forwards().len() + sends.tees().len() + sends.kept().len();
+            sends.clear();
+            while relay.poll_event().is_some() {}
+        }
+        assert_eq!((by_packets, sent), (0, 4 * 2_000));
     }
 }

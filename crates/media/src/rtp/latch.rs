@@ -24,7 +24,7 @@ const UNANNOUNCED_MAX: u8 = 3;
 
 /// The source of a stream.
 #[derive(Debug)]
-pub(super) struct Latch {
+pub(crate) struct Latch {
     expected: Option<SocketAddr>,
     /// SDP changed its address, and no packet has come from there since.
     expectation_new: bool,
@@ -48,15 +48,15 @@ struct Candidate {
 
 /// What is known of a packet's payload type and SSRC.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Familiar {
+pub(crate) struct Familiar {
     /// SDP names the payload type.
-    pub(super) payload_type: bool,
+    pub(crate) payload_type: bool,
     /// The SSRC is the current one and goes on where it was.
-    pub(super) continues: bool,
+    pub(crate) continues: bool,
 }
 
 impl Latch {
-    pub(super) fn new(expected: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(expected: Option<SocketAddr>) -> Self {
         Self {
             expected: expected.map(canonical),
             expectation_new: false,
@@ -70,7 +70,7 @@ impl Latch {
     }
 
     /// SDP says where the sender is now.
-    pub(super) fn expect(&mut self, address: Option<SocketAddr>) {
+    pub(crate) fn expect(&mut self, address: Option<SocketAddr>) {
         let address = address.map(canonical);
         if address != self.expected {
             self.expected = address;
@@ -79,12 +79,12 @@ impl Latch {
     }
 
     /// The latched source.
-    pub(super) const fn source(&self) -> Option<SocketAddr> {
+    pub(crate) const fn source(&self) -> Option<SocketAddr> {
         self.source
     }
 
     /// Whether signalling, or a check, says that the sender is there, or it was found there.
-    pub(super) fn knows(&self, address: SocketAddr) -> bool {
+    pub(crate) fn knows(&self, address: SocketAddr) -> bool {
         let address = canonical(address);
         self.expected == Some(address) || self.source.map(canonical) == Some(address)
     }
@@ -95,13 +95,13 @@ impl Latch {
     }
 
     /// The source said goodbye: another one need not wait.
-    pub(super) fn gone(&mut self) {
+    pub(crate) fn gone(&mut self) {
         self.last_ns = i64::MIN;
     }
 
     /// Whether a packet is from the source. `familiar` is asked only when the address is another.
     #[inline]
-    pub(super) fn accepts(&mut self, packet: &Packet<'_>, familiar: impl FnOnce() -> Familiar) -> bool {
+    pub(crate) fn accepts(&mut self, packet: &Packet<'_>, familiar: impl FnOnce() -> Familiar) -> bool {
         if self.source != Some(packet.from) && !self.moves_to(packet, familiar()) {
             return false;
         }
@@ -148,6 +148,6 @@ impl Latch {
 }
 
 /// IPv4 written as IPv6 is IPv4.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

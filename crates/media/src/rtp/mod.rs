@@ -23,12 +23,14 @@ mod pauses;
 mod payload;
 mod receiver;
 mod reorder;
-mod rtcp;
+pub(crate) mod rtcp;
 mod sequence;
 mod source;
 mod timeline;
 mod view;
 
 pub use frame::{Frame, FrameKind, FrameSink};
+pub(crate) use latch::{Familiar, Latch, canonical};
+pub(crate) use packet::{Packet, is_rtcp};
 pub use receiver::StreamReceiver;
 pub use view::RtpView;

@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use model::WallTime;
 use rtp_types::RtpPacket;
 
+use crate::srtp::Head;
+
 /// A valid RTP packet (RFC 3550 section 5.1) and how it came.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Packet<'a> {
+pub(crate) struct Packet<'a> {
     pub(super) bytes: &'a [u8],
-    pub(super) payload: &'a [u8],
-    pub(super) payload_type: u8,
-    pub(super) sequence: u16,
-    pub(super) timestamp: u32,
-    pub(super) ssrc: u32,
+    pub(crate) payload: &'a [u8],
+    pub(crate) payload_type: u8,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) ssrc: u32,
     pub(super) arrival: WallTime,
     pub(super) from: SocketAddr,
 }
@@ -35,11 +37,29 @@ impl<'a> Packet<'a> {
             from,
         })
     }
+
+    /// The same by its header alone, with all that is behind it as payload: for whoever hands packets on. Whether what
+    /// may be encrypted is padded, nobody can tell.
+    #[inline]
+    pub(crate) fn by_header(arrival: WallTime, from: SocketAddr, bytes: &'a [u8]) -> Option<Self> {
+        let head = Head::read(bytes)?;
+        let fixed = bytes.first_chunk::<8>()?;
+        Some(Self {
+            bytes,
+            payload: bytes.get(head.length..)?,
+            payload_type: fixed[1] & 0x7f,
+            sequence: head.sequence,
+            timestamp: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+            ssrc: head.ssrc,
+            arrival,
+            from,
+        })
+    }
 }
 
 /// Whether a datagram on an RTP port is RTCP: packet types 192 to 223 are kept free for it (RFC 5761 section 4).
 #[inline]
-pub(super) fn is_rtcp(bytes: &[u8]) -> bool {
+pub(crate) fn is_rtcp(bytes: &[u8]) -> bool {
     bytes.len() >= 8 && bytes[0] >> 6 == 2 && (192..=223).contains(&bytes[1])
 }
 

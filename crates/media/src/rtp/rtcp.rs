@@ -137,12 +137,21 @@ impl Rtcp {
 }
 
 /// Whether it is an RTCP compound from end to end.
-pub(super) fn is_valid(bytes: &[u8]) -> bool {
+pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     Compound::parse(bytes).is_ok_and(|mut packets| packets.all(|p| p.is_ok()))
 }
 
+/// Who said goodbye in a compound that is valid from end to end.
+pub(crate) fn goodbyes(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    let compound = Compound::parse(bytes).ok().filter(|_| is_valid(bytes));
+    compound.into_iter().flatten().filter_map(|packet| match packet {
+        Ok(Packet::Bye(bye)) => bye.ssrcs().next(),
+        _ => None,
+    })
+}
+
 /// Where reports go: to the sender as packets show it when it is not where SDP says, else where SDP says.
-pub(super) fn destination(
+pub(crate) fn destination(
     source: Option<SocketAddr>,
     remote: Option<SocketAddr>,
     remote_rtcp: Option<SocketAddr>,

@@ -4,6 +4,7 @@
 //!  Keys ──► Srtp ── open_rtp(datagram) ──► the packet as it was, or why not
 //!                   open_rtcp(datagram)
 //!                   seal_rtcp(report)  ──► what goes out
+//!                   seal_once(packet)  ──► what is handed on
 //! ```
 //!
 //! AES in counter mode with HMAC-SHA1 (RFC 3711, RFC 6188) and AES-GCM (RFC 7714), identifiers of master keys,
@@ -27,7 +28,7 @@ use self::cipher::Scratch;
 pub use self::entropy::Entropy;
 pub use self::handshake::{fingerprint, is_certificate_of, keys_of};
 use self::inbound::Inbound;
-pub use self::outbound::Outbound;
+pub use self::outbound::{Outbound, Unsealed};
 
 /// Octets of a datagram that is looked at: more than an Ethernet frame holds. A longer one is refused.
 pub const PACKET_MAX: usize = 2_048;
@@ -137,6 +138,14 @@ impl Srtp {
         self.outbound.seal_rtp(packet)
     }
 
+    /// Protects an RTP packet that somebody else made. See [`Outbound::seal_once`].
+    ///
+    /// # Errors
+    /// It must not be sent.
+    pub fn seal_once(&mut self, packet: &mut Vec<u8>) -> Result<(), Unsealed> {
+        self.outbound.seal_once(packet)
+    }
+
     /// What the new keys do not open, those before may.
     fn or_before(
         &mut self,
@@ -168,15 +177,15 @@ impl std::fmt::Debug for Srtp {
 
 /// What of an RTP header is needed here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Head {
-    sequence: u16,
-    ssrc: u32,
+pub(crate) struct Head {
+    pub(crate) sequence: u16,
+    pub(crate) ssrc: u32,
     /// Octets of the header, its contributing sources and its extension, which stay in the clear.
-    length: usize,
+    pub(crate) length: usize,
 }
 
 impl Head {
-    fn read(packet: &[u8]) -> Option<Self> {
+    pub(crate) fn read(packet: &[u8]) -> Option<Self> {
         let fixed = packet.first_chunk::<12>()?;
         if fixed[0] >> 6 != 2 {
             return None;

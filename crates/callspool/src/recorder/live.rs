@@ -2,6 +2,7 @@
 //!
 //! Datagrams go from the socket through the stream's receiver into the segment's buffer, with no queue between.
 
+mod aside;
 mod knocking;
 mod opened;
 mod steady;
@@ -9,8 +10,8 @@ mod stream;
 mod waiting;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use media::rtp::{Frame, FrameSink};
@@ -24,13 +25,14 @@ use spool::SegmentWriter;
 
 use super::Thresholds;
 use super::handshakes::{Door, Shaken};
-use super::ingest::{Batch, Left};
 use super::listening::Taps;
 use super::ports::{Ports, Sockets};
 use super::quality::{Of, Quality, Signs};
 use super::resting::Resting;
+use super::source::{Datagram, Key};
 use super::tell::Teller;
 use crate::clock::unset;
+pub(crate) use aside::Aside;
 pub(crate) use opened::Rested;
 use steady::{NOT_SET_NS, Steady};
 use stream::open_sockets;
@@ -61,6 +63,16 @@ struct New {
     why: Option<Failure>,
 }
 
+/// What a change came to.
+pub(crate) struct Changed {
+    /// Streams that have sockets to watch now, by their place.
+    pub(crate) watch: Vec<usize>,
+    /// Sockets that are not the segment's any more.
+    pub(crate) gone: Vec<Sockets>,
+    /// Why something was not to be had.
+    pub(crate) had: Result<(), Failure>,
+}
+
 /// See the module.
 pub(crate) struct LiveSegment {
     /// Both clocks when it began.
@@ -77,7 +89,7 @@ pub(crate) struct LiveSegment {
     started: WallTime,
     timed_out: bool,
     has_dropped: bool,
-    /// Its storage failed: what arrives waits in the kernel for the segment that takes over.
+    /// Its storage failed: what arrives is set aside for the segment that takes over.
     is_suspended: bool,
     gate: Gate,
     quality: Quality,
@@ -172,8 +184,9 @@ impl LiveSegment {
         self.steady(now).at(system)
     }
 
-    /// Takes the sockets of a segment that failed; what waits in them comes here.
-    pub(crate) fn inherit(&mut self, now: Now, failed: &mut Self) {
+    /// Takes the sockets of a segment that failed; what was set aside for it comes here.
+    pub(crate) fn inherit(&mut self, now: Now, failed: &mut Self, aside: &mut Aside) {
+        aside.move_on(failed.id, self.id);
         // What was not to be kept is not kept here until this segment is told so itself, which follows.
         if failed.gate == Gate::Closed {
             self.gate = Gate::Closed;
@@ -222,12 +235,12 @@ impl LiveSegment {
         wanted
     }
 
-    /// Reads no more: what arrives is for the segment that takes over.
+    /// Takes nothing more: what arrives is for the segment that takes over.
     pub(crate) fn suspend(&mut self) {
         self.is_suspended = true;
     }
 
-    /// Nothing is kept from now on: not what waits in the sockets, nor of streams that come later. What waits for
+    /// Nothing is kept from now on: not what has come and was not taken, nor of streams that come later. What waits for
     /// a missing packet had arrived before, and is kept. A second order only notes who gave it.
     pub(crate) fn pause(&mut self, now: Now, by: PauseSource) {
         let now = self.steady(now).now;
@@ -240,15 +253,13 @@ impl LiveSegment {
         self.writer.pause(now, by);
     }
 
-    /// What arrives from now on is kept. What waits in the sockets arrived in the pause: it is taken out first.
-    pub(crate) fn resume(&mut self, now: Now, by: PauseSource, batch: &mut Batch) {
-        let steady = self.steady(now);
-        let now = steady.now;
+    /// What arrives from now on is kept. What came in the pause has been taken, or was set aside and is taken first.
+    pub(crate) fn resume(&mut self, now: Now, by: PauseSource, aside: &mut Aside) {
         if self.gate == Gate::Closed {
-            let (streams, mut into) = self.parts(now.mono);
-            for stream in streams.iter_mut().filter(|s| s.sockets.is_some()) {
-                stream.read_all(batch, steady, &mut into);
-            }
+            self.catch_up(now, aside, |_| true);
+        }
+        let now = self.steady(now).now;
+        if self.gate == Gate::Closed {
             self.gate = Gate::Open;
             for stream in self.streams.iter_mut().filter(|s| s.sockets.is_some()) {
                 stream.gate(now, Gate::Open);
@@ -274,51 +285,66 @@ impl LiveSegment {
         wanted.iter().filter(|w| !is_open(w)).count()
     }
 
-    pub(crate) fn read(&mut self, stream: usize, which: Which, batch: &mut Batch, now: Now) -> (u64, Left) {
+    /// Takes what came to one of its sockets; false when it had to be set aside, and there was no room.
+    pub(crate) fn take(&mut self, now: Now, key: Key, datagram: &Datagram<'_>, aside: &mut Aside) -> bool {
         if self.is_suspended {
-            // Taking over tells of its sockets again.
-            return (0, Left::Nothing);
+            let stream = self.streams.get(key.stream()).map(|s| s.open.stream);
+            return stream.is_none_or(|stream| aside.keep(self.id, (stream, key.which()), datagram));
         }
         let steady = self.steady(now);
         let (streams, mut into) = self.parts(now.mono);
-        match streams.get_mut(stream) {
-            Some(s) => s.read(which, batch, steady, &mut into),
-            None => (0, Left::Nothing),
+        if let Some(stream) = streams.get_mut(key.stream()) {
+            stream.datagram(key.which(), datagram, steady, &mut into);
         }
+        true
+    }
+
+    /// Takes what was set aside for these streams.
+    pub(crate) fn catch_up(&mut self, now: Now, aside: &mut Aside, wanted: impl Fn(StreamId) -> bool) {
+        let (steady, id) = (self.steady(now), self.id);
+        let (streams, mut into) = self.parts(now.mono);
+        aside.take(id, wanted, |of, which, datagram| {
+            if let Some(stream) = streams.iter_mut().find(|s| s.open.stream == of) {
+                stream.datagram(which, &datagram, steady, &mut into);
+            }
+        });
     }
 
     /// Takes the streams as they are wanted now: known ones keep their ports, new ones get some, missing ones close. A leg
     /// that cannot have all that is new of it gets nothing new, and loses nothing; what it has goes on as it is wanted, and
-    /// the other legs are served all the same. Says which streams have sockets to watch now, and why something was not to
-    /// be had.
+    /// the other legs are served all the same. What came until now must have been taken: it was sent by what held before,
+    /// or arrived in a pause.
     pub(crate) fn change(
         &mut self,
         now: Now,
         wanted: &[OpenStream],
         ports: Result<&Ports, Failure>,
-        batch: &mut Batch,
-    ) -> (Vec<usize>, Result<(), Failure>) {
+        aside: &mut Aside,
+    ) -> Changed {
         self.pause_streams(now, wanted);
         let New { mut fresh, again, refused, why } = self.bind_new(now, wanted, &ports);
+        let gate = self.gate;
+        let ends = |s: &LiveStream| match wanted.iter().find(|w| w.stream == s.open.stream) {
+            Some(open) => open.protection != s.open.protection || s.resumes(open, gate),
+            None => true,
+        };
+        let past: BTreeSet<StreamId> =
+            self.streams.iter().filter(|s| ends(s)).map(|s| s.open.stream).collect();
+        self.catch_up(now, aside, |stream| past.contains(&stream));
         let steady = self.steady(now);
         let now = steady.now;
-        let gate = self.gate;
         let stays: BTreeSet<u16> = wanted.iter().map(leg_of).filter(|leg| refused.contains(leg)).collect();
-        let mut has: Vec<OpenStream> = Vec::new();
+        let (mut has, mut gone) = (Vec::new(), Vec::new());
         let (streams, mut into) = self.parts(now.mono);
         for stream in streams {
             match wanted.iter().find(|w| w.stream == stream.open.stream) {
                 Some(open) => {
-                    if open.protection != stream.open.protection || stream.resumes(open, gate) {
-                        // What waits in the sockets was sent by what held before, or arrived in the pause.
-                        stream.read_all(batch, steady, &mut into);
-                    }
                     stream.update(now, open, gate);
                     stream.open_waiting(&mut into);
                     has.push(open.clone());
                 }
                 None if stays.contains(&leg_of(&stream.open)) => has.push(stream.open.clone()),
-                None => stream.close(steady, batch, &mut into),
+                None => gone.extend(stream.close(steady)),
             }
         }
         let mut watch: Vec<usize> = (self.streams.len()..self.streams.len() + fresh.len()).collect();
@@ -332,7 +358,7 @@ impl LiveSegment {
         for stream in watch.iter().filter_map(|i| self.streams.get(*i)) {
             self.writer.local_address(stream.open.stream, stream.ports.rtp);
         }
-        (watch, why.map_or(Ok(()), Err))
+        Changed { watch, gone, had: why.map_or(Ok(()), Err) }
     }
 
     /// Gets what is new, leg by leg.
@@ -385,7 +411,7 @@ impl LiveSegment {
     }
 
     /// Nothing is kept any more of the streams that are wanted paused, whatever becomes of the rest of the change.
-    fn pause_streams(&mut self, now: Now, wanted: &[OpenStream]) {
+    pub(crate) fn pause_streams(&mut self, now: Now, wanted: &[OpenStream]) {
         let now = self.steady(now).now;
         let gate = self.gate;
         for stream in &mut self.streams {
@@ -415,15 +441,15 @@ impl LiveSegment {
     }
 
     /// Somebody gave keys of a stream: what waits for them is opened.
-    pub(crate) fn keyed(&mut self, now: Now, of: StreamId, protection: Protection, batch: &mut Batch) {
+    pub(crate) fn keyed(&mut self, now: Now, of: StreamId, protection: Protection, aside: &mut Aside) {
+        // What came until now was sent by what held before, or is among the first by these.
+        self.catch_up(now, aside, |stream| stream == of);
         let steady = self.steady(now);
         let (now, gate) = (steady.now, self.gate);
         let (streams, mut into) = self.parts(now.mono);
         let Some(stream) = streams.iter_mut().find(|s| s.open.stream == of && s.sockets.is_some()) else {
             return;
         };
-        // What waits in the sockets was sent by what held before, or is among the first by these.
-        stream.read_all(batch, steady, &mut into);
         let open = OpenStream { protection, flowing: stream.wanted, ..stream.open.clone() };
         stream.update(now, &open, gate);
         stream.open_waiting(&mut into);
@@ -447,11 +473,11 @@ impl LiveSegment {
     }
 
     /// Takes in the last that came.
-    pub(crate) fn finish(&mut self, now: Now, batch: &mut Batch) {
+    pub(crate) fn finish(&mut self, now: Now, aside: &mut Aside) {
+        self.catch_up(now, aside, |_| true);
         let steady = self.steady(now);
         let (streams, mut into) = self.parts(now.mono);
         for stream in streams {
-            stream.read_all(batch, steady, &mut into);
             stream.give_up_waiting();
             stream.receiver.finish(steady.now.wall, &mut into);
         }
@@ -514,10 +540,8 @@ impl LiveSegment {
     }
 
     /// The sockets of a stream, to watch.
-    pub(crate) fn sockets(&self, stream: usize) -> impl Iterator<Item = (Which, BorrowedFd<'_>)> {
-        let sockets = self.streams.get(stream).and_then(|s| s.sockets.as_ref());
-        let rtcp = sockets.and_then(|s| s.rtcp.as_ref()).map(|r| (Which::Rtcp, r.as_fd()));
-        sockets.map(|s| (Which::Rtp, s.rtp.as_fd())).into_iter().chain(rtcp)
+    pub(crate) fn sockets(&self, stream: usize) -> impl Iterator<Item = (Which, &Arc<UdpSocket>)> {
+        self.streams.get(stream).and_then(|s| s.sockets.as_ref()).into_iter().flat_map(Sockets::each)
     }
 
     /// The SDP address of a stream, for logs.

@@ -1,7 +1,7 @@
-//! A media thread: takes packets off the sockets on a tick and hands full buffers to the writer.
+//! A media thread: takes packets off its source on a tick and hands full buffers to the writer.
 //!
 //! ```text
-//!  every 5 ms    epoll says which sockets have something ── recvmmsg ── receiver ── segment buffer
+//!  every 5 ms    source ── datagrams ── stream ── receiver ── segment buffer
 //!  every 100 ms  for each segment (spread over the ticks): reorder windows, flush ──► writer thread
 //! ```
 //!
@@ -19,15 +19,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use model::{EndReason, Failure, Incident, Mono, Now, OpenStream, PauseSource, Report, SegmentId, TakeOver};
-use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
+use model::{EndReason, Incident, Mono, Now, OpenStream, PauseSource, Report, SegmentId, TakeOver};
 use spool::FileOp;
 
-use super::ingest::Batch;
 use super::listening::Listening;
-use super::live::LiveSegment;
+use super::live::{Aside, Changed, LiveSegment};
 use super::ports::Ports;
 use super::resting::Resting;
+use super::source::Prepared;
 use super::tell::Teller;
 use super::threads::Bell;
 use super::writer::{Job, Then};
@@ -36,13 +35,8 @@ use crate::descriptors::of_streams;
 use crate::pulse::Pulse;
 use crate::volumes::Volumes;
 pub(crate) use orders::{MediaConfig, MediaOrder, Shared};
-use state::{End, State, concerns, watch};
+use state::{End, State, concerns, forget, watch};
 
-/// Sockets that one look at epoll names; with more ready ones it is asked again in the same tick.
-const EVENTS: usize = 1024;
-/// Looks at epoll in one tick, so that no flood of many sockets keeps a flush waiting: 8,192 sockets. The rest is
-/// named at the next tick.
-const ROUNDS_MAX: usize = 8;
 /// Ends that arrive before their segment (the dialog went while it opened) and are kept for it.
 const EARLY_ENDS_MAX: usize = 4_096;
 /// How long such an end is kept. An order to open is refused long before.
@@ -50,7 +44,6 @@ const EARLY_END_KEPT: Duration = Duration::from_secs(60);
 
 pub(crate) struct MediaThread {
     pub(crate) config: MediaConfig,
-    pub(crate) epoll: Epoll,
     pub(crate) orders: Receiver<MediaOrder>,
     /// Wakes it for what cannot wait until the next tick.
     pub(crate) bell: Bell,
@@ -68,7 +61,7 @@ pub(crate) struct MediaThread {
 
 impl MediaThread {
     /// Runs until its orders end or it is stopped with nothing live.
-    pub(crate) fn run(self) {
+    pub(crate) fn run(self, source: Prepared) {
         self.bell.hang();
         let mut state = State {
             slots: Vec::new(),
@@ -77,13 +70,13 @@ impl MediaThread {
             early_ends: BTreeMap::new(),
             late_ends: Vec::new(),
             unsent: VecDeque::new(),
-            unread: Vec::new(),
+            source: source.begin(),
+            aside: Aside::default(),
+            emptied: Mono::ZERO,
             jobs: self.writers.iter().map(|_| Vec::new()).collect(),
-            batch: Batch::new(),
             rtcp: Vec::with_capacity(512),
             listeners: Some(self.listening.changes()),
         };
-        let mut events = vec![EpollEvent::empty(); EVENTS];
         let buckets = bucket_count(&self.config);
         let mut due: Vec<Mono> = first_due(&self.config, buckets);
         loop {
@@ -93,7 +86,7 @@ impl MediaThread {
                 return self.send_jobs(&mut state);
             }
             self.look_for_listeners(&mut state);
-            self.receive(&mut state, &mut events, began);
+            self.receive(&mut state);
             for (bucket, at) in due.iter_mut().enumerate() {
                 if *at <= began.mono {
                     self.flush_bucket(&mut state, bucket, buckets, began);
@@ -131,12 +124,28 @@ impl MediaThread {
     fn take_orders(&self, state: &mut State) -> bool {
         loop {
             match self.orders.try_recv() {
-                Ok(order) => self.carry_out(state, order),
+                Ok(order) => {
+                    self.empty_for(state, &order);
+                    self.carry_out(state, order);
+                }
                 Err(TryRecvError::Empty) => {
                     return !(self.shared.stopping.load(Ordering::Relaxed) && state.by_id.is_empty());
                 }
                 Err(TryRecvError::Disconnected) => return false,
             }
+        }
+    }
+
+    /// Takes what has come before an order that needs it. What the order pauses keeps nothing of that.
+    fn empty_for(&self, state: &mut State, order: &MediaOrder) {
+        let Some(ago) = order.needs_all() else { return };
+        if let MediaOrder::Change { segment, streams } = order
+            && let Some(live) = state.live(*segment)
+        {
+            live.pause_streams(now(), streams);
+        }
+        if ago.is_zero() || now().mono.since(state.emptied) >= ago {
+            self.receive(state);
         }
     }
 
@@ -176,10 +185,10 @@ impl MediaThread {
                 state.unsent.push_back(Report::CarriedOut { segment, order });
             }
             MediaOrder::Keys { segment, order, stream, protection } => {
-                let State { slots, by_id, batch, .. } = &mut *state;
+                let State { slots, by_id, aside, .. } = &mut *state;
                 let slot = by_id.get(&segment).and_then(|s| slots.get_mut(*s));
                 if let Some(live) = slot.and_then(Option::as_deref_mut) {
-                    live.keyed(now(), stream, protection, batch);
+                    live.keyed(now(), stream, protection, aside);
                 }
                 state.unsent.push_back(Report::CarriedOut { segment, order });
             }
@@ -233,7 +242,7 @@ impl MediaThread {
             state.slots.push(None);
             state.slots.len() - 1
         });
-        watch(&self.epoll, slot, &live, 0..live.streams.len());
+        watch(&mut state.source, slot, &live, 0..live.streams.len());
         state.by_id.insert(id, slot);
         if let Some(place) = state.slots.get_mut(slot) {
             *place = Some(live);
@@ -248,32 +257,30 @@ impl MediaThread {
         let now = now();
         // It may have ended by itself meanwhile; then the dialog is over, and an end of this one is on its way.
         if let Some(mut old) = state.remove(failed.segment) {
-            live.inherit(now, &mut old);
+            live.inherit(now, &mut old, &mut state.aside);
             let end = End { at: now.wall, reason: failed.reason, by: None };
             self.end(state, old, end);
         }
         let wanted = live.wanted();
-        if let (_, Err(why)) = self.change_streams(state, live, &wanted) {
+        let Changed { had, .. } = self.change_streams(state, live, &wanted);
+        live.catch_up(now, &mut state.aside, |_| true);
+        if let Err(why) = had {
             let (record, id) = (live.writer.record(), Some(live.id));
             let text = format!("a segment took over without all of its streams: {}", why.describe());
             self.teller.alarm(&record.tenant, Incident::NotRecorded, Some(record.call), id, text);
         }
     }
 
-    /// Gives a segment the streams that are wanted. Says which have sockets to watch now, and why some could not be had.
-    fn change_streams(
-        &self,
-        state: &mut State,
-        live: &mut LiveSegment,
-        wanted: &[OpenStream],
-    ) -> (Vec<usize>, Result<(), Failure>) {
+    /// Gives a segment the streams that are wanted.
+    fn change_streams(&self, state: &mut State, live: &mut LiveSegment, wanted: &[OpenStream]) -> Changed {
         let before = of_streams(live.open_streams());
         let wants = of_streams(live.fresh_among(wanted));
         // Nothing new is had without descriptors; the rest of the change is carried out all the same.
         let granted = self.shared.reserve(wants, self.config.descriptors_max);
         let reserved = if granted.is_ok() { wants } else { 0 };
         let ports = granted.map(|()| &*self.ports);
-        let changed = live.change(now(), wanted, ports, &mut state.batch);
+        let changed = live.change(now(), wanted, ports, &mut state.aside);
+        forget(&mut state.source, &changed.gone);
         self.shared.release((before + reserved).saturating_sub(of_streams(live.open_streams())));
         changed
     }
@@ -289,10 +296,10 @@ impl MediaThread {
     }
 
     fn resume(&self, state: &mut State, segment: SegmentId, by: PauseSource) {
-        let State { slots, by_id, batch, .. } = state;
+        let State { slots, by_id, aside, .. } = state;
         let slot = by_id.get(&segment).and_then(|s| slots.get_mut(*s));
         if let Some(live) = slot.and_then(Option::as_deref_mut) {
-            live.resume(now(), by, batch);
+            live.resume(now(), by, aside);
             self.tell(live);
         }
     }
@@ -300,11 +307,11 @@ impl MediaThread {
     fn change(&self, state: &mut State, segment: SegmentId, streams: &[OpenStream]) {
         let Some(slot) = state.by_id.get(&segment).copied() else { return };
         let Some(mut live) = state.slots.get_mut(slot).and_then(Option::take) else { return };
-        let (fresh, changed) = self.change_streams(state, &mut live, streams);
-        watch(&self.epoll, slot, &live, fresh);
+        let changed = self.change_streams(state, &mut live, streams);
+        watch(&mut state.source, slot, &live, changed.watch);
         // First those who have all that they want, so that a refusal finds those who have not.
         state.unsent.push_back(Report::Opened { segment, ports: live.ports() });
-        if let Err(why) = changed {
+        if let Err(why) = changed.had {
             state.unsent.push_back(Report::Refused { segment, why });
         }
         self.tell(&live);
@@ -313,17 +320,19 @@ impl MediaThread {
         }
     }
 
-    fn receive(&self, state: &mut State, events: &mut [EpollEvent], now: Now) {
-        let mut packets: u64 =
-            std::mem::take(&mut state.unread).into_iter().map(|s| state.read(s, now)).sum();
-        for _ in 0..ROUNDS_MAX {
-            let Ok(count) = self.epoll.wait(events, EpollTimeout::ZERO) else { break };
-            packets += events.iter().take(count).map(|e| state.read(e.data(), now)).sum::<u64>();
-            if count < events.len() {
-                break;
+    /// Takes all that has come.
+    fn receive(&self, state: &mut State) {
+        let now = now();
+        let State { source, slots, aside, .. } = state;
+        let mut lost = 0;
+        let packets = source.take(now.wall, &mut |key, datagram| {
+            if let Some(Some(live)) = slots.get_mut(key.slot()) {
+                lost += u64::from(!live.take(now, key, &datagram, aside));
             }
-        }
+        });
+        state.emptied = now.mono;
         self.shared.packets.fetch_add(packets, Ordering::Relaxed);
+        self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
     }
 
     fn flush_bucket(&self, state: &mut State, bucket: usize, buckets: usize, now: Now) {
@@ -366,7 +375,7 @@ impl MediaThread {
 
     fn end(&self, state: &mut State, mut live: Box<LiveSegment>, end: End) {
         let now = now();
-        live.finish(now, &mut state.batch);
+        live.finish(now, &mut state.aside);
         if end.reason != EndReason::HangUp {
             live.rest(now.mono, &self.resting);
         }
@@ -386,6 +395,7 @@ impl MediaThread {
         let job = self.job(&live, ops, Then::Recycle);
         let (volume, LiveSegment { writer, streams, .. }) = (live.volume, *live);
         state.push_job(volume, Job { then: Then::Seal(Box::new(writer)), ..job });
+        forget(&mut state.source, streams.iter().filter_map(|s| s.sockets()));
         drop(streams);
         self.shared.release(freed);
     }

@@ -16,7 +16,6 @@
 mod disk;
 mod figures;
 mod handshakes;
-mod ingest;
 mod joiner;
 mod listening;
 mod live;
@@ -29,6 +28,7 @@ mod quality;
 mod reserve;
 mod resting;
 mod sealer;
+mod source;
 mod tell;
 mod threads;
 mod thresholds;
@@ -47,7 +47,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded, unbounded};
 use model::peer::Flowing;
 use model::{Failure, Incident, Join, NodeNumber, Order, Report, SegmentId, TenantId};
-use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
 pub(crate) use disk::Disk;
 pub(crate) use figures::Figures;
@@ -77,6 +76,7 @@ use placer::{Placer, Placing};
 use ports::Ports;
 use resting::Resting;
 use sealer::Sealer;
+use source::Prepared;
 use threads::Bell;
 use turns::Turns;
 use watch::Watch;
@@ -168,7 +168,6 @@ impl Recorder {
                     cname: config.cname.clone(),
                 },
                 pulse: config.pulses.take(format!("media-{n}")),
-                epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
                 orders,
                 bell,
                 volumes: volumes.clone(),
@@ -180,7 +179,8 @@ impl Recorder {
                 teller: teller.clone(),
                 listening: listening.clone(),
             };
-            threads.push(spawn(format!("media-{n}"), move || thread.run())?);
+            let source = Prepared::polled()?;
+            threads.push(spawn(format!("media-{n}"), move || thread.run(source))?);
         }
         drop(job_ways);
         let (mut openers, mut sealers) = (Vec::new(), Vec::new());

@@ -5,15 +5,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 
 use model::peer::Family;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::handshakes::Knocks;
-use super::live::Room;
+use super::live::{Room, Which};
 
 /// Where streams are received, and what senders are told.
 #[derive(Debug, Clone)]
@@ -37,9 +37,9 @@ pub(crate) struct PortConfig {
 /// The sockets of a stream.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    pub(crate) rtp: UdpSocket,
+    pub(crate) rtp: Arc<UdpSocket>,
     /// None when RTCP shares the port.
-    pub(crate) rtcp: Option<UdpSocket>,
+    pub(crate) rtcp: Option<Arc<UdpSocket>>,
     /// What the sender is told.
     pub(crate) told_rtp: SocketAddr,
     pub(crate) told_rtcp: SocketAddr,
@@ -47,6 +47,14 @@ pub(crate) struct Sockets {
     pub(crate) knocks: Knocks,
     /// Where packets may wait for keys.
     pub(crate) room: Room,
+}
+
+impl Sockets {
+    /// Each of them, and what it is for.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Which, &Arc<UdpSocket>)> {
+        let rtcp = self.rtcp.as_ref().map(|rtcp| (Which::Rtcp, rtcp));
+        std::iter::once((Which::Rtp, &self.rtp)).chain(rtcp)
+    }
 }
 
 /// Gives ports.
@@ -92,6 +100,7 @@ impl Ports {
                 Ok((rtp, rtcp)) => {
                     let told_rtp = SocketAddr::new(told, port);
                     let told_rtcp = SocketAddr::new(told, if mux { port } else { port + 1 });
+                    let (rtp, rtcp) = (Arc::new(rtp), rtcp.map(Arc::new));
                     let (knocks, room) = (self.knocks.clone(), self.room.clone());
                     return Ok(Sockets { rtp, rtcp, told_rtp, told_rtcp, knocks, room });
                 }

@@ -9,8 +9,8 @@ use model::protection::HandshakeRole;
 use model::{Mono, OpenStream, Protection, SegmentId, WallTime};
 
 use super::super::handshakes::{Door, Knock, Knocks, News, Whence};
-use super::super::ingest::Datagram;
 use super::super::ports::Sockets;
+use super::super::source::Datagram;
 use super::stream::Which;
 use crate::dtls::{Proof, is_dtls, is_hello};
 

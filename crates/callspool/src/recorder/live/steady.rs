@@ -28,9 +28,4 @@ impl Steady {
         let now = self.now.wall;
         if at <= now && now.since(at) <= WAITED_MAX { at } else { now }
     }
-
-    /// The system's wall clock.
-    pub(super) fn system(self) -> WallTime {
-        WallTime(self.now.wall.0.saturating_sub(self.skew_ns))
-    }
 }

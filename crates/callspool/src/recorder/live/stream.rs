@@ -12,9 +12,9 @@ use model::{
 };
 
 use super::super::handshakes::{Door, Shaken};
-use super::super::ingest::{Batch, Left};
 use super::super::ports::{Ports, Sockets};
 use super::super::quality::Signs;
+use super::super::source::Datagram;
 use super::IntoSegment;
 use super::knocking::{Knocking, Place, door, is_other};
 use super::opened::{Ending, Opened, Rested, is_given};
@@ -22,10 +22,6 @@ use super::steady::Steady;
 use super::waiting::Sender;
 use crate::descriptors::{RUN_OUT, is_shortage};
 use crate::dtls::is_dtls;
-
-/// Batches that one socket may bring per tick: with 5 ms, over 12,000 packets a second. What floods faster waits
-/// in the kernel's buffer and is lost there, so that one stream cannot starve the others.
-const BATCHES_PER_TICK: usize = 4;
 
 /// A stream of a live segment.
 pub(crate) struct LiveStream {
@@ -183,6 +179,11 @@ impl LiveStream {
         if let Some(sockets) = &self.sockets {
             Knocking::moved(segment, &self.open, sockets);
         }
+    }
+
+    /// Its sockets, while it has some.
+    pub(crate) const fn sockets(&self) -> Option<&Sockets> {
+        self.sockets.as_ref()
     }
 
     /// Whether this is one of its doors, and open.
@@ -374,36 +375,27 @@ impl LiveStream {
         self.update(now, &open, gate);
     }
 
-    /// The stream is gone from the segment: takes in the last that came, and closes its ports.
-    pub(super) fn close(&mut self, steady: Steady, batch: &mut Batch, into: &mut IntoSegment<'_>) {
-        self.read_all(batch, steady, into);
+    /// The stream is gone from the segment: gives back its ports.
+    pub(super) fn close(&mut self, steady: Steady) -> Option<Sockets> {
         self.give_up_waiting();
         let mut gone = self.open.clone();
         gone.flowing = Flowing::Held;
         self.update(steady.now, &gone, Gate::Open);
-        self.sockets = None;
+        self.sockets.take()
     }
 
-    pub(super) fn read_all(&mut self, batch: &mut Batch, steady: Steady, into: &mut IntoSegment<'_>) {
-        self.read(Which::Rtp, batch, steady, into);
-        if self.sockets.as_ref().is_some_and(|s| s.rtcp.is_some()) {
-            self.read(Which::Rtcp, batch, steady, into);
-        }
-    }
-
-    /// Reads what is there on the RTP socket, or on the RTCP socket: how many datagrams, and whether that was all.
-    pub(super) fn read(
+    /// Takes what came to the RTP socket, or to the RTCP socket.
+    pub(super) fn datagram(
         &mut self,
         which: Which,
-        batch: &mut Batch,
+        d: &Datagram<'_>,
         steady: Steady,
         into: &mut IntoSegment<'_>,
-    ) -> (u64, Left) {
+    ) {
         let segment = into.writer.record().id;
         let Self { sockets: Some(sockets), receiver, opened, before, knocking, open, .. } = self else {
-            return (0, Left::Nothing);
+            return;
         };
-        let ipv6 = sockets.told_rtp.is_ipv6();
         let socket = match (which, &sockets.rtcp) {
             (Which::Rtcp, Some(rtcp)) => rtcp,
             _ => &sockets.rtp,
@@ -412,55 +404,53 @@ impl LiveStream {
         before.take_if(|before| before.is_over(steady.now.mono));
         let door = door(open.stream, which, sockets);
         let place = Place { segment, door, socket, knocks: &sockets.knocks, open };
-        batch.read(socket, ipv6, steady.system(), BATCHES_PER_TICK, &mut |d| {
-            let at = steady.at(d.at);
-            let is_rtcp = rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes));
-            if is_other(d.bytes, open) {
-                return knocking.take(steady.now.mono, &place, receiver, &d);
-            }
-            if is_given(&open.protection) && !is_rtcp {
-                if is_dtls(d.bytes) {
-                    // Of an offer of ours that is not answered yet: its sender says it again.
-                    return;
-                }
-                let Opened { rtp, waiting, .. } = opened;
-                let came = (at, steady.now.mono);
-                match rtp.as_mut().map(|srtp| receiver.open(at, d.from, d.bytes, srtp, into)) {
-                    Some(Ok(())) => {}
-                    // What is said in a pause waits nowhere.
-                    None | Some(Err(Closed::Unauthentic)) if open.flowing != Flowing::Active => {
-                        receiver.unopened()
-                    }
-                    None | Some(Err(Closed::Unauthentic)) => match sender(receiver, d.from) {
-                        None => receiver.unopened(),
-                        Some(sender) => {
-                            let given_up = waiting.keep(&sockets.room, came, (d.from, sender), d.bytes);
-                            receiver.given_up(given_up);
-                        }
-                    },
-                    Some(Err(why)) => receiver.closed(why),
-                }
+        let at = steady.at(d.at);
+        let is_rtcp = rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes));
+        if is_other(d.bytes, open) {
+            return knocking.take(steady.now.mono, &place, receiver, d);
+        }
+        if is_given(&open.protection) && !is_rtcp {
+            if is_dtls(d.bytes) {
+                // Of an offer of ours that is not answered yet: its sender says it again.
                 return;
             }
-            match (opened.of(which, &open.protection), is_rtcp) {
-                (None, true) if open.protection.is_some() => receiver.unopened_rtcp(),
-                (None, false) if open.protection.is_some() => receiver.unopened(),
-                (None, true) => receiver.rtcp(at, d.from, d.bytes),
-                (None, false) => {
-                    let opened = before.as_mut().map(|before| before.open(steady.now.mono, at, d.bytes));
-                    match opened {
-                        None | Some(Err(Closed::Unauthentic | Closed::Malformed)) => {
-                            receiver.packet(at, d.from, d.bytes, into);
-                        }
-                        Some(Ok(plain)) => receiver.packet(at, d.from, plain, into),
-                        // It is encrypted, and comes a second time.
-                        Some(Err(Closed::Replayed | Closed::Old)) => receiver.unopened(),
-                    }
+            let Opened { rtp, waiting, .. } = opened;
+            let came = (at, steady.now.mono);
+            match rtp.as_mut().map(|srtp| receiver.open(at, d.from, d.bytes, srtp, into)) {
+                Some(Ok(())) => {}
+                // What is said in a pause waits nowhere.
+                None | Some(Err(Closed::Unauthentic)) if open.flowing != Flowing::Active => {
+                    receiver.unopened()
                 }
-                (Some(srtp), true) => receiver.protected_rtcp(at, d.from, d.bytes, srtp),
-                (Some(srtp), false) => receiver.protected(at, d.from, d.bytes, srtp, into),
+                None | Some(Err(Closed::Unauthentic)) => match sender(receiver, d.from) {
+                    None => receiver.unopened(),
+                    Some(sender) => {
+                        let given_up = waiting.keep(&sockets.room, came, (d.from, sender), d.bytes);
+                        receiver.given_up(given_up);
+                    }
+                },
+                Some(Err(why)) => receiver.closed(why),
             }
-        })
+            return;
+        }
+        match (opened.of(which, &open.protection), is_rtcp) {
+            (None, true) if open.protection.is_some() => receiver.unopened_rtcp(),
+            (None, false) if open.protection.is_some() => receiver.unopened(),
+            (None, true) => receiver.rtcp(at, d.from, d.bytes),
+            (None, false) => {
+                let opened = before.as_mut().map(|before| before.open(steady.now.mono, at, d.bytes));
+                match opened {
+                    None | Some(Err(Closed::Unauthentic | Closed::Malformed)) => {
+                        receiver.packet(at, d.from, d.bytes, into);
+                    }
+                    Some(Ok(plain)) => receiver.packet(at, d.from, plain, into),
+                    // It is encrypted, and comes a second time.
+                    Some(Err(Closed::Replayed | Closed::Old)) => receiver.unopened(),
+                }
+            }
+            (Some(srtp), true) => receiver.protected_rtcp(at, d.from, d.bytes, srtp),
+            (Some(srtp), false) => receiver.protected(at, d.from, d.bytes, srtp, into),
+        }
     }
 }
 

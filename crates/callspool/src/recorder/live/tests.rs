@@ -12,6 +12,7 @@ use model::{
 
 use super::super::handshakes::Knocks;
 use super::super::ports::PortConfig;
+use super::super::source::{Prepared, Source};
 use super::*;
 use crate::clock::now;
 
@@ -89,8 +90,28 @@ fn talk(live: &LiveSegment, places: std::ops::Range<u16>) {
     }
 }
 
-fn read(live: &mut LiveSegment, batch: &mut Batch) {
-    live.read(0, Which::Rtp, batch, now());
+/// What a media thread has beside segments.
+struct Thread {
+    source: Source,
+    aside: Aside,
+}
+
+impl Thread {
+    fn new() -> Self {
+        Self { source: Prepared::polled().unwrap().begin(), aside: Aside::default() }
+    }
+
+    /// Hands a segment what has come to its sockets.
+    fn read(&mut self, live: &mut LiveSegment) {
+        for stream in 0..live.streams.len() {
+            for (which, socket) in live.sockets(stream) {
+                self.source.watch(Key::new(0, stream, which), socket).unwrap();
+            }
+        }
+        self.source.take(now().wall, &mut |key, datagram| {
+            assert!(live.take(now(), key, &datagram, &mut self.aside));
+        });
+    }
 }
 
 /// How many packets of the first stream arrived in a pause.
@@ -102,32 +123,36 @@ const ALICE: fn() -> PauseSource = || PauseSource::Api("alice".to_owned());
 
 #[test]
 fn a_leg_that_asks_for_too_much_takes_nothing_from_another() {
-    let (ports, mut batch) = (ports(), Batch::new());
+    let (ports, mut aside) = (ports(), Aside::default());
     let mine = || stream(1, 0, Flowing::Active);
     let mut live = segment(1, vec![mine()], None, &ports);
     // Another leg has all the streams that it may have had, one after the other.
     let most = u64::try_from(STREAMS_PER_LEG).unwrap();
     for n in 0..most {
-        let (watch, changed) =
-            live.change(now(), &[mine(), stream(100 + n, 64, Flowing::Active)], Ok(&ports), &mut batch);
-        assert!(changed.is_ok() && watch.len() == 1, "{n}");
+        let other = stream(100 + n, 64, Flowing::Active);
+        let changed = live.change(now(), &[mine(), other], Ok(&ports), &mut aside);
+        assert!(changed.had.is_ok() && changed.watch.len() == 1, "{n}");
+        assert_eq!(changed.gone.len(), usize::from(n > 0));
     }
     let (last, next) = (stream(99 + most, 64, Flowing::Active), stream(100 + most, 64, Flowing::Active));
-    let (watch, changed) =
-        live.change(now(), &[mine(), stream(2, 1, Flowing::Active), next.clone()], Ok(&ports), &mut batch);
-    assert!(changed.is_err() && watch.len() == 1, "the first leg has another line, the second one has not");
+    let more = [mine(), stream(2, 1, Flowing::Active), next.clone()];
+    let changed = live.change(now(), &more, Ok(&ports), &mut aside);
+    assert!(
+        changed.had.is_err() && changed.watch.len() == 1,
+        "the first leg has another line, the second one has not"
+    );
     let has = |live: &LiveSegment, id: u64| live.ports().iter().any(|p| p.stream == StreamId::from_u64(id));
     assert!(has(&live, 1) && has(&live, 2));
     assert!(has(&live, 99 + most) && !has(&live, 100 + most), "it has what it had");
     // Nor does it keep others from being paused, resumed, and closed.
     for flowing in [Flowing::Paused, Flowing::Active] {
-        let (_, changed) = live.change(now(), &[stream(1, 0, flowing), next.clone()], Ok(&ports), &mut batch);
+        let changed = live.change(now(), &[stream(1, 0, flowing), next.clone()], Ok(&ports), &mut aside).had;
         assert!(changed.is_err() && live.streams[0].open.flowing == flowing && !has(&live, 2));
     }
-    let (_, changed) = live.change(now(), &[next], Ok(&ports), &mut batch);
+    let changed = live.change(now(), &[next], Ok(&ports), &mut aside).had;
     assert!(changed.is_err() && !has(&live, 1), "who is gone is not recorded");
     let why = || Failure::Resources("none are left".to_owned());
-    let (_, changed) = live.change(now(), &[mine(), last], Err(why()), &mut batch);
+    let changed = live.change(now(), &[mine(), last], Err(why()), &mut aside).had;
     assert!(changed.is_err() && !has(&live, 1) && has(&live, 99 + most));
 }
 
@@ -137,35 +162,39 @@ fn what_waits_when_a_segment_takes_over_is_not_kept_if_it_was_paused_meanwhile()
         segment: SegmentId::from_u64(1),
         reason: EndReason::Internal(Failure::Storage("EIO".to_owned())),
     };
-    for resumes in [false, true] {
-        let (ports, mut batch) = (ports(), Batch::new());
+    for (resumes, is_taken) in [(false, false), (false, true), (true, true)] {
+        let (ports, mut thread) = (ports(), Thread::new());
         let streams = || vec![stream(1, 0, Flowing::Active)];
         let mut old = segment(1, streams(), None, &ports);
         let mut new = segment(2, streams(), Some(failed()), &ports);
         old.suspend();
         old.pause(now(), ALICE());
         talk(&old, 0..50);
-        if resumes {
-            old.resume(now(), ALICE(), &mut batch);
+        if is_taken {
+            thread.read(&mut old);
         }
-        new.inherit(now(), &mut old);
+        if resumes {
+            old.resume(now(), ALICE(), &mut thread.aside);
+        }
+        new.inherit(now(), &mut old, &mut thread.aside);
         let wanted = new.wanted();
-        new.change(now(), &wanted, Ok(&ports), &mut batch).1.unwrap();
+        new.change(now(), &wanted, Ok(&ports), &mut thread.aside).had.unwrap();
         let before = new.writer.buffered();
-        read(&mut new, &mut batch);
+        new.catch_up(now(), &mut thread.aside, |_| true);
+        thread.read(&mut new);
         new.tick(now());
-        assert_eq!(new.writer.buffered(), before, "resumes: {resumes}");
+        assert_eq!(new.writer.buffered(), before, "resumes: {resumes}, taken: {is_taken}");
         assert_eq!(discarded(&new), if resumes { 0 } else { 50 });
         // It is told itself, and goes on as ever.
         new.pause(now(), ALICE());
-        new.resume(now(), ALICE(), &mut batch);
+        new.resume(now(), ALICE(), &mut thread.aside);
         assert_eq!(new.streams[0].open.flowing, Flowing::Active);
     }
 }
 
 #[test]
 fn a_stream_that_is_paused_while_its_segment_is_taken_over_stays_so() {
-    let (ports, mut batch) = (ports(), Batch::new());
+    let (ports, mut thread) = (ports(), Thread::new());
     let failed = TakeOver {
         segment: SegmentId::from_u64(1),
         reason: EndReason::Internal(Failure::Storage("EIO".to_owned())),
@@ -174,15 +203,15 @@ fn a_stream_that_is_paused_while_its_segment_is_taken_over_stays_so() {
     let mut old = segment(1, streams(), None, &ports);
     let mut new = segment(2, streams(), Some(failed), &ports);
     let paused = [stream(1, 0, Flowing::Paused), stream(2, 64, Flowing::Active)];
-    old.change(now(), &paused, Ok(&ports), &mut batch).1.unwrap();
+    old.change(now(), &paused, Ok(&ports), &mut thread.aside).had.unwrap();
     talk(&old, 0..50);
-    new.inherit(now(), &mut old);
+    new.inherit(now(), &mut old, &mut thread.aside);
     let wanted = new.wanted();
-    new.change(now(), &wanted, Ok(&ports), &mut batch).1.unwrap();
+    new.change(now(), &wanted, Ok(&ports), &mut thread.aside).had.unwrap();
     let before = new.writer.buffered();
-    read(&mut new, &mut batch);
+    thread.read(&mut new);
     assert_eq!((new.writer.buffered(), discarded(&new)), (before, 50));
     assert_eq!(new.streams[1].open.flowing, Flowing::Active);
-    new.change(now(), &streams(), Ok(&ports), &mut batch).1.unwrap();
+    new.change(now(), &streams(), Ok(&ports), &mut thread.aside).had.unwrap();
     assert_eq!(new.streams[0].open.flowing, Flowing::Active);
 }

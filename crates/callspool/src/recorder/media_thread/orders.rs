@@ -79,6 +79,20 @@ pub(crate) enum MediaOrder {
     Recycle(SegmentId, Vec<u8>),
 }
 
+impl MediaOrder {
+    /// How long ago, at most, all that had come must have been taken when it is carried out, as something else holds
+    /// from then on: what was sent in a pause is not kept, and what was sent before an end is. None: it does not matter.
+    pub(super) const fn needs_all(&self) -> Option<Duration> {
+        match self {
+            // Not a packet of a pause.
+            Self::Change { .. } | Self::Resume { .. } => Some(Duration::ZERO),
+            // Many of them come in a tick. A packet takes longer from a client's sound card to its socket.
+            Self::End { .. } | Self::Keys { .. } => Some(Duration::from_millis(1)),
+            _ => None,
+        }
+    }
+}
+
 /// What threads share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {

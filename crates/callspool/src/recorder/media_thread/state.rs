@@ -1,15 +1,13 @@
-//! What a media thread holds: its segments, and what has yet to be told or written. Which socket of which segment has
-//! something, epoll says by the number that it was given.
+//! What a media thread holds: its segments, and what has yet to be told or written.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use model::{EndReason, Mono, Now, Report, SegmentId, WallTime};
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use model::{EndReason, Mono, Report, SegmentId, WallTime};
 
 use super::super::handshakes::Door;
-use super::super::ingest::{Batch, Left};
-use super::super::live::{LiveSegment, Which};
+use super::super::live::{Aside, LiveSegment};
+use super::super::ports::Sockets;
+use super::super::source::{Key, Source};
 use super::super::writer::Job;
 
 /// How a segment is to end.
@@ -29,11 +27,13 @@ pub(super) struct State {
     /// Ends of segments whose reports could not be sent yet: the last report of a segment is that it ended.
     pub(super) late_ends: Vec<(SegmentId, End)>,
     pub(super) unsent: VecDeque<Report>,
-    /// Sockets that flooded: what is left on them is read at the next tick, as epoll tells only of news.
-    pub(super) unread: Vec<u64>,
+    pub(super) source: Source,
+    /// What came for segments whose storage failed.
+    pub(super) aside: Aside,
+    /// All that had come then has been taken.
+    pub(super) emptied: Mono,
     /// What this tick has for each volume's writer: it is woken once, not for each segment.
     pub(super) jobs: Vec<Vec<Job>>,
-    pub(super) batch: Batch,
     pub(super) rtcp: Vec<u8>,
     /// Who listens, as far as the segments here know of it; none: that is to be asked.
     pub(super) listeners: Option<u64>,
@@ -44,17 +44,6 @@ impl State {
         if let Some(jobs) = self.jobs.get_mut(volume) {
             jobs.push(job);
         }
-    }
-
-    /// Reads the socket that epoll named; how many datagrams came.
-    pub(super) fn read(&mut self, socket: u64, now: Now) -> u64 {
-        let (slot, stream, which) = unpack(socket);
-        let Some(Some(live)) = self.slots.get_mut(slot) else { return 0 };
-        let (count, left) = live.read(stream, which, &mut self.batch, now);
-        if left == Left::Something {
-            self.unread.push(socket);
-        }
-        count
     }
 
     pub(super) fn live(&mut self, segment: SegmentId) -> Option<&mut LiveSegment> {
@@ -78,24 +67,25 @@ impl State {
     }
 }
 
-/// Has epoll watch the sockets of these streams. Edge-triggered: each datagram is told once, and
-/// no socket is asked a second time whether it is empty now. A socket that is watched already is told of again.
+/// Has the source hand out what comes to these streams.
 pub(super) fn watch(
-    epoll: &Epoll,
+    source: &mut Source,
     slot: usize,
     live: &LiveSegment,
     streams: impl IntoIterator<Item = usize>,
 ) {
-    let sockets = |stream| live.sockets(stream).map(move |(which, fd)| (stream, which, fd));
-    for (stream, which, fd) in streams.into_iter().flat_map(sockets) {
-        let mut event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, pack(slot, stream, which));
-        let watched = match epoll.add(fd, event) {
-            Err(Errno::EEXIST) => epoll.modify(fd, &mut event),
-            added => added,
-        };
-        if let Err(e) = watched {
+    let sockets = |stream| live.sockets(stream).map(move |(which, socket)| (stream, which, socket));
+    for (stream, which, socket) in streams.into_iter().flat_map(sockets) {
+        if let Err(e) = source.watch(Key::new(slot, stream, which), socket) {
             tracing::error!(segment = %live.id, remote = ?live.remote(), "a port cannot be watched: {e}");
         }
+    }
+}
+
+/// Nothing comes to these any more.
+pub(super) fn forget<'a>(source: &mut Source, gone: impl IntoIterator<Item = &'a Sockets>) {
+    for (_, socket) in gone.into_iter().flat_map(Sockets::each) {
+        source.forget(socket);
     }
 }
 
@@ -108,29 +98,5 @@ pub(super) fn concerns(report: &Report, segment: SegmentId) -> bool {
         | Report::MediaTimedOut { segment: s }
         | Report::Failing { segment: s, .. } => *s == segment,
         Report::Ended { record } => record.id == segment,
-    }
-}
-
-/// Slot, stream and socket in the 64 bits that epoll gives back.
-fn pack(slot: usize, stream: usize, which: Which) -> u64 {
-    (slot as u64) << 16 | (stream as u64 & 0x7fff) << 1 | u64::from(which == Which::Rtcp)
-}
-
-fn unpack(data: u64) -> (usize, usize, Which) {
-    let slot = usize::try_from(data >> 16).unwrap_or(usize::MAX);
-    let stream = usize::try_from((data >> 1) & 0x7fff).unwrap_or(usize::MAX);
-    (slot, stream, if data & 1 == 1 { Which::Rtcp } else { Which::Rtp })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_epoll_carries_comes_back() {
-        for (slot, stream, which) in [(0, 0, Which::Rtp), (70_000, 15, Which::Rtcp), (1, 32_767, Which::Rtp)]
-        {
-            assert_eq!(unpack(pack(slot, stream, which)), (slot, stream, which));
-        }
     }
 }

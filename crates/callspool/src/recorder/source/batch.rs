@@ -1,7 +1,6 @@
 //! Reads datagrams in batches with the time at which the kernel received them.
 //!
-//! One call of `recvmmsg` takes up to [`BATCH`] datagrams of a socket. This is the seam behind which other sources
-//! may stand; it knows nothing of RTP.
+//! One call of `recvmmsg` takes up to [`BATCH`] datagrams of a socket.
 
 use std::io::IoSliceMut;
 use std::net::{SocketAddr, UdpSocket};
@@ -15,6 +14,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeSpec;
 
+use super::Datagram;
+
 /// Datagrams that one call takes of a socket that has many: what a stream of 20 ms packets brings in 320 ms.
 const BATCH: usize = 16;
 /// Datagrams that the first call takes: on a 5 ms tick nearly always one is there, and a second place, left empty,
@@ -26,7 +27,7 @@ const ERRORS_MAX: usize = 4;
 const DATAGRAM_MAX: usize = 2_048;
 
 /// Buffers for one thread.
-pub(crate) struct Batch {
+pub(super) struct Batch {
     buffers: Box<[[u8; DATAGRAM_MAX]; BATCH]>,
     // The kernel writes the length of the last address into the headers, so each family has its own.
     v4: MultiHeaders<SockaddrIn>,
@@ -35,21 +36,14 @@ pub(crate) struct Batch {
 
 /// Whether a socket has been emptied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Left {
+pub(super) enum Left {
     Nothing,
     /// There may be more.
     Something,
 }
 
-/// A datagram as it came.
-pub(crate) struct Datagram<'a> {
-    pub(crate) at: WallTime,
-    pub(crate) from: SocketAddr,
-    pub(crate) bytes: &'a [u8],
-}
-
 impl Batch {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             buffers: Box::new([[0; DATAGRAM_MAX]; BATCH]),
             v4: MultiHeaders::preallocate(BATCH, Some(cmsg_space!(TimeSpec))),
@@ -59,7 +53,7 @@ impl Batch {
 
     /// Takes what is there, in at most so many batches after the first few; says how many datagrams that were.
     /// `now` stands in where the kernel gave no time.
-    pub(crate) fn read(
+    pub(super) fn read(
         &mut self,
         socket: &UdpSocket,
         ipv6: bool,

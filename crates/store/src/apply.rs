@@ -3,37 +3,45 @@
 //! Each kind of row remembers the newest change that wrote it (`changed`, `told`) and is not written by an
 //! older one. What follows from several rows (a call's state, total, liveness) is not kept up to date here but
 //! derived anew for each call that was touched (`joins`, `derive`), so the order of arrival leaves no trace.
+//!
+//! A batch is looked through first: of several changes that tell of the same row the newest writes it. Then rows are
+//! written many at a time ([`bulk`](crate::bulk)). Every change has its event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    CallId, CallRecord, Change, ChangeKind, Copy, CopyOf, Correction, EventId, Location, Note, SegmentRecord,
-    TenantId,
+    Alarm, CallId, CallRecord, Change, ChangeKind, Copy, CopyOf, Correction, EventId, Join, Location, Note,
+    SegmentId, TenantId,
 };
 use sqlx::SqliteConnection;
 
+use crate::bulk;
 use crate::error::CatalogError;
 use crate::joins;
 use crate::outbox;
+use crate::people;
 use crate::rows;
+use crate::segments::{self, CopyKey, CopyTold, SegmentTold};
+use crate::view::Event;
 
-/// Whether the call data of a touched call changed, so that parties and key-values are to be written anew.
+/// Whether the call data of a touched call changed, so that parties and key-values are to be looked through.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Touch {
     StateOnly,
     Data,
 }
 
+/// Calls of which something was written.
 #[derive(Default)]
-struct Touched(BTreeMap<CallId, Touch>);
+pub(crate) struct Touched(BTreeMap<CallId, Touch>);
 
 impl Touched {
-    fn add(&mut self, call: CallId, touch: Touch) {
+    pub(crate) fn add(&mut self, call: CallId, touch: Touch) {
         let entry = self.0.entry(call).or_insert(touch);
         *entry = (*entry).max(touch);
     }
 
-    fn add_row(&mut self, call: i64) -> Result<(), CatalogError> {
+    pub(crate) fn add_row(&mut self, call: i64) -> Result<(), CatalogError> {
         self.add(CallId::from_u64(rows::from_id(call)?), Touch::Data);
         Ok(())
     }
@@ -41,275 +49,244 @@ impl Touched {
 
 /// Applies changes within the transaction that `db` is in.
 pub(crate) async fn apply(db: &mut SqliteConnection, changes: &[Change]) -> Result<(), CatalogError> {
-    let mut touched = Touched::default();
-    for change in changes {
-        if let Some(call) = change.kind.call()
-            && !matches!(change.kind, ChangeKind::Alarm(_))
-        {
-            if !ensure_call(db, &change.tenant, call).await? {
-                tracing::error!(%call, tenant = %change.tenant, event = %change.id,
-                    "a change names another tenant than the call has; it is not applied");
-                continue;
-            }
-            touched.add(call, Touch::StateOnly);
-        }
-        if let ChangeKind::Joined(join) = &change.kind {
-            if !joins::write(db, &change.tenant, change.id, join).await? {
-                tracing::error!(into = %join.into.call, from = %join.from.call, event = %change.id,
-                    "two calls cannot be one; the change is not applied");
-                continue;
-            }
-            touched.add(join.from.call, Touch::Data);
-        }
-        outbox::write(db, change).await?;
-        match &change.kind {
-            ChangeKind::Call(record) => told(db, &mut touched, change.id, record).await?,
-            ChangeKind::Segment { record, directory } => {
-                segment(db, &mut touched, change.id, record, directory).await?;
-            }
-            ChangeKind::Copy { call, copy } => self::copy(db, &mut touched, change.id, *call, copy).await?,
-            ChangeKind::Noted { call, note, .. } => {
-                touched.add(*call, Touch::Data);
-                noted(db, change.id, *call, note).await?;
-            }
-            // Noted above.
-            ChangeKind::Joined(_) => {}
-            ChangeKind::Sides(correction) => {
-                for call in &correction.calls {
-                    if ensure_call(db, &change.tenant, *call).await? {
-                        touched.add(*call, Touch::Data);
-                        sides(db, change.id, *call, correction).await?;
-                    }
-                }
-            }
-            ChangeKind::Alarm(alarm) => crate::alarms::write(db, change, alarm).await?,
-        }
-    }
+    let mut batch = Batch::new(owners(db, changes).await?);
+    changes.iter().for_each(|change| batch.take(change));
+    let touched = batch.write(db).await?;
     joins::derive_all(db, touched.0).await
 }
 
-/// Makes the row of a call that was not told of yet. False when the call belongs to another tenant.
-pub(crate) async fn ensure_call(
+/// What is known of a call before it is written.
+struct Owner<'a> {
+    /// None: there is no row of it yet.
+    known: Option<KnownCall>,
+    tenant: Option<&'a TenantId>,
+    /// The newest that was told of the call itself.
+    told: Option<(EventId, &'a CallRecord)>,
+}
+
+struct KnownCall {
+    tenant: String,
+    told: i64,
+}
+
+/// The calls that changes name.
+async fn owners<'a>(
     db: &mut SqliteConnection,
-    tenant: &TenantId,
-    call: CallId,
-) -> Result<bool, CatalogError> {
-    let owner: Option<String> = sqlx::query_scalar("SELECT tenant FROM calls WHERE id = $1")
-        .bind(rows::id(call.as_u64()))
-        .fetch_optional(&mut *db)
-        .await?;
-    if let Some(owner) = owner {
-        return Ok(owner == tenant.as_str());
+    changes: &[Change],
+) -> Result<BTreeMap<CallId, Owner<'a>>, CatalogError> {
+    let mut named = BTreeSet::new();
+    for change in changes {
+        match &change.kind {
+            ChangeKind::Alarm(_) => continue,
+            ChangeKind::Joined(join) => named.extend([join.from.call]),
+            ChangeKind::Sides(correction) => named.extend(correction.calls.iter().copied()),
+            _ => {}
+        }
+        named.extend(change.kind.call());
     }
-    sqlx::query("INSERT INTO tenants (name) VALUES ($1) ON CONFLICT (name) DO NOTHING")
-        .bind(tenant.as_str())
-        .execute(&mut *db)
-        .await?;
-    sqlx::query(
+    let ids: Vec<i64> = named.iter().map(|call| rows::id(call.as_u64())).collect();
+    let found: Vec<(i64, String, i64)> =
+        bulk::select(db, "SELECT id, tenant, told FROM calls WHERE id IN", &ids, "").await?;
+    let mut owners: BTreeMap<CallId, Owner<'a>> =
+        named.into_iter().map(|call| (call, Owner { known: None, tenant: None, told: None })).collect();
+    for (id, tenant, told) in found {
+        if let Some(owner) = owners.get_mut(&CallId::from_u64(rows::from_id(id)?)) {
+            owner.known = Some(KnownCall { tenant, told });
+        }
+    }
+    Ok(owners)
+}
+
+/// What changes come to.
+struct Batch<'a> {
+    calls: BTreeMap<CallId, Owner<'a>>,
+    touched: Touched,
+    segments: BTreeMap<SegmentId, SegmentTold<'a>>,
+    copies: BTreeMap<CopyKey, CopyTold>,
+    joins: Vec<(EventId, &'a Join)>,
+    notes: Vec<(EventId, CallId, &'a Note)>,
+    sides: Vec<(EventId, CallId, &'a Correction)>,
+    alarms: Vec<(&'a Change, &'a Alarm)>,
+    events: Vec<Event>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(calls: BTreeMap<CallId, Owner<'a>>) -> Self {
+        Self {
+            calls,
+            touched: Touched::default(),
+            segments: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            joins: Vec::new(),
+            notes: Vec::new(),
+            sides: Vec::new(),
+            alarms: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Whether a call is, or becomes, this tenant's.
+    fn is_of(&mut self, tenant: &'a TenantId, call: CallId) -> bool {
+        let Some(owner) = self.calls.get_mut(&call) else { return false };
+        match &owner.known {
+            Some(known) => known.tenant == tenant.as_str(),
+            None => owner.tenant.get_or_insert(tenant) == &tenant,
+        }
+    }
+
+    fn take(&mut self, change: &'a Change) {
+        let (event, tenant) = (change.id, &change.tenant);
+        if let Some(call) = change.kind.call()
+            && !matches!(change.kind, ChangeKind::Alarm(_))
+        {
+            if !self.is_of(tenant, call) {
+                tracing::error!(%call, %tenant, %event,
+                    "a change names another tenant than the call has; it is not applied");
+                return;
+            }
+            self.touched.add(call, Touch::StateOnly);
+        }
+        match &change.kind {
+            ChangeKind::Call(record) => {
+                self.touched.add(record.id, Touch::Data);
+                if let Some(owner) = self.calls.get_mut(&record.id)
+                    && owner.told.is_none_or(|(newest, _)| newest < event)
+                {
+                    owner.told = Some((event, record));
+                }
+            }
+            ChangeKind::Segment { record, directory } => {
+                self.touched.add(record.call, Touch::Data);
+                let told = SegmentTold { event, record, directory };
+                let newest = self.segments.entry(record.id).or_insert(told);
+                if newest.event < event {
+                    *newest = told;
+                }
+                let of = CopyOf::Segment(record.id);
+                let copy = Copy { of, at: Location::Node(record.node), state: record.state };
+                self.copy(event, record.call, &copy);
+            }
+            ChangeKind::Copy { call, copy } => self.copy(event, *call, copy),
+            ChangeKind::Noted { call, note, .. } => {
+                self.touched.add(*call, Touch::Data);
+                self.notes.push((event, *call, note));
+            }
+            ChangeKind::Joined(join) => {
+                let possible = join.is_sound() && join.from.tenant == *tenant;
+                if !possible || !self.is_of(tenant, join.from.call) {
+                    tracing::error!(into = %join.into.call, from = %join.from.call, %event,
+                        "two calls cannot be one; the change is not applied");
+                    return;
+                }
+                self.touched.add(join.from.call, Touch::Data);
+                self.joins.push((event, join));
+            }
+            ChangeKind::Sides(correction) => {
+                for call in &correction.calls {
+                    if self.is_of(tenant, *call) {
+                        self.touched.add(*call, Touch::Data);
+                        self.sides.push((event, *call, correction));
+                    }
+                }
+            }
+            ChangeKind::Alarm(alarm) => self.alarms.push((change, alarm)),
+        }
+        self.events.push(Event::of(change));
+    }
+
+    fn copy(&mut self, event: EventId, call: CallId, copy: &Copy) {
+        let told = CopyTold { event, call, state: copy.state };
+        let newest = self.copies.entry(CopyKey::of(copy)).or_insert(told);
+        if newest.event < event {
+            *newest = told;
+        }
+    }
+
+    async fn write(mut self, db: &mut SqliteConnection) -> Result<Touched, CatalogError> {
+        calls(db, &self.calls).await?;
+        segments::write(db, &mut self.touched, &self.segments, &self.copies).await?;
+        for (event, join) in self.joins {
+            joins::write(db, event, join).await?;
+        }
+        for (event, call, note) in self.notes {
+            people::noted(db, event, call, note).await?;
+        }
+        for (event, call, correction) in self.sides {
+            people::sides(db, event, call, correction).await?;
+        }
+        for (change, alarm) in self.alarms {
+            crate::alarms::write(db, change, alarm).await?;
+        }
+        outbox::write(db, &self.events).await?;
+        Ok(self.touched)
+    }
+}
+
+/// Makes the rows of calls that there are none of yet, and writes what was told of them.
+async fn calls(db: &mut SqliteConnection, owners: &BTreeMap<CallId, Owner<'_>>) -> Result<(), CatalogError> {
+    struct Row<'a> {
+        id: i64,
+        tenant: &'a str,
+        told: i64,
+        total: i64,
+        data: String,
+        started: i64,
+        ended: Option<i64>,
+    }
+    let (mut tenants, mut calls) = (BTreeSet::new(), Vec::new());
+    for (call, owner) in owners {
+        let (tenant, known) = match (&owner.known, owner.tenant) {
+            (Some(known), _) => (known.tenant.as_str(), known.told),
+            (None, Some(tenant)) => {
+                tenants.insert(tenant.as_str());
+                (tenant.as_str(), -1)
+            }
+            (None, None) => continue,
+        };
+        let newer = owner.told.map(|(event, record)| (rows::id(event.as_u64()), record));
+        let newer = newer.filter(|(event, _)| *event > known);
+        let id = rows::id(call.as_u64());
+        match newer {
+            Some((told, record)) => calls.push(Row {
+                id,
+                tenant,
+                told,
+                total: record.total.into(),
+                data: rows::to_json(&record.data)?,
+                started: record.started.0,
+                ended: record.ended.map(|t| t.0),
+            }),
+            None if owner.known.is_none() => calls.push(Row {
+                id,
+                tenant,
+                told: 0,
+                total: 0,
+                data: "{}".to_owned(),
+                started: call.made_at().0,
+                ended: None,
+            }),
+            None => {}
+        }
+    }
+    let tenants: Vec<&str> = tenants.into_iter().collect();
+    let bind = |values: &mut bulk::Values<'_>, tenant: &&str| {
+        values.push_bind(*tenant);
+    };
+    bulk::insert(db, "INSERT INTO tenants (name) ", &tenants, bind, " ON CONFLICT (name) DO NOTHING").await?;
+    bulk::insert(
+        db,
         "INSERT INTO calls (id, tenant, told, told_total, data, started, ended, total, segments, state, live, \
-         changed, search) VALUES ($1, $2, 0, 0, '{}', $3, NULL, 0, 0, 0, 0, 0, '')",
+         changed, search) ",
+        &calls,
+        |values, row| {
+            values.push_bind(row.id).push_bind(row.tenant).push_bind(row.told).push_bind(row.total);
+            values.push_bind(row.data.as_str()).push_bind(row.started).push_bind(row.ended);
+            values.push("0, 0, 0, 0, 0, ''");
+        },
+        " ON CONFLICT (id) DO UPDATE SET told = excluded.told, told_total = excluded.told_total, \
+         data = excluded.data, started = excluded.started, ended = excluded.ended, told_data = NULL, \
+         told_started = NULL, told_ended = NULL WHERE calls.told < excluded.told",
     )
-    .bind(rows::id(call.as_u64()))
-    .bind(tenant.as_str())
-    .bind(call.made_at().0)
-    .execute(&mut *db)
     .await?;
-    Ok(true)
-}
-
-async fn told(
-    db: &mut SqliteConnection,
-    touched: &mut Touched,
-    event: EventId,
-    record: &CallRecord,
-) -> Result<(), CatalogError> {
-    let written = sqlx::query(
-        "UPDATE calls SET told = $2, told_total = $3, data = $4, started = $5, ended = $6, told_data = NULL, \
-         told_started = NULL, told_ended = NULL WHERE id = $1 AND told < $2",
-    )
-    .bind(rows::id(record.id.as_u64()))
-    .bind(rows::id(event.as_u64()))
-    .bind(i64::from(record.total))
-    .bind(rows::to_json(&record.data)?)
-    .bind(record.started.0)
-    .bind(record.ended.map(|t| t.0))
-    .execute(&mut *db)
-    .await?;
-    if written.rows_affected() > 0 {
-        touched.add(record.id, Touch::Data);
-    }
-    Ok(())
-}
-
-async fn segment(
-    db: &mut SqliteConnection,
-    touched: &mut Touched,
-    event: EventId,
-    record: &SegmentRecord,
-    directory: &str,
-) -> Result<(), CatalogError> {
-    let id = rows::id(record.id.as_u64());
-    // Calls found to be one are merged: what the segment belonged to before changes with it.
-    let before: Vec<i64> = sqlx::query_scalar(
-        "SELECT call FROM segments WHERE id = $1 UNION SELECT call FROM copies WHERE kind = 'segment' AND of_id = $1",
-    )
-    .bind(id)
-    .fetch_all(&mut *db)
-    .await?;
-    let written = sqlx::query(
-        "INSERT INTO segments (id, call, number, total, node, started, ended, directory, record, changed, \
-         own_call, own_number, own_total) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $2, $3, $4) \
-         ON CONFLICT (id) DO UPDATE SET call = excluded.call, number = excluded.number, total = excluded.total, \
-         own_call = excluded.own_call, own_number = excluded.own_number, own_total = excluded.own_total, \
-         node = excluded.node, started = excluded.started, ended = excluded.ended, \
-         directory = excluded.directory, record = excluded.record, changed = excluded.changed \
-         WHERE segments.changed < excluded.changed",
-    )
-    .bind(id)
-    .bind(rows::id(record.call.as_u64()))
-    .bind(i64::from(record.number))
-    .bind(i64::from(record.total))
-    .bind(i64::from(record.node.get()))
-    .bind(record.started.0)
-    .bind(record.ended.map(|t| t.0))
-    .bind(directory)
-    .bind(rows::to_json(record)?)
-    .bind(rows::id(event.as_u64()))
-    .execute(&mut *db)
-    .await?;
-    if written.rows_affected() > 0 {
-        touched.add(record.call, Touch::Data);
-        for call in before {
-            touched.add_row(call)?;
-        }
-        streams(db, record).await?;
-    }
-    let here = Copy { of: CopyOf::Segment(record.id), at: Location::Node(record.node), state: record.state };
-    copy(db, touched, event, record.call, &here).await
-}
-
-async fn streams(db: &mut SqliteConnection, record: &SegmentRecord) -> Result<(), CatalogError> {
-    let segment = rows::id(record.id.as_u64());
-    sqlx::query("DELETE FROM streams WHERE segment = $1").bind(segment).execute(&mut *db).await?;
-    for stream in &record.streams {
-        let counts = &stream.accounting;
-        sqlx::query(
-            "INSERT INTO streams (id, segment, slot, label, kind, side, codec, received, lost, late, duplicate, \
-             dropped, discarded, jitter_max_us) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
-             ON CONFLICT (id) DO NOTHING",
-        )
-        .bind(rows::id(stream.id.as_u64()))
-        .bind(segment)
-        .bind(i64::from(stream.slot))
-        .bind(stream.label.as_deref())
-        .bind(rows::name(&stream.kind))
-        .bind(rows::name(&stream.side))
-        .bind(stream.codecs.iter().find_map(|c| c.codec.as_ref()).map(|c| c.name.as_str()))
-        .bind(rows::count(counts.received))
-        .bind(rows::count(counts.lost))
-        .bind(rows::count(counts.late))
-        .bind(rows::count(counts.duplicate))
-        .bind(rows::count(counts.dropped))
-        .bind(rows::count(counts.discarded))
-        .bind(rows::count(counts.jitter_max_us))
-        .execute(&mut *db)
-        .await?;
-    }
-    Ok(())
-}
-
-async fn copy(
-    db: &mut SqliteConnection,
-    touched: &mut Touched,
-    event: EventId,
-    call: CallId,
-    copy: &Copy,
-) -> Result<(), CatalogError> {
-    let (kind, of) = match copy.of {
-        CopyOf::Segment(id) => ("segment", rows::id(id.as_u64())),
-        CopyOf::Call(id) => ("call", rows::id(id.as_u64())),
-    };
-    let before: Vec<i64> = sqlx::query_scalar(
-        "SELECT call FROM copies WHERE kind = $1 AND of_id = $2 AND place = $3 \
-         UNION SELECT call FROM segments WHERE $1 = 'segment' AND id = $2",
-    )
-    .bind(kind)
-    .bind(of)
-    .bind(rows::place(&copy.at))
-    .fetch_all(&mut *db)
-    .await?;
-    let written = sqlx::query(
-        "INSERT INTO copies (kind, of_id, place, call, state, changed) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (kind, of_id, place) DO UPDATE SET call = excluded.call, state = excluded.state, \
-         changed = excluded.changed WHERE copies.changed < excluded.changed",
-    )
-    .bind(kind)
-    .bind(of)
-    .bind(rows::place(&copy.at))
-    .bind(rows::id(call.as_u64()))
-    .bind(i64::from(copy.state.code()))
-    .bind(rows::id(event.as_u64()))
-    .execute(&mut *db)
-    .await?;
-    if written.rows_affected() > 0 {
-        for call in before {
-            touched.add_row(call)?;
-        }
-    }
-    Ok(())
-}
-
-async fn sides(
-    db: &mut SqliteConnection,
-    event: EventId,
-    call: CallId,
-    correction: &Correction,
-) -> Result<(), CatalogError> {
-    // The log of each call that is one with others may have some: the one that was made last counts, whenever it was told.
-    sqlx::query(
-        "INSERT INTO sides (call, at, body, changed) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (call) DO UPDATE SET \
-         body = CASE WHEN (excluded.at, excluded.body) > (sides.at, sides.body) THEN excluded.body ELSE sides.body END, \
-         at = CASE WHEN excluded.at > sides.at THEN excluded.at ELSE sides.at END, \
-         changed = CASE WHEN excluded.changed > sides.changed THEN excluded.changed ELSE sides.changed END",
-    )
-    .bind(rows::id(call.as_u64()))
-    .bind(correction.at.to_micros().0)
-    .bind(rows::to_json(&correction.to)?)
-    .bind(rows::id(event.as_u64()))
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-async fn noted(
-    db: &mut SqliteConnection,
-    event: EventId,
-    call: CallId,
-    note: &Note,
-) -> Result<(), CatalogError> {
-    const TAG: &str = "INSERT INTO tags (call, tag, present, changed) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (call, tag) DO UPDATE SET present = excluded.present, changed = excluded.changed \
-         WHERE tags.changed < excluded.changed";
-    // What is taken away keeps its row, without a value.
-    const VALUE: &str = "INSERT INTO metadata (call, origin, key, position, value, started, changed, present) \
-         VALUES ($1, 'added', $2, 0, $5, 0, $4, $3) \
-         ON CONFLICT (call, origin, key, position) DO UPDATE SET value = excluded.value, \
-         changed = excluded.changed, present = excluded.present WHERE metadata.changed < excluded.changed";
-    let (sql, subject, value) = match note {
-        Note::Tagged { tag } | Note::Untagged { tag } => (TAG, tag.as_str(), None),
-        Note::Put { key, value } => (VALUE, key.as_str(), Some(value.as_str())),
-        Note::Removed { key } => (VALUE, key.as_str(), Some("")),
-    };
-    let query = sqlx::query(sql)
-        .bind(rows::id(call.as_u64()))
-        .bind(subject)
-        .bind(i64::from(!note.takes_away()))
-        .bind(rows::id(event.as_u64()));
-    match value {
-        Some(value) => query.bind(value).execute(db).await?,
-        None => query.execute(db).await?,
-    };
     Ok(())
 }

@@ -2,26 +2,24 @@
 //! them, the rows that searches use.
 //!
 //! A pure function of rows, run in the transaction that changed one of them. So it does not matter in which
-//! order they came, and a list can filter on what is derived.
+//! order they came, and a list can filter on what is derived. Rows are read for all calls at once, and only what is
+//! not as it was is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::copy::call_state;
 use model::{CallData, EndReason, RecordingState, SegmentRecord};
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::apply::Touch;
+use crate::bulk;
 use crate::error::CatalogError;
 use crate::joins::Group;
 use crate::rows;
+use crate::searchable::{Found, Rewritten};
 use crate::together::Together;
 
-/// Characters of names, numbers and values that a text search sees. 32 parties with long names fit; what is
-/// beyond is still found by number or key.
-const SEARCH_CHARS_MAX: usize = 4_096;
-
 /// What was told of a call.
-#[derive(FromRow)]
 pub(crate) struct Told {
     told: i64,
     told_total: i64,
@@ -30,8 +28,31 @@ pub(crate) struct Told {
     pub(crate) ended: Option<i64>,
 }
 
+/// A call as it stands.
+#[derive(FromRow, Clone, PartialEq)]
+struct CallRow {
+    id: i64,
+    tenant: String,
+    told: i64,
+    told_total: i64,
+    data: String,
+    started: i64,
+    ended: Option<i64>,
+    total: i64,
+    segments: i64,
+    state: i64,
+    live: i64,
+    changed: i64,
+    search: String,
+    joined: Option<i64>,
+    told_data: Option<String>,
+    told_started: Option<i64>,
+    told_ended: Option<i64>,
+}
+
 #[derive(FromRow)]
 pub(crate) struct SegmentRow {
+    call: i64,
     pub(crate) number: i64,
     total: i64,
     pub(crate) started: i64,
@@ -41,75 +62,195 @@ pub(crate) struct SegmentRow {
 
 #[derive(FromRow)]
 struct CopyRow {
+    call: i64,
     kind: String,
+    of_id: i64,
     state: i64,
     live: i64,
     changed: i64,
 }
 
-/// What was told of it, apart from what followed from others that it took in and from corrections.
-const TOLD: &str = "SELECT told, told_total, COALESCE(told_data, data) AS data, \
-     CASE WHEN told_data IS NULL THEN started ELSE told_started END AS started, \
-     CASE WHEN told_data IS NULL THEN ended ELSE told_ended END AS ended FROM calls WHERE id = $1";
+/// Derives what follows for groups, each as the call that survives.
+pub(crate) async fn derive(db: &mut SqliteConnection, groups: &[(Group, Touch)]) -> Result<(), CatalogError> {
+    let known = Known::of(db, groups).await?;
+    let (mut changed, mut rewritten) = (Vec::new(), Rewritten::default());
+    for (group, touch) in groups {
+        let id = rows::id(group.survivor.as_u64());
+        let Some(before) = known.calls.get(&id) else { continue };
+        let now = derived(db, group, *touch, before, &known, &mut rewritten).await?;
+        if now != *before {
+            changed.push(now);
+        }
+    }
+    rewritten.write(db).await?;
+    bulk::insert(
+        db,
+        "INSERT INTO calls (id, tenant, told, told_total, data, started, ended, total, segments, state, live, changed, \
+         search, told_data, told_started, told_ended) ",
+        &changed,
+        |values, row| {
+            values.push_bind(row.id).push_bind(row.tenant.as_str()).push_bind(row.told);
+            values.push_bind(row.told_total).push_bind(row.data.as_str()).push_bind(row.started);
+            values.push_bind(row.ended).push_bind(row.total).push_bind(row.segments);
+            values.push_bind(row.state).push_bind(row.live).push_bind(row.changed);
+            values.push_bind(row.search.as_str()).push_bind(row.told_data.as_deref());
+            values.push_bind(row.told_started).push_bind(row.told_ended);
+        },
+        " ON CONFLICT (id) DO UPDATE SET data = excluded.data, started = excluded.started, ended = excluded.ended, \
+         total = excluded.total, segments = excluded.segments, state = excluded.state, live = excluded.live, \
+         changed = excluded.changed, search = excluded.search, told_data = excluded.told_data, \
+         told_started = excluded.told_started, told_ended = excluded.told_ended, joined = NULL",
+    )
+    .await?;
+    Ok(())
+}
 
-pub(crate) async fn derive(
+/// How a call stands now.
+async fn derived(
     db: &mut SqliteConnection,
     group: &Group,
     touch: Touch,
-) -> Result<(), CatalogError> {
-    let id = rows::id(group.survivor.as_u64());
-    let told: Option<Told> = sqlx::query_as(TOLD).bind(id).fetch_optional(&mut *db).await?;
-    let Some(mut told) = told else { return Ok(()) };
-    let segments: Vec<SegmentRow> = sqlx::query_as(
-        "SELECT number, total, started, ended, changed FROM segments WHERE call = $1 ORDER BY number, id",
-    )
-    .bind(id)
-    .fetch_all(&mut *db)
-    .await?;
-    let copies = copies(db, group).await?;
+    before: &CallRow,
+    known: &Known,
+    rewritten: &mut Rewritten,
+) -> Result<CallRow, CatalogError> {
+    let id = before.id;
+    let mut told = before.told();
+    let segments = known.segments.get(&id).map(Vec::as_slice).unwrap_or_default();
+    let copies = known.copies_of(group);
     let (state, copies_changed) = state(&copies)?;
     if told.told == 0 {
-        from_segments(db, id, &segments, &mut told).await?;
+        from_segments(db, id, segments, &mut told).await?;
     }
-    let together = Together::of(db, group, &told, &segments).await?;
-    let total = total(&told, &segments, together.as_ref());
-    let added: i64 = sqlx::query_scalar(
-        "SELECT COALESCE(MAX(changed), 0) FROM (SELECT changed FROM metadata WHERE call = $1 AND origin = 'added' \
-         UNION ALL SELECT changed FROM tags WHERE call = $1) AS noted",
-    )
-    .bind(id)
-    .fetch_one(&mut *db)
-    .await?;
+    let together = if group.is_joined() || known.is_corrected(group) {
+        Together::of(db, group, &told, segments).await?
+    } else {
+        None
+    };
+    let total = total(&told, segments, together.as_ref());
     let segments_changed = segments.iter().map(|s| s.changed).max().unwrap_or(0);
     let newest = together.as_ref().map_or(0, |t| t.changed);
-    let changed = told.told.max(copies_changed).max(segments_changed).max(added).max(newest);
+    let noted = known.found.noted_last(id);
+    let changed = told.told.max(copies_changed).max(segments_changed).max(noted).max(newest);
     // What was told is kept apart where it is not all.
     let apart = together.as_ref().map(|_| (told.data.clone(), told.started, told.ended));
     if let Some(t) = &together {
         (told.data, told.started, told.ended) = (rows::to_json(&t.data)?, t.started, t.ended);
     }
-    sqlx::query(
-        "UPDATE calls SET data = $2, started = $3, ended = $4, total = $5, segments = $6, state = $7, live = $8, \
-         changed = $9, told_data = $10, told_started = $11, told_ended = $12, joined = NULL WHERE id = $1",
-    )
-    .bind(id)
-    .bind(&told.data)
-    .bind(told.started)
-    .bind(told.ended)
-    .bind(total)
-    .bind(rows::count(segments.len() as u64))
-    .bind(i64::from(state.state.code()))
-    .bind(i64::from(state.live))
-    .bind(changed)
-    .bind(apart.as_ref().map(|(data, ..)| data))
-    .bind(apart.as_ref().map(|(_, started, _)| *started))
-    .bind(apart.as_ref().and_then(|(.., ended)| *ended))
-    .execute(&mut *db)
-    .await?;
-    if touch == Touch::Data {
-        searchable(db, id, &told, together.map_or_else(Vec::new, |t| t.others)).await?;
+    let search = if touch == Touch::Data {
+        let data: CallData = rows::from_json("call data", &told.data)?;
+        let others = together.map_or_else(Vec::new, |t| t.others);
+        rewritten.compare(&known.found, id, &data, told.started, &others)
+    } else {
+        before.search.clone()
+    };
+    Ok(CallRow {
+        data: told.data,
+        started: told.started,
+        ended: told.ended,
+        total,
+        segments: rows::count(segments.len() as u64),
+        state: i64::from(state.state.code()),
+        live: i64::from(state.live),
+        changed,
+        search,
+        joined: None,
+        told_started: apart.as_ref().map(|(_, started, _)| *started),
+        told_ended: apart.as_ref().and_then(|(.., ended)| *ended),
+        told_data: apart.map(|(data, ..)| data),
+        ..before.clone()
+    })
+}
+
+impl CallRow {
+    /// What was told of it, apart from what followed from others that it took in and from corrections.
+    fn told(&self) -> Told {
+        let (data, started, ended) = match &self.told_data {
+            Some(data) => (data, self.told_started.unwrap_or(self.started), self.told_ended),
+            None => (&self.data, self.started, self.ended),
+        };
+        Told { told: self.told, told_total: self.told_total, data: data.clone(), started, ended }
     }
-    Ok(())
+}
+
+/// The rows of some calls.
+struct Known {
+    calls: BTreeMap<i64, CallRow>,
+    /// By call, in the order of their numbers.
+    segments: BTreeMap<i64, Vec<SegmentRow>>,
+    /// Copies of these segments, by call.
+    copies: BTreeMap<i64, Vec<CopyRow>>,
+    /// Of the calls themselves, and of segments that were not told of yet, by the call that the change named.
+    other_copies: BTreeMap<i64, Vec<CopyRow>>,
+    corrected: BTreeSet<i64>,
+    found: Found,
+}
+
+impl Known {
+    async fn of(db: &mut SqliteConnection, groups: &[(Group, Touch)]) -> Result<Self, CatalogError> {
+        let survivors: Vec<i64> = groups.iter().map(|(g, _)| rows::id(g.survivor.as_u64())).collect();
+        let all: BTreeSet<i64> =
+            groups.iter().flat_map(|(g, _)| &g.calls).map(|call| rows::id(call.as_u64())).collect();
+        let all: Vec<i64> = all.into_iter().collect();
+        let calls: Vec<CallRow> = bulk::select(
+            db,
+            "SELECT id, tenant, told, told_total, data, started, ended, total, segments, state, live, changed, search, \
+             joined, told_data, told_started, told_ended FROM calls WHERE id IN",
+            &survivors,
+            "",
+        )
+        .await?;
+        let segments: Vec<SegmentRow> = bulk::select(
+            db,
+            "SELECT call, number, total, started, ended, changed FROM segments WHERE call IN",
+            &survivors,
+            " ORDER BY call, number, id",
+        )
+        .await?;
+        let copies: Vec<CopyRow> = bulk::select(
+            db,
+            "SELECT s.call, c.kind, c.of_id, c.state, CASE WHEN s.ended IS NULL THEN 1 ELSE 0 END AS live, c.changed \
+             FROM segments s JOIN copies c ON c.kind = 'segment' AND c.of_id = s.id WHERE s.call IN",
+            &survivors,
+            " ORDER BY s.call, s.number, s.id, c.place",
+        )
+        .await?;
+        let other_copies: Vec<CopyRow> = bulk::select(
+            db,
+            "SELECT c.call, c.kind, c.of_id, c.state, 0 AS live, c.changed FROM copies c WHERE c.call IN",
+            &all,
+            " AND (c.kind = 'call' OR NOT EXISTS (SELECT 1 FROM segments s WHERE s.id = c.of_id)) \
+             ORDER BY c.call, c.kind, c.of_id, c.place",
+        )
+        .await?;
+        let corrected: Vec<(i64,)> =
+            bulk::select(db, "SELECT call FROM sides WHERE call IN", &all, "").await?;
+        let with_data = groups.iter().filter(|(_, touch)| *touch == Touch::Data);
+        let with_data: Vec<i64> = with_data.map(|(g, _)| rows::id(g.survivor.as_u64())).collect();
+        Ok(Self {
+            calls: calls.into_iter().map(|row| (row.id, row)).collect(),
+            segments: rows::by(segments, |s| s.call),
+            copies: rows::by(copies, |c| c.call),
+            other_copies: rows::by(other_copies, |c| c.call),
+            corrected: corrected.into_iter().map(|(call,)| call).collect(),
+            found: Found::of(db, &survivors, &with_data).await?,
+        })
+    }
+
+    fn is_corrected(&self, group: &Group) -> bool {
+        group.calls.iter().any(|call| self.corrected.contains(&rows::id(call.as_u64())))
+    }
+
+    /// The copies of a call, in the order that `call_state` wants: segments' by number, then the call's own.
+    /// A copy whose segment was not told of yet counts to the call that the copy's change named. What a call that was
+    /// taken in had come to as a whole counts no more.
+    fn copies_of(&self, group: &Group) -> Vec<&CopyRow> {
+        let survivor = rows::id(group.survivor.as_u64());
+        let own = self.copies.get(&survivor).into_iter().flatten();
+        let others = group.calls.iter().filter_map(|call| self.other_copies.get(&rows::id(call.as_u64())));
+        let others = others.flatten().filter(|c| c.kind != "call" || c.of_id == survivor);
+        own.chain(others).collect()
+    }
 }
 
 /// How many segments the call has, as far as is known.
@@ -123,36 +264,7 @@ fn total(told: &Told, segments: &[SegmentRow], together: Option<&Together>) -> i
     }
 }
 
-/// The copies of the call, in the order that `call_state` wants: segments' by number, then the call's own.
-/// A copy whose segment was not told of yet counts to the call that the copy's change named. What a call that was taken
-/// in had come to as a whole counts no more.
-async fn copies(db: &mut SqliteConnection, group: &Group) -> Result<Vec<CopyRow>, CatalogError> {
-    let survivor = rows::id(group.survivor.as_u64());
-    let mut all: Vec<CopyRow> = sqlx::query_as(
-        "SELECT c.kind, c.state, CASE WHEN s.ended IS NULL THEN 1 ELSE 0 END AS live, c.changed \
-         FROM segments s JOIN copies c ON c.kind = 'segment' AND c.of_id = s.id \
-         WHERE s.call = $1 ORDER BY s.number, s.id, c.place",
-    )
-    .bind(survivor)
-    .fetch_all(&mut *db)
-    .await?;
-    for call in &group.calls {
-        let rest: Vec<CopyRow> = sqlx::query_as(
-            "SELECT c.kind, c.state, 0 AS live, c.changed FROM copies c WHERE c.call = $1 AND \
-             CASE c.kind WHEN 'call' THEN c.of_id = $2 \
-             ELSE NOT EXISTS (SELECT 1 FROM segments s WHERE s.id = c.of_id) END \
-             ORDER BY c.kind, c.of_id, c.place",
-        )
-        .bind(rows::id(call.as_u64()))
-        .bind(survivor)
-        .fetch_all(&mut *db)
-        .await?;
-        all.extend(rest);
-    }
-    Ok(all)
-}
-
-fn state(copies: &[CopyRow]) -> Result<(model::CallState, i64), CatalogError> {
+fn state(copies: &[&CopyRow]) -> Result<(model::CallState, i64), CatalogError> {
     let mut segments: Vec<(RecordingState, bool)> = Vec::new();
     let mut calls = Vec::new();
     for copy in copies {
@@ -186,107 +298,4 @@ async fn from_segments(
     told.ended = all_ended.filter(|_| !expected).and_then(|ends| ends.into_iter().max());
     told.data = rows::to_json(&newest.data)?;
     Ok(())
-}
-
-/// Parties, key-values and the text for searches, written anew from the call data; what calls were known by that it
-/// took in finds it too.
-async fn searchable(
-    db: &mut SqliteConnection,
-    call: i64,
-    told: &Told,
-    taken_in: Vec<CallData>,
-) -> Result<(), CatalogError> {
-    let data: CallData = rows::from_json("call data", &told.data)?;
-    let mut text = SearchText::default();
-    sqlx::query("DELETE FROM parties WHERE call = $1").bind(call).execute(&mut *db).await?;
-    for (position, party) in data.parties.iter().enumerate() {
-        sqlx::query(
-            "INSERT INTO parties (call, position, role, side, uri, number, name, participant) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(call)
-        .bind(rows::count(position as u64))
-        .bind(rows::name(&party.role))
-        .bind(rows::name(&party.side))
-        .bind(party.uri.as_deref())
-        .bind(party.number.as_deref())
-        .bind(party.name.as_deref())
-        .bind(party.participant.as_deref())
-        .execute(&mut *db)
-        .await?;
-        for field in [&party.name, &party.number, &party.uri].into_iter().flatten() {
-            text.add(field);
-        }
-    }
-    sqlx::query("DELETE FROM metadata WHERE call = $1 AND origin = 'data'")
-        .bind(call)
-        .execute(&mut *db)
-        .await?;
-    let known: Vec<&CallData> = std::iter::once(&data).chain(&taken_in).collect();
-    for (key, position, value) in key_values(&known) {
-        sqlx::query(
-            "INSERT INTO metadata (call, origin, key, position, value, started, changed) \
-             VALUES ($1, 'data', $2, $3, $4, $5, $6)",
-        )
-        .bind(call)
-        .bind(key)
-        .bind(position)
-        .bind(value)
-        .bind(told.started)
-        .bind(told.told)
-        .execute(&mut *db)
-        .await?;
-        text.add(value);
-    }
-    sqlx::query("UPDATE metadata SET started = $2 WHERE call = $1 AND origin = 'added'")
-        .bind(call)
-        .bind(told.started)
-        .execute(&mut *db)
-        .await?;
-    let added: Vec<String> = sqlx::query_scalar(
-        "SELECT value FROM metadata WHERE call = $1 AND origin = 'added' AND present = 1 \
-             UNION ALL SELECT tag FROM tags WHERE call = $1 AND present = 1",
-    )
-    .bind(call)
-    .fetch_all(&mut *db)
-    .await?;
-    for value in &added {
-        text.add(value);
-    }
-    sqlx::query("UPDATE calls SET search = $2 WHERE id = $1").bind(call).bind(text.0).execute(db).await?;
-    Ok(())
-}
-
-/// Call data as key-values, with a position each among those of the same key. What several say is there once.
-fn key_values<'a>(known: &[&'a CallData]) -> Vec<(&'a str, i64, &'a str)> {
-    let mut seen: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let mut all = Vec::new();
-    for data in known {
-        let single = [("dn", &data.dn), ("device", &data.device)]
-            .into_iter()
-            .filter_map(|(key, value)| value.as_deref().map(|v| (key, v)));
-        let ids = data.sip_call_ids.iter().map(|v| ("sip-call-id", v.as_str()));
-        let maps = data.correlation.iter().chain(&data.extra).map(|(k, v)| (k.as_str(), v.as_str()));
-        for (key, value) in single.chain(ids).chain(maps) {
-            let values = seen.entry(key).or_default();
-            if !values.contains(&value) {
-                all.push((key, rows::count(values.len() as u64), value));
-                values.push(value);
-            }
-        }
-    }
-    all
-}
-
-#[derive(Default)]
-struct SearchText(String);
-
-impl SearchText {
-    fn add(&mut self, field: &str) {
-        let room = SEARCH_CHARS_MAX.saturating_sub(self.0.chars().count());
-        if room > 0 && !field.is_empty() {
-            self.0.extend(field.to_lowercase().chars().take(room));
-            self.0.push('\n');
-        }
-    }
 }

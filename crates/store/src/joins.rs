@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::join::{CALLS_MAX, Recorded, moved_total, numbering};
-use model::{CallId, EventId, Join, RecordingState, SegmentId, TenantId};
+use model::{CallId, EventId, Join, RecordingState, SegmentId};
 use sqlx::{FromRow, SqliteConnection};
 
-use crate::apply::{Touch, ensure_call};
+use crate::apply::Touch;
+use crate::bulk;
 use crate::derive::derive;
 use crate::error::CatalogError;
 use crate::rows;
@@ -26,6 +27,11 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    /// A call that is one with no other.
+    fn of_one(call: CallId) -> Self {
+        Self { survivor: call, calls: BTreeSet::from([call]), joins: Vec::new() }
+    }
+
     /// Whether it is more than one call.
     pub(crate) fn is_joined(&self) -> bool {
         self.calls.len() > 1
@@ -43,16 +49,12 @@ impl Group {
     }
 }
 
-/// Notes a join. False when the two calls cannot be one.
+/// Notes a join of two calls that can be one, and of which there are rows.
 pub(crate) async fn write(
     db: &mut SqliteConnection,
-    tenant: &TenantId,
     event: EventId,
     join: &Join,
-) -> Result<bool, CatalogError> {
-    if !join.is_sound() || join.from.tenant != *tenant || !ensure_call(db, tenant, join.from.call).await? {
-        return Ok(false);
-    }
+) -> Result<(), CatalogError> {
     // Of two tellings the one that was found first counts, as in a log.
     sqlx::query(
         "INSERT INTO joins (from_call, into_call, at, body, changed) VALUES ($1, $2, $3, $4, $5) \
@@ -68,7 +70,7 @@ pub(crate) async fn write(
     .bind(rows::id(event.as_u64()))
     .execute(db)
     .await?;
-    Ok(true)
+    Ok(())
 }
 
 /// Derives what follows from rows of these calls, for the calls that survive.
@@ -76,21 +78,32 @@ pub(crate) async fn derive_all(
     db: &mut SqliteConnection,
     touched: BTreeMap<CallId, Touch>,
 ) -> Result<(), CatalogError> {
+    let joined = joined(db, touched.keys()).await?;
     let mut groups: BTreeMap<CallId, (Group, Touch)> = BTreeMap::new();
     for (call, touch) in touched {
-        let group = group(db, call).await?;
+        let group = if joined.contains(&call) { group(db, call).await? } else { Group::of_one(call) };
         let touch = if group.is_joined() { Touch::Data } else { touch };
         let entry = groups.entry(group.survivor).or_insert((group, touch));
         entry.1 = entry.1.max(touch);
     }
-    for (group, touch) in groups.into_values() {
-        if group.is_joined() {
-            take_in(db, &group).await?;
-            renumber(db, &group).await?;
-        }
-        derive(db, &group, touch).await?;
+    let groups: Vec<(Group, Touch)> = groups.into_values().collect();
+    for (group, _) in groups.iter().filter(|(group, _)| group.is_joined()) {
+        take_in(db, group).await?;
+        renumber(db, group).await?;
     }
-    Ok(())
+    derive(db, &groups).await
+}
+
+/// Those of some calls that are one with others.
+async fn joined(
+    db: &mut SqliteConnection,
+    calls: impl Iterator<Item = &CallId>,
+) -> Result<BTreeSet<CallId>, CatalogError> {
+    let ids: Vec<i64> = calls.map(|call| rows::id(call.as_u64())).collect();
+    let mut found: Vec<(i64,)> =
+        bulk::select(db, "SELECT from_call FROM joins WHERE from_call IN", &ids, "").await?;
+    found.append(&mut bulk::select(db, "SELECT into_call FROM joins WHERE into_call IN", &ids, "").await?);
+    found.into_iter().map(|(id,)| Ok(CallId::from_u64(rows::from_id(id)?))).collect()
 }
 
 /// The calls that are one with this one.

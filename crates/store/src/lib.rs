@@ -14,6 +14,7 @@
 
 mod alarms;
 mod apply;
+mod bulk;
 mod catalog;
 mod corrections;
 mod db;
@@ -23,8 +24,11 @@ mod error;
 mod joins;
 pub mod journal;
 mod outbox;
+mod people;
 mod query;
 mod rows;
+mod searchable;
+mod segments;
 mod together;
 mod told;
 mod view;

@@ -7,6 +7,7 @@ use model::{Change, ChangeKind, CopyOf, Note};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
+use crate::bulk;
 use crate::error::CatalogError;
 use crate::rows;
 use crate::view::Event;
@@ -69,21 +70,20 @@ fn noted(note: &Note, by: &str) -> Value {
     }
 }
 
-/// Writes the event of a change within the transaction that `db` is in.
-pub(crate) async fn write(db: &mut SqliteConnection, change: &Change) -> Result<(), CatalogError> {
-    let event = Event::of(change);
-    sqlx::query(
-        "INSERT INTO events (id, at, tenant, kind, call, segment, body) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-         ON CONFLICT (id) DO NOTHING",
+/// Writes events within the transaction that `db` is in. What was told before is there already.
+pub(crate) async fn write(db: &mut SqliteConnection, events: &[Event]) -> Result<(), CatalogError> {
+    bulk::insert(
+        db,
+        "INSERT INTO events (id, at, tenant, kind, call, segment, body) ",
+        events,
+        |values, event| {
+            values.push_bind(rows::id(event.id.as_u64())).push_bind(event.at.0);
+            values.push_bind(event.tenant.as_str()).push_bind(event.kind.as_str());
+            values.push_bind(event.call.map(|c| rows::id(c.as_u64())));
+            values.push_bind(event.segment.map(|s| rows::id(s.as_u64()))).push_bind(event.body.as_str());
+        },
+        " ON CONFLICT (id) DO NOTHING",
     )
-    .bind(rows::id(event.id.as_u64()))
-    .bind(event.at.0)
-    .bind(event.tenant.as_str())
-    .bind(&event.kind)
-    .bind(event.call.map(|c| rows::id(c.as_u64())))
-    .bind(event.segment.map(|s| rows::id(s.as_u64())))
-    .bind(&event.body)
-    .execute(db)
     .await?;
     Ok(())
 }

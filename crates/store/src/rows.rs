@@ -3,6 +3,8 @@
 //! Ids and times are 64-bit integers, states their codes, places text such as `node:0`. What a column holds and
 //! cannot be read is [`CatalogError::Unreadable`], never a panic.
 
+use std::collections::BTreeMap;
+
 use model::{EventId, Location, NodeNumber, RecordingState, TenantId, WallTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -81,6 +83,13 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String, CatalogError> {
 /// A value from JSON text.
 pub(crate) fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, CatalogError> {
     serde_json::from_str(text).map_err(|e| unreadable(what, &e.to_string()))
+}
+
+/// Rows by a key, in their order.
+pub(crate) fn by<T>(all: Vec<T>, key: impl Fn(&T) -> i64) -> BTreeMap<i64, Vec<T>> {
+    let mut sorted: BTreeMap<i64, Vec<T>> = BTreeMap::new();
+    all.into_iter().for_each(|row| sorted.entry(key(&row)).or_default().push(row));
+    sorted
 }
 
 /// The name that serde gives to a variant without data: `agent`, `caller`, `audio`.

@@ -22,7 +22,7 @@ mod resample;
 pub use decoder::{DecodeError, Decoder, InProcess};
 pub use elsewhere::{Elsewhere, TooMany};
 pub use foreign::{Foreign, Repacked};
-pub use level::level;
+pub use level::level_into;
 pub use live::{LiveLayout, LiveMix, Piece};
 pub use opus_encoder::{Lean, OpusEncoder, OpusEncoderError};
 pub use resample::Resampler;

@@ -9,6 +9,9 @@ const COMPLEXITY: i32 = 5;
 /// The longest packet of 20 ms that there is (RFC 6716 section 3.4).
 const OCTETS_MAX: usize = 1_275;
 
+/// From this rate on what is encoded is music rather than speech, and a packet of a given length costs one try.
+const FULL_RATE: u32 = 48_000;
+
 /// How long packets are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Length {
@@ -58,7 +61,8 @@ impl OpusEncoder {
         let layout = if channels == 2 { opus::Channels::Stereo } else { opus::Channels::Mono };
         let mut encoder = opus::Encoder::new(rate, layout, opus::Application::Audio)?;
         encoder.set_bitrate(opus::Bitrate::Bits(bits))?;
-        encoder.set_vbr(length == Length::AsNeeded)?;
+        // To fill each packet, the encoder of speech tries up to six times for each. What most need is less, and is padded.
+        encoder.set_vbr(length == Length::AsNeeded || rate < FULL_RATE)?;
         encoder.set_complexity(COMPLEXITY)?;
         encoder.set_signal(opus::Signal::Voice)?;
         let samples = usize::try_from(rate).unwrap_or(0) / PACKETS_A_SECOND * usize::from(channels.max(1));

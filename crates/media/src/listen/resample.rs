@@ -6,6 +6,7 @@
 //! themselves, at an unchanged rate, it gives those samples back.
 
 use std::f64::consts::PI;
+use std::sync::OnceLock;
 
 /// 24 zero crossings to each side: flat to 0.42 of the lower rate, 80 dB down from 0.52 on.
 const HALF: usize = 24;
@@ -28,8 +29,10 @@ pub struct Resampler {
     /// Samples on each side that take part; a multiple of [`LANES`] halves.
     half: usize,
     phases: usize,
-    /// A row of `2 * half` weights for each phase, and one more for the next sample's place.
-    rows: Vec<f32>,
+    scale: f64,
+    /// A row of `2 * half` weights for each phase, and one more for the next sample's place: made when something is first
+    /// read between samples, as it takes some milliseconds and most calls never need it.
+    rows: OnceLock<Vec<f32>>,
 }
 
 impl std::fmt::Debug for Resampler {
@@ -49,16 +52,20 @@ impl Resampler {
         let half = (HALF * widen).next_multiple_of(LANES / 2);
         // Wide weights change slowly from phase to phase, so fewer will do: the table stays below 200 KB.
         let phases = (PHASES / thin / 3 * 3).max(48);
-        let mut rows = Vec::with_capacity((phases + 1) * half * 2);
-        for phase in 0..=phases {
-            let between = phase as f64 / phases as f64;
-            let row = (0..half * 2).map(|tap| weight(tap as f64 - (half - 1) as f64 - between, scale));
-            let row: Vec<f64> = row.collect();
+        Self { half, phases, scale, rows: OnceLock::new() }
+    }
+
+    fn weights(&self) -> Vec<f32> {
+        let mut rows = Vec::with_capacity((self.phases + 1) * self.half * 2);
+        for phase in 0..=self.phases {
+            let between = phase as f64 / self.phases as f64;
+            let at = |tap: usize| tap as f64 - (self.half - 1) as f64 - between;
+            let row: Vec<f64> = (0..self.half * 2).map(|tap| weight(at(tap), self.scale)).collect();
             let sum: f64 = row.iter().sum();
             #[allow(clippy::cast_possible_truncation, reason = "weights are below 1")]
             rows.extend(row.iter().map(|w| (w / sum) as f32));
         }
-        Self { half, phases, rows }
+        rows
     }
 
     /// So many samples before and behind a place have a say in it.
@@ -81,8 +88,9 @@ impl Resampler {
         )]
         let (row, blend) = (phase as usize, (phase - phase.floor()) as f32);
         let taps = self.half * 2;
-        let low = self.rows.get(row * taps..(row + 1) * taps).unwrap_or_default();
-        let high = self.rows.get((row + 1) * taps..(row + 2) * taps).unwrap_or(low);
+        let rows = self.rows.get_or_init(|| self.weights());
+        let low = rows.get(row * taps..(row + 1) * taps).unwrap_or_default();
+        let high = rows.get((row + 1) * taps..(row + 2) * taps).unwrap_or(low);
         let inside = usize::try_from(first).ok().and_then(|f| samples.get(f..f.checked_add(taps)?));
         let mut edge = Vec::new();
         let window = match inside {

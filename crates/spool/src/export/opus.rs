@@ -40,13 +40,13 @@ pub(super) struct Opus {
     pub(super) head: Vec<u8>,
 }
 
-/// Good speech at each rate.
+/// Good speech at each rate. What pauses leave of it is padding, as all packets are of the same length.
 pub(super) const fn default_bitrate(options: Options) -> u16 {
     match (options.rate, options.layout.channels()) {
-        (Rate::Narrow, 2) => 24,
-        (Rate::Narrow, _) => 16,
-        (Rate::Wide, 2) => 40,
-        (Rate::Wide, _) => 24,
+        (Rate::Narrow, 2) => 26,
+        (Rate::Narrow, _) => 18,
+        (Rate::Wide, 2) => 44,
+        (Rate::Wide, _) => 26,
         (Rate::Full, 2) => 64,
         (Rate::Full, _) => 32,
     }

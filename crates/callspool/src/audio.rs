@@ -4,13 +4,16 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 use api::{Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest};
 use model::{CallId, MediaKind, SegmentRecord, StreamRecord, TenantId};
-use spool::assemble::{Assembler, Layout, Note, Options, Rate, not_decoded, not_shown};
+use spool::assemble::{Layout, Note, Options, Rate, not_decoded, not_shown};
 use spool::digest;
 use spool::export::{Export, ExportError, Format, Mp3Encoder, Request, Tags, Tools};
+use spool::peaks::{self, Stretch};
 
+use crate::priority::step_back;
 use crate::programs::{Programs, programs};
 use crate::repository::Repository;
 use crate::whole::WholeCall;
@@ -18,7 +21,11 @@ use crate::whole::WholeCall;
 /// 256 pictures of at most 32 KB: 8 MB.
 const PICTURES_MAX: usize = 256;
 /// Samples in a millisecond at the rate of pictures.
-const PER_MS: u64 = 8;
+const PER_MS: u64 = peaks::SAMPLE_RATE as u64 / 1_000;
+/// 10 minutes: one thread draws them in a fifth of a second.
+const DRAWN_AT_ONCE: u64 = 600_000 * PER_MS;
+/// Threads for one picture at most: others record meanwhile.
+const DRAWING_MAX: u64 = 4;
 
 /// The recordings of a repository.
 pub(crate) struct Recordings {
@@ -52,30 +59,39 @@ impl Recordings {
     }
 
     fn picture(&self, wanted: &PeaksRequest, found: &Found) -> Result<Peaks, AudioError> {
-        let options = Options { rate: Rate::Narrow, layout: Layout::Stereo };
-        let mut assembler = Assembler::new(found.segments.clone(), options);
-        let total = assembler.total_samples();
+        let total = peaks::length(&found.segments);
         if total == 0 {
             return Err(AudioError::Nothing("no media have come yet".to_owned()));
         }
         let from = wanted.from_ms.saturating_mul(PER_MS).min(total);
         let until = wanted.until_ms.map_or(total, |ms| ms.saturating_mul(PER_MS)).clamp(from, total);
-        let mut buckets = Buckets::new(wanted.width, until - from);
-        let mut at = assembler.seek(from);
-        while at < until {
-            let step = assembler.next(&self.repository, &self.programs);
-            let Some(step) = step.map_err(|e| AudioError::Failed(e.to_string()))? else { break };
-            let frames = step.as_chunks::<2>().0;
-            let skip = usize::try_from(from.saturating_sub(at)).unwrap_or(0).min(frames.len());
-            let keep = usize::try_from(until - at).unwrap_or(usize::MAX).min(frames.len());
-            for frame in frames.get(skip..keep).unwrap_or_default() {
-                buckets.add(*frame);
-            }
-            at += frames.len() as u64;
-        }
-        let channels = buckets.finish();
+        let stretch = Stretch { width: wanted.width.max(1), from, until };
+        let channels = self.draw(&stretch, found)?;
         let (from_ms, until_ms, duration_ms) = (from / PER_MS, until / PER_MS, total / PER_MS);
         Ok(Peaks { from_ms, until_ms, duration_ms, channels })
+    }
+
+    /// Draws a picture, a long one by several threads. They step back: somebody waits for it, but not a call.
+    fn draw(&self, stretch: &Stretch, found: &Found) -> Result<[Vec<i8>; 2], AudioError> {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64).min(DRAWING_MAX);
+        let pieces = ((stretch.until - stretch.from) / DRAWN_AT_ONCE + 1).min(cores);
+        let border = |piece: u64| u32::try_from(u64::from(stretch.width) * piece / pieces).unwrap_or(0);
+        let piece = |n: u64| {
+            step_back();
+            let buckets = border(n)..border(n + 1);
+            peaks::draw(found.segments.clone(), stretch, buckets, &self.repository, &self.programs)
+        };
+        let drawn: Vec<_> = std::thread::scope(|threads| {
+            let drawing: Vec<_> = (0..pieces).map(|n| threads.spawn(move || piece(n))).collect();
+            drawing.into_iter().map(ScopedJoinHandle::join).collect()
+        });
+        let mut channels = [Vec::new(), Vec::new()];
+        for piece in drawn {
+            let piece = piece.map_err(|_| AudioError::Failed("the picture could not be drawn".to_owned()))?;
+            let piece = piece.map_err(|e| AudioError::Failed(e.to_string()))?;
+            channels.iter_mut().zip(piece).for_each(|(all, more)| all.extend(more));
+        }
+        Ok(channels)
     }
 }
 
@@ -190,63 +206,6 @@ impl AudioStream for File {
     }
 }
 
-/// Samples on their way into buckets of equal length.
-struct Buckets {
-    width: u64,
-    total: u64,
-    at: u64,
-    channels: [Vec<i8>; 2],
-    now: [(i16, i16); 2],
-    /// The sample at which the bucket ends.
-    end: u64,
-}
-
-/// Lower and higher than every sample, in this order: an empty bucket.
-const EMPTY: (i16, i16) = (i16::MAX, i16::MIN);
-
-impl Buckets {
-    fn new(width: u32, total: u64) -> Self {
-        let width = u64::from(width.max(1));
-        let mut buckets =
-            Self { width, total, at: 0, channels: [Vec::new(), Vec::new()], now: [EMPTY; 2], end: 0 };
-        buckets.end = buckets.end_of(0);
-        buckets
-    }
-
-    fn end_of(&self, bucket: u64) -> u64 {
-        u64::try_from(u128::from(bucket + 1) * u128::from(self.total) / u128::from(self.width))
-            .unwrap_or(u64::MAX)
-    }
-
-    fn add(&mut self, frame: [i16; 2]) {
-        while self.at >= self.end {
-            self.close();
-        }
-        for ((low, high), sample) in self.now.iter_mut().zip(frame) {
-            (*low, *high) = ((*low).min(sample), (*high).max(sample));
-        }
-        self.at += 1;
-    }
-
-    fn close(&mut self) {
-        for (channel, now) in self.channels.iter_mut().zip(&mut self.now) {
-            let (low, high) = if *now == EMPTY { (0, 0) } else { *now };
-            // The high octet: 128ths, towards the lower; a faint sound shows as one.
-            channel.extend([low, high].map(|s| s.to_be_bytes()[0].cast_signed()));
-            *now = EMPTY;
-        }
-        let bucket = self.channels[0].len() as u64 / 2;
-        self.end = if bucket >= self.width { u64::MAX } else { self.end_of(bucket) };
-    }
-
-    fn finish(mut self) -> [Vec<i8>; 2] {
-        while (self.channels[0].len() as u64) < self.width * 2 {
-            self.close();
-        }
-        self.channels
-    }
-}
-
 fn rate_of(hz: u32) -> Option<Rate> {
     [Rate::Narrow, Rate::Wide, Rate::Full].into_iter().find(|r| r.hz() == hz)
 }
@@ -302,29 +261,5 @@ fn error(error: ExportError) -> AudioError {
 impl Programs {
     fn can_encode(&self) -> Result<(), AudioError> {
         Mp3Encoder::can(self).map_err(|e| AudioError::Missing(e.to_string()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buckets_are_as_many_as_asked_for_and_hold_the_extremes() {
-        for (width, total) in [(3, 10), (10, 3), (1, 1), (7, 7), (4, 0)] {
-            let mut buckets = Buckets::new(width, total);
-            for n in 0..total {
-                let sample = i16::try_from(n + 1).unwrap() * 1_000;
-                buckets.add([sample, -sample]);
-            }
-            let [agent, external] = buckets.finish();
-            assert_eq!(
-                (agent.len(), external.len()),
-                (width as usize * 2, width as usize * 2),
-                "{width} of {total}"
-            );
-            let loudest = i8::try_from(total * 1_000 / 256).unwrap();
-            assert_eq!(agent.iter().max(), Some(&loudest));
-        }
     }
 }

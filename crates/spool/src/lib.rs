@@ -12,7 +12,7 @@
 //!   them. `docs/segment-format.md` draws the bytes.
 //! - [`repair`]: closes what a process that died left open. [`verify`]: digests, structure, log.
 //! - [`timeline`], [`assemble`]: a call as one recording with true pauses; [`export`], [`wav`]: that as a file; [`ogg`]: pages
-//!   for whoever makes such files elsewhere.
+//!   for whoever makes such files elsewhere. [`peaks`]: how loud it was, for a picture.
 //! - [`placement`]: on which volume a segment is recorded.
 //! - [`gather`]: whether a call is whole, and what it comes to. [`joining`]: two calls that turned out to be one.
 //!
@@ -38,6 +38,7 @@ pub mod mka;
 pub mod ogg;
 mod op;
 pub mod pcap;
+pub mod peaks;
 pub mod placement;
 mod rebuild;
 pub mod repair;

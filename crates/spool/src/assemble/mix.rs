@@ -1,10 +1,10 @@
 //! Who is heard where: streams to sides, sides to channels.
 //!
-//! Voices are added as loud as they came, so a single one is exact and a mix is as loud as people were: see [`level`].
+//! Voices are added as loud as they came, so a single one is exact and a mix is as loud as people were: see [`level_into`].
 
 use std::collections::BTreeMap;
 
-use media::listen::level;
+use media::listen::level_into;
 use model::Side;
 
 use super::run::Heard;
@@ -81,22 +81,14 @@ impl Mixer {
     /// Agent and external, and who is on both sides, interleaved.
     pub(super) fn stereo(mut self) -> Vec<i16> {
         let [agent, external, both] = [Place::Agent, Place::External, Place::Both].map(|p| self.sum(p));
-        let counts = (agent.count + both.count, external.count + both.count);
-        let at = |sum: &Sum, n: usize| sum.samples.get(n).copied().unwrap_or(0.0);
-        (0..self.frames)
-            .flat_map(|n| {
-                let both = at(&both, n);
-                [level(at(&agent, n) + both, counts.0), level(at(&external, n) + both, counts.1)]
-            })
-            .collect()
+        let [left, right] = [agent, external].map(|sum| sum.with(&both).leveled(self.frames));
+        left.into_iter().zip(right).flat_map(<[i16; 2]>::from).collect()
     }
 
     /// All in one channel.
     pub(super) fn mono(mut self) -> Vec<i16> {
-        let all = [Place::Agent, Place::External, Place::Both].map(|p| self.sum(p));
-        let count = all.iter().map(|sum| sum.count).sum::<usize>();
-        let sum = |n: usize| all.iter().filter_map(|sum| sum.samples.get(n)).sum::<f32>();
-        (0..self.frames).map(|n| level(sum(n), count)).collect()
+        let [agent, external, both] = [Place::Agent, Place::External, Place::Both].map(|p| self.sum(p));
+        agent.with(&external).with(&both).leveled(self.frames)
     }
 
     fn sum(&mut self, place: Place) -> Sum {
@@ -111,6 +103,26 @@ impl Mixer {
             }
         }
         sum
+    }
+}
+
+impl Sum {
+    fn with(mut self, other: &Self) -> Self {
+        self.count += other.count;
+        if self.samples.is_empty() {
+            self.samples.clone_from(&other.samples);
+        } else {
+            self.samples.iter_mut().zip(&other.samples).for_each(|(all, one)| *all += *one);
+        }
+        self
+    }
+
+    /// So many samples; where nobody speaks, silence.
+    fn leveled(&self, frames: usize) -> Vec<i16> {
+        let mut out = Vec::with_capacity(frames);
+        level_into(&self.samples, self.count, &mut out);
+        out.resize(frames, 0);
+        out
     }
 }
 

@@ -3,6 +3,8 @@
 //! A run fades in and out, so that nothing clicks where media begin and end. Between its samples it is read by a
 //! [`Resampler`], which knows no state: a place sounds the same whoever reads it.
 
+use std::ops::Range;
+
 use media::listen::Resampler;
 
 use crate::codec::TICKS_PER_SECOND;
@@ -100,19 +102,35 @@ impl Run {
         let is_exact = (step - 1.0).abs() < 1e-12 && (start - start.round()).abs() < AT_SAMPLE;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "inside of the run")]
         let exact = is_exact.then(|| start.round().max(0.0) as usize);
-        for n in from..until {
-            let tick = grid.at(n);
-            let edge = (tick - begin).min(end - 1.0 - tick) + 1.0;
-            #[allow(clippy::cast_possible_truncation, reason = "0 to 1")]
-            let gain = (edge / (FADE_TICKS + 1.0)).clamp(0.0, 1.0) as f32;
-            let sample = match exact {
-                Some(start) => self.samples.get(start + n - from).map_or(0.0, |s| f32::from(*s)),
-                None => resampler.at(&self.samples, (tick - first) * per_tick),
-            };
-            if let (Some(sum), Some(presence)) = (out.sum.get_mut(n), out.gain.get_mut(n)) {
-                *sum += sample * gain;
-                *presence = presence.max(gain);
+        let sample = |n: usize| match exact {
+            Some(start) => self.samples.get(start + n - from).map_or(0.0, |s| f32::from(*s)),
+            None => resampler.at(&self.samples, (grid.at(n) - first) * per_tick),
+        };
+        let mut fading = |range: Range<usize>| {
+            for n in range {
+                let tick = grid.at(n);
+                let edge = (tick - begin).min(end - 1.0 - tick) + 1.0;
+                #[allow(clippy::cast_possible_truncation, reason = "0 to 1")]
+                let gain = (edge / (FADE_TICKS + 1.0)).clamp(0.0, 1.0) as f32;
+                if let (Some(sum), Some(presence)) = (out.sum.get_mut(n), out.gain.get_mut(n)) {
+                    *sum += sample(n) * gain;
+                    *presence = presence.max(gain);
+                }
             }
+        };
+        // Nearly all of it lies between the fades.
+        let loud = grid.index(begin + FADE_TICKS).clamp(from, until.max(from));
+        let falls = grid.index(end - 1.0 - FADE_TICKS).clamp(loud, until.max(loud));
+        fading(from..loud);
+        fading(falls..until);
+        let (Some(sum), Some(presence)) = (out.sum.get_mut(loud..falls), out.gain.get_mut(loud..falls))
+        else {
+            return;
+        };
+        presence.fill(1.0);
+        match exact.and_then(|start| self.samples.get(start + loud - from..start + falls - from)) {
+            Some(samples) => sum.iter_mut().zip(samples).for_each(|(sum, s)| *sum += f32::from(*s)),
+            None => (loud..).zip(sum).for_each(|(n, sum)| *sum += sample(n)),
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::mka::{Block, Reader};
 use crate::op::{Files, ReadSeek};
 use crate::timeline::PlacedPart;
 
+/// 64 KiB: four seconds of two G.711 streams at once.
+const READ_OCTETS: usize = 64 << 10;
+
 type PartReader = Reader<BufReader<Box<dyn ReadSeek>>>;
 
 enum State {
@@ -56,7 +59,10 @@ impl Source {
         mut each: impl FnMut(Found<'_>),
     ) {
         if matches!(self.state, State::Closed) && self.part.begin < until {
-            match files.open(&self.part.path).and_then(|f| Reader::new(BufReader::new(f))) {
+            match files
+                .open(&self.part.path)
+                .and_then(|f| Reader::new(BufReader::with_capacity(READ_OCTETS, f)))
+            {
                 Ok(reader) => {
                     self.opened = reader.has_head();
                     self.state = State::Open { reader: Box::new(reader), ahead: None };

@@ -18,6 +18,8 @@ use crate::codec::TrackCodec;
 const ELEMENT_MAX: u64 = 1 << 20;
 /// 64 KiB of tags and 127 tracks: heads of ours have some hundred octets of tags and at most 127 tracks.
 const TRACKS_MAX: usize = 127;
+/// 64 KiB: room for the longest payload is made at once; for more when it has come.
+const USUAL_OCTETS: u64 = 64 << 10;
 
 /// A track as its part describes it.
 #[derive(Clone, PartialEq, Debug)]
@@ -191,7 +193,7 @@ impl<R: Read> Reader<R> {
         if length > ELEMENT_MAX {
             return Ok(self.stop(Damage::Bad { at: begin }));
         }
-        let mut content = Vec::new();
+        let mut content = Vec::with_capacity(usize::try_from(length.min(USUAL_OCTETS)).unwrap_or(0));
         self.input.by_ref().take(length).read_to_end(&mut content)?;
         let content_at = self.at;
         self.at += content.len() as u64;

@@ -187,16 +187,28 @@ impl LiveSegment {
     /// Takes the sockets of a segment that failed; what was set aside for it comes here.
     pub(crate) fn inherit(&mut self, now: Now, failed: &mut Self, aside: &mut Aside) {
         aside.move_on(failed.id, self.id);
+        let mut gates = Vec::new();
         // What was not to be kept is not kept here until this segment is told so itself, which follows.
         if failed.gate == Gate::Closed {
             self.gate = Gate::Closed;
         }
         for stream in &mut failed.streams {
             stream.leave_waiting(self.started);
-            let Some(heritage) = stream.hand_over(now.mono) else { continue };
-            let stream = LiveStream::inherit(heritage, self.started, now.mono, self.gate);
+            let Some(mut heritage) = stream.hand_over(now.mono) else { continue };
+            // What was set aside came while it was recorded.
+            gates.push(heritage.flow(Flowing::Active));
+            let stream = LiveStream::inherit(heritage, self.started, now.mono, Gate::Open);
             stream.tell_moved(self.id);
             self.streams.push(stream.masking(self.dtmf()));
+        }
+        self.catch_up(now, aside, |_| true);
+        let (steady, gate) = (self.steady(now), self.gate);
+        let (streams, mut into) = self.parts(now.mono);
+        for (stream, wanted) in streams.iter_mut().zip(gates) {
+            stream.wanted = wanted;
+            stream.gate(steady.now, gate);
+            // Keys may have come meanwhile.
+            stream.open_waiting(&mut into);
         }
         for stream in &self.streams {
             self.writer.local_address(stream.open.stream, stream.ports.rtp);
@@ -253,11 +265,8 @@ impl LiveSegment {
         self.writer.pause(now, by);
     }
 
-    /// What arrives from now on is kept. What came in the pause has been taken, or was set aside and is taken first.
-    pub(crate) fn resume(&mut self, now: Now, by: PauseSource, aside: &mut Aside) {
-        if self.gate == Gate::Closed {
-            self.catch_up(now, aside, |_| true);
-        }
+    /// What arrives from now on is kept. What came in the pause has been taken, or is known by the time when it came.
+    pub(crate) fn resume(&mut self, now: Now, by: PauseSource) {
         let now = self.steady(now).now;
         if self.gate == Gate::Closed {
             self.gate = Gate::Open;
@@ -285,11 +294,16 @@ impl LiveSegment {
         wanted.iter().filter(|w| !is_open(w)).count()
     }
 
-    /// Takes what came to one of its sockets; false when it had to be set aside, and there was no room.
+    /// Takes what came to one of its sockets; false when it had to be set aside, and there was no room. What is not kept
+    /// is set aside neither.
     pub(crate) fn take(&mut self, now: Now, key: Key, datagram: &Datagram<'_>, aside: &mut Aside) -> bool {
-        if self.is_suspended {
-            let stream = self.streams.get(key.stream()).map(|s| s.open.stream);
-            return stream.is_none_or(|stream| aside.keep(self.id, (stream, key.which()), datagram));
+        if self.is_suspended
+            && let Some(stream) = self.streams.get_mut(key.stream())
+            && stream.open.flowing == Flowing::Active
+        {
+            // It is heard all the same.
+            stream.heard.at = now.mono;
+            return aside.keep(self.id, (stream.open.stream, key.which()), datagram);
         }
         let steady = self.steady(now);
         let (streams, mut into) = self.parts(now.mono);
@@ -300,7 +314,7 @@ impl LiveSegment {
     }
 
     /// Takes what was set aside for these streams.
-    pub(crate) fn catch_up(&mut self, now: Now, aside: &mut Aside, wanted: impl Fn(StreamId) -> bool) {
+    fn catch_up(&mut self, now: Now, aside: &mut Aside, wanted: impl Fn(StreamId) -> bool) {
         let (steady, id) = (self.steady(now), self.id);
         let (streams, mut into) = self.parts(now.mono);
         aside.take(id, wanted, |of, which, datagram| {
@@ -324,13 +338,9 @@ impl LiveSegment {
         self.pause_streams(now, wanted);
         let New { mut fresh, again, refused, why } = self.bind_new(now, wanted, &ports);
         let gate = self.gate;
-        let ends = |s: &LiveStream| match wanted.iter().find(|w| w.stream == s.open.stream) {
-            Some(open) => open.protection != s.open.protection || s.resumes(open, gate),
-            None => true,
-        };
-        let past: BTreeSet<StreamId> =
-            self.streams.iter().filter(|s| ends(s)).map(|s| s.open.stream).collect();
-        self.catch_up(now, aside, |stream| past.contains(&stream));
+        // Of a stream that nobody takes over.
+        self.catch_up(now, aside, |stream| wanted.iter().all(|w| w.stream != stream));
+        let is_suspended = self.is_suspended;
         let steady = self.steady(now);
         let now = steady.now;
         let stays: BTreeSet<u16> = wanted.iter().map(leg_of).filter(|leg| refused.contains(leg)).collect();
@@ -340,7 +350,9 @@ impl LiveSegment {
             match wanted.iter().find(|w| w.stream == stream.open.stream) {
                 Some(open) => {
                     stream.update(now, open, gate);
-                    stream.open_waiting(&mut into);
+                    if !is_suspended {
+                        stream.open_waiting(&mut into);
+                    }
                     has.push(open.clone());
                 }
                 None if stays.contains(&leg_of(&stream.open)) => has.push(stream.open.clone()),
@@ -441,18 +453,17 @@ impl LiveSegment {
     }
 
     /// Somebody gave keys of a stream: what waits for them is opened.
-    pub(crate) fn keyed(&mut self, now: Now, of: StreamId, protection: Protection, aside: &mut Aside) {
-        // What came until now was sent by what held before, or is among the first by these.
-        self.catch_up(now, aside, |stream| stream == of);
-        let steady = self.steady(now);
-        let (now, gate) = (steady.now, self.gate);
+    pub(crate) fn keyed(&mut self, now: Now, of: StreamId, protection: Protection) {
+        let (now, gate, is_suspended) = (self.steady(now).now, self.gate, self.is_suspended);
         let (streams, mut into) = self.parts(now.mono);
         let Some(stream) = streams.iter_mut().find(|s| s.open.stream == of && s.sockets.is_some()) else {
             return;
         };
         let open = OpenStream { protection, flowing: stream.wanted, ..stream.open.clone() };
         stream.update(now, &open, gate);
-        stream.open_waiting(&mut into);
+        if !is_suspended {
+            stream.open_waiting(&mut into);
+        }
         let is_open = |s: &&LiveStream| s.sockets.is_some();
         let all: Vec<OpenStream> = self.streams.iter().filter(is_open).map(|s| s.open.clone()).collect();
         self.writer.change_streams(now, &all);
@@ -542,11 +553,6 @@ impl LiveSegment {
     /// The sockets of a stream, to watch.
     pub(crate) fn sockets(&self, stream: usize) -> impl Iterator<Item = (Which, &Arc<UdpSocket>)> {
         self.streams.get(stream).and_then(|s| s.sockets.as_ref()).into_iter().flat_map(Sockets::each)
-    }
-
-    /// The SDP address of a stream, for logs.
-    pub(crate) fn remote(&self) -> Option<SocketAddr> {
-        self.streams.first().and_then(|s| s.open.remote)
     }
 }
 

@@ -26,7 +26,7 @@ use super::listening::Listening;
 use super::live::{Aside, Changed, LiveSegment};
 use super::ports::Ports;
 use super::resting::Resting;
-use super::source::Prepared;
+use super::source::{Left, Prepared};
 use super::tell::Teller;
 use super::threads::Bell;
 use super::writer::{Job, Then};
@@ -37,6 +37,13 @@ use crate::volumes::Volumes;
 pub(crate) use orders::{MediaConfig, MediaOrder, Shared};
 use state::{End, State, concerns, forget, watch};
 
+/// Orders that are carried out together: two hundred thousand a second, on a tick of 5 ms.
+const ORDERS_MAX: usize = 1_024;
+/// How often what has come is taken at most before orders that need all of it: over 1,000 datagrams of a socket, more than
+/// its buffer in the kernel holds.
+const TAKINGS_MAX: usize = 16;
+/// Datagrams after which the clock is read again: a millisecond's work, or less.
+const TIMED_ANEW: u32 = 256;
 /// Ends that arrive before their segment (the dialog went while it opened) and are kept for it.
 const EARLY_ENDS_MAX: usize = 4_096;
 /// How long such an end is kept. An order to open is refused long before.
@@ -73,6 +80,7 @@ impl MediaThread {
             source: source.begin(),
             aside: Aside::default(),
             emptied: Mono::ZERO,
+            orders: Vec::new(),
             jobs: self.writers.iter().map(|_| Vec::new()).collect(),
             rtcp: Vec::with_capacity(512),
             listeners: Some(self.listening.changes()),
@@ -122,31 +130,49 @@ impl MediaThread {
 
     /// Carries out what is ordered; false when there is nothing more to do for good.
     fn take_orders(&self, state: &mut State) -> bool {
-        loop {
+        let mut orders = std::mem::take(&mut state.orders);
+        let mut is_over = false;
+        while orders.len() < ORDERS_MAX {
             match self.orders.try_recv() {
-                Ok(order) => {
-                    self.empty_for(state, &order);
-                    self.carry_out(state, order);
+                Ok(order) => orders.push(order),
+                Err(e) => {
+                    let is_stopping = self.shared.stopping.load(Ordering::Relaxed) && orders.is_empty();
+                    is_over = e == TryRecvError::Disconnected || (is_stopping && state.by_id.is_empty());
+                    break;
                 }
-                Err(TryRecvError::Empty) => {
-                    return !(self.shared.stopping.load(Ordering::Relaxed) && state.by_id.is_empty());
-                }
-                Err(TryRecvError::Disconnected) => return false,
             }
         }
+        let received = now().mono;
+        for order in orders.drain(..) {
+            self.empty_for(state, &order, received);
+            self.carry_out(state, order);
+        }
+        state.orders = orders;
+        !is_over
     }
 
-    /// Takes what has come before an order that needs it. What the order pauses keeps nothing of that.
-    fn empty_for(&self, state: &mut State, order: &MediaOrder) {
-        let Some(ago) = order.needs_all() else { return };
+    /// Takes what has come before an order that needs it, once for all that were received together. What the order pauses
+    /// keeps nothing of that.
+    fn empty_for(&self, state: &mut State, order: &MediaOrder, received: Mono) {
         if let MediaOrder::Change { segment, streams } = order
             && let Some(live) = state.live(*segment)
         {
             live.pause_streams(now(), streams);
         }
-        if ago.is_zero() || now().mono.since(state.emptied) >= ago {
-            self.receive(state);
+        if order.needs_all() && state.emptied <= received {
+            self.empty(state);
         }
+    }
+
+    /// Takes all that has come until now, of those who flood as much as waits in the kernel.
+    fn empty(&self, state: &mut State) {
+        let began = now().mono;
+        for _ in 0..TAKINGS_MAX {
+            if self.receive(state) == Left::Nothing {
+                break;
+            }
+        }
+        state.emptied = state.emptied.max(began);
     }
 
     /// Listeners came or went: tells the segments. Who looks there at this moment is not waited for.
@@ -185,10 +211,10 @@ impl MediaThread {
                 state.unsent.push_back(Report::CarriedOut { segment, order });
             }
             MediaOrder::Keys { segment, order, stream, protection } => {
-                let State { slots, by_id, aside, .. } = &mut *state;
+                let State { slots, by_id, .. } = &mut *state;
                 let slot = by_id.get(&segment).and_then(|s| slots.get_mut(*s));
                 if let Some(live) = slot.and_then(Option::as_deref_mut) {
-                    live.keyed(now(), stream, protection, aside);
+                    live.keyed(now(), stream, protection);
                 }
                 state.unsent.push_back(Report::CarriedOut { segment, order });
             }
@@ -242,12 +268,13 @@ impl MediaThread {
             state.slots.push(None);
             state.slots.len() - 1
         });
-        watch(&mut state.source, slot, &live, 0..live.streams.len());
+        watch(&mut state.source, &self.teller, (slot, &live), 0..live.streams.len());
         state.by_id.insert(id, slot);
         if let Some(place) = state.slots.get_mut(slot) {
             *place = Some(live);
         }
         if let Some((_, end)) = state.early_ends.remove(&id) {
+            self.empty(state);
             self.end_when_told(state, id, end);
         }
     }
@@ -263,7 +290,6 @@ impl MediaThread {
         }
         let wanted = live.wanted();
         let Changed { had, .. } = self.change_streams(state, live, &wanted);
-        live.catch_up(now, &mut state.aside, |_| true);
         if let Err(why) = had {
             let (record, id) = (live.writer.record(), Some(live.id));
             let text = format!("a segment took over without all of its streams: {}", why.describe());
@@ -296,10 +322,10 @@ impl MediaThread {
     }
 
     fn resume(&self, state: &mut State, segment: SegmentId, by: PauseSource) {
-        let State { slots, by_id, aside, .. } = state;
+        let State { slots, by_id, .. } = state;
         let slot = by_id.get(&segment).and_then(|s| slots.get_mut(*s));
         if let Some(live) = slot.and_then(Option::as_deref_mut) {
-            live.resume(now(), by, aside);
+            live.resume(now(), by);
             self.tell(live);
         }
     }
@@ -308,7 +334,7 @@ impl MediaThread {
         let Some(slot) = state.by_id.get(&segment).copied() else { return };
         let Some(mut live) = state.slots.get_mut(slot).and_then(Option::take) else { return };
         let changed = self.change_streams(state, &mut live, streams);
-        watch(&mut state.source, slot, &live, changed.watch);
+        watch(&mut state.source, &self.teller, (slot, &live), changed.watch);
         // First those who have all that they want, so that a refusal finds those who have not.
         state.unsent.push_back(Report::Opened { segment, ports: live.ports() });
         if let Err(why) = changed.had {
@@ -320,19 +346,29 @@ impl MediaThread {
         }
     }
 
-    /// Takes all that has come.
-    fn receive(&self, state: &mut State) {
-        let now = now();
+    /// Takes what has come; whether that was all.
+    fn receive(&self, state: &mut State) -> Left {
+        let began = now();
         let State { source, slots, aside, .. } = state;
-        let mut lost = 0;
-        let packets = source.take(now.wall, &mut |key, datagram| {
-            if let Some(Some(live)) = slots.get_mut(key.slot()) {
-                lost += u64::from(!live.take(now, key, &datagram, aside));
+        let (mut now, mut seen, mut lost) = (began, 0_u32, 0);
+        let (packets, left) = source.take(began.wall, &mut |key, datagram| {
+            seen = seen.wrapping_add(1);
+            if seen.is_multiple_of(TIMED_ANEW) {
+                now = crate::clock::now();
+            }
+            if let Some(Some(live)) = slots.get_mut(key.slot())
+                && !live.take(now, key, &datagram, aside)
+            {
+                lost += 1;
+                self.tell_drop(live);
             }
         });
-        state.emptied = now.mono;
+        if left == Left::Nothing {
+            state.emptied = began.mono;
+        }
         self.shared.packets.fetch_add(packets, Ordering::Relaxed);
         self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
+        left
     }
 
     fn flush_bucket(&self, state: &mut State, bucket: usize, buckets: usize, now: Now) {
@@ -362,7 +398,14 @@ impl MediaThread {
     fn drop_buffered(&self, live: &mut LiveSegment) {
         let lost = live.writer.drop_buffered();
         self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
-        if lost > 0 && live.first_drop() {
+        if lost > 0 {
+            self.tell_drop(live);
+        }
+    }
+
+    /// Tells once of a segment that media of it are dropped.
+    fn tell_drop(&self, live: &mut LiveSegment) {
+        if live.first_drop() {
             let text = "media are dropped because the disk does not take them; the gaps are in the recording";
             let (record, segment) = (live.writer.record(), Some(live.id));
             self.teller.alarm(&record.tenant, Incident::Storage, Some(record.call), segment, text.to_owned());

@@ -10,9 +10,13 @@ use model::{SegmentId, StreamId, WallTime};
 use super::super::source::Datagram;
 use super::stream::Which;
 
-/// 4 MiB of a segment: some seconds of a picture, two minutes of G.711. Taking over is given up long before.
-const SEGMENT_MAX: usize = 4 << 20;
-/// 128 MiB of a thread: 1,000 calls of G.711 on a volume that fails, for three seconds and more.
+/// 1 MiB of a port: some seconds of a picture, half a minute of G.711; taking over is given up long before. Who floods a
+/// port takes the room of nobody else.
+const PORT_MAX: usize = 1 << 20;
+/// 8 MiB of a segment.
+const SEGMENT_MAX: usize = 8 << 20;
+/// 128 MiB of a thread: 1,000 calls of G.711 on a volume that fails, for three seconds and more. Vectors that grow may
+/// have twice of that for a moment.
 const THREAD_MAX: usize = 128 << 20;
 
 struct Head {
@@ -27,11 +31,23 @@ struct Head {
 struct Lot {
     heads: Vec<Head>,
     octets: Vec<u8>,
+    /// What each port has of it.
+    ports: Vec<((StreamId, Which), usize)>,
 }
 
 impl Lot {
     const fn size(&self) -> usize {
         self.heads.len() * size_of::<Head>() + self.octets.len()
+    }
+
+    /// Takes so much of a port's share; false when it is used up.
+    fn share(&mut self, port: (StreamId, Which), more: usize) -> bool {
+        let place = self.ports.iter().position(|(p, _)| *p == port).unwrap_or_else(|| {
+            self.ports.push((port, 0));
+            self.ports.len() - 1
+        });
+        let share = self.ports.get_mut(place).filter(|(_, size)| *size + more <= PORT_MAX);
+        share.map(|(_, size)| *size += more).is_some()
     }
 }
 
@@ -52,8 +68,11 @@ impl Aside {
     ) -> bool {
         let Datagram { at, from, bytes } = *datagram;
         let more = size_of::<Head>() + bytes.len();
+        if self.size + more > THREAD_MAX {
+            return false;
+        }
         let lot = self.lots.entry(segment).or_default();
-        if lot.size() + more > SEGMENT_MAX || self.size + more > THREAD_MAX {
+        if lot.size() + more > SEGMENT_MAX || !lot.share((stream, which), more) {
             return false;
         }
         self.size += more;
@@ -76,7 +95,7 @@ impl Aside {
         wanted: impl Fn(StreamId) -> bool,
         mut each: impl FnMut(StreamId, Which, Datagram<'_>),
     ) {
-        let Some(Lot { heads, octets }) = self.lots.remove(&segment) else { return };
+        let Some(Lot { heads, octets, .. }) = self.lots.remove(&segment) else { return };
         let (mut rest, mut at) = (Lot::default(), 0);
         for head in heads {
             let bytes = octets.get(at..at + head.length).unwrap_or_default();
@@ -85,6 +104,7 @@ impl Aside {
                 self.size = self.size.saturating_sub(size_of::<Head>() + head.length);
                 each(head.stream, head.which, Datagram { at: head.at, from: head.from, bytes });
             } else {
+                rest.share((head.stream, head.which), size_of::<Head>() + head.length);
                 rest.heads.push(head);
                 rest.octets.extend_from_slice(bytes);
             }
@@ -130,18 +150,23 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_limit_for_a_segment_and_for_all() {
+    fn there_is_a_limit_for_a_port_a_segment_and_for_all() {
         let (mut aside, bytes) = (Aside::default(), [0; 1_500]);
-        let fit = (0..1_000_000).take_while(|_| keep(&mut aside, 1, 1, &bytes)).count();
-        assert_eq!(fit, SEGMENT_MAX / (1_500 + size_of::<Head>()));
-        let full = (2..1_000).take_while(|s| keep(&mut aside, *s, 1, &bytes)).count();
-        assert_eq!(full, 998);
-        let all = (2..1_000).map(|s| (0..1_000_000).take_while(|_| keep(&mut aside, s, 1, &bytes)).count());
-        assert!(all.sum::<usize>() > 0 && aside.size <= THREAD_MAX);
+        let mut fill = |segment, stream| {
+            (0..1_000_000).take_while(|_| keep(&mut aside, segment, stream, &bytes)).count()
+        };
+        // Who floods one port takes nothing from another.
+        assert_eq!(fill(1, 1), PORT_MAX / (1_500 + size_of::<Head>()));
+        assert_eq!(fill(1, 2), PORT_MAX / (1_500 + size_of::<Head>()));
+        let segment: usize = (3..20).map(|stream| fill(1, stream)).sum();
+        assert!(segment > 0 && aside.size <= SEGMENT_MAX);
+        let all: usize =
+            (2..1_000).map(|s| (0..1_000_000).take_while(|_| keep(&mut aside, s, 1, &bytes)).count()).sum();
+        assert!(all > 0 && aside.size <= THREAD_MAX);
         assert!(!keep(&mut aside, 2_000, 1, &bytes));
-        for segment in 1..=2_000 {
-            take(&mut aside, segment, 1);
+        for (segment, stream) in (1..=2_000).map(|s| (s, 1)).chain((2..20).map(|stream| (1, stream))) {
+            take(&mut aside, segment, stream);
         }
-        assert_eq!(aside.size, 0);
+        assert_eq!((aside.size, aside.lots.len()), (0, 0));
     }
 }

@@ -64,7 +64,7 @@ pub(super) struct Heard {
     /// The time of the packet that was the last one when last looked.
     packet: Option<WallTime>,
     /// When it became the last one, or when media began to be expected.
-    at: Mono,
+    pub(super) at: Mono,
 }
 
 impl Heard {
@@ -363,11 +363,6 @@ impl LiveStream {
         }
     }
 
-    /// Whether it keeps again what arrives when it is wanted so.
-    pub(super) fn resumes(&self, wanted: &OpenStream, gate: Gate) -> bool {
-        self.open.flowing == Flowing::Paused && effective(wanted.flowing, gate) == Flowing::Active
-    }
-
     /// The segment is paused, or goes on.
     pub(super) fn gate(&mut self, now: Now, gate: Gate) {
         let mut open = self.open.clone();
@@ -461,6 +456,13 @@ pub(super) struct Heritage {
     opened: Opened,
     before: Option<Ending>,
     knocking: Knocking,
+}
+
+impl Heritage {
+    /// Has the stream do this; what was wanted of it before.
+    pub(super) fn flow(&mut self, flowing: Flowing) -> Flowing {
+        std::mem::replace(&mut self.open.flowing, flowing)
+    }
 }
 
 /// Whose packet it is that no key opens; none: not the stream's.

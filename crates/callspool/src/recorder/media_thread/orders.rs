@@ -80,15 +80,14 @@ pub(crate) enum MediaOrder {
 }
 
 impl MediaOrder {
-    /// How long ago, at most, all that had come must have been taken when it is carried out, as something else holds
-    /// from then on: what was sent in a pause is not kept, and what was sent before an end is. None: it does not matter.
-    pub(super) const fn needs_all(&self) -> Option<Duration> {
+    /// Whether all that had come when it was received must have been taken when it is carried out, as something else holds
+    /// from then on: what was sent before an end is kept, and what was sent by other keys is opened by them. (Of a pause
+    /// the receiver knows by the time of arrival.)
+    pub(super) fn needs_all(&self) -> bool {
         match self {
-            // Not a packet of a pause.
-            Self::Change { .. } | Self::Resume { .. } => Some(Duration::ZERO),
-            // Many of them come in a tick. A packet takes longer from a client's sound card to its socket.
-            Self::End { .. } | Self::Keys { .. } => Some(Duration::from_millis(1)),
-            _ => None,
+            Self::Change { .. } | Self::Resume { .. } | Self::End { .. } | Self::Keys { .. } => true,
+            Self::Add(live) => live.takes_over.is_some(),
+            _ => false,
         }
     }
 }

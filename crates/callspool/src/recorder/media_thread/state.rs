@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use model::{EndReason, Mono, Report, SegmentId, WallTime};
+use model::{EndReason, Incident, Mono, Report, SegmentId, WallTime};
 
 use super::super::handshakes::Door;
 use super::super::live::{Aside, LiveSegment};
 use super::super::ports::Sockets;
 use super::super::source::{Key, Source};
+use super::super::tell::Teller;
 use super::super::writer::Job;
+use super::MediaOrder;
 
 /// How a segment is to end.
 pub(super) struct End {
@@ -32,6 +34,8 @@ pub(super) struct State {
     pub(super) aside: Aside,
     /// All that had come then has been taken.
     pub(super) emptied: Mono,
+    /// What is carried out now.
+    pub(super) orders: Vec<MediaOrder>,
     /// What this tick has for each volume's writer: it is woken once, not for each segment.
     pub(super) jobs: Vec<Vec<Job>>,
     pub(super) rtcp: Vec<u8>,
@@ -67,17 +71,21 @@ impl State {
     }
 }
 
-/// Has the source hand out what comes to these streams.
+/// Has the source hand out what comes to these streams. A stream that cannot be heard is told of: its segment goes on with
+/// the others.
 pub(super) fn watch(
     source: &mut Source,
-    slot: usize,
-    live: &LiveSegment,
+    teller: &Teller,
+    (slot, live): (usize, &LiveSegment),
     streams: impl IntoIterator<Item = usize>,
 ) {
     let sockets = |stream| live.sockets(stream).map(move |(which, socket)| (stream, which, socket));
     for (stream, which, socket) in streams.into_iter().flat_map(sockets) {
         if let Err(e) = source.watch(Key::new(slot, stream, which), socket) {
-            tracing::error!(segment = %live.id, remote = ?live.remote(), "a port cannot be watched: {e}");
+            let record = live.writer.record();
+            let text =
+                format!("nothing is heard on a port that was opened: {e}; see the limits of the process");
+            teller.alarm(&record.tenant, Incident::NotRecorded, Some(record.call), Some(live.id), text);
         }
     }
 }

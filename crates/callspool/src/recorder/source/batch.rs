@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeSpec;
 
-use super::Datagram;
+use super::{Datagram, Left};
 
 /// Datagrams that one call takes of a socket that has many: what a stream of 20 ms packets brings in 320 ms.
 const BATCH: usize = 16;
@@ -32,14 +32,6 @@ pub(super) struct Batch {
     // The kernel writes the length of the last address into the headers, so each family has its own.
     v4: MultiHeaders<SockaddrIn>,
     v6: MultiHeaders<SockaddrIn6>,
-}
-
-/// Whether a socket has been emptied.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Left {
-    Nothing,
-    /// There may be more.
-    Something,
 }
 
 impl Batch {

@@ -33,6 +33,14 @@ pub(crate) struct Datagram<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+/// Whether all that had come was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Left {
+    Nothing,
+    /// There may be more.
+    Something,
+}
+
 /// Whose a socket is: the slot of a segment in its media thread, a stream of it, and which of its sockets. 64 bits, as
 /// the kernel gives them back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,9 +113,9 @@ impl Source {
     }
 
     /// Hands out what has come until now, and says how many datagrams that were. Only where many times of what a stream
-    /// brings has come to one socket, or to all of them, is the rest left for the next time. `now` stands in where the
-    /// kernel gave no time.
-    pub(crate) fn take(&mut self, now: WallTime, each: &mut impl FnMut(Key, Datagram<'_>)) -> u64 {
+    /// brings has come to one socket, or to all of them, is the rest left for the next time: so nobody who floods keeps
+    /// others waiting. `now` stands in where the kernel gave no time.
+    pub(crate) fn take(&mut self, now: WallTime, each: &mut impl FnMut(Key, Datagram<'_>)) -> (u64, Left) {
         match self {
             Self::Polled(polled) => polled.take(now, each),
         }

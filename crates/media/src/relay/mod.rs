@@ -406,6 +406,18 @@ impl Relay {
         self.ends.iter().flatten().flat_map(|e| e.tees.iter().flatten()).filter_map(Tee::due).min()
     }
 
+    /// Its ends.
+    pub fn ends(&self) -> impl Iterator<Item = EndId> + '_ {
+        (0..).zip(&self.ends).filter(|(_, end)| end.is_some()).map(|(n, _)| EndId(n))
+    }
+
+    /// The end of a place, if there is one.
+    #[must_use]
+    pub fn end_at(&self, place: usize) -> Option<EndId> {
+        self.ends.get(place)?.as_ref()?;
+        u8::try_from(place).ok().map(EndId)
+    }
+
     /// What happened, the oldest first.
     pub fn poll_event(&mut self) -> Option<Told> {
         self.events.pop_front()

@@ -1,0 +1,100 @@
+//! What a relayed packet costs, beside a forwarder that does nothing else.
+//!
+//! ```text
+//!  core 1   generator ──► N calls × 2 legs, 50 packets a second each ──► core 0   what is measured
+//!                     ◄────────────────────────── forwarded ◄──────────
+//! ```
+//!
+//! In turns on core 0: a *bare* forwarder (`epoll`, `recvmmsg` with kernel times, `sendto` by the other port, in the same
+//! rounds) and a relay that forwards only, that tees too, that records too, and that opens what it records. CPU is that of
+//! all its threads by `/proc/self/task/*/schedstat`, for each packet that was sent to it; the first second of a turn does
+//! not count. What is recorded is written to files, by a thread of its own on the same core.
+//!
+//! `cargo bench --package callspool-relay -- --calls 500 --turns 3 --seconds 4`
+
+mod bare;
+mod keeping;
+mod machine;
+mod setup;
+mod traffic;
+
+use std::io::Write;
+use std::time::Duration;
+
+use setup::Mode;
+
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+/// What a turn showed.
+struct Turn {
+    mode: Mode,
+    cpu_ns: f64,
+    sent: u64,
+    late: u64,
+    lost: u64,
+    delay: Option<(Duration, Duration)>,
+}
+
+fn main() -> Result<(), Failure> {
+    let (calls, turns, seconds) = (option("--calls", 500), option("--turns", 3), option("--seconds", 4));
+    machine::raise_descriptor_limit();
+    println!("{calls} calls, {} packets a second, load {}", calls * 100, machine::load());
+    let mut all = Vec::new();
+    for _ in 0..turns {
+        let mut bare = None;
+        for mode in Mode::ALL {
+            let turn = run(mode, calls, Duration::from_secs(seconds))?;
+            if mode == Mode::Bare {
+                bare = Some(turn.cpu_ns);
+            }
+            let ratio = bare.map_or(0.0, |bare| turn.cpu_ns / bare);
+            print!("{:<24}{:>8.2} µs{ratio:>8.2} ×", mode.name(), turn.cpu_ns / 1e3);
+            print!("   sent {} (late {}), lost {}", turn.sent, turn.late, turn.lost);
+            if let Some((mean, most)) = turn.delay {
+                print!("   delay {mean:.0?}, {most:.0?} at most");
+            }
+            println!();
+            std::io::stdout().flush()?;
+            all.push((turn, ratio));
+        }
+    }
+    println!("medians");
+    for mode in Mode::ALL {
+        let of = |value: fn(&(Turn, f64)) -> f64| {
+            let mut values: Vec<f64> = all.iter().filter(|(t, _)| t.mode == mode).map(value).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or(0.0)
+        };
+        let (cpu, ratio) = (of(|(turn, _)| turn.cpu_ns), of(|(_, ratio)| *ratio));
+        println!("{:<24}{:>8.2} µs{ratio:>8.2} ×", mode.name(), cpu / 1e3);
+    }
+    Ok(())
+}
+
+fn run(mode: Mode, calls: u64, length: Duration) -> Result<Turn, Failure> {
+    machine::pin_to(machine::SENDER_CORE);
+    let mut traffic = traffic::Traffic::new(mode)?;
+    let mut measured = setup::start(mode, calls, &mut traffic)?;
+    traffic.run(Duration::from_secs(1))?;
+    let (before, sent) = (machine::cpu_of(&measured.threads()), traffic.sent);
+    measured.delay();
+    traffic.run(length)?;
+    let cpu = machine::cpu_of(&measured.threads()).saturating_sub(before);
+    let delay = measured.delay();
+    traffic.drain(Duration::from_millis(300))?;
+    let during = traffic.sent - sent;
+    Ok(Turn {
+        mode,
+        cpu_ns: cpu.as_nanos() as f64 / during.max(1) as f64,
+        sent: traffic.sent,
+        late: traffic.late,
+        lost: traffic.sent.saturating_sub(traffic.came),
+        delay,
+    })
+}
+
+/// The number behind an option, or this one.
+fn option(name: &str, otherwise: u64) -> u64 {
+    let mut arguments = std::env::args().skip_while(|a| a != name).skip(1);
+    arguments.next().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
+}

@@ -1,0 +1,181 @@
+//! Sends what a batch holds: by one call what goes by one socket, and by one datagram of the kernel's what goes to one
+//! address in equal pieces (UDP GSO).
+//!
+//! An end has ports of its own, so what is forwarded is mostly one datagram a socket, and costs a call. Copies for
+//! recorders go by one socket for all, by `sendmmsg`; replays are runs of equal packets to one address, where GSO helps.
+//! What the kernel does not take is lost and counted: it is a moment of sound, and what comes next is waiting.
+
+use std::io::IoSlice;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use media::relay::{Outgoing, Sends};
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, sendmsg};
+
+/// Datagrams of one call.
+const BATCH: usize = 64;
+/// Octets that the kernel takes as one datagram to cut: 64 KiB less its headers.
+const SEGMENTED_MAX: usize = 64_000;
+/// Equal datagrams in a row from which on it is worth it.
+const RUN_MIN: usize = 4;
+/// Answers of ICMP to earlier datagrams that are read over.
+const ERRORS_MAX: usize = 2;
+
+/// Whether the kernel cuts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Segmentation {
+    /// Until it is seen that it does not.
+    Tried,
+    Missing,
+}
+
+/// Buffers of a thread, and what it counts.
+pub(crate) struct Sender {
+    headers: MultiHeaders<SockaddrStorage>,
+    addresses: Vec<Option<SockaddrStorage>>,
+    segmentation: Segmentation,
+    pub(crate) sent: u64,
+    pub(crate) unsent: u64,
+    pub(crate) calls: u64,
+}
+
+impl Sender {
+    pub(crate) fn new() -> Self {
+        Self {
+            headers: MultiHeaders::preallocate(BATCH, None),
+            addresses: Vec::with_capacity(BATCH),
+            segmentation: Segmentation::Tried,
+            sent: 0,
+            unsent: 0,
+            calls: 0,
+        }
+    }
+
+    /// Sends datagrams by one socket, in their order.
+    pub(crate) fn send(&mut self, socket: &UdpSocket, sends: &Sends, mut datagrams: &[Outgoing]) {
+        while let [first, rest @ ..] = datagrams {
+            let run = self.run(sends, datagrams);
+            let count = if rest.is_empty() {
+                self.one(socket, sends, first);
+                1
+            } else if run >= RUN_MIN {
+                self.segmented(socket, sends, datagrams.get(..run).unwrap_or_default());
+                run
+            } else {
+                let count = datagrams.len().min(BATCH);
+                self.many(socket, sends, datagrams.get(..count).unwrap_or_default());
+                count
+            };
+            datagrams = datagrams.get(count..).unwrap_or_default();
+        }
+    }
+
+    /// How many at the front are equally long and to one address.
+    fn run(&self, sends: &Sends, datagrams: &[Outgoing]) -> usize {
+        let (Some(first), Segmentation::Tried) = (datagrams.first(), self.segmentation) else { return 0 };
+        let length = sends.octets(first).len();
+        let most = BATCH.min(SEGMENTED_MAX / length.max(1));
+        let is_same = |d: &&Outgoing| d.to == first.to && sends.octets(d).len() == length;
+        datagrams.iter().take(most).take_while(is_same).count()
+    }
+
+    fn one(&mut self, socket: &UdpSocket, sends: &Sends, datagram: &Outgoing) {
+        for _ in 0..=ERRORS_MAX {
+            self.calls += 1;
+            match socket.send_to(sends.octets(datagram), datagram.to) {
+                Ok(_) => {
+                    self.sent += 1;
+                    return;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {}
+                Err(_) => break,
+            }
+        }
+        self.unsent += 1;
+    }
+
+    fn many(&mut self, socket: &UdpSocket, sends: &Sends, datagrams: &[Outgoing]) {
+        let mut slices = [[IoSlice::new(&[])]; BATCH];
+        self.addresses.clear();
+        for (slice, datagram) in slices.iter_mut().zip(datagrams) {
+            *slice = [IoSlice::new(sends.octets(datagram))];
+            self.addresses.push(Some(datagram.to.into()));
+        }
+        let (mut from, mut errors) = (0, 0);
+        while from < datagrams.len() {
+            self.calls += 1;
+            let slices = slices.get(from..datagrams.len()).unwrap_or_default();
+            let addresses = self.addresses.get(from..).unwrap_or_default();
+            let fd = socket.as_raw_fd();
+            let sent = sendmmsg(fd, &mut self.headers, slices, addresses, [], MsgFlags::MSG_DONTWAIT);
+            match sent.map(Iterator::count) {
+                Ok(count) if count > 0 => {
+                    self.sent += count as u64;
+                    from += count;
+                }
+                Err(Errno::ECONNREFUSED) if errors < ERRORS_MAX => errors += 1,
+                // There is no room for more.
+                Err(Errno::EAGAIN | Errno::ENOBUFS) => {
+                    self.unsent += (datagrams.len() - from) as u64;
+                    return;
+                }
+                // This one cannot be sent.
+                _ => {
+                    self.unsent += 1;
+                    from += 1;
+                }
+            }
+        }
+    }
+
+    /// Equal pieces to one address, of which the kernel makes datagrams.
+    fn segmented(&mut self, socket: &UdpSocket, sends: &Sends, datagrams: &[Outgoing]) {
+        let mut slices = [IoSlice::new(&[]); BATCH];
+        for (slice, datagram) in slices.iter_mut().zip(datagrams) {
+            *slice = IoSlice::new(sends.octets(datagram));
+        }
+        let Some(first) = datagrams.first() else { return };
+        let size = u16::try_from(sends.octets(first).len()).unwrap_or(u16::MAX);
+        let (to, cut) = (SockaddrStorage::from(first.to), [ControlMessage::UdpGsoSegments(&size)]);
+        let slices = slices.get(..datagrams.len()).unwrap_or_default();
+        self.calls += 1;
+        match sendmsg(socket.as_raw_fd(), slices, &cut, MsgFlags::MSG_DONTWAIT, Some(&to)) {
+            Ok(_) => self.sent += datagrams.len() as u64,
+            Err(Errno::EAGAIN | Errno::ENOBUFS) => self.unsent += datagrams.len() as u64,
+            Err(e) => {
+                // EIO: the interface makes no checksums. EMSGSIZE: a piece is longer than its frames.
+                if matches!(e, Errno::EIO | Errno::EINVAL | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP) {
+                    self.segmentation = Segmentation::Missing;
+                }
+                self.many(socket, sends, datagrams);
+            }
+        }
+    }
+}
+
+/// Two sockets that copies for recorders are sent from, where there are such addresses.
+pub(crate) struct TeeSockets {
+    v4: Option<UdpSocket>,
+    v6: Option<UdpSocket>,
+}
+
+impl TeeSockets {
+    pub(crate) fn open() -> Self {
+        let open = |any: &str| {
+            let socket = UdpSocket::bind(any).ok()?;
+            socket.set_nonblocking(true).ok()?;
+            // Copies of two seconds of many calls at once.
+            let _ = nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::SndBuf, &SEND_BUFFER);
+            Some(socket)
+        };
+        Self { v4: open("0.0.0.0:0"), v6: open("[::]:0") }
+    }
+
+    pub(crate) fn towards(&self, to: SocketAddr) -> Option<&UdpSocket> {
+        if to.is_ipv4() { self.v4.as_ref() } else { self.v6.as_ref() }
+    }
+}
+
+/// Octets of the kernel's buffer of a socket for copies.
+const SEND_BUFFER: usize = 4 << 20;

@@ -6,7 +6,7 @@ use media::relay::{
     Beginning, By, Counts, EndId, Follow, OpenEnd, Recorder, Relay, Remembers, Security, Sends, Telling,
     Which,
 };
-use media::srtp::Srtp;
+use media::srtp::Outbound;
 use model::{Codec, Keys, Suite, WallTime};
 
 use crate::Input;
@@ -29,7 +29,7 @@ fn keys(suite: Suite, octet: u8) -> Keys {
 }
 
 /// How a side is: in the clear, awaited, or by keys, which its peer has the other way round.
-fn side(leg: u8, how: u8) -> (OpenEnd, Option<Srtp>) {
+fn side(leg: u8, how: u8) -> (OpenEnd, Option<Outbound>) {
     let follow = [Follow::Exactly, Follow::Host, Follow::Anywhere][usize::from(how >> 5) % 3];
     let codecs = vec![(0, Codec::new("PCMU", 8_000, 1)), (101, Codec::new("telephone-event", 8_000, 1))];
     let suite = Suite::ALL[usize::from(how >> 2) % Suite::ALL.len()];
@@ -38,7 +38,7 @@ fn side(leg: u8, how: u8) -> (OpenEnd, Option<Srtp>) {
         0 | 1 => (Security::Clear, None),
         2 => (Security::Awaited, None),
         _ => {
-            let peer = Srtp::new(&ours, &theirs);
+            let peer = Outbound::new(&theirs);
             (Security::Keys { inbound: theirs, outbound: ours }, peer)
         }
     };
@@ -76,7 +76,7 @@ pub fn relay(data: &[u8]) {
             && let Some(peer) = &mut sides[end].1
         {
             let _ = match which {
-                Which::Rtp => peer.seal_once(&mut bytes).is_ok(),
+                Which::Rtp => peer.seal_once(0, &mut bytes).is_ok(),
                 Which::Rtcp => peer.seal_rtcp(now, &mut bytes),
             };
         }
@@ -87,7 +87,15 @@ pub fn relay(data: &[u8]) {
         let is_clear = sides.iter().all(|(open, _)| open.security == Security::Clear);
         for sent in sends.forwards() {
             assert!(matches!(sent.by, By::End(by, _) if by == ends[1 - end]));
-            assert!(peers().iter().any(|p| p.ip() == sent.to.ip()), "nobody is at {}", sent.to);
+            let (open, keys) = &sides[1 - end];
+            let named = peers()[1 - end];
+            // Only who has keys, or comes first where its trunk says that anybody may, is sent to elsewhere.
+            let is_named = match open.follow {
+                Follow::Exactly if keys.is_none() => sent.to == named || sent.to.port() == named.port() + 1,
+                Follow::Host if keys.is_none() => sent.to.ip() == named.ip(),
+                _ => peers().iter().any(|p| p.ip() == sent.to.ip()),
+            };
+            assert!(is_named, "{:?} is not at {}", open.follow, sent.to);
             assert!(!is_clear || sends.octets(sent) == bytes);
             assert!(sends.octets(sent).len() <= bytes.len() + 32, "it grows");
         }

@@ -85,6 +85,7 @@ impl Call {
     }
 
     pub(crate) fn pass(&mut self, now: WallTime) {
+        self.relay.pass(now);
         if let Some(keep) = &mut self.keep {
             keep.pass(now);
         }

@@ -141,12 +141,22 @@ pub enum Said {
     Removed(Vec<(EndId, Counts)>),
 }
 
+/// How long what came last is remembered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Memory {
+    /// From two seconds ago on, for ten seconds at most.
+    Held,
+    /// Two seconds.
+    Released,
+}
+
 /// What a thread is told.
 pub(crate) enum Order {
     Add { call: u64, new: Box<NewCall> },
     Change { call: u64, end: EndId, open: Box<OpenEnd> },
     Tee { call: u64, end: EndId, place: usize, to: Option<(Box<Recorder>, Beginning)> },
     Record { call: u64, recording: Recording },
+    Remember { call: u64, memory: Memory },
     Remove { call: u64 },
     Stop,
 }
@@ -223,6 +233,14 @@ impl Relays {
     /// It is not taken.
     pub fn record(&self, call: u64, recording: Recording) -> Result<(), NotTaken> {
         self.order(Order::Record { call, recording })
+    }
+
+    /// A recorder of the call is suspected to have failed, or is not any more: see [`Relay::hold`] and [`Relay::release`].
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn remember(&self, call: u64, memory: Memory) -> Result<(), NotTaken> {
+        self.order(Order::Remember { call, memory })
     }
 
     /// Ends a call, which is told by [`Said::Removed`].

@@ -21,7 +21,7 @@ use crate::clock::{Clock, Reading};
 use crate::figures::Figures;
 use crate::reading::{Batch, Left};
 use crate::sending::{Sender, TeeSockets};
-use crate::{Order, Report, Said};
+use crate::{Memory, Order, Report, Said};
 
 /// Ports that one look at epoll names; with more ready ones it is asked again at once.
 const EVENTS: usize = 1_024;
@@ -332,6 +332,11 @@ impl Calls {
                     found.relay.record(recording);
                 }
             }
+            Order::Remember { call, memory } => match (self.get(call), memory) {
+                (Some((_, found)), Memory::Held) => found.relay.hold(now),
+                (Some((_, found)), Memory::Released) => found.relay.release(),
+                (None, _) => {}
+            },
             Order::Remove { call } => self.remove(call, out, buffers),
             Order::Stop => {}
         }

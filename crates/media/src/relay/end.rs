@@ -13,17 +13,18 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use model::{MediaKind, WallTime};
+use model::{Keys, MediaKind, WallTime};
 
 use super::digits::Digits;
 use super::events::{Event, Events};
-use super::ring::Ring;
+use super::ring::{Limit, Ring};
+use super::sealing::Sealing;
 use super::sends::{By, Sends};
 use super::tee::Tee;
 use super::types::Types;
-use super::{EndId, OpenEnd, Remembers, Security, Telling, Which, Why, is_sendable};
+use super::{EndId, OpenEnd, Remembers, Telling, Which, Why, is_sendable};
 use crate::rtp::{Familiar, Latch, Packet, canonical, is_rtcp, rtcp};
-use crate::srtp::{Closed, Srtp};
+use crate::srtp::{Closed, PACKET_MAX, Srtp};
 
 /// Packets of audio in a second that go on: five times what packets of 5 ms bring. What floods beyond goes nowhere.
 const AUDIO_MAX: u32 = 1_000;
@@ -31,6 +32,13 @@ const AUDIO_MAX: u32 = 1_000;
 const VIDEO_MAX: u32 = 10_000;
 /// Packets in a second of unknown senders that are tried with the keys of an end. Each costs an authentication.
 const TRIED_MAX: u32 = 100;
+/// The same that come from where the peer is and are not authentic: beyond it somebody sends noise in its name, which is
+/// to take nothing from its own.
+const FAILED_MAX: u32 = 2_000;
+/// Octets of a report that is kept for recorders: one of a sender with a description.
+const REPORT_MAX: usize = 256;
+/// SR (RFC 3550 section 12.1).
+const SENDER_REPORT: u8 = 200;
 /// A number so far ahead goes on where the source was: 2 s at 20 ms.
 const CONTINUES_MAX: u16 = 100;
 
@@ -43,8 +51,8 @@ pub enum Follow {
     /// To another port of the host that signalling names.
     #[default]
     Host,
-    /// Anywhere, by the rules of latching: for peers behind NAT, whose descriptions name addresses that nobody can send
-    /// to. In the clear, who is first at the port is heard and told.
+    /// Anywhere: for peers behind NAT, whose descriptions name addresses that nobody can send to. In the clear, who is first
+    /// at the port after signalling named an address is heard and told.
     Anywhere,
 }
 
@@ -97,22 +105,31 @@ impl Rate {
         self.count = self.count.saturating_add(1);
         self.count <= most
     }
+
+    /// Whether so many came in this second.
+    fn is_spent(&self, now: WallTime, most: u32) -> bool {
+        now.nanos_since(self.since).unsigned_abs() < 1_000_000_000 && self.count >= most
+    }
 }
 
 /// How what comes is opened, and what goes out protected.
 pub(super) enum Guard {
     Clear,
     Awaited,
-    Keys(Box<Srtp>),
+    Keys { opens: Box<Srtp>, sealing: Sealing },
 }
 
 impl Guard {
-    fn new(security: &Security) -> Option<Self> {
-        Some(match security {
-            Security::Clear => Self::Clear,
-            Security::Awaited => Self::Awaited,
-            Security::Keys { inbound, outbound } => Self::Keys(Box::new(Srtp::new(inbound, outbound)?)),
-        })
+    pub(super) const fn sealing(&self) -> Option<&Sealing> {
+        match self {
+            Self::Keys { sealing, .. } => Some(sealing),
+            Self::Clear | Self::Awaited => None,
+        }
+    }
+
+    /// What opens by these keys. None when one has not the length that its suite wants.
+    pub(super) fn opens(inbound: &Keys) -> Option<Box<Srtp>> {
+        Srtp::new(inbound, inbound).map(Box::new)
     }
 }
 
@@ -135,15 +152,20 @@ pub(super) struct Came<'a> {
 pub(super) struct End {
     pub(super) open: OpenEnd,
     types: Types,
-    guard: Guard,
+    pub(super) guard: Guard,
     latch: Latch,
     /// Where RTP to the peer goes.
     to: Option<SocketAddr>,
+    /// Signalling named where it is, and it has not been heard since.
+    is_named: bool,
     /// Where its RTCP came from.
     rtcp_from: Option<SocketAddr>,
+    /// The last report of its sender, for a recorder that takes over.
+    pub(super) report: Vec<u8>,
     heard: Option<Heard>,
     rate: Rate,
     tried: Rate,
+    failed: Rate,
     digits: Digits,
     pub(super) ring: Option<Ring>,
     pub(super) tees: [Option<Tee>; 2],
@@ -151,58 +173,65 @@ pub(super) struct End {
 }
 
 impl End {
-    /// None when a key has not the length that its suite wants.
-    pub(super) fn new(open: &OpenEnd) -> Option<Self> {
-        Some(Self {
+    pub(super) fn new(open: &OpenEnd, guard: Guard) -> Self {
+        let mut end = Self {
             types: Types::of(&open.codecs),
-            guard: Guard::new(&open.security)?,
+            guard,
             latch: Latch::new(open.remote),
             to: open.remote.filter(|to| is_sendable(*to)),
+            is_named: true,
             rtcp_from: None,
+            report: Vec::with_capacity(REPORT_MAX),
             heard: None,
             rate: Rate::default(),
             tried: Rate::default(),
+            failed: Rate::default(),
             digits: Digits::default(),
-            ring: (open.remembers == Remembers::TwoSeconds).then(Ring::default),
+            ring: None,
             tees: [None, None],
             counts: Counts::default(),
             open: open.clone(),
-        })
+        };
+        end.remember();
+        end
     }
 
-    /// Signalling says otherwise. None, and nothing has changed, when a key has not the length that its suite wants.
-    pub(super) fn change(&mut self, open: &OpenEnd) -> Option<()> {
-        if open.security != self.open.security {
-            match (&mut self.guard, &open.security) {
-                (Guard::Keys(srtp), Security::Keys { inbound, outbound }) => {
-                    // Both are of the right length, or neither is taken.
-                    Srtp::new(inbound, outbound)?;
-                    srtp.update(inbound, outbound);
-                }
-                (guard, security) => *guard = Guard::new(security)?,
-            }
-        }
+    /// Signalling says otherwise.
+    pub(super) fn change(&mut self, open: &OpenEnd) {
         if open.remote != self.open.remote {
             self.latch.expect(open.remote);
             self.to = open.remote.filter(|to| is_sendable(*to));
+            self.is_named = true;
         }
         if (open.remote, open.remote_rtcp, open.rtcp_mux)
             != (self.open.remote, self.open.remote_rtcp, self.open.rtcp_mux)
         {
             self.rtcp_from = None;
         }
-        match open.remembers {
+        self.types = Types::of(&open.codecs);
+        self.open = open.clone();
+        self.remember();
+    }
+
+    /// What is yet to be replayed is not forgotten.
+    pub(super) fn want(&mut self) {
+        let first = self.tees.iter().flatten().filter_map(Tee::next).min();
+        if let Some(ring) = &mut self.ring {
+            ring.want(first);
+        }
+    }
+
+    fn remember(&mut self) {
+        let audio = self.open.kind == MediaKind::Audio;
+        match self.open.remembers {
             Remembers::Nothing => {
                 self.ring = None;
                 self.tees.iter_mut().flatten().for_each(Tee::go_on);
             }
             Remembers::TwoSeconds => {
-                self.ring.get_or_insert_default();
+                self.ring.get_or_insert_with(|| Ring::new(if audio { Limit::AUDIO } else { Limit::OTHER }));
             }
         }
-        self.types = Types::of(&open.codecs);
-        self.open = open.clone();
-        Some(())
     }
 
     /// Takes a datagram in: what it is in the clear is in `out` then, as RTP or RTCP, whatever port it came to.
@@ -239,25 +268,25 @@ impl End {
         events: &mut Events<'_>,
     ) -> Result<Range<usize>, Why> {
         let is_known = self.admits(came.from);
-        let put = match &mut self.guard {
+        let (put, proof) = match &mut self.guard {
             Guard::Awaited => return Err(Why::Unopened),
             Guard::Clear if !is_known => return Err(Why::Stranger),
-            Guard::Clear => {
-                allow(&mut self.rate, self.open.kind, came.at)?;
-                out.put(came.bytes)
-            }
-            Guard::Keys(srtp) => {
+            Guard::Clear => (out.put(clear(came)?), Proof::None),
+            Guard::Keys { opens, .. } => {
                 // A stranger who has the keys is none.
-                if !is_known && !self.tried.allows(came.at, TRIED_MAX) {
-                    return Err(Why::Stranger);
+                try_keys(is_known, came.at, &mut self.tried, &self.failed)?;
+                match opens.open_rtp(came.at, came.bytes) {
+                    Ok(plain) => (out.put(plain), Proof::Keys),
+                    Err(why) => {
+                        self.failed.allows(came.at, FAILED_MAX);
+                        return Err(why.into());
+                    }
                 }
-                if is_known {
-                    allow(&mut self.rate, self.open.kind, came.at)?;
-                }
-                out.put(srtp.open_rtp(came.at, came.bytes)?)
             }
         };
-        let taken = self.belongs(came, out.get(put.clone()), events);
+        // What is not authentic takes nothing of the rate.
+        let allowed = allow(&mut self.rate, self.open.kind, came.at);
+        let taken = allowed.and_then(|()| self.belongs(came, proof, out.get(put.clone()), events));
         if taken.is_err() {
             out.take_back(&put);
         }
@@ -266,31 +295,45 @@ impl End {
 
     /// Whether a packet, in the clear, is of the peer, and what it tells.
     #[inline]
-    fn belongs(&mut self, came: &Came<'_>, plain: &[u8], events: &mut Events<'_>) -> Result<(), Why> {
+    fn belongs(
+        &mut self,
+        came: &Came<'_>,
+        proof: Proof,
+        plain: &[u8],
+        events: &mut Events<'_>,
+    ) -> Result<(), Why> {
         let packet = Packet::by_header(came.at, came.from, plain).ok_or(Why::Malformed)?;
         let before = self.latch.source();
-        let (types, heard) = (&self.types, &self.heard);
-        let is_ours = self.latch.accepts(&packet, || Familiar {
-            payload_type: types.knows(packet.payload_type),
-            continues: heard.is_some_and(|h| {
-                h.ssrc == packet.ssrc
-                    && (1..=CONTINUES_MAX).contains(&packet.sequence.wrapping_sub(h.highest))
-            }),
-        });
-        if !is_ours {
+        let goes_on = proof == Proof::Keys
+            || self.heard.is_some_and(|h| {
+                let ahead = packet.sequence.wrapping_sub(h.highest);
+                h.ssrc == packet.ssrc && (1..=CONTINUES_MAX).contains(&ahead)
+            });
+        let types = &self.types;
+        let familiar = || Familiar { payload_type: types.knows(packet.payload_type), continues: goes_on };
+        if !self.latch.accepts(&packet, familiar) {
             return Err(Why::Stranger);
         }
         if before != self.latch.source() {
-            self.moved(before, came.from, events);
-        } else if self.to.is_none() {
-            self.to = Some(came.from).filter(|to| is_sendable(*to));
+            self.moved(before, came.from, goes_on, events);
         }
         self.hear(&packet, events);
         Ok(())
     }
 
-    fn moved(&mut self, before: Option<SocketAddr>, to: SocketAddr, events: &mut Events<'_>) {
-        self.to = Some(to).filter(|to| is_sendable(*to));
+    /// Its packets come from another address. Heard is whom the latch believes; told is only whom signalling named, who is
+    /// first after it did, or who goes on as the same source: silence alone gives nobody's voice to somebody else.
+    fn moved(&mut self, before: Option<SocketAddr>, to: SocketAddr, goes_on: bool, events: &mut Events<'_>) {
+        let is_told = self.open.remote.is_some_and(|r| canonical(r) == canonical(to));
+        if !(goes_on || self.is_named || is_told) {
+            events.push(Event::Elsewhere { at: to });
+            return;
+        }
+        self.is_named = false;
+        // Where signalling names an address that nobody can be sent to, it wants nothing sent.
+        if self.open.remote.is_none_or(is_sendable) {
+            self.to = Some(to).filter(|to| is_sendable(*to));
+        }
         if before.is_some() {
             self.counts.moves = self.counts.moves.saturating_add(1);
             // Its reports come from elsewhere too, by now.
@@ -334,35 +377,43 @@ impl End {
         out: &mut Sends,
         events: &mut Events<'_>,
     ) -> Result<Range<usize>, Why> {
-        let is_known = self.is_host(came.from.ip());
-        let put = match &mut self.guard {
+        let is_known = self.may_report(came.from);
+        let (put, proof) = match &mut self.guard {
             Guard::Awaited => return Err(Why::Unopened),
             Guard::Clear if !is_known => return Err(Why::Stranger),
-            Guard::Clear => {
-                allow(&mut self.rate, self.open.kind, came.at)?;
-                out.put(came.bytes)
-            }
-            Guard::Keys(srtp) => {
-                if !is_known && !self.tried.allows(came.at, TRIED_MAX) {
-                    return Err(Why::Stranger);
+            Guard::Clear => (out.put(clear(came)?), Proof::None),
+            Guard::Keys { opens, .. } => {
+                try_keys(is_known, came.at, &mut self.tried, &self.failed)?;
+                match opens.open_rtcp(came.at, came.bytes) {
+                    Ok(plain) if rtcp::is_valid(plain) => (out.put(plain), Proof::Keys),
+                    Ok(_) => return Err(Why::Malformed),
+                    Err(why) => {
+                        self.failed.allows(came.at, FAILED_MAX);
+                        return Err(why.into());
+                    }
                 }
-                if is_known {
-                    allow(&mut self.rate, self.open.kind, came.at)?;
-                }
-                let plain = srtp.open_rtcp(came.at, came.bytes)?;
-                if !rtcp::is_valid(plain) {
-                    return Err(Why::Malformed);
-                }
-                out.put(plain)
             }
         };
-        self.rtcp_from = Some(came.from);
-        for ssrc in rtcp::goodbyes(out.get(put.clone())) {
-            if self.heard.is_some_and(|h| h.ssrc == ssrc) {
-                // Another one need not wait.
+        if let Err(why) = allow(&mut self.rate, self.open.kind, came.at) {
+            out.take_back(&put);
+            return Err(why);
+        }
+        let (heard, plain) = (self.heard, out.get(put.clone()));
+        let ssrc = plain.get(4..8).and_then(|s| Some(u32::from_be_bytes(*s.first_chunk::<4>()?)));
+        // In the clear anybody of its host can send reports: those go to where its source sends them from.
+        if proof == Proof::Keys || heard.is_none_or(|h| Some(h.ssrc) == ssrc) {
+            self.rtcp_from = Some(came.from);
+        }
+        if plain.len() <= REPORT_MAX && plain.get(1) == Some(&SENDER_REPORT) {
+            self.report.clear();
+            self.report.extend_from_slice(plain);
+        }
+        for ssrc in rtcp::goodbyes(plain).filter(|ssrc| heard.is_some_and(|h| h.ssrc == *ssrc)) {
+            // Another one need not wait, if it is true.
+            if proof == Proof::Keys {
                 self.latch.gone();
-                events.push(Event::Goodbye { ssrc });
             }
+            events.push(Event::Goodbye { ssrc });
         }
         Ok(put)
     }
@@ -380,10 +431,15 @@ impl End {
         }
     }
 
-    /// Whether the peer is there, at whatever port.
-    fn is_host(&self, address: IpAddr) -> bool {
-        let known = [self.latch.source(), self.open.remote, self.open.remote_rtcp];
-        known.iter().flatten().any(|a| host(*a) == address.to_canonical())
+    /// Whether reports in the clear from there may be of the peer: from where signalling says, or from its host.
+    fn may_report(&self, from: SocketAddr) -> bool {
+        let open = &self.open;
+        if open.follow == Follow::Exactly {
+            let told = rtcp::destination(None, open.remote, open.remote_rtcp, open.rtcp_mux);
+            return told.is_some_and(|told| canonical(told) == canonical(from));
+        }
+        let known = [self.latch.source(), open.remote, open.remote_rtcp];
+        known.iter().flatten().any(|a| host(*a) == host(from))
     }
 
     /// Sends what is in `out` to the peer.
@@ -391,12 +447,12 @@ impl End {
     pub(super) fn send(
         &mut self,
         (id, which): (EndId, Which),
-        now: WallTime,
+        (now, sender): (WallTime, u8),
         ours: &[SocketAddr],
         octets: Range<usize>,
         out: &mut Sends,
     ) {
-        let sent = self.try_send((id, which), now, ours, octets, out);
+        let sent = self.try_send((id, which), (now, sender), ours, octets, out);
         self.counts.sent += u64::from(sent.is_some());
         self.counts.unsent += u64::from(sent.is_none());
     }
@@ -405,7 +461,7 @@ impl End {
     fn try_send(
         &mut self,
         (id, which): (EndId, Which),
-        now: WallTime,
+        (now, sender): (WallTime, u8),
         ours: &[SocketAddr],
         octets: Range<usize>,
         out: &mut Sends,
@@ -418,16 +474,13 @@ impl End {
             }
         };
         // What is sent to a port of the same relay would come in again, and go round for ever.
-        if ours.contains(&to) {
+        if ours.contains(&canonical(to)) {
             return None;
         }
-        let octets = match (&mut self.guard, which) {
-            (Guard::Clear, _) => octets,
-            (Guard::Awaited, _) => return None,
-            (Guard::Keys(srtp), Which::Rtp) => out.sealed(octets, |p| srtp.seal_once(p)).ok()?,
-            (Guard::Keys(srtp), Which::Rtcp) => {
-                out.sealed(octets, |p| srtp.seal_rtcp(now, p).then_some(()).ok_or(())).ok()?
-            }
+        let octets = match &mut self.guard {
+            Guard::Clear => octets,
+            Guard::Awaited => return None,
+            Guard::Keys { sealing, .. } => sealing.seal(now, sender, which, octets, out)?,
         };
         out.forward(By::End(id, by), to, octets);
         Some(())
@@ -469,6 +522,27 @@ impl End {
 fn allow(rate: &mut Rate, kind: MediaKind, now: WallTime) -> Result<(), Why> {
     let most = if kind == MediaKind::Audio { AUDIO_MAX } else { VIDEO_MAX };
     rate.allows(now, most).then_some(()).ok_or(Why::TooMany)
+}
+
+/// Whether anything shows who sent a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    None,
+    /// It is authentic under the peer's key.
+    Keys,
+}
+
+/// A datagram that nothing opens: no longer than one that is opened.
+fn clear<'a>(came: &Came<'a>) -> Result<&'a [u8], Why> {
+    Some(came.bytes).filter(|bytes| bytes.len() <= PACKET_MAX).ok_or(Why::Malformed)
+}
+
+/// Whether one more packet may be tried with the keys.
+fn try_keys(is_known: bool, now: WallTime, tried: &mut Rate, failed: &Rate) -> Result<(), Why> {
+    if is_known {
+        return (!failed.is_spent(now, FAILED_MAX)).then_some(()).ok_or(Why::TooMany);
+    }
+    tried.allows(now, TRIED_MAX).then_some(()).ok_or(Why::Stranger)
 }
 
 fn host(address: SocketAddr) -> IpAddr {

@@ -21,6 +21,17 @@ pub enum Event {
         /// The one now.
         to: SocketAddr,
     },
+    /// Its packets come from another address that nothing shows to be its peer's: they are heard, and the peer is sent to
+    /// where it was. Signalling that names the address, or the same source going on there, moves it.
+    Elsewhere {
+        /// The address.
+        at: SocketAddr,
+    },
+    /// A recorder was not sent a copy, for the first time: see [`Relay::missed`](super::Relay::missed).
+    Missed {
+        /// The first or the second.
+        place: usize,
+    },
     /// Its source is another.
     Source {
         /// The SSRC before; none: it is the first.

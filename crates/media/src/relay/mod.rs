@@ -28,8 +28,12 @@
 //!
 //! What must not happen, does not: nothing is sent to an address but those that signalling names or a peer was
 //! [followed](Follow) to, and recorders; never to one of its own ports, to many at once, or twice; and of one datagram come
-//! no more than one for each other leg and recorder, each a few octets larger at most. A number is never protected twice
-//! under one key ([`Outbound::seal_once`](crate::srtp::Outbound::seal_once)).
+//! no more than one for each other leg and recorder, each a few octets larger at most. An index is never used twice under one
+//! key, whatever a sender does, and whoever has the key by then
+//! ([`Outbound::seal_once`](crate::srtp::Outbound::seal_once)): where a source must not go on under its own SSRC it gets
+//! another one, which is all that is ever rewritten; its reports go on under its own.
+//!
+//! What it is not for: a handshake or ZRTP between the legs themselves, and fax (UDPTL). Such lines must not be anchored.
 //!
 //! It has no socket and no clock. What is to be sent it writes into a batch of the caller's ([`Sends`]); for a packet it
 //! allocates nothing.
@@ -37,7 +41,9 @@
 mod digits;
 mod end;
 mod events;
+mod open;
 mod ring;
+mod sealing;
 mod sends;
 mod tee;
 mod types;
@@ -45,195 +51,23 @@ mod types;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use model::{Codec, Keys, MediaKind, WallTime};
+use model::{Keys, WallTime};
 
-use self::end::{Came, End};
+use crate::rtp::canonical;
+
+use self::end::{Came, End, Guard};
 pub use self::end::{Counts, Follow};
 use self::events::Events;
 pub use self::events::{Event, Told};
-pub use self::ring::REMEMBERED_NS;
+pub use self::open::{
+    ENDS_MAX, EndId, Keeping, LEGS_MAX, OpenEnd, Recording, Refused, Remembers, Security, Telling, Which, Why,
+};
+use self::ring::Ring;
+pub use self::ring::{HELD_NS, REMEMBERED_NS};
+use self::sealing::{Retired, Sealing};
 pub use self::sends::{By, Kept, Outgoing, Sends};
 use self::tee::Tee;
 pub use self::tee::{Beginning, REPLAY_EVERY_NS, Recorder, Replayed};
-
-/// Ends of a call: eight legs of four lines, or more of fewer.
-pub const ENDS_MAX: usize = 32;
-/// Legs of a call: its two, those that it is being transferred or forked to, a supervisor's.
-pub const LEGS_MAX: u8 = 8;
-
-/// An end of a relay, until it is closed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct EndId(u8);
-
-impl EndId {
-    /// Its place among the ends of its relay, below [`ENDS_MAX`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// Which of an end's ports.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Which {
-    /// The one for RTP, and for RTCP where it is multiplexed.
-    Rtp,
-    /// The one for RTCP.
-    Rtcp,
-}
-
-/// How an end's packets are protected between us and its peer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Security {
-    /// Not, or by keys that are not ours: what comes is handed on as it is.
-    Clear,
-    /// By keys that a handshake is to yield: until then nothing passes, either way.
-    Awaited,
-    /// By these. The outbound one is this end's alone: indices are counted here.
-    Keys {
-        /// The peer's.
-        inbound: Keys,
-        /// Ours.
-        outbound: Keys,
-    },
-}
-
-/// Whether an end keeps what came last, for a recorder that takes over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Remembers {
-    /// No.
-    #[default]
-    Nothing,
-    /// Two seconds of RTP.
-    TwoSeconds,
-}
-
-/// Whether something is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Telling {
-    /// Nobody asks.
-    #[default]
-    Ignored,
-    /// It is.
-    Told,
-}
-
-/// Whether a recorder in this process keeps what comes to an end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Keeping {
-    /// No.
-    #[default]
-    Nothing,
-    /// All that goes on.
-    Everything,
-}
-
-/// Whether what passes may be kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Recording {
-    /// Yes.
-    #[default]
-    Goes,
-    /// Not now: it is forwarded, and goes to no recorder, neither now nor when one takes over later.
-    Pauses,
-}
-
-/// What an end is to be.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OpenEnd {
-    /// The leg, below [`LEGS_MAX`].
-    pub leg: u8,
-    /// The line within its leg: those of the same number are connected.
-    pub line: u8,
-    /// What it carries.
-    pub kind: MediaKind,
-    /// Payload types that signalling names.
-    pub codecs: Vec<(u8, Codec)>,
-    /// Our ports, as they are sent to.
-    pub ours: [Option<SocketAddr>; 2],
-    /// Where signalling says that the peer receives RTP; none: not known yet.
-    pub remote: Option<SocketAddr>,
-    /// Where it receives RTCP; none: at the next port (RFC 3550 section 11).
-    pub remote_rtcp: Option<SocketAddr>,
-    /// RTCP shares the port (RFC 5761).
-    pub rtcp_mux: bool,
-    /// How far it is followed.
-    pub follow: Follow,
-    /// How it is protected.
-    pub security: Security,
-    /// Whether it remembers.
-    pub remembers: Remembers,
-    /// Whether a recorder in this process keeps what comes.
-    pub keeping: Keeping,
-    /// Whether keys that are pressed are told, as telephone events name them.
-    pub digits: Telling,
-}
-
-impl OpenEnd {
-    /// Audio in the clear of the first line, and nothing but forwarding.
-    #[must_use]
-    pub const fn audio(leg: u8, remote: Option<SocketAddr>) -> Self {
-        Self {
-            leg,
-            line: 0,
-            kind: MediaKind::Audio,
-            codecs: Vec::new(),
-            ours: [None, None],
-            remote,
-            remote_rtcp: None,
-            rtcp_mux: false,
-            follow: Follow::Host,
-            security: Security::Clear,
-            remembers: Remembers::Nothing,
-            keeping: Keeping::Nothing,
-            digits: Telling::Ignored,
-        }
-    }
-}
-
-/// Why an end cannot be had as it is wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refused {
-    /// There are [`ENDS_MAX`] already.
-    #[error("a relay has {ENDS_MAX} ends at most: close one first")]
-    Ends,
-    /// The leg's number is too high.
-    #[error("legs of a relay are numbered from 0 to 7")]
-    Leg,
-    /// Its leg has an end of that line.
-    #[error("the leg has that line already: change its end, or close it first")]
-    Line,
-    /// It was closed, or never was.
-    #[error("the relay has no such end")]
-    NoEnd,
-    /// A key is too short or too long.
-    #[error("a key has not the length that its suite wants")]
-    Key,
-    /// Nothing can be sent there.
-    #[error("a recorder needs an address of one host, with a port")]
-    Address,
-}
-
-/// Why a datagram does not go on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Why {
-    /// It is a check: for whoever answers them.
-    Stun,
-    /// It is of a handshake: for whoever makes it.
-    Dtls,
-    /// It is nothing that is known, or broken.
-    Malformed,
-    /// It is not of the end's peer, as far as one can tell.
-    Stranger,
-    /// Its peer sends more than is believed.
-    TooMany,
-    /// It is not authentic.
-    Unauthentic,
-    /// It came before.
-    Replayed,
-    /// The keys are awaited, or there is no such end.
-    Unopened,
-}
 
 /// The relay of one call. See the module.
 #[derive(Default)]
@@ -248,6 +82,8 @@ pub struct Relay {
     /// Whether anything is being replayed.
     is_replaying: bool,
     recording: Recording,
+    /// Keys that were used and are not now.
+    retired: Retired,
 }
 
 impl Relay {
@@ -262,7 +98,15 @@ impl Relay {
             return Err(Refused::Ends);
         }
         let place = free.unwrap_or(self.ends.len());
-        let end = Some(Box::new(End::new(open).ok_or(Refused::Key)?));
+        let guard = match &open.security {
+            Security::Clear => Guard::Clear,
+            Security::Awaited => Guard::Awaited,
+            Security::Keys { inbound, outbound } => {
+                let opens = Guard::opens(inbound).ok_or(Refused::Key)?;
+                Guard::Keys { opens, sealing: self.seal_by(outbound)? }
+            }
+        };
+        let end = Some(Box::new(End::new(open, guard)));
         match self.ends.get_mut(place) {
             Some(free) => *free = end,
             None => self.ends.push(end),
@@ -277,15 +121,80 @@ impl Relay {
     /// It cannot be so; nothing has changed.
     pub fn change(&mut self, end: EndId, open: &OpenEnd) -> Result<(), Refused> {
         self.check(open, Some(end))?;
-        let changed = self.ends.get_mut(end.index()).and_then(Option::as_mut).ok_or(Refused::NoEnd)?;
-        changed.change(open).ok_or(Refused::Key)?;
+        let known = self.ends.get(end.index()).and_then(Option::as_ref).ok_or(Refused::NoEnd)?;
+        if known.open.security != open.security {
+            self.guard(end, &open.security)?;
+        }
+        if let Some(Some(end)) = self.ends.get_mut(end.index()) {
+            end.change(open);
+        }
         self.connect();
         Ok(())
     }
 
-    /// An end is no more; says what became of all that came to it.
+    /// Gives an end other keys, or none.
+    fn guard(&mut self, end: EndId, security: &Security) -> Result<(), Refused> {
+        let has = |end: &End, outbound: &Keys| end.guard.sealing().is_some_and(|s| s.keys == *outbound);
+        let own = self.ends.get(end.index()).and_then(Option::as_ref).ok_or(Refused::NoEnd)?;
+        // All that can fail, first.
+        let fresh = match security {
+            Security::Keys { inbound, outbound } => {
+                let opens = Guard::opens(inbound).ok_or(Refused::Key)?;
+                let keeps = has(own, outbound);
+                Some((opens, inbound, if keeps { None } else { Some(self.seal_by(outbound)?) }))
+            }
+            Security::Clear | Security::Awaited => None,
+        };
+        let own = self.ends.get_mut(end.index()).and_then(Option::as_mut).ok_or(Refused::NoEnd)?;
+        let before = std::mem::replace(&mut own.guard, Guard::Awaited);
+        let (before_opens, before_sealing) = match before {
+            Guard::Keys { opens, sealing } => (Some(opens), Some(sealing)),
+            Guard::Clear | Guard::Awaited => (None, None),
+        };
+        let Some((opens, inbound, sealing)) = fresh else {
+            if *security == Security::Clear {
+                own.guard = Guard::Clear;
+            }
+            self.retired.put(before_sealing);
+            return Ok(());
+        };
+        // What is on its way by the keys before is opened still.
+        let opens = before_opens.map_or(opens, |mut before| {
+            before.update(inbound, inbound);
+            before
+        });
+        let (sealing, left) = match sealing {
+            Some(new) => (Some(new), before_sealing),
+            None => (before_sealing, None),
+        };
+        if let Some(sealing) = sealing {
+            own.guard = Guard::Keys { opens, sealing };
+        }
+        self.retired.put(left);
+        Ok(())
+    }
+
+    /// What protects by a key that nobody has now.
+    fn seal_by(&mut self, keys: &Keys) -> Result<Sealing, Refused> {
+        let of_ends = self.ends.iter().flatten().filter_map(|end| end.guard.sealing());
+        let of_tees = self.ends.iter().flatten().flat_map(|end| end.tees.iter().flatten());
+        let mut used = of_ends.chain(of_tees.filter_map(|tee| tee.sealing.as_ref()));
+        if used.any(|sealing| sealing.keys == *keys) {
+            return Err(Refused::KeyUsed);
+        }
+        self.retired.take(keys)
+    }
+
+    /// An end is no more; says what became of all that came to it. Its number is given again: what is in a batch is to be
+    /// carried out before.
     pub fn close(&mut self, end: EndId) -> Option<Counts> {
-        let closed = self.ends.get_mut(end.index())?.take()?;
+        let mut closed = self.ends.get_mut(end.index())?.take()?;
+        for tee in closed.tees.iter_mut().flatten() {
+            self.retired.put(tee.sealing.take());
+        }
+        if let Guard::Keys { sealing, .. } = std::mem::replace(&mut closed.guard, Guard::Awaited) {
+            self.retired.put(Some(sealing));
+        }
         self.events.retain(|told| told.end != end);
         self.connect();
         Some(closed.counts)
@@ -299,7 +208,8 @@ impl Relay {
         self.connect();
     }
 
-    /// Says whether what comes from now on may be kept. What came before may still be replayed.
+    /// Says whether what comes from now on may be kept. What came before may still be replayed. Recorders see a hole in the
+    /// numbers afterwards, and are to be told that it is a pause.
     pub const fn record(&mut self, recording: Recording) {
         self.recording = recording;
     }
@@ -323,7 +233,7 @@ impl Relay {
         let Some(Some(end)) = ends.get_mut(id.index()) else { return Err(Why::Unopened) };
         let mut events = Events { end: id, at: now, queue: events, untold: 0 };
         let taken = end.take(which, &Came { at: now, from, bytes }, out, &mut events);
-        end.counts.untold += events.untold;
+        end.counts.untold += std::mem::take(&mut events.untold);
         end.count(taken.as_ref().map(|(kind, _)| *kind).map_err(|why| *why));
         let (kind, octets) = taken?;
         let mut left = targets.get(id.index()).copied().unwrap_or(0);
@@ -332,7 +242,7 @@ impl Relay {
             left &= left - 1;
             let to = EndId(u8::try_from(target).unwrap_or(u8::MAX));
             if let Some(Some(end)) = ends.get_mut(to.index()) {
-                end.send((to, kind), now, ours, octets.clone(), out);
+                end.send((to, kind), (now, id.0), ours, octets.clone(), out);
             }
         }
         let Some(Some(end)) = ends.get_mut(id.index()) else { return Ok(kind) };
@@ -343,7 +253,13 @@ impl Relay {
             ring.put(now, out.get(octets.clone()));
         }
         for tee in end.tees.iter_mut().flatten() {
-            tee.came(now, kind, octets.clone(), out);
+            tee.came(now, id.0, kind, octets.clone(), out);
+        }
+        for (place, tee) in end.tees.iter_mut().enumerate() {
+            if let Some(tee) = tee.as_mut().filter(|tee| tee.missed > 0 && !tee.told) {
+                tee.told = true;
+                events.push(Event::Missed { place });
+            }
         }
         if end.open.keeping == Keeping::Everything {
             out.keep((id, kind), now, from, octets);
@@ -363,24 +279,68 @@ impl Relay {
         place: usize,
         to: Option<(&Recorder, Beginning)>,
     ) -> Result<Option<Replayed>, Refused> {
-        let end = self.ends.get_mut(end.index()).and_then(Option::as_mut).ok_or(Refused::NoEnd)?;
-        let tee = end.tees.get_mut(place).ok_or(Refused::NoEnd)?;
+        let id = end;
+        let end = self.ends.get(id.index()).and_then(Option::as_ref).ok_or(Refused::NoEnd)?;
+        let before = end.tees.get(place).ok_or(Refused::NoEnd)?.as_ref();
         let Some((recorder, beginning)) = to else {
-            *tee = None;
+            self.put_tee(id, place, None);
             return Ok(None);
         };
-        let sendable = is_sendable(recorder.rtp) && recorder.rtcp.is_none_or(is_sendable);
-        if !sendable {
+        let addresses = [Some(recorder.rtp), recorder.rtcp];
+        if addresses.iter().flatten().any(|a| !is_sendable(*a) || self.ours.contains(&canonical(*a))) {
             return Err(Refused::Address);
         }
-        let mut new = Tee::new(recorder).ok_or(Refused::Key)?;
+        let has = before
+            .and_then(|tee| tee.sealing.as_ref())
+            .is_some_and(|s| recorder.keys.as_ref() == Some(&s.keys));
+        let sealing = match &recorder.keys {
+            Some(keys) if !has => Some(self.seal_by(keys)?),
+            _ => None,
+        };
+        let mut old = self.put_tee(id, place, Some(Tee::new(recorder.rtp, recorder.rtcp, sealing)));
+        let Some(Some(end)) = self.ends.get_mut(id.index()) else { return Err(Refused::NoEnd) };
+        let Some(Some(new)) = end.tees.get_mut(place) else { return Err(Refused::NoEnd) };
+        if has {
+            // At another address perhaps, and its indices go on.
+            new.sealing = old.take();
+        }
         let replayed = match (&end.ring, beginning) {
             (Some(ring), Beginning::Remembered) => new.replay(now, ring),
             _ => None,
         };
-        *tee = Some(new);
+        end.want();
+        self.retired.put(old);
         self.is_replaying |= replayed.is_some();
         Ok(replayed)
+    }
+
+    /// Puts a tee in its place, or none; what protected the one before is given back if a new one may go on with it.
+    fn put_tee(&mut self, end: EndId, place: usize, tee: Option<Tee>) -> Option<Sealing> {
+        let is_new = tee.is_some();
+        let places = self.ends.get_mut(end.index()).and_then(Option::as_mut).map(|end| &mut end.tees);
+        let before = places.and_then(|tees| std::mem::replace(tees.get_mut(place)?, tee));
+        let sealing = before.and_then(|tee| tee.sealing);
+        if is_new {
+            return sealing;
+        }
+        self.retired.put(sealing);
+        None
+    }
+
+    /// A recorder is suspected to have failed: from now on nothing is forgotten of what is remembered, for
+    /// [`HELD_NS`] at most, so that finding another one and its answer may take their time.
+    pub fn hold(&mut self, now: WallTime) {
+        self.ends.iter_mut().flatten().filter_map(|end| end.ring.as_mut()).for_each(|ring| ring.hold(now));
+    }
+
+    /// It has not failed, or others have taken over: two seconds are remembered again.
+    pub fn release(&mut self) {
+        self.ends.iter_mut().flatten().filter_map(|end| end.ring.as_mut()).for_each(Ring::release);
+    }
+
+    /// Time has passed: what is remembered of streams that are silent is forgotten. To be called each second or so.
+    pub fn pass(&mut self, now: WallTime) {
+        self.ends.iter_mut().flatten().filter_map(|end| end.ring.as_mut()).for_each(|ring| ring.pass(now));
     }
 
     /// Sends on what is replayed, as far as it is time. To be called when [`next_timeout`](Self::next_timeout) says.
@@ -388,11 +348,13 @@ impl Relay {
         if !self.is_replaying {
             return;
         }
-        for end in self.ends.iter_mut().flatten() {
+        for (id, end) in (0..).zip(&mut self.ends) {
+            let Some(end) = end else { continue };
             let Some(ring) = &end.ring else { continue };
             for tee in end.tees.iter_mut().flatten() {
-                tee.poll(now, ring, out);
+                tee.poll(now, id, ring, &end.report, out);
             }
+            end.want();
         }
         self.is_replaying = self.next_timeout().is_some();
     }
@@ -458,7 +420,7 @@ impl Relay {
     /// Works out who hears whom.
     fn connect(&mut self) {
         self.ours.clear();
-        self.ours.extend(self.ends.iter().flatten().flat_map(|end| end.open.ours).flatten());
+        self.ours.extend(self.ends.iter().flatten().flat_map(|end| end.open.ours).flatten().map(canonical));
         let lines: Vec<_> = (0..).zip(&self.ends).filter_map(|(n, e)| Some((n, &e.as_ref()?.open))).collect();
         self.targets = [0; ENDS_MAX];
         for (n, from) in &lines {

@@ -14,6 +14,9 @@ use crate::srtp::PACKET_MAX;
 /// Octets after which a batch is to be carried out: some 300 packets of audio, in the processor's second cache.
 const FULL: usize = 128 << 10;
 
+/// Datagrams and packets after which it is to be, however short: half of what there is room for.
+const FULL_LISTS: usize = 1_024;
+
 /// From which socket something is sent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum By {
@@ -68,9 +71,9 @@ impl Default for Sends {
         Self {
             tag: 0,
             octets: Vec::with_capacity(2 * FULL),
-            forwards: Vec::with_capacity(1_024),
-            tees: Vec::with_capacity(1_024),
-            kept: Vec::with_capacity(1_024),
+            forwards: Vec::with_capacity(2 * FULL_LISTS),
+            tees: Vec::with_capacity(2 * FULL_LISTS),
+            kept: Vec::with_capacity(2 * FULL_LISTS),
             scratch: Vec::with_capacity(2 * PACKET_MAX),
         }
     }
@@ -84,8 +87,9 @@ impl Sends {
 
     /// Whether it is time to carry it out: what one more datagram brings fits in always.
     #[must_use]
-    pub const fn is_full(&self) -> bool {
-        self.octets.len() >= FULL
+    pub fn is_full(&self) -> bool {
+        let most = self.forwards.len().max(self.tees.len()).max(self.kept.len());
+        self.octets.len() >= FULL || most >= FULL_LISTS
     }
 
     /// What goes to the other sides of the call: first of all.

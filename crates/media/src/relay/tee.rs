@@ -15,14 +15,17 @@ use std::ops::Range;
 
 use model::{Keys, WallTime};
 
+use super::Which;
 use super::ring::Ring;
+use super::sealing::Sealing;
 use super::sends::Sends;
-use super::{Which, is_sendable};
-use crate::srtp::Outbound;
 
-/// Packets of a replay that are sent at once: with a call each [`REPLAY_EVERY_NS`] that is 16 times as fast as a stream
-/// of 50 packets a second, and two seconds of it are there in 130 ms. A recorder's socket holds some 250.
-const REPLAYED_AT_ONCE: usize = 8;
+/// Packets of a replay that are sent at once, beside as many as came since the last time, so that it ends however fast
+/// the stream is: with a call each [`REPLAY_EVERY_NS`] two seconds of speech are there in 130 ms. A recorder's socket holds
+/// some 250.
+const REPLAYED_AT_ONCE: u64 = 8;
+/// The same of a long one: this part of what is left.
+const REPLAYED_PART: u64 = 8;
 /// Between pieces of a replay (nanoseconds).
 pub const REPLAY_EVERY_NS: i64 = 10_000_000;
 
@@ -33,7 +36,7 @@ pub struct Recorder {
     pub rtp: SocketAddr,
     /// RTCP; none: nobody wants it. The same when multiplexed.
     pub rtcp: Option<SocketAddr>,
-    /// What they are protected by; none: not at all.
+    /// What they are protected by; none: not at all. A key is of one recorder at a time: who takes over has another.
     pub keys: Option<Keys>,
 }
 
@@ -60,29 +63,37 @@ pub struct Replayed {
 pub(super) struct Tee {
     rtp: SocketAddr,
     rtcp: Option<SocketAddr>,
-    keys: Option<Outbound>,
-    /// The next number of the ring to send, and when; none: it has caught up.
-    replaying: Option<(u64, WallTime)>,
-    /// Packets that left the ring before they were sent.
+    pub(super) sealing: Option<Sealing>,
+    replaying: Option<Replaying>,
+    /// It has had the last report of the sender.
+    reported: bool,
+    /// Packets that left the ring before they were sent, or could not be protected.
     pub(super) missed: u64,
+    /// That was told.
+    pub(super) told: bool,
+}
+
+/// How far it has caught up.
+#[derive(Clone, Copy)]
+struct Replaying {
+    /// The next number of the ring to send.
+    next: u64,
+    /// When.
+    due: WallTime,
+    /// Where the ring ended the last time.
+    end: u64,
 }
 
 impl Tee {
-    /// None when a key has not the length that its suite wants, or an address is none to send to.
-    pub(super) fn new(recorder: &Recorder) -> Option<Self> {
-        let keys = match &recorder.keys {
-            Some(keys) => Some(Outbound::new(keys)?),
-            None => None,
-        };
-        let sendable = is_sendable(recorder.rtp) && recorder.rtcp.is_none_or(is_sendable);
-        let Recorder { rtp, rtcp, .. } = *recorder;
-        sendable.then_some(Self { rtp, rtcp, keys, replaying: None, missed: 0 })
+    pub(super) const fn new(rtp: SocketAddr, rtcp: Option<SocketAddr>, sealing: Option<Sealing>) -> Self {
+        Self { rtp, rtcp, sealing, replaying: None, reported: false, missed: 0, told: false }
     }
 
     /// Begins with what the ring holds, and says what that is.
     pub(super) fn replay(&mut self, now: WallTime, ring: &Ring) -> Option<Replayed> {
         let numbers = ring.since(now);
-        self.replaying = Some((numbers.start, now)).filter(|_| !numbers.is_empty());
+        let replaying = Replaying { next: numbers.start, due: now, end: numbers.end };
+        self.replaying = Some(replaying).filter(|_| !numbers.is_empty());
         let mut replayed = None;
         ring.walk(numbers.start, |at, (front, back)| {
             let (mut head, mut octets) = ([0; 12], front.iter().chain(back));
@@ -95,26 +106,32 @@ impl Tee {
         replayed
     }
 
-    /// Sends the next piece of a replay, if it is time.
-    pub(super) fn poll(&mut self, now: WallTime, ring: &Ring, out: &mut Sends) {
-        let Some((number, due)) = self.replaying else { return };
+    /// Sends the next piece of a replay, if it is time and there is room. The last report of the sender comes first: it ties
+    /// what is replayed to the sender's clock.
+    pub(super) fn poll(&mut self, now: WallTime, sender: u8, ring: &Ring, report: &[u8], out: &mut Sends) {
+        let Some(Replaying { next, due, end }) = self.replaying else { return };
         let early = due.nanos_since(now);
         // Further away than ever planned: the clock was set back.
-        if early > 0 && early <= REPLAY_EVERY_NS {
+        if (early > 0 && early <= REPLAY_EVERY_NS) || out.is_full() {
             return;
         }
-        let from = ring.at_or_after(number);
-        self.missed += from - number;
-        let mut sent = 0;
-        ring.walk(from, |at, pieces| {
+        if !std::mem::replace(&mut self.reported, true) && !report.is_empty() {
+            let octets = out.put(report);
+            self.send(now, sender, Which::Rtcp, octets, out);
+        }
+        let mut at = ring.at_or_after(next);
+        self.missed += at - next;
+        let left = ring.end() - at;
+        let until = at + (ring.end() - end) + REPLAYED_AT_ONCE.max(left / REPLAYED_PART);
+        ring.walk(at, |arrived, pieces| {
             let octets = out.put_both(pieces);
-            self.send(at, Which::Rtp, octets, out);
-            sent += 1;
-            sent < REPLAYED_AT_ONCE
+            self.send(arrived, sender, Which::Rtp, octets, out);
+            at += 1;
+            at < until && !out.is_full()
         });
-        let next = from + sent as u64;
         let due = WallTime(now.0.saturating_add(REPLAY_EVERY_NS));
-        self.replaying = (next < ring.end()).then_some((next, due));
+        let end = ring.end();
+        self.replaying = (at < end).then_some(Replaying { next: at, due, end });
     }
 
     /// There is nothing to replay from any more.
@@ -122,35 +139,44 @@ impl Tee {
         self.replaying = None;
     }
 
+    /// The number of the ring that it wants next.
+    pub(super) fn next(&self) -> Option<u64> {
+        self.replaying.map(|replaying| replaying.next)
+    }
+
     /// When it wants to go on.
     pub(super) fn due(&self) -> Option<WallTime> {
-        self.replaying.map(|(_, due)| due)
+        self.replaying.map(|replaying| replaying.due)
     }
 
     /// A packet has come, and was put into `out`. If there is a ring, it is in that too.
     #[inline]
-    pub(super) fn came(&mut self, now: WallTime, which: Which, octets: Range<usize>, out: &mut Sends) {
+    pub(super) fn came(
+        &mut self,
+        now: WallTime,
+        sender: u8,
+        which: Which,
+        octets: Range<usize>,
+        out: &mut Sends,
+    ) {
         if which == Which::Rtcp || self.replaying.is_none() {
-            self.send(now, which, octets, out);
+            self.send(now, sender, which, octets, out);
         }
     }
 
-    fn send(&mut self, now: WallTime, which: Which, octets: Range<usize>, out: &mut Sends) {
+    fn send(&mut self, now: WallTime, sender: u8, which: Which, octets: Range<usize>, out: &mut Sends) {
         let to = match which {
             Which::Rtp => Some(self.rtp),
             Which::Rtcp => self.rtcp,
         };
         let Some(to) = to else { return };
-        let octets = match (&mut self.keys, which) {
-            (None, _) => Ok(octets),
-            (Some(keys), Which::Rtp) => out.sealed(octets, |packet| keys.seal_once(packet)),
-            (Some(keys), Which::Rtcp) => out.sealed(octets, |packet| {
-                keys.seal_rtcp(now, packet).then_some(()).ok_or(crate::srtp::Unsealed::Malformed)
-            }),
+        let octets = match &mut self.sealing {
+            None => Some(octets),
+            Some(sealing) => sealing.seal(now, sender, which, octets, out),
         };
         match octets {
-            Ok(octets) => out.tee(to, octets),
-            Err(_) => self.missed += 1,
+            Some(octets) => out.tee(to, octets),
+            None => self.missed += 1,
         }
     }
 }

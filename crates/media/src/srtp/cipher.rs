@@ -35,6 +35,8 @@ pub(super) struct Cipher {
     rtp: Half,
     rtcp: Half,
     plain_rtp: bool,
+    /// Makes names of sources.
+    names: hmac::Key,
 }
 
 /// Of SRTP or of SRTCP.
@@ -63,14 +65,23 @@ impl Cipher {
             rtp: Half::derive(&derivation, suite, RTP_LABEL, rtp_tag)?,
             rtcp: Half::derive(&derivation, suite, RTCP_LABEL, RTCP_TAG)?,
             plain_rtp,
+            names: hmac::Key::new(hmac::HMAC_SHA256, master.secret.expose()),
         })
+    }
+
+    /// An SSRC that nobody who has not the key can foretell. It tells nothing of the key.
+    pub(super) fn name(&self, number: u32) -> Option<u32> {
+        let mut input = *b"callspool ssrc 0000";
+        input.last_chunk_mut::<4>()?.copy_from_slice(&number.to_be_bytes());
+        let made = hmac::sign(&self.names, &input);
+        made.as_ref().first_chunk::<4>().map(|octets| u32::from_be_bytes(*octets))
     }
 
     /// Of session keys of AES-GCM themselves, the same for RTP and RTCP, as published vectors give them.
     #[cfg(test)]
     pub(super) fn of_session(key: &[u8], salt: [u8; 12]) -> Self {
         let half = || Half::gcm(key, salt).unwrap();
-        Self { rtp: half(), rtcp: half(), plain_rtp: false }
+        Self { rtp: half(), rtcp: half(), plain_rtp: false, names: hmac::Key::new(hmac::HMAC_SHA256, key) }
     }
 
     /// The identifier's octets in an SRTP packet.

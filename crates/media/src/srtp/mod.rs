@@ -4,7 +4,8 @@
 //!  Keys ──► Srtp ── open_rtp(datagram) ──► the packet as it was, or why not
 //!                   open_rtcp(datagram)
 //!                   seal_rtcp(report)  ──► what goes out
-//!                   seal_once(packet)  ──► what is handed on
+//!
+//!  Keys ──► Outbound ── seal_once(packet) ──► what is handed on
 //! ```
 //!
 //! AES in counter mode with HMAC-SHA1 (RFC 3711, RFC 6188) and AES-GCM (RFC 7714), identifiers of master keys,
@@ -20,6 +21,7 @@ mod entropy;
 mod handshake;
 mod inbound;
 mod index;
+mod onward;
 mod outbound;
 
 use model::{Keys, WallTime};
@@ -28,7 +30,8 @@ use self::cipher::Scratch;
 pub use self::entropy::Entropy;
 pub use self::handshake::{fingerprint, is_certificate_of, keys_of};
 use self::inbound::Inbound;
-pub use self::outbound::{Outbound, Unsealed};
+pub use self::onward::Unsealed;
+pub use self::outbound::Outbound;
 
 /// Octets of a datagram that is looked at: more than an Ethernet frame holds. A longer one is refused.
 pub const PACKET_MAX: usize = 2_048;
@@ -136,14 +139,6 @@ impl Srtp {
     /// Protects the RTP packet in `packet`. False when it is none: then it must not be sent.
     pub fn seal_rtp(&mut self, packet: &mut Vec<u8>) -> bool {
         self.outbound.seal_rtp(packet)
-    }
-
-    /// Protects an RTP packet that somebody else made. See [`Outbound::seal_once`].
-    ///
-    /// # Errors
-    /// It must not be sent.
-    pub fn seal_once(&mut self, packet: &mut Vec<u8>) -> Result<(), Unsealed> {
-        self.outbound.seal_once(packet)
     }
 
     /// What the new keys do not open, those before may.

@@ -4,25 +4,11 @@ use model::{Keys, WallTime};
 
 use super::Head;
 use super::cipher::Cipher;
-use super::index::{Fresh, Window, at, nearest};
+use super::index::{at, nearest};
+use super::onward::{Onward, Unsealed};
 
 /// Seconds at the beginning of 2025: SRTCP indices, of 31 bits, count from there.
 const EPOCH_S: i64 = 1_735_689_600;
-
-/// Sources that one key protects packets of, when they are handed on. None is ever forgotten, for that would begin its
-/// indices anew; a call has two or three, and a few more where its phones change.
-const SOURCES_MAX: usize = 64;
-
-/// Why a packet is not protected.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unsealed {
-    /// It is no RTP packet.
-    Malformed,
-    /// One of its index was protected by this key before, or it is so far behind that nobody knows.
-    Repeated,
-    /// The key has protected packets of as many sources as it may.
-    Sources,
-}
 
 /// Protects what goes out, by the first of the master keys.
 pub struct Outbound {
@@ -34,7 +20,7 @@ pub struct Outbound {
     /// The source and the highest index of RTP.
     rtp: Option<(u32, u64)>,
     /// Where each source is of which packets are handed on.
-    handed_on: Vec<(u32, Window)>,
+    onward: Onward,
 }
 
 impl Outbound {
@@ -44,7 +30,7 @@ impl Outbound {
         let master = keys.masters.first()?;
         let cipher = Cipher::new(keys.suite, master, keys.plain_rtp)?;
         let (mki, plain_rtcp) = (master.mki.clone(), keys.plain_rtcp);
-        Some(Self { cipher, mki, plain_rtcp, index: 0, rtp: None, handed_on: Vec::new() })
+        Some(Self { cipher, mki, plain_rtcp, index: 0, rtp: None, onward: Onward::default() })
     }
 
     /// Protects the RTCP packet in `packet`. False when it is none.
@@ -70,34 +56,19 @@ impl Outbound {
         self.cipher.seal_rtp(packet, head.length, &self.mki, (head.ssrc, index)).is_some()
     }
 
-    /// Protects the RTP packet in `packet`, which somebody else made, whatever sources there are.
-    ///
-    /// Whoever sends to us in the clear chooses its number, and may send another payload under it again. An index that
-    /// comes twice under one key gives both payloads away, and with GCM the key of authentication (RFC 3711 section 9.1):
-    /// so the second one is refused. A sender that begins anew at a lower number is refused until it is above.
+    /// Protects the RTP packet in `packet`, which somebody else made: `sender` says who, as two may use one source. No index
+    /// is used twice, whatever they send, but for as long as this object lives only. Says the SSRC that it has now, which is
+    /// another one where its own cannot be used again.
     ///
     /// # Errors
     /// It must not be sent.
-    pub fn seal_once(&mut self, packet: &mut Vec<u8>) -> Result<(), Unsealed> {
+    pub fn seal_once(&mut self, sender: u8, packet: &mut Vec<u8>) -> Result<u32, Unsealed> {
         let head = Head::read(packet).ok_or(Unsealed::Malformed)?;
-        let place = match self.handed_on.iter().position(|(ssrc, _)| *ssrc == head.ssrc) {
-            Some(place) => place,
-            None if self.handed_on.len() >= SOURCES_MAX => return Err(Unsealed::Sources),
-            None => {
-                self.handed_on.push((head.ssrc, Window::new(at(0, head.sequence))));
-                self.handed_on.len() - 1
-            }
-        };
-        let (_, window) = self.handed_on.get_mut(place).ok_or(Unsealed::Sources)?;
-        let index = nearest(window.highest(), head.sequence);
-        // Before the first there is nothing: what seems half a round ahead is from there.
-        let is_behind = index > window.highest() + 0x8000;
-        if is_behind || window.fresh(index) != Fresh::Yes {
-            return Err(Unsealed::Repeated);
-        }
-        window.take(index);
-        let sealed = self.cipher.seal_rtp(packet, head.length, &self.mki, (head.ssrc, index));
-        sealed.ok_or(Unsealed::Malformed)
+        let Self { cipher, onward, mki, .. } = self;
+        let (name, index) = onward.place(sender, head.ssrc, head.sequence, |n| cipher.name(n))?;
+        packet.get_mut(8..12).ok_or(Unsealed::Malformed)?.copy_from_slice(&name.to_be_bytes());
+        cipher.seal_rtp(packet, head.length, mki, (name, index)).ok_or(Unsealed::Malformed)?;
+        Ok(name)
     }
 }
 

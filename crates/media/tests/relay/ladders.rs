@@ -144,6 +144,130 @@ fn behind_nat_the_first_is_followed_and_another_after_silence_only() {
     );
 }
 
+/// Who sends in a silence is heard, and is not told what the other side says.
+#[test]
+fn silence_gives_nobody_the_voice_of_the_other_side() {
+    let legs = [OpenEnd { follow: Follow::Anywhere, ..end(0, "A") }, end(1, "B")];
+    let mut world = World::new(&legs);
+    play(
+        &mut world,
+        "X 0 rtp 1 | X 0 rtp 2 | B 1 rtp 1 2",
+        &expect![[r#"
+        X 0 rtp 1
+          → B rtp 1 of 1: u-law (end 1)
+          end 0: at X, was -
+          end 0: Source { from: None, to: 1 }
+        X 0 rtp 2
+          → B rtp 2 of 1: u-law (end 1)
+        B 1 rtp 1 2
+          → X rtp 1 of 2: u-law (end 0)
+          end 1: at B, was -
+          end 1: Source { from: None, to: 2 }
+    "#]],
+    );
+    world.ms += 1_000;
+    play(
+        &mut world,
+        "Y 0 rtp 9 5 | Y 0 rtp 10 5 | B 1 rtp 2 2 | X 0 bye 5 | Y 0 bye 5",
+        &expect![[r#"
+        Y 0 rtp 9 5
+          → B rtp 9 of 5: u-law (end 1)
+          end 0: Elsewhere { at: 203.0.113.6:7000 }
+          end 0: Source { from: Some(1), to: 5 }
+        Y 0 rtp 10 5
+          → B rtp 10 of 5: u-law (end 1)
+        B 1 rtp 2 2
+          → X rtp 2 of 2: u-law (end 0)
+        X 0 bye 5
+          dropped: Stranger
+        Y 0 bye 5
+          → B+1 rtcp bye of 5 (end 1, port of RTCP)
+          end 0: Goodbye { ssrc: 5 }
+    "#]],
+    );
+    // Signalling says that it is there.
+    world.relay.change(world.ends[0], &OpenEnd { follow: Follow::Anywhere, ..end(0, "Y") }).unwrap();
+    play(
+        &mut world,
+        "B 1 rtp 3 2 | Y 0 rtp 11 5 | B 1 rtp 4 2",
+        &expect![[r#"
+        B 1 rtp 3 2
+          → Y rtp 3 of 2: u-law (end 0)
+        Y 0 rtp 11 5
+          → B rtp 11 of 5: u-law (end 1)
+        B 1 rtp 4 2
+          → Y rtp 4 of 2: u-law (end 0)
+    "#]],
+    );
+}
+
+#[test]
+fn what_signalling_holds_is_sent_nothing() {
+    let mut world = World::new(&legs());
+    let held = OpenEnd { remote: Some("0.0.0.0:4000".parse().unwrap()), ..end(0, "A") };
+    play(
+        &mut world,
+        "A 0 rtp 1 | B 1 rtp 1 2",
+        &expect![[r#"
+        A 0 rtp 1
+          → B rtp 1 of 1: u-law (end 1)
+          end 0: at A, was -
+          end 0: Source { from: None, to: 1 }
+        B 1 rtp 1 2
+          → A rtp 1 of 2: u-law (end 0)
+          end 1: at B, was -
+          end 1: Source { from: None, to: 2 }
+    "#]],
+    );
+    world.relay.change(world.ends[0], &held).unwrap();
+    play(
+        &mut world,
+        "A 0 rtp 2 | B 1 rtp 2 2",
+        &expect![[r#"
+        A 0 rtp 2
+          → B rtp 2 of 1: u-law (end 1)
+        B 1 rtp 2 2
+    "#]],
+    );
+}
+
+#[test]
+fn reports_of_others_at_the_same_host_move_nothing() {
+    check(
+        &legs(),
+        "A 0 rtp 1 | A+1 0 rtcp 1 | A2 0 rtcp 66 | B+1 1 rtcp 2",
+        &expect![[r#"
+        A 0 rtp 1
+          → B rtp 1 of 1: u-law (end 1)
+          end 0: at A, was -
+          end 0: Source { from: None, to: 1 }
+        A+1 0 rtcp 1
+          → B+1 rtcp of 1 (end 1, port of RTCP)
+        A2 0 rtcp 66
+          → B+1 rtcp of 66 (end 1, port of RTCP)
+        B+1 1 rtcp 2
+          → A+1 rtcp of 2 (end 0, port of RTCP)
+    "#]],
+    );
+    let legs = [OpenEnd { follow: Follow::Exactly, ..end(0, "A") }, end(1, "B")];
+    check(
+        &legs,
+        "A 0 rtp 1 | A2 0 rtcp 1 | A+1 0 rtcp 1 | B+1 1 rtcp 2",
+        &expect![[r#"
+        A 0 rtp 1
+          → B rtp 1 of 1: u-law (end 1)
+          end 0: at A, was -
+          end 0: Source { from: None, to: 1 }
+        A2 0 rtcp 1
+          dropped: Stranger
+        A+1 0 rtcp 1
+          → B+1 rtcp of 1 (end 1, port of RTCP)
+        B+1 1 rtcp 2
+          → A+1 rtcp of 2 (end 0, port of RTCP)
+    "#]],
+    );
+}
+
 #[test]
 fn before_signalling_knows_an_address_nobody_is_believed() {
     let mut world = World::new(&[end(0, "-"), end(1, "B")]);

@@ -1,19 +1,22 @@
 //! Keys on one side, on both, or not ours at all.
 
-use media::relay::{OpenEnd, Relay, Security, Sends, Which, Why};
-use media::srtp::{Outbound, Srtp, Unsealed};
-use model::{Keys, Suite};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::world::{at, end, peer, rtcp, rtp};
+use media::relay::{Beginning, OpenEnd, Recorder, Refused, Relay, Security, Sends, Which, Why};
+use media::srtp::{Outbound, Unsealed};
+use model::{Keys, Suite};
+use proptest::prelude::*;
+
+use crate::world::{Phone, at, end, peer, rtcp, rtp};
 
 fn keys(suite: Suite, octet: u8) -> Keys {
     Keys::single(suite, vec![octet; suite.secret_len()]).unwrap()
 }
 
 /// What an end is protected by, and what its peer has.
-fn protection(suite: Suite, octet: u8) -> (Security, Srtp) {
+fn protection(suite: Suite, octet: u8) -> (Security, Phone) {
     let (theirs, ours) = (keys(suite, octet), keys(suite, octet + 1));
-    let peer = Srtp::new(&ours, &theirs).unwrap();
+    let peer = Phone::new(&ours, &theirs).unwrap();
     (Security::Keys { inbound: theirs, outbound: ours }, peer)
 }
 
@@ -85,7 +88,7 @@ fn another_payload_under_the_same_number_is_never_protected() {
     let secret = relay.open(&OpenEnd { security, ..end(1, "B") }).unwrap();
     let mut sends = Sends::default();
     let mut came = Vec::new();
-    for (sequence, text) in [(5, "one"), (5, "two"), (6, "three"), (4, "four"), (4, "five"), (6, "six")] {
+    for (sequence, text) in [(5, "one"), (5, "two"), (6, "three"), (8, "four"), (7, "five"), (7, "six")] {
         let plain = rtp(0, sequence, 7, text.as_bytes());
         relay.receive(at(0), (clear, Which::Rtp), peer("A"), &plain, &mut sends).unwrap();
         for sent in sends.forwards() {
@@ -94,32 +97,170 @@ fn another_payload_under_the_same_number_is_never_protected() {
         }
         sends.clear();
     }
-    assert_eq!(came, ["one", "three", "four"]);
+    assert_eq!(came, ["one", "three", "four", "five"]);
     let counts = relay.counts(secret).unwrap();
-    assert_eq!((counts.sent, counts.unsent), (3, 3));
+    assert_eq!((counts.sent, counts.unsent), (4, 2));
 }
 
 #[test]
 fn indices_go_on_over_the_rollover_and_sources_of_a_key_have_a_limit() {
     let ours = keys(Suite::AesCm128HmacSha1Tag80, 9);
     let mut out = Outbound::new(&ours).unwrap();
-    let mut peer = Srtp::new(&ours, &ours).unwrap();
+    let mut peer = Phone::new(&ours, &ours).unwrap();
     let mut seal = |sequence: u16, ssrc: u32| {
         let plain = rtp(0, sequence, ssrc, b"x");
         let mut packet = plain.clone();
-        out.seal_once(&mut packet).map(|()| assert_eq!(peer.open_rtp(at(0), &packet), Ok(&plain[..])))
+        out.seal_once(0, &mut packet)
+            .inspect(|_| assert_eq!(peer.open_rtp(at(0), &packet).unwrap()[12..], plain[12..]))
     };
-    assert_eq!(seal(2, 1), Ok(()));
-    assert_eq!(seal(65_535, 1), Err(Unsealed::Repeated), "before the first there is nothing");
+    assert_eq!(seal(2, 1), Ok(1));
+    assert_eq!(seal(65_535, 1), Err(Unsealed::Stray), "before the first there is nothing");
     for n in (3..200_000_u32).step_by(1_000) {
-        assert_eq!(seal(u16::try_from(n % 65_536).unwrap(), 1), Ok(()), "{n}");
+        assert_eq!(seal(u16::try_from(n % 65_536).unwrap(), 1), Ok(1), "{n}");
     }
-    for ssrc in 2..=64 {
-        assert_eq!(seal(1, ssrc), Ok(()));
+    for ssrc in 2..=33 {
+        assert_eq!(seal(1, ssrc), Ok(ssrc));
     }
-    assert_eq!(seal(1, 65), Err(Unsealed::Sources));
-    assert_eq!(seal(2, 64), Ok(()));
-    assert_eq!(Outbound::new(&ours).unwrap().seal_once(&mut vec![0; 5]), Err(Unsealed::Malformed));
+    // The first is forgotten, so nobody knows which names were used: it has another one, and so has whoever comes.
+    for ssrc in [1, 34] {
+        assert_ne!(seal(5, ssrc).unwrap(), ssrc);
+    }
+    assert_eq!(seal(2, 33), Ok(33));
+    assert_eq!(Outbound::new(&ours).unwrap().seal_once(0, &mut vec![0; 5]), Err(Unsealed::Malformed));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever numbers senders choose: no piece of key stream twice. What is protected is opened, unless it is behind.
+    #[test]
+    fn whatever_senders_do_no_index_is_used_twice(
+        steps in proptest::collection::vec(
+            (0_u8..3, 1_u32..40, prop_oneof![0_u16..5, any::<u16>(), Just(65_535), Just(30_000)]), 1..400),
+    ) {
+        let ours = keys(Suite::AesCm128HmacSha1Tag80, 9);
+        let mut out = Outbound::new(&ours).unwrap();
+        let (mut streams, mut numbers) = (BTreeSet::new(), BTreeMap::<(u8, u32), u16>::new());
+        for (n, (sender, ssrc, ahead)) in steps.into_iter().enumerate() {
+            // Few sources mostly, so that they meet.
+            let ssrc = if n % 3 == 0 { ssrc } else { ssrc % 3 };
+            let number = numbers.entry((sender, ssrc)).or_default();
+            *number = number.wrapping_add(ahead);
+            let payload = [u8::try_from(n % 256).unwrap(); 16];
+            let mut packet = rtp(0, *number, ssrc, &payload);
+            if out.seal_once(sender, &mut packet).is_ok() {
+                let stream: Vec<u8> = packet[12..28].iter().zip(payload).map(|(a, b)| a ^ b).collect();
+                prop_assert!(streams.insert(stream), "key stream twice, at step {}", n);
+            }
+        }
+    }
+}
+
+/// A stray number, a jump, a sender that begins anew, one leg in the name of another: it costs a packet at most.
+#[test]
+fn nobody_is_muted_by_numbers() {
+    let (security, mut phone) = protection(Suite::AeadAes128Gcm, 3);
+    let mut relay = Relay::default();
+    let a = relay.open(&end(0, "A")).unwrap();
+    let b = relay.open(&end(1, "B")).unwrap();
+    let c = relay.open(&OpenEnd { security, ..end(2, "C") }).unwrap();
+    let (mut sends, mut lost) = (Sends::default(), Vec::new());
+    let mut says = |end, who: &str, sequence: u16, ssrc: u32| {
+        let plain = rtp(0, sequence, ssrc, &sequence.to_be_bytes());
+        relay.receive(at(0), (end, Which::Rtp), peer(who), &plain, &mut sends).unwrap();
+        let to_c = sends.forwards().iter().find(|s| s.to == peer("C"));
+        let opened = to_c
+            .is_some_and(|s| phone.open_rtp(at(0), sends.octets(s)).is_ok_and(|o| o[12..] == plain[12..]));
+        if !opened {
+            lost.push((who.to_owned(), sequence));
+        }
+        sends.clear();
+    };
+    (5_100..5_110).for_each(|n| says(a, "A", n, 7));
+    says(a, "A", 30_110, 7);
+    (5_110..5_120).for_each(|n| says(a, "A", n, 7));
+    // B has the same source, far away; and A says something in its name.
+    (40_000..40_010).for_each(|n| says(b, "B", n, 7));
+    says(a, "A", 60_010, 7);
+    (40_010..40_020).for_each(|n| says(b, "B", n, 7));
+    // A begins anew, lower; then leaps over a hole of minutes.
+    (5..15).for_each(|n| says(a, "A", n, 7));
+    (20_000..20_010).for_each(|n| says(a, "A", n, 7));
+    let expected = [("A", 30_110), ("A", 60_010), ("A", 5), ("A", 20_000)];
+    assert_eq!(lost, expected.map(|(who, n)| (who.to_owned(), n)));
+    assert_eq!(relay.counts(c).unwrap().unsent, 4);
+}
+
+/// Keys that go and come back go on where they were, and two at a time never have the same.
+#[test]
+fn a_key_that_comes_back_protects_nothing_twice() {
+    let ours = keys(Suite::AesCm128HmacSha1Tag80, 9);
+    let by = |octet: u8| Security::Keys {
+        inbound: keys(Suite::AeadAes128Gcm, 1),
+        outbound: keys(ours.suite, octet),
+    };
+    let mut relay = Relay::default();
+    let a = relay.open(&end(0, "A")).unwrap();
+    let mut b = relay.open(&OpenEnd { security: by(9), ..end(1, "B") }).unwrap();
+    let twice = relay.open(&OpenEnd { security: by(9), ..end(2, "C") });
+    assert_eq!(twice, Err(Refused::KeyUsed));
+    let recorder =
+        |name: &str, keys: &Keys| Recorder { rtp: peer(name), rtcp: None, keys: Some(keys.clone()) };
+    assert_eq!(relay.tee(at(0), a, 0, Some((&recorder("R1", &ours), Beginning::Now))), Err(Refused::KeyUsed));
+    let copies = keys(Suite::AesCm128HmacSha1Tag80, 77);
+    let (mut sends, mut streams) = (Sends::default(), BTreeSet::new());
+    for round in 0..8_u8 {
+        match round {
+            1 => relay.change(b, &OpenEnd { security: Security::Awaited, ..end(1, "B") }).unwrap(),
+            2 | 4 => relay.change(b, &OpenEnd { security: by(9), ..end(1, "B") }).unwrap(),
+            3 => relay.change(b, &OpenEnd { security: by(20), ..end(1, "B") }).unwrap(),
+            5 => {
+                relay.close(b).unwrap();
+                b = relay.open(&OpenEnd { security: by(9), ..end(1, "B") }).unwrap();
+            }
+            6 => relay.change(b, &OpenEnd { security: Security::Clear, ..end(1, "B") }).unwrap(),
+            7 => relay.change(b, &OpenEnd { security: by(9), ..end(1, "B") }).unwrap(),
+            _ => {}
+        }
+        // The recorder moves, goes, and comes back.
+        let to = (round != 3).then(|| recorder(["R1", "R2"][usize::from(round % 2)], &copies));
+        relay.tee(at(0), a, 0, to.as_ref().map(|r| (r, Beginning::Now))).unwrap();
+        for sequence in 0..5 {
+            let plain = rtp(0, sequence, 7, &[round; 16]);
+            relay.receive(at(0), (a, Which::Rtp), peer("A"), &plain, &mut sends).unwrap();
+            for (sent, key) in
+                sends.forwards().iter().map(|s| (s, 1)).chain(sends.tees().iter().map(|s| (s, 2)))
+            {
+                let octets = sends.octets(sent);
+                let stream: Vec<u8> = octets[12..28].iter().map(|o| o ^ round).collect();
+                let is_clear = octets == plain;
+                assert!(is_clear || streams.insert((key, stream)), "round {round}, key {key}");
+            }
+            sends.clear();
+        }
+    }
+    assert!(streams.len() >= 10, "{}", streams.len());
+}
+
+#[test]
+fn noise_in_the_name_of_a_peer_takes_nothing_from_it() {
+    let (security, mut phone) = protection(Suite::AesCm128HmacSha1Tag80, 3);
+    let mut relay = Relay::default();
+    let secret = relay.open(&OpenEnd { security, ..end(0, "A") }).unwrap();
+    relay.open(&end(1, "B")).unwrap();
+    let (mut sends, mut heard) = (Sends::default(), 0);
+    for n in 0..50_u16 {
+        for noise in 0..30 {
+            let noise = rtp(0, n + noise, 7, &[9; 60]);
+            let _ = relay.receive(at(i64::from(n) * 20), (secret, Which::Rtp), peer("A"), &noise, &mut sends);
+        }
+        let mut packet = rtp(0, n, 7, b"voice");
+        phone.seal_once(&mut packet).unwrap();
+        let taken =
+            relay.receive(at(i64::from(n) * 20), (secret, Which::Rtp), peer("A"), &packet, &mut sends);
+        heard += usize::from(taken.is_ok());
+    }
+    assert_eq!((heard, sends.forwards().len()), (50, 50));
 }
 
 #[test]
@@ -152,7 +293,7 @@ fn who_has_the_keys_is_followed_anywhere_and_who_has_not_costs_little() {
 #[test]
 fn keys_that_are_not_ours_pass_untouched_and_new_ones_of_ours_begin_where_they_are() {
     let strange = keys(Suite::AeadAes128Gcm, 77);
-    let (mut a, mut b) = (Srtp::new(&strange, &strange).unwrap(), Srtp::new(&strange, &strange).unwrap());
+    let (mut a, mut b) = (Phone::new(&strange, &strange).unwrap(), Phone::new(&strange, &strange).unwrap());
     let mut relay = Relay::default();
     let first = relay.open(&end(0, "A")).unwrap();
     relay.open(&end(1, "B")).unwrap();

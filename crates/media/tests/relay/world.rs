@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use expect_test::Expect;
 use media::relay::{By, EndId, Event, OpenEnd, Relay, Sends, Which, Why};
-use model::{Codec, WallTime};
+use media::srtp::{Closed, Outbound, Srtp, Unsealed};
+use model::{Codec, Keys, WallTime};
 
 /// 2026-11-20T09:15:00Z.
 pub(crate) const START: WallTime = WallTime(1_795_166_100_000_000_000);
@@ -75,6 +76,35 @@ pub(crate) fn rtcp(ssrc: u32, goodbye: bool) -> Vec<u8> {
         packet.extend_from_slice(&ssrc.to_be_bytes());
     }
     packet
+}
+
+/// Who has keys: opens what it is sent, protects what it sends.
+pub(crate) struct Phone {
+    opens: Srtp,
+    seals: Outbound,
+}
+
+impl Phone {
+    /// `theirs` is what we protect by, `own` what it does.
+    pub(crate) fn new(theirs: &Keys, own: &Keys) -> Option<Self> {
+        Some(Self { opens: Srtp::new(theirs, theirs)?, seals: Outbound::new(own)? })
+    }
+
+    pub(crate) fn seal_once(&mut self, packet: &mut Vec<u8>) -> Result<u32, Unsealed> {
+        self.seals.seal_once(0, packet)
+    }
+
+    pub(crate) fn seal_rtcp(&mut self, now: WallTime, packet: &mut Vec<u8>) -> bool {
+        self.seals.seal_rtcp(now, packet)
+    }
+
+    pub(crate) fn open_rtp(&mut self, now: WallTime, packet: &[u8]) -> Result<&[u8], Closed> {
+        self.opens.open_rtp(now, packet)
+    }
+
+    pub(crate) fn open_rtcp(&mut self, now: WallTime, packet: &[u8]) -> Result<&[u8], Closed> {
+        self.opens.open_rtcp(now, packet)
+    }
 }
 
 /// Two legs or more. Time goes on by 20 ms with each step.

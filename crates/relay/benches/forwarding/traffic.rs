@@ -31,7 +31,9 @@ pub(crate) struct Traffic {
     sides: [UdpSocket; 2],
     streams: Vec<Stream>,
     mode: Mode,
-    headers: MultiHeaders<SockaddrIn>,
+    // One for each way: what was sent leaves addresses of its own in them, which receiving would write to.
+    out: MultiHeaders<SockaddrIn>,
+    back: MultiHeaders<SockaddrIn>,
     epoch: Instant,
     next: u64,
     pub(crate) sent: u64,
@@ -53,7 +55,8 @@ impl Traffic {
             sides: [side()?, side()?],
             streams: Vec::new(),
             mode,
-            headers: MultiHeaders::preallocate(BATCH, None),
+            out: MultiHeaders::preallocate(BATCH, None),
+            back: MultiHeaders::preallocate(BATCH, None),
             epoch: Instant::now(),
             next: 0,
             sent: 0,
@@ -128,7 +131,7 @@ impl Traffic {
             let slices: Vec<_> = packets.iter().map(|p| [IoSlice::new(p)]).collect();
             if !slices.is_empty() {
                 let fd = self.sides[side].as_raw_fd();
-                let sent = sendmmsg(fd, &mut self.headers, &slices, &addresses, [], MsgFlags::empty())?;
+                let sent = sendmmsg(fd, &mut self.out, &slices, &addresses, [], MsgFlags::empty())?;
                 self.sent += sent.count() as u64;
             }
         }
@@ -142,7 +145,7 @@ impl Traffic {
             loop {
                 let mut slices = buffers.each_mut().map(|b| [IoSliceMut::new(b)]);
                 let flags = MsgFlags::MSG_DONTWAIT;
-                match recvmmsg(side.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None) {
+                match recvmmsg(side.as_raw_fd(), &mut self.back, slices.iter_mut(), flags, None) {
                     Ok(got) => {
                         let count = got.count();
                         self.came += count as u64;

@@ -14,6 +14,7 @@
 //!
 //! It never touches sockets, files, databases or clocks, and knows record servers only by their reports.
 
+mod admission;
 mod ask;
 mod asking;
 mod bridge;
@@ -28,6 +29,10 @@ mod indication;
 mod leg;
 mod lines;
 mod live_call;
+#[cfg(test)]
+mod load;
+mod newcomers;
+mod pace;
 mod pausing;
 mod reach;
 mod reason;
@@ -37,6 +42,7 @@ mod stopping;
 mod timers;
 mod trunk;
 
+pub use admission::Crowded;
 pub use ask::{AskEncrypted, Asked};
 pub use command::{Ask, Changed, Command, CommandError, Done, GivenKeys, JoinCommand, Joined, Recording};
 pub use correlate::Sighting;
@@ -45,4 +51,5 @@ pub use encryption::OwnKeys;
 pub use front::{Action, Front, FrontConfig, FrontStats, Intake};
 pub use gate::{TrunkGate, TurnedAway, Unwelcome};
 pub use leg::SLOTS_PER_LEG;
+pub use newcomers::{Arrival, Newcomers, Turn};
 pub use trunk::{Challenged, Digest, Exactness, KeysBy, Mismatch, Origin, Trunk, Trunks};

@@ -79,6 +79,11 @@ impl Segment {
         !matches!(self.standing, Standing::Ending)
     }
 
+    /// Whether it is being opened, and not for one that failed: nothing of it was ever recorded.
+    pub(crate) const fn is_fresh(&self) -> bool {
+        matches!(self.standing, Standing::Opening { from: None, .. })
+    }
+
     fn is_opening(&self) -> bool {
         matches!(self.standing, Standing::Opening { .. })
     }
@@ -346,6 +351,11 @@ impl LiveCall {
     pub(crate) fn just_took_over(&self, id: SegmentId, now: Mono, within: Duration) -> bool {
         let segment = self.segments.iter().find(|s| s.id == id);
         segment.is_some_and(|s| s.respondent == Respondent::Yes && now.since(s.began) < within)
+    }
+
+    /// How long ago a segment was wanted.
+    pub(crate) fn waited(&self, id: SegmentId, now: Mono) -> Option<Duration> {
+        self.segment(id).map(|segment| now.since(segment.began))
     }
 
     /// Nobody says how a segment was closed: it is taken to have failed. False when it was closed already.

@@ -235,10 +235,12 @@ impl FrontTask {
         let (agent, flows) = (self.driver.agent().stats(), self.driver.open_flows());
         let (placer, media) = self.recorder.queued();
         let (reports, commands) = (self.reports.len(), self.commands.len());
-        let queued = Queued { reports, commands, placer, media };
+        let newcomers = self.driver.newcomers();
+        let queued = Queued { newcomers, reports, commands, placer, media };
         let (unread, credentials) = (self.driver.unread(), self.driver.gate_mut().judged());
         self.signalled.send_replace(Signalled {
             front: stats,
+            opening_wait: self.front.opening_wait(now()),
             agent,
             net,
             messages,
@@ -271,6 +273,7 @@ impl FrontTask {
 
     /// Does all that follows from an input, until nothing more does.
     fn carry_out(&mut self) {
+        self.front.set_writing_behind(self.recorder.is_behind());
         if let Some(away) = self.driver.gate_mut().take_turned_away() {
             self.front.turned_away(now(), away);
         }
@@ -286,8 +289,12 @@ impl FrontTask {
         self.driver.set_full(self.front.is_full());
         self.tell_listeners();
         match self.driver.take_shed() {
-            0 => {}
-            shed => self.front.count_refused(now(), shed),
+            (0, 0) => {}
+            (shed, 0) => self.front.count_refused(now(), shed),
+            (shed, crowded) => {
+                self.front.count_refused(now(), shed);
+                self.front.count_crowded(now(), crowded);
+            }
         }
     }
 

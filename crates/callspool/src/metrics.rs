@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use api::port::{Family, Metrics, count};
 use call::FrontStats;
@@ -26,6 +27,8 @@ use crate::webhook::Board;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Signalled {
     pub(crate) front: FrontStats,
+    /// How long a call that came would wait for its ports.
+    pub(crate) opening_wait: Duration,
     pub(crate) agent: AgentStats,
     pub(crate) net: NetStats,
     pub(crate) messages: SipTally,
@@ -40,6 +43,8 @@ pub(crate) struct Signalled {
 /// What waits for whom.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Queued {
+    /// Calls that begin, for the signalling task to look at them.
+    pub(crate) newcomers: usize,
     /// Reports of the recorder, for the signalling task.
     pub(crate) reports: usize,
     /// Orders of people, for it too.
@@ -92,7 +97,7 @@ impl Metrics for Numbers {
         ];
         if let Some(recording) = self.recording.get() {
             let signalled = *recording.signalled.borrow();
-            all.extend(calls(&signalled.front));
+            all.extend(calls(&signalled.front, signalled.opening_wait));
             all.extend(signalling(&signalled));
             all.extend(credentials(&signalled.credentials));
             all.extend(connections(&signalled));
@@ -108,8 +113,9 @@ impl Metrics for Numbers {
     }
 }
 
-fn calls(front: &FrontStats) -> Vec<Family> {
-    let limited = front.refused.saturating_sub(front.strangers.saturating_add(front.unauthenticated));
+fn calls(front: &FrontStats, opening_wait: Duration) -> Vec<Family> {
+    let others = front.strangers.saturating_add(front.unauthenticated).saturating_add(front.crowded);
+    let limited = front.refused.saturating_sub(others);
     vec![
         Family::gauge("callspool_calls_live", "Calls in progress, those that may still be resumed included")
             .of(count(front.calls)),
@@ -120,7 +126,15 @@ fn calls(front: &FrontStats) -> Vec<Family> {
             .with(&[("reason", "credentials")], count(front.unauthenticated))
             .with(&[("reason", "handed-over")], count(front.handed_over))
             .with(&[("reason", "not-recorded")], count(front.not_recorded))
+            .with(&[("reason", "overload")], count(front.crowded))
             .with(&[("reason", "limit")], count(limited)),
+        Family::gauge("callspool_segments_opening", "Segments that are being opened")
+            .of(count(front.opening)),
+        Family::gauge(
+            "callspool_opening_wait_seconds",
+            "How long a call that came now would wait for its ports, as far as can be foreseen",
+        )
+        .of(opening_wait.as_secs_f64()),
     ]
 }
 
@@ -150,7 +164,8 @@ fn signalling(of: &Signalled) -> Vec<Family> {
             "SIP requests refused by their heads alone, by reason",
         )
         .with(&[("reason", "rate")], count(of.unread.too_many))
-        .with(&[("reason", "full")], count(of.unread.shed)),
+        .with(&[("reason", "full")], count(of.unread.shed))
+        .with(&[("reason", "overload")], count(of.unread.crowded)),
         Family::counter("callspool_sip_timeouts", "SIP transactions that nobody answered in time")
             .of(count(agent.timeouts)),
         Family::gauge("callspool_sip_sessions", "INVITE sessions that there are").of(count(agent.sessions)),
@@ -212,6 +227,7 @@ fn connections(of: &Signalled) -> Vec<Family> {
 
 fn queues(of: &Queued) -> Family {
     Family::gauge("callspool_queue_length", "What waits, by whom it waits for")
+        .with(&[("queue", "newcomers")], count(of.newcomers))
         .with(&[("queue", "reports")], count(of.reports))
         .with(&[("queue", "commands")], count(of.commands))
         .with(&[("queue", "placer")], count(of.placer))
@@ -337,7 +353,7 @@ fn process() -> Vec<Family> {
     }
     if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
         let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-        let seconds = std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(0)).as_secs_f64();
+        let seconds = Duration::from_micros(u64::try_from(micros).unwrap_or(0)).as_secs_f64();
         all.push(Family::counter("process_cpu_seconds", "CPU time that was used").of(seconds));
     }
     if let Some(errors) = udp_receive_errors() {

@@ -198,6 +198,12 @@ async fn gated(rate: usize) -> Gated {
 
 impl Gated {
     fn receive(&mut self, text: String) {
+        self.bring(text);
+        // Nothing else has come.
+        self.driver.apply(net::DriverInput::Turn);
+    }
+
+    fn bring(&mut self, text: String) {
         let bytes = Bytes::from(text);
         self.driver.apply(net::DriverInput::Net(NetEvent::Datagram { flow: self.flow, bytes }));
     }
@@ -269,6 +275,50 @@ async fn beyond_its_rate_a_source_gets_503_and_its_calls_go_on() {
     gated.receive(gated.request(0, "ACK", &tag));
     gated.receive(gated.request(0, "BYE", &tag));
     assert!(gated.answers().iter().any(|answer| answer.starts_with("SIP/2.0 200") && answer.contains("BYE")));
+}
+
+/// What came is looked at in this order: a call in progress first, then the calls that begin, each once. One that is
+/// cancelled before its turn never begins.
+#[tokio::test]
+async fn calls_that_begin_wait_for_those_in_progress_and_a_cancelled_one_costs_nothing() {
+    let mut gated = gated(0).await;
+    gated.receive(gated.request(0, "INVITE", ""));
+    let Some(Event::Invited { session, .. }) = gated.driver.poll_event() else { panic!("no call") };
+    gated.driver.with(|agent, now| agent.accept(now, session, Bytes::from_static(b"v=0\r\n"), &[])).unwrap();
+    let tag = gated.answers().into_iter().find_map(|answer| to_tag(&answer)).expect("a tag");
+    // Four begin, one of them comes again, one is cancelled.
+    for n in [1, 2, 3, 1, 4] {
+        gated.bring(gated.request(n, "INVITE", ""));
+    }
+    assert_eq!(gated.driver.newcomers(), 4);
+    gated.bring(
+        gated.request(2, "INVITE", "").replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL"),
+    );
+    let answers = gated.answers();
+    let answered =
+        |status: &str, cseq: &str| answers.iter().any(|a| a.starts_with(status) && a.contains(cseq));
+    assert!(
+        answered("SIP/2.0 200", "CSeq: 1 CANCEL") && answered("SIP/2.0 487", "CSeq: 1 INVITE"),
+        "{answers:?}"
+    );
+    // Its ACK is known, and no other CANCEL finds it.
+    let own = answers.iter().find_map(|answer| to_tag(answer)).expect("a tag");
+    gated.bring(gated.request(2, "ACK", &own));
+    gated.bring(gated.request(0, "ACK", &tag));
+    gated.bring(gated.request(0, "BYE", &tag));
+    let ended = |event: Event| matches!(event, Event::Ended { .. });
+    assert!(std::iter::from_fn(|| gated.driver.poll_event()).any(ended), "the call in progress went first");
+    assert_eq!(gated.driver.agent().stats().sessions, 0);
+    // As long as nothing else comes.
+    for left in (0..3).rev() {
+        let input = gated.driver.select().await;
+        assert!(matches!(input, net::DriverInput::Turn), "{input:?}");
+        gated.driver.apply(input);
+        assert_eq!(gated.driver.newcomers(), left);
+    }
+    let begun = |event: &Event| matches!(event, Event::Invited { .. });
+    assert_eq!(std::iter::from_fn(|| gated.driver.poll_event()).filter(begun).count(), 3);
+    assert_eq!((gated.driver.agent().stats().stray, gated.driver.take_shed()), (0, (0, 0)));
 }
 
 /// What a driver that takes every call has counted.
@@ -421,7 +471,7 @@ async fn a_call_that_nobody_has_room_for_costs_less_than_a_call() {
                 gated.call(n);
             }
         }
-        assert_eq!(gated.driver.take_shed(), if is_full { CALLS as u64 } else { 0 });
+        assert_eq!(gated.driver.take_shed(), (if is_full { CALLS as u64 } else { 0 }, 0));
         assert_eq!(gated.driver.agent().stats().sessions, 0);
         start.elapsed() / u32::try_from(CALLS).unwrap()
     };

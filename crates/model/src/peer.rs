@@ -213,6 +213,12 @@ pub enum Order {
         /// Who ordered it, when a person or program did.
         by: Option<String>,
     },
+    /// Nobody waits any more for a segment that was told to end: where it is not opened yet, it need not be. Answered by
+    /// `Withdrawn` then, else by `Opened` and `Ended`.
+    Withdraw {
+        /// The segment.
+        segment: SegmentId,
+    },
     /// Keep nothing of any stream of the segment from now on, of streams that come later neither: what arrives is
     /// dropped before it is buffered. A second one only notes who asked. Answered by `CarriedOut`.
     Pause {
@@ -286,6 +292,11 @@ pub enum Report {
         segment: SegmentId,
         /// Why.
         why: Failure,
+    },
+    /// The segment was not opened, because nobody waited for it any more.
+    Withdrawn {
+        /// The segment.
+        segment: SegmentId,
     },
     /// The order of this number is carried out: from now on nothing is kept, everything again, or what these keys open.
     CarriedOut {

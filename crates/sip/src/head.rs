@@ -90,6 +90,22 @@ impl<'a> Head<'a> {
         self.method == b"INVITE" && self.tag_of_to().is_none()
     }
 
+    /// Whether it cancels another request.
+    #[must_use]
+    pub fn is_cancel(&self) -> bool {
+        self.method == b"CANCEL"
+    }
+
+    /// What an INVITE, its repetitions and its CANCEL share, and no other request has: the newest Via, with its branch, the
+    /// Call-ID and the number of CSeq (RFC 3261 sections 9.1 and 17.2.3).
+    #[must_use]
+    pub fn transaction(&self) -> Vec<u8> {
+        let via = self.vias.first().copied().unwrap_or_default();
+        let via = via.get(..first_hop_end(via).min(via.len())).unwrap_or(via).trim_ascii();
+        let number = self.cseq.split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
+        [self.call_id, number, via].join(&b"\n"[..])
+    }
+
     /// Whether it acknowledges an answer that carried this tag.
     #[must_use]
     pub fn acknowledges(&self, tag: &str) -> bool {
@@ -115,13 +131,37 @@ impl<'a> Head<'a> {
     /// 503 with this To-tag; none for an ACK, which nothing answers, and where Via cannot be read.
     #[must_use]
     pub fn refuse(&self, flow: &Flow, tag: &str, retry_after: Duration) -> Option<Transmit> {
+        self.answer(flow, tag, "503 Service Unavailable", Some(retry_after))
+    }
+
+    /// 487 with this To-tag, to an INVITE that was cancelled before anybody looked at it.
+    #[must_use]
+    pub fn terminate(&self, flow: &Flow, tag: &str) -> Option<Transmit> {
+        self.answer(flow, tag, "487 Request Terminated", None)
+    }
+
+    /// 200 with this To-tag, to the CANCEL of such an INVITE (RFC 3261 section 9.2).
+    #[must_use]
+    pub fn confirm(&self, flow: &Flow, tag: &str) -> Option<Transmit> {
+        self.answer(flow, tag, "200 OK", None)
+    }
+
+    fn answer(
+        &self,
+        flow: &Flow,
+        tag: &str,
+        status: &str,
+        retry_after: Option<Duration>,
+    ) -> Option<Transmit> {
         if self.method == b"ACK" {
             return None;
         }
         let (top, others) = self.vias.split_first()?;
         let via = Via::parse_one(top.get(..first_hop_end(top).min(top.len()))?).ok()?;
         let mut answer = BytesMut::with_capacity(512);
-        answer.put_slice(b"SIP/2.0 503 Service Unavailable\r\n");
+        for piece in ["SIP/2.0 ", status, "\r\n"] {
+            answer.put_slice(piece.as_bytes());
+        }
         let mut line = |name: &str, value: &[u8], more: &str| {
             answer.put_slice(name.as_bytes());
             answer.put_slice(value);
@@ -135,7 +175,9 @@ impl<'a> Head<'a> {
         line("To: ", self.to, &own_tag);
         line("Call-ID: ", self.call_id, "");
         line("CSeq: ", self.cseq, "");
-        line("Retry-After: ", retry_after.as_secs().max(1).to_string().as_bytes(), "");
+        if let Some(retry_after) = retry_after {
+            line("Retry-After: ", retry_after.as_secs().max(1).to_string().as_bytes(), "");
+        }
         line("Content-Length: ", b"0", "");
         answer.put_slice(b"\r\n");
         let port = via.port.unwrap_or(Transport::Udp.default_port());
@@ -206,6 +248,28 @@ mod tests {
         let ack = Head::scan(ack.as_bytes()).unwrap();
         assert!(ack.acknowledges("t503") && !ack.acknowledges("other"));
         assert_eq!(ack.refuse(&flow(), "t503", Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_cancel_is_of_its_invite_and_of_no_other() {
+        let invite = Head::scan(INVITE.as_bytes()).unwrap();
+        let cancel = "CANCEL sip:rec@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bKa;rport\r\n\
+            From: <sip:a@b>;tag=2\r\nTo: <sip:rec@192.0.2.1>\r\nCall-ID: x@y\r\nCSeq: 7 CANCEL\r\n\r\n";
+        let of = |text: &str| Head::scan(text.as_bytes()).unwrap().transaction();
+        assert!(Head::scan(cancel.as_bytes()).unwrap().is_cancel() && !invite.is_cancel());
+        assert_eq!(of(cancel), invite.transaction());
+        for other in [cancel.replace("7 ", "8 "), cancel.replace("bKa", "bKd"), cancel.replace("x@y", "x@z")]
+        {
+            assert_ne!(of(&other), invite.transaction());
+        }
+        let text = |sent: Option<Transmit>| String::from_utf8(sent.unwrap().bytes.to_vec()).unwrap();
+        let terminated = text(invite.terminate(&flow(), "t"));
+        assert!(terminated.starts_with("SIP/2.0 487 Request Terminated\r\n"), "{terminated}");
+        assert!(
+            terminated.contains("To: <sip:rec@192.0.2.1>;tag=t\r\n") && !terminated.contains("Retry-After")
+        );
+        let confirmed = text(Head::scan(cancel.as_bytes()).unwrap().confirm(&flow(), "t"));
+        assert!(confirmed.starts_with("SIP/2.0 200 OK\r\n") && confirmed.contains("CSeq: 7 CANCEL\r\n"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod write;
 use model::WallTime;
 
 pub use read::read;
-pub use request::{SnapshotForm, is_snapshot_request, request_snapshot};
+pub use request::{SnapshotForm, request_snapshot};
 pub use view::{Lack, View};
 pub use write::write;
 
@@ -48,6 +48,9 @@ pub enum MetadataError {
     /// More than is read.
     #[error("metadata of {0} bytes, more than {max} are not read", max = read::DOCUMENT_BYTES_MAX)]
     TooLong(usize),
+    /// It asks for metadata (RFC 7866 section 9.2) and has none.
+    #[error("a request for metadata, without any")]
+    Asks,
 }
 
 /// What a document says.

@@ -10,6 +10,7 @@ use sip::RequestInfo;
 use sip::siprec;
 
 use crate::bridge::{self, Bridge};
+use crate::describe::Documents;
 
 /// Octets of an id: the longest known are 64 of base64 and hexadecimal.
 const ID_BYTES_MAX: usize = 256;
@@ -89,8 +90,8 @@ pub(crate) struct Said {
     pub(crate) far: BTreeSet<String>,
 }
 
-/// Reads what a request says.
-pub(crate) fn read(request: &RequestInfo) -> Said {
+/// Reads what a request says, with its metadata.
+pub(crate) fn read(request: &RequestInfo, documents: &Documents<'_>) -> Said {
     let mut said = Said { own: dialog(&request.call_id), ..Said::default() };
     for header in ["Replaces", "Join", "Target-Dialog"] {
         let named = request.header(header).and_then(|v| dialog(v.split(';').next().unwrap_or_default()));
@@ -114,10 +115,8 @@ pub(crate) fn read(request: &RequestInfo) -> Said {
     if let Some(bridge) = bridge::read(request) {
         said.bridge(&bridge);
     }
-    for part in request.metadata() {
-        if let Ok(metadata) = siprec::read(&part.bytes) {
-            said.metadata(&metadata);
-        }
+    for metadata in documents.readable() {
+        said.metadata(metadata);
     }
     said
 }

@@ -8,6 +8,7 @@
 mod agent;
 mod bodies;
 mod correlation;
+mod documents;
 mod extras;
 mod headers;
 mod parties;
@@ -19,6 +20,7 @@ use sip::RequestInfo;
 use sip::siprec::{self, Lack};
 
 pub use self::agent::AgentSide;
+pub(crate) use self::documents::Documents;
 pub(crate) use self::parties::number;
 pub(crate) use self::sides::{KnownSides, Place};
 
@@ -35,10 +37,11 @@ pub(crate) struct Absorbed {
     pub(crate) state: Option<siprec::SessionState>,
 }
 
-/// Takes what `request` says into `data`, and into what its dialog knows.
+/// Takes what `request` says, with its metadata, into `data`, and into what its dialog knows.
 pub(crate) fn absorb(
     data: &mut CallData,
     request: &RequestInfo,
+    documents: Documents<'_>,
     now: Now,
     sides: &mut KnownSides,
 ) -> Absorbed {
@@ -49,8 +52,7 @@ pub(crate) fn absorb(
     extras::of_request(data, request);
     headers::absorb(data, request);
     let mut absorbed = Absorbed::default();
-    for part in request.metadata().filter(|part| !siprec::is_snapshot_request(part)) {
-        let read = siprec::read(&part.bytes);
+    for (part, read) in documents.all {
         let problem = match &read {
             Ok(read) if read.is_damaged => {
                 Some("not well-formed: what could be read of it is used".to_owned())

@@ -10,6 +10,7 @@ use sip::{EndCause, RequestInfo, SessionId};
 
 use super::{Action, CLOSE_GIVEN_UP, END_DEADLINE, Front, Timer};
 use crate::leg::Leg;
+use crate::live_call::{LiveCall, Segment};
 use crate::pausing::Parting;
 use crate::reason::end_reason;
 
@@ -109,7 +110,13 @@ impl Front {
     pub(super) fn thin_out(&mut self, now: Now, call: CallId, segment: SegmentId, reason: &EndReason) {
         let left = self.legs_in(segment);
         if left.is_empty() {
-            return self.end_segment(now, call, segment, reason.clone());
+            let opening = |live: &LiveCall| live.segment(segment).is_some_and(Segment::is_fresh);
+            let is_opening = self.calls.get(call).is_some_and(opening);
+            self.end_segment(now, call, segment, reason.clone());
+            if is_opening {
+                self.actions.push_back(Action::Order(Order::Withdraw { segment }));
+            }
+            return;
         }
         if let EndReason::Upstream(_) | EndReason::Internal(_) = reason {
             let text = format!("one of several dialogs of a call ended early: {}", reason.describe());
@@ -151,6 +158,7 @@ impl Front {
         self.timers.clear(Timer::Close(record.id));
         self.timers.clear(Timer::GiveUp(record.id));
         self.timers.clear(Timer::Again(record.id));
+        self.admission.gone(record.id);
         let Some(call) = self.calls.of_segment(record.id) else { return };
         let legs = self.legs_in(record.id);
         if !legs.is_empty() {
@@ -187,6 +195,7 @@ impl Front {
 
     /// The disk stands still, or the record server is gone: the call is not kept open for it.
     pub(super) fn close_is_given_up(&mut self, now: Now, segment: SegmentId) {
+        self.admission.gone(segment);
         let Some(call) = self.calls.of_segment(segment) else { return };
         if self.calls.get_mut(call).is_some_and(|c| c.presume_failed(segment)) {
             self.calls.forget_segment(segment);

@@ -29,10 +29,11 @@ use sip::{Event, RequestInfo, SessionId};
 
 use self::stops::Came;
 pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
+use crate::admission::{Admission, Crowded};
 use crate::bridge;
 use crate::calls::Calls;
-use crate::correlate::{Correlator, Elsewhere};
-use crate::describe::{self, Absorbed};
+use crate::correlate::{self, Correlator, Elsewhere};
+use crate::describe::{self, Absorbed, Documents};
 use crate::encryption::OwnKeys;
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::{Leg, Offered};
@@ -58,6 +59,8 @@ const LEFT_BEHIND: Duration = Duration::from_secs(10);
 const REFUSALS_TOLD: Duration = Duration::from_secs(10);
 /// What a refused client is told to wait (Retry-After, seconds) before it tries us again.
 const RETRY_AFTER: &str = "10";
+/// The same while calls come too fast, which is soon over: one of these in turn, so that not all come back at once.
+const RETRY_SOON: [&str; 3] = ["1", "2", "3"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
@@ -101,8 +104,12 @@ pub struct Front {
     actions: VecDeque<Action>,
     intake: Intake,
     stats: FrontStats,
+    /// What is being opened, and whether more can be.
+    admission: Admission,
     /// Calls refused at a limit that no alarm has told of yet.
     refused_since: u64,
+    /// Why some of them were refused although no limit is reached.
+    crowded: Option<Crowded>,
     /// Orders to pause and resume and keys so far: their numbers.
     gate_orders: u64,
     /// While a request is heard: the calls whose pauses it may change, for that is carried out when all of it is known.
@@ -132,7 +139,9 @@ impl Front {
             actions: VecDeque::new(),
             intake: Intake::Open,
             stats: FrontStats::default(),
+            admission: Admission::default(),
             refused_since: 0,
+            crowded: None,
             gate_orders: 0,
             unobeyed: None,
             asks: 0,
@@ -165,8 +174,15 @@ impl Front {
             dialogs: self.legs.len(),
             calls: self.calls.len(),
             calls_max: self.config.calls_max,
+            opening: self.admission.opening(),
             ..self.stats
         }
+    }
+
+    /// How long a call that came now would wait for its ports, as far as can be foreseen.
+    #[must_use]
+    pub fn opening_wait(&self, now: Now) -> Duration {
+        self.admission.wait(now.mono)
     }
 
     /// Something happened in a SIP session.
@@ -201,6 +217,7 @@ impl Front {
         match report {
             Report::Opened { segment, ports } => self.opened(now, segment, &ports),
             Report::Refused { segment, why } => self.order_refused(now, segment, &why),
+            Report::Withdrawn { segment } => self.withdrawn(now, segment),
             Report::CarriedOut { segment, order } => self.carried_out(segment, order),
             Report::MediaTimedOut { segment } => {
                 self.fail(now, segment, EndReason::Upstream(Failure::MediaTimeout));
@@ -250,7 +267,23 @@ impl Front {
 
     /// So many calls were refused because it is full, before they came here.
     pub fn count_refused(&mut self, now: Now, calls: u64) {
-        self.refused(now, calls, None);
+        if calls > 0 {
+            self.refused(now, calls, None);
+        }
+    }
+
+    /// So many calls came too fast and were refused before they came here.
+    pub fn count_crowded(&mut self, now: Now, calls: u64) {
+        if calls > 0 {
+            self.stats.crowded += calls;
+            self.crowded = Some(Crowded::Signalling);
+            self.refused(now, calls, None);
+        }
+    }
+
+    /// Whether media wait for every disk to an extent that might become loss: then new calls are refused.
+    pub fn set_writing_behind(&mut self, is_behind: bool) {
+        self.admission.writing(is_behind);
     }
 
     /// What becomes of new calls from now on; those in progress go on.
@@ -304,10 +337,11 @@ impl Front {
 
     /// One alarm for all refusals of some seconds: a flood of calls must not become a flood of rows.
     fn tell_refusals(&mut self, now: Now) {
-        let why = match (self.unwelcome.take(), &self.intake) {
-            (Some(unwelcome), _) => unwelcome.to_string(),
-            (None, Intake::Open) => "the limit of calls is reached".to_owned(),
-            (None, Intake::Refused | Intake::HandedOver(_)) => "callspool is stopping".to_owned(),
+        let why = match (self.unwelcome.take(), self.crowded.take(), &self.intake) {
+            (Some(unwelcome), ..) => unwelcome.to_string(),
+            (None, Some(crowded), _) => crowded.describe().to_owned(),
+            (None, None, Intake::Open) => "the limit of calls is reached".to_owned(),
+            (None, None, Intake::Refused | Intake::HandedOver(_)) => "callspool is stopping".to_owned(),
         };
         let count = std::mem::take(&mut self.refused_since);
         self.alarm(Incident::NotRecorded, None, None, format!("calls were refused ({count}): {why}"));
@@ -358,12 +392,14 @@ impl Front {
     fn absorb(&mut self, now: Now, session: SessionId, request: &RequestInfo) -> Absorbed {
         let Some(leg) = self.legs.get_mut(&session) else { return Absorbed::default() };
         let Some(call) = self.calls.get_mut(leg.call) else { return Absorbed::default() };
-        let absorbed = describe::absorb(&mut call.record.data, request, now, &mut leg.sides);
+        let documents = Documents::of(request);
+        let said = correlate::read(request, &documents);
+        let absorbed = describe::absorb(&mut call.record.data, request, documents, now, &mut leg.sides);
         leg.ask_about(&absorbed);
         if let Some(bridge) = bridge::read(request) {
             bridge.describe(&mut call.record.data);
         }
-        self.recognize_again(now, session, request);
+        self.recognize_again(now, session, &said);
         absorbed
     }
 

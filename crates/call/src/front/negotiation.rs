@@ -14,9 +14,10 @@ use sip::{RequestInfo, SessionId};
 use super::opening::dtmf_of;
 use super::recognition::owner;
 use super::stops::Came;
-use super::{Action, Front, Intake, Timer};
+use super::{Action, Front, Intake, RETRY_AFTER, RETRY_SOON, Timer};
+use crate::admission::Crowded;
 use crate::asking::Asking;
-use crate::describe::Absorbed;
+use crate::describe::{Absorbed, Documents};
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::indication::Indication;
 use crate::leg::{Leg, Offered, Pending};
@@ -33,7 +34,8 @@ impl Front {
             self.turned_away(now, TurnedAway { strangers: 1, wrong: 0, too_fast: 0, last });
             return self.refuse(session, 403, "Forbidden");
         };
-        let said = correlate::read(request);
+        let documents = Documents::of(request);
+        let said = correlate::read(request, &documents);
         let mut known = self.recognize(now, &trunk, &said, None);
         // Another dialog of a call in progress is taken at every limit: it is none more.
         let known_call = known.first().map(|(call, _)| *call);
@@ -45,6 +47,9 @@ impl Front {
         if self.intake == Intake::Refused || (full && !in_progress) {
             return self.turn_away(now, session, 503, "Service Unavailable");
         }
+        if let Some(crowded) = self.admission.refuses(now.mono).filter(|_| !in_progress) {
+            return self.turn_away_for_now(now, session, crowded);
+        }
         let Ok(offer) = read_sdp(request) else { return self.refuse(session, 488, "Not Acceptable Here") };
         let call = known_call.unwrap_or_else(|| self.ids.call(now.wall));
         let mut data = self.calls.known(call).map(|live| live.record.data.clone()).unwrap_or_default();
@@ -52,7 +57,7 @@ impl Front {
             note(&mut data, &trunk, request);
         }
         let mut leg = self.leg(now, session, call, trunk.clone(), request);
-        let absorbed = begin(&mut leg, &mut data, request, now);
+        let absorbed = begin(&mut leg, &mut data, request, documents, now);
         leg.lines = match &offer {
             Some(sdp) => self.read_lines(&leg, sdp, now),
             None => {
@@ -140,6 +145,18 @@ impl Front {
     fn turn_away(&mut self, now: Now, session: SessionId, code: u16, reason: &'static str) {
         self.refused(now, 1, None);
         self.refuse(session, code, reason);
+    }
+
+    /// Refuses a call that would wait too long, and tells of it, at a pace. It may come back soon.
+    fn turn_away_for_now(&mut self, now: Now, session: SessionId, why: Crowded) {
+        self.stats.crowded += 1;
+        self.crowded = Some(why);
+        self.refused(now, 1, None);
+        let (code, reason) = (503, "Service Unavailable");
+        let turn = usize::try_from(self.stats.crowded).unwrap_or_default() % RETRY_SOON.len();
+        let soon = RETRY_SOON.get(turn).copied().unwrap_or(RETRY_AFTER);
+        let headers = vec![("Retry-After".to_owned(), soon.to_owned())];
+        self.actions.push_back(Action::Refuse { session, code, reason, headers });
     }
 
     pub(super) fn reoffered(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
@@ -444,7 +461,13 @@ impl Front {
 
 /// A leg begins: what its INVITE says goes into its call's data and into what the leg knows. What a phone's bridge says
 /// goes before and after the rest, which could take the recorder for a party.
-fn begin(leg: &mut Leg, data: &mut CallData, request: &RequestInfo, now: Now) -> Absorbed {
+fn begin(
+    leg: &mut Leg,
+    data: &mut CallData,
+    request: &RequestInfo,
+    documents: Documents<'_>,
+    now: Now,
+) -> Absorbed {
     leg.asking = Asking::of(request);
     leg.indication = Indication::of(request);
     let bridge = bridge::read(request);
@@ -453,7 +476,7 @@ fn begin(leg: &mut Leg, data: &mut CallData, request: &RequestInfo, now: Now) ->
         leg.sides.set_whole(bridge.end.side());
         leg.bridge = Some(bridge.end);
     }
-    let absorbed = describe::absorb(data, request, now, &mut leg.sides);
+    let absorbed = describe::absorb(data, request, documents, now, &mut leg.sides);
     leg.ask_about(&absorbed);
     if let Some(bridge) = bridge {
         bridge.describe(data);

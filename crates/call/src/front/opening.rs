@@ -5,6 +5,8 @@
 //!              └──► Refused, or nothing in time: who waits is refused, or gets a segment of its own
 //! ```
 
+use std::time::Duration;
+
 use model::state::Respondent;
 use model::{
     CallId, Dtmf, EndReason, Failure, Incident, Now, OpenSegment, OpenStream, Order, PauseSource, SegmentId,
@@ -17,6 +19,10 @@ use crate::leg::{Leg, Pending, Phase};
 use crate::lines;
 use crate::live_call::{LiveCall, Standing};
 use crate::pausing::Parting;
+
+/// A client that hangs up after it has waited so long for its ports does so because of us; who changes his mind is faster,
+/// mostly.
+const GIVEN_UP: Duration = Duration::from_secs(2);
 
 impl Front {
     /// A leg waits for the ports of its lines in a segment.
@@ -142,6 +148,7 @@ impl Front {
         }
         open.streams = self.streams_of(segment);
         self.actions.push_back(Action::Order(Order::Open(Box::new(open))));
+        self.admission.ordered(now.mono, segment);
         self.arm(now, OPEN_DEADLINE, Timer::Open(segment));
     }
 
@@ -168,6 +175,7 @@ impl Front {
     /// A record server told the ports of a segment's streams.
     pub(super) fn opened(&mut self, now: Now, segment: SegmentId, ports: &[StreamPorts]) {
         self.timers.clear(Timer::Open(segment));
+        self.admission.opened(now.mono, segment);
         let Some(call) = self.calls.of_segment(segment) else { return self.end_orphan(now, segment) };
         let legs = self.legs_in(segment);
         let begun = self.calls.get_mut(call).and_then(|call| call.opened(segment));
@@ -244,6 +252,7 @@ impl Front {
     /// A record server does not open a segment, or does not give it other streams.
     pub(super) fn order_refused(&mut self, now: Now, segment: SegmentId, why: &Failure) {
         self.timers.clear(Timer::Open(segment));
+        self.admission.gone(segment);
         let Some(call) = self.calls.of_segment(segment) else { return };
         let legs = self.legs_in(segment);
         let is_opening = self.calls.get(call).and_then(LiveCall::opening) == Some(segment);
@@ -262,6 +271,27 @@ impl Front {
         } else {
             self.change_refused(now, segment, &legs, why);
         }
+    }
+
+    /// A segment was not opened because its dialogs ended before its turn came: nobody was answered, and nothing is missed.
+    /// Whose client waited for longer than anybody should has given up because of us, and somebody hears of it.
+    pub(super) fn withdrawn(&mut self, now: Now, segment: SegmentId) {
+        self.admission.gone(segment);
+        let Some(call) = self.calls.of_segment(segment) else { return };
+        self.timers.clear(Timer::Close(segment));
+        self.timers.clear(Timer::GiveUp(segment));
+        let waited = self.calls.get(call).and_then(|live| live.waited(segment, now.mono));
+        if waited.is_some_and(|waited| waited > GIVEN_UP) {
+            let why = Failure::Resources("its client gave up waiting for ports".to_owned());
+            self.withdraw(call, segment, &why);
+        } else {
+            if let Some(live) = self.calls.get_mut(call) {
+                live.withdraw(segment);
+            }
+            self.calls.forget_segment(segment);
+        }
+        self.settle(now, call);
+        self.go_on(now, call);
     }
 
     fn opening_refused(

@@ -16,13 +16,13 @@ use model::{
     CallId, CallKey, ChangeKind, Conclusion, Copy, CopyOf, EndReason, Incident, Join, JoinReason, Location,
     Now, Order, PauseSource, RecordingState, Transition,
 };
-use sip::{RequestInfo, SessionId};
+use sip::SessionId;
 
 use super::stops::Came;
 use super::{Action, Front, Timer};
 use crate::bridge::End;
 use crate::command::Changed;
-use crate::correlate::{self, Owner, Rest, Said};
+use crate::correlate::{Owner, Rest, Said};
 use crate::live_call::LiveCall;
 use crate::trunk::Trunk;
 
@@ -81,12 +81,11 @@ impl Front {
     }
 
     /// What a later request says may show that its call and another are one.
-    pub(super) fn recognize_again(&mut self, now: Now, session: SessionId, request: &RequestInfo) {
+    pub(super) fn recognize_again(&mut self, now: Now, session: SessionId, said: &Said) {
         let Some(leg) = self.legs.get(&session) else { return };
         let (call, trunk) = (leg.call, leg.trunk.clone());
-        let said = correlate::read(request);
-        let found = self.recognize(now, &trunk, &said, Some(call));
-        self.correlator.learn(call, &owner(&trunk), &said);
+        let found = self.recognize(now, &trunk, said, Some(call));
+        self.correlator.learn(call, &owner(&trunk), said);
         self.unite_all(now, call, found);
     }
 

@@ -125,6 +125,10 @@ pub struct FrontStats {
     pub strangers: u64,
     /// Of those, requests with wrong credentials.
     pub unauthenticated: u64,
+    /// Of those, requests that would have waited too long.
+    pub crowded: u64,
+    /// Segments that are being opened.
+    pub opening: usize,
     /// Requests sent to another recorder.
     pub handed_over: u64,
     /// Segments that no record server opened.

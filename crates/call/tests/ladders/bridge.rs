@@ -540,6 +540,7 @@ fn a_segment_that_was_never_opened_leaves_no_hole_before_the_one_of_the_other_en
                 open 1/1 -:agent:active
             > bye
                 end by hang-up
+                withdraw
             > session 2
             > is far refci=11 cluster=C1 device=SEP1 dn=1001
             > invite

@@ -194,6 +194,7 @@ fn a_cancel_while_the_segment_opens() {
                 open 1/1 1:mixed:active
             > cancel
                 end by hang-up
+                withdraw
             > opened
             > sealed
             > wait 3s
@@ -205,6 +206,7 @@ fn a_cancel_while_the_segment_opens() {
                 open 1/1 1:mixed:active
             > cancel
                 end by hang-up
+                withdraw
             > refused
                 ALARM not-recorded: a segment could not be opened: disk full
         "#]],
@@ -237,6 +239,7 @@ fn a_hang_up_while_a_resume_cannot_be_recorded_waits_for_nothing() {
                 open 2/2 1:mixed:active
             > bye
                 end by hang-up
+                withdraw
                 tell call of 2, ended
             > refused
                 ALARM not-recorded: a segment could not be opened: disk full

@@ -21,6 +21,7 @@ mod flow;
 mod guests;
 mod intake;
 mod keys;
+mod overload;
 mod pauses;
 mod segments;
 mod shapes;

@@ -255,6 +255,11 @@ impl World {
                 }
                 self.front.handle_report(now, Report::Refused { segment, why: Failure::DiskFull });
             }
+            "withdrawn" => {
+                let (segment, _, _) = self.unanswered.remove(0);
+                self.open.retain(|(o, _)| o.segment != segment);
+                self.front.handle_report(now, Report::Withdrawn { segment });
+            }
             "sealed" => self.sealed(None),
             "disk-error" => self.sealed(Some(EndReason::Internal(Failure::Storage("EIO".into())))),
             "failing" => {
@@ -581,6 +586,7 @@ impl World {
                 }
                 format!("end by {}{who}", reason.describe())
             }
+            Action::Order(Order::Withdraw { .. }) => "withdraw".to_owned(),
             Action::Order(Order::Keys { segment, order, protection, .. }) => {
                 self.gates.push((segment, order));
                 format!("keys{}", protected(&protection))

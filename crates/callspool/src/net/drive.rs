@@ -10,9 +10,13 @@
 //!
 //! `select` only chooses and may be dropped at any time; `apply` and `with` only change, and after each of
 //! them everything that the agent wants sent has been sent.
+//!
+//! What belongs to a call in progress goes first: an INVITE that begins one waits among the [`Newcomers`] until nothing
+//! else has come, and is refused at once where it would wait too long.
 
 use std::time::{Duration, Instant};
 
+use call::{Arrival, Newcomers, Turn};
 use model::Now;
 use sip::{Agent, Destination, Event, Flow, Gate, Head, Message, OpenGate, Transport};
 
@@ -31,11 +35,19 @@ pub(crate) enum DriverInput {
     Resolved(Answer),
     /// One of its timers is due.
     Timeout,
+    /// Nothing else has come: the call that waits longest is looked at.
+    Turn,
 }
 
 /// When to come again after a refusal at a limit: long enough for calls to end, short enough for a client that has
 /// no other recorder.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// When to come again after a refusal because too many came at once: soon, as it is over then; one of these in turn, so
+/// that not all come back together.
+const RETRY_SOON: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(3)];
+/// Where something always comes, each of so many inputs a call that has waited for some time is looked at.
+const TURN_EACH: u32 = 4;
 
 /// Requests refused by their heads alone, since the start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +56,20 @@ pub(crate) struct Unread {
     pub(crate) shed: u64,
     /// Requests refused because their source sent too many.
     pub(crate) too_many: u64,
+    /// Calls refused because more came at once than can be looked at in time.
+    pub(crate) crowded: u64,
+}
+
+/// What is done with a request before it is read.
+enum Verdict {
+    /// It is read.
+    Pass,
+    /// It is answered, or not to be answered.
+    Done,
+    /// It begins a call: it waits, by this key, and takes so many octets.
+    Waits(Vec<u8>, usize),
+    /// It cancels what may be waiting by this key.
+    Cancels(Vec<u8>),
 }
 
 /// What may be refused before it is read.
@@ -54,8 +80,11 @@ struct Shedding {
     /// The To-tag of those refusals, the same for all: their ACKs are known by it.
     tag: String,
     unread: Unread,
-    /// Of those that were shed, how many somebody has been told of.
-    told: u64,
+    /// Of those that were shed or crowded out, how many somebody has been told of.
+    told: (u64, u64),
+    newcomers: Newcomers<Vec<u8>, DriverInput>,
+    /// Inputs since the last of them had its turn.
+    inputs: u32,
 }
 
 /// The agent and its sockets.
@@ -63,7 +92,8 @@ pub(crate) struct SipDriver<G = OpenGate> {
     agent: Agent<G>,
     sockets: SipSockets,
     resolver: Option<Resolver>,
-    shedding: Option<Shedding>,
+    /// Apart, because what holds a driver is handed around.
+    shedding: Option<Box<Shedding>>,
     tally: SipTally,
 }
 
@@ -81,10 +111,16 @@ impl<G: Gate> SipDriver<G> {
     /// Refuses what is over the rate, and calls that nobody has room for, by its lines alone. The tag must be one
     /// that nobody can guess.
     pub(crate) fn limited(self, rates: Rates, tag: String) -> Self {
-        Self {
-            shedding: Some(Shedding { rates, is_full: false, tag, unread: Unread::default(), told: 0 }),
-            ..self
-        }
+        let shedding = Shedding {
+            rates,
+            is_full: false,
+            tag,
+            unread: Unread::default(),
+            told: (0, 0),
+            newcomers: Newcomers::default(),
+            inputs: 0,
+        };
+        Self { shedding: Some(Box::new(shedding)), ..self }
     }
 
     /// Whether there is room for another call, beside that of the agent.
@@ -94,16 +130,22 @@ impl<G: Gate> SipDriver<G> {
         }
     }
 
-    /// How many calls were refused unread for want of room since the last time.
-    pub(crate) fn take_shed(&mut self) -> u64 {
-        self.shedding.as_mut().map_or(0, |shedding| {
-            let new = shedding.unread.shed - shedding.told;
-            shedding.told = shedding.unread.shed;
-            new
+    /// How many calls were refused unread since the last time: for want of room, and because too many came at once.
+    pub(crate) fn take_shed(&mut self) -> (u64, u64) {
+        self.shedding.as_mut().map_or((0, 0), |shedding| {
+            let now = (shedding.unread.shed, shedding.unread.crowded);
+            let before = std::mem::replace(&mut shedding.told, now);
+            (now.0 - before.0, now.1 - before.1)
         })
     }
 
-    /// Waits for the next input. Timers that are due go before what has come, so that a flood delays none.
+    /// Calls that wait to be looked at.
+    pub(crate) fn newcomers(&self) -> usize {
+        self.shedding.as_ref().map_or(0, |shedding| shedding.newcomers.len())
+    }
+
+    /// Waits for the next input. Timers that are due go before what has come, so that a flood delays none; what has come
+    /// goes before calls that wait to be looked at.
     pub(crate) async fn select(&mut self) -> DriverInput {
         let timer = self.agent.next_timeout();
         let timeout = async {
@@ -112,11 +154,18 @@ impl<G: Gate> SipDriver<G> {
                 None => std::future::pending().await,
             }
         };
+        let has_newcomers = self.newcomers() > 0;
+        let is_due = |s: &Shedding| s.inputs >= TURN_EACH && s.newcomers.is_due(clock::mono());
+        if has_newcomers && self.shedding.as_deref().is_some_and(is_due) {
+            return DriverInput::Turn;
+        }
         tokio::select! {
             biased;
             () = timeout => DriverInput::Timeout,
             answer = next_answer(&mut self.resolver) => DriverInput::Resolved(answer),
             event = self.sockets.select() => DriverInput::Net(event),
+            // Gives way to the runtime now and then: without that, sockets would say at last that nothing has come.
+            () = tokio::task::coop::consume_budget(), if has_newcomers => DriverInput::Turn,
         }
     }
 
@@ -131,9 +180,18 @@ impl<G: Gate> SipDriver<G> {
             }
             _ => {}
         }
-        if self.is_refused(&input) {
-            return;
+        if let Some(shedding) = &mut self.shedding {
+            shedding.inputs = if matches!(input, DriverInput::Turn) { 0 } else { shedding.inputs + 1 };
+            if let DriverInput::Net(NetEvent::FlowClosed { flow, .. }) = &input {
+                // Nobody hears an answer any more.
+                shedding.newcomers.drop_those(|waiting| flow_of(waiting) == Some(*flow));
+            }
         }
+        let input = match input {
+            DriverInput::Turn => self.next_newcomer(),
+            input => self.screen(input),
+        };
+        let Some(input) = input else { return };
         let targets = match &input {
             DriverInput::Resolved(answer) => self.named(answer),
             _ => Vec::new(),
@@ -155,6 +213,8 @@ impl<G: Gate> SipDriver<G> {
                 agent.flow_authenticated(flow, peer_names);
             }
             DriverInput::Net(NetEvent::Unreachable { to }) => agent.unreachable(now, to),
+            // Whose turn it was is here in its place.
+            DriverInput::Turn => {}
         });
     }
 
@@ -181,35 +241,88 @@ impl<G: Gate> SipDriver<G> {
         answer.found.iter().copied().map(named).collect()
     }
 
-    /// Refuses a request by its lines alone, when it is one too many.
-    fn is_refused(&mut self, input: &DriverInput) -> bool {
-        match input {
-            DriverInput::Net(NetEvent::Datagram { flow, bytes }) if !bytes.starts_with(b"SIP/2.0 ") => {
-                self.is_shed(flow, || Head::scan(bytes))
+    /// What an input is that can be given to the agent now: a request that is one too many is refused by its lines alone,
+    /// and one that begins a call waits.
+    fn screen(&mut self, input: DriverInput) -> Option<DriverInput> {
+        let verdict = match request(&input) {
+            Some((flow, octets, head)) => self.judge(&flow, octets, head.as_ref()),
+            None => Verdict::Pass,
+        };
+        match verdict {
+            Verdict::Pass => Some(input),
+            Verdict::Done => None,
+            Verdict::Waits(key, octets) => {
+                let newcomers = &mut self.shedding.as_mut()?.newcomers;
+                if let Arrival::Refused(input) = newcomers.arrive(clock::mono(), key, octets, input) {
+                    self.crowd_out(&input);
+                }
+                None
             }
-            DriverInput::Net(NetEvent::Message { flow, message }) => match &**message {
-                Message::Request(request) => self.is_shed(flow, || Head::of(request)),
-                Message::Response(_) => false,
-            },
-            _ => false,
+            Verdict::Cancels(key) => {
+                let invite = self.shedding.as_mut()?.newcomers.cancel(&key);
+                let Some(invite) = invite else { return Some(input) };
+                self.reply(&input, |head, flow, tag| head.confirm(flow, tag));
+                self.reply(&invite, |head, flow, tag| head.terminate(flow, tag));
+                None
+            }
+        }
+    }
+
+    /// The call that waits longest; one that has waited too long is refused.
+    fn next_newcomer(&mut self) -> Option<DriverInput> {
+        match self.shedding.as_mut()?.newcomers.next(clock::mono())? {
+            Turn::Served(input) => Some(input),
+            Turn::Late(input) => {
+                self.crowd_out(&input);
+                None
+            }
+        }
+    }
+
+    fn crowd_out(&mut self, input: &DriverInput) {
+        let Some(shedding) = &mut self.shedding else { return };
+        shedding.unread.crowded += 1;
+        let turn = usize::try_from(shedding.unread.crowded).unwrap_or_default() % RETRY_SOON.len();
+        let soon = RETRY_SOON.get(turn).copied().unwrap_or(RETRY_AFTER);
+        self.reply(input, |head, flow, tag| head.refuse(flow, tag, soon));
+    }
+
+    /// Answers a request by its lines alone.
+    fn reply(
+        &mut self,
+        input: &DriverInput,
+        answer: impl FnOnce(&Head<'_>, &Flow, &str) -> Option<sip::Transmit>,
+    ) {
+        let (Some(shedding), Some((flow, _, Some(head)))) = (&self.shedding, request(input)) else { return };
+        if let Some(answer) = answer(&head, &flow, &shedding.tag) {
+            self.tally.went(&answer.bytes);
+            self.sockets.send(answer);
         }
     }
 
     /// What belongs to a call that goes on passes.
-    fn is_shed<'a>(&mut self, flow: &Flow, head: impl FnOnce() -> Option<Head<'a>>) -> bool {
-        let Some(shedding) = &mut self.shedding else { return false };
-        let head = head();
-        let head = head.as_ref();
+    fn judge(&mut self, flow: &Flow, octets: usize, head: Option<&Head<'_>>) -> Verdict {
+        let Some(shedding) = &mut self.shedding else { return Verdict::Pass };
         if head.is_some_and(|head| head.acknowledges(&shedding.tag)) {
-            return true;
+            return Verdict::Done;
         }
         if head.is_some_and(|head| self.agent.knows(head)) {
-            return false;
+            return Verdict::Pass;
         }
         let rate = shedding.rates.take(flow.remote.ip(), Instant::now());
+        let is_new_call = head.is_some_and(Head::is_new_call);
         let has_room = !(shedding.is_full || self.agent.is_full());
-        if rate == Rate::Within && (has_room || !head.is_some_and(Head::is_new_call)) {
-            return false;
+        if rate == Rate::Within && (has_room || !is_new_call) {
+            return match head {
+                Some(head) if is_new_call => {
+                    let key = head.transaction();
+                    // The key is there twice.
+                    let octets = octets + 2 * key.len();
+                    Verdict::Waits(key, octets)
+                }
+                Some(head) if head.is_cancel() => Verdict::Cancels(head.transaction()),
+                _ => Verdict::Pass,
+            };
         }
         if rate == Rate::Within {
             shedding.unread.shed += 1;
@@ -224,13 +337,13 @@ impl<G: Gate> SipDriver<G> {
         if rate == Rate::Flood && flow.transport != Transport::Udp {
             // Reading it goes on to cost something: let the kernel refuse the rest. Calls survive their connection.
             self.sockets.hang_up(flow.id);
-            return true;
+            return Verdict::Done;
         }
         if let Some(answer) = head.and_then(|head| head.refuse(flow, &shedding.tag, RETRY_AFTER)) {
             self.tally.went(&answer.bytes);
             self.sockets.send(answer);
         }
-        true
+        Verdict::Done
     }
 
     /// What the agent tells, oldest first.
@@ -263,8 +376,13 @@ impl<G: Gate> SipDriver<G> {
         self.agent.gate_mut()
     }
 
-    /// Lets what is queued go out, for at most `limit`, then closes the sockets.
-    pub(crate) async fn close(self, limit: Duration) {
+    /// Refuses what waits, lets what is queued go out, for at most `limit`, then closes the sockets.
+    pub(crate) async fn close(mut self, limit: Duration) {
+        while let Some(Turn::Served(waiting) | Turn::Late(waiting)) =
+            self.shedding.as_mut().and_then(|s| s.newcomers.next(clock::mono()))
+        {
+            self.crowd_out(&waiting);
+        }
         self.sockets.close(limit).await;
     }
 }
@@ -273,5 +391,31 @@ async fn next_answer(resolver: &mut Option<Resolver>) -> Answer {
     match resolver {
         Some(resolver) => resolver.next().await,
         None => std::future::pending().await,
+    }
+}
+
+/// The flow of a message.
+fn flow_of(input: &DriverInput) -> Option<sip::FlowId> {
+    match input {
+        DriverInput::Net(NetEvent::Datagram { flow, .. } | NetEvent::Message { flow, .. }) => Some(flow.id),
+        _ => None,
+    }
+}
+
+/// The flow of a request, about how many octets it has, and its lines where they can be answered; none when it is none.
+fn request(input: &DriverInput) -> Option<(Flow, usize, Option<Head<'_>>)> {
+    match input {
+        DriverInput::Net(NetEvent::Datagram { flow, bytes }) if !bytes.starts_with(b"SIP/2.0 ") => {
+            Some((*flow, bytes.len(), Head::scan(bytes)))
+        }
+        DriverInput::Net(NetEvent::Message { flow, message }) => match &**message {
+            Message::Request(request) => {
+                // Headers are kept apart from each other.
+                let headers = request.headers.iter().map(|header| header.raw_value().len() + 64);
+                Some((*flow, headers.sum::<usize>() + request.body().len(), Head::of(request)))
+            }
+            Message::Response(_) => None,
+        },
+        _ => None,
     }
 }

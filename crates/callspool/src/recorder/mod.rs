@@ -331,6 +331,10 @@ impl Recorder {
             Order::End { segment, at, reason, by } => {
                 self.insist(segment, MediaOrder::End { segment, at, reason, by });
             }
+            Order::Withdraw { segment } => {
+                // If this is lost, the segment is opened, and ends as it was told to.
+                let _ = self.placer.try_send(Placing::Withdraw(segment));
+            }
             Order::Conclude(conclusion) => {
                 self.resting.forget(conclusion.call);
                 if self.placer.try_send(Placing::Conclude(conclusion)).is_err() {
@@ -367,6 +371,11 @@ impl Recorder {
             // The front's own deadline refuses the request then.
             tracing::warn!(%segment, "a refusal could not be reported");
         }
+    }
+
+    /// Whether media wait for every volume that could take a call.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.volumes.are_filling()
     }
 
     /// Those who listen to calls of it.

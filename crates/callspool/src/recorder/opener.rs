@@ -58,14 +58,13 @@ struct Made {
 impl Opener {
     /// Runs until nobody can order any more.
     pub(crate) fn run(self) {
-        while let Ok(job) = self.jobs.recv() {
-            let call = job.order.call;
-            let mut next = match self.turns.begin(call, job) {
+        while let Some((call, turn)) = self.turns.take(&self.jobs, |job| job.order.call) {
+            let mut next = match turn {
                 Turn::Now(job) => Some(job),
                 Turn::Later => None,
                 Turn::TooMany(job) => {
                     let why = "segments of this call wait to be opened";
-                    self.answer(&job, Err(Failure::Resources(why.to_owned())));
+                    self.answer(&job, Err(Failure::Storage(why.to_owned())));
                     None
                 }
             };
@@ -148,7 +147,7 @@ impl Opener {
         };
         self.pulse.waits();
         // Whatever is mounted there now: nothing is written to a place that is not this volume.
-        if !self.volume.is_in_its_place(now.mono).map_err(told)? {
+        if !self.volume.is_in_its_place().map_err(told)? {
             return Err(Failure::Storage(format!("volume {} is not there", self.volume.name)));
         }
         let directory = layout::call_directory(&order.tenant, order.call_started, order.call);

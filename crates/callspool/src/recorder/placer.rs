@@ -44,6 +44,8 @@ const HOMES_MAX: usize = 65_536;
 pub(crate) enum Placing {
     /// Open this segment; since when that is wanted.
     Open(Mono, Box<OpenSegment>),
+    /// Nobody waits for this segment any more: it is not opened, if it is not yet.
+    Withdraw(SegmentId),
     /// Note how a call came out, where its last segment is.
     Conclude(Conclusion),
     /// This call is another, of which its further segments are.
@@ -164,6 +166,7 @@ impl Placer {
             select! {
                 recv(self.orders) -> order => match order {
                     Ok(Placing::Open(since, order)) => self.begin(&mut state, since, *order),
+                    Ok(Placing::Withdraw(segment)) => self.withdraw(&mut state, segment),
                     Ok(Placing::Conclude(conclusion)) => self.conclude(&mut state, conclusion),
                     Ok(Placing::Joined(call)) => state.homes.end(call),
                     Err(_) => return,
@@ -207,9 +210,12 @@ impl Placer {
         if let Some((volume, way)) = chosen.and_then(|v| Some((v, self.openers.get(v)?))) {
             opening.asked.push(volume);
             let job = OpenJob { order: Arc::clone(&opening.order), claim: Arc::clone(&opening.claim) };
-            match way.try_send(job) {
-                Ok(()) => opening.awaited += 1,
-                Err(_) => opening.why = Some(Failure::Resources("segments wait to be opened".to_owned())),
+            if way.try_send(job).is_ok() {
+                opening.awaited += 1;
+            } else {
+                opening.why = Some(Failure::Resources("segments wait to be opened".to_owned()));
+                // Another volume may be quicker; each is asked once.
+                return self.ask_next(state, segment, now);
             }
         }
         if opening.awaited == 0 {
@@ -247,9 +253,23 @@ impl Placer {
         }
     }
 
-    fn refuse(&self, segment: SegmentId, why: Failure) {
+    /// Nobody waits for a segment. An opener that comes to it finds it claimed, and does nothing; one that has it reports
+    /// it, and it ends.
+    fn withdraw(&self, state: &mut State, segment: SegmentId) {
+        if state.opening.get(&segment).is_some_and(|opening| opening.claim.take()) {
+            state.opening.remove(&segment);
+            self.never_came(segment);
+            let _ = self.reports.blocking_send(Report::Withdrawn { segment });
+        }
+    }
+
+    fn never_came(&self, segment: SegmentId) {
         let _ = self.media.send(segment, MediaOrder::NeverCame(segment));
         self.media.forget(segment);
+    }
+
+    fn refuse(&self, segment: SegmentId, why: Failure) {
+        self.never_came(segment);
         let _ = self.reports.blocking_send(Report::Refused { segment, why });
     }
 
@@ -282,6 +302,11 @@ impl Placer {
         let late: Vec<_> =
             state.opening.iter().filter(|(_, o)| late(o)).map(|(id, o)| (*id, o.since)).collect();
         for (segment, since) in late {
+            let is_had = state.opening.get(&segment).is_some_and(|opening| opening.claim.is_taken());
+            if is_had && now.since(since) < 2 * OPEN_DEADLINE {
+                // An opener has it at this very moment, and says so.
+                continue;
+            }
             if now.since(since) >= OPEN_DEADLINE {
                 let why = Failure::Storage("the disk did not open the segment in time".to_owned());
                 self.give_up(state, segment, why);

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crossbeam_channel::Receiver;
 use model::CallId;
 
 /// Jobs of one call that may wait: it has one segment that is being opened, and perhaps one that takes over. What is
@@ -31,15 +32,27 @@ pub(crate) enum Turn<J> {
 
 /// The calls that are in work, each with what waits.
 #[derive(Debug)]
-pub(crate) struct Turns<J>(Mutex<BTreeMap<CallId, VecDeque<J>>>);
+pub(crate) struct Turns<J> {
+    calls: Mutex<BTreeMap<CallId, VecDeque<J>>>,
+    /// Whoever has it takes the next job: between taking one and knowing whose it is nobody else takes one.
+    taking: Mutex<()>,
+}
 
 impl<J> Turns<J> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::default())
+        Self { calls: Mutex::default(), taking: Mutex::default() }
     }
 
-    /// Somebody has a job of a call. Where it is to be done now, [`Self::next`] is to be asked when it is done.
-    pub(crate) fn begin(&self, call: CallId, job: J) -> Turn<J> {
+    /// The next job, whatever becomes of it; none when there will be none any more. Where it is to be done now,
+    /// [`Self::next`] is to be asked when it is done.
+    pub(crate) fn take(&self, jobs: &Receiver<J>, of: impl Fn(&J) -> CallId) -> Option<(CallId, Turn<J>)> {
+        let _one = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        let job = jobs.recv().ok()?;
+        let call = of(&job);
+        Some((call, self.begin(call, job)))
+    }
+
+    fn begin(&self, call: CallId, job: J) -> Turn<J> {
         let mut all = self.all();
         match all.get_mut(&call) {
             Some(waiting) if waiting.len() >= WAITING_MAX => Turn::TooMany(job),
@@ -65,7 +78,7 @@ impl<J> Turns<J> {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<CallId, VecDeque<J>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,11 +123,11 @@ mod tests {
             let busy: [AtomicUsize; 5] = Default::default();
             let work = || {
                 let mut overlaps = 0;
-                while let Ok((call, job)) = jobs.recv() {
-                    let mut next = match turns.begin(call, job) {
-                        Turn::Now(job) => Some(job),
+                while let Some((call, turn)) = turns.take(&jobs, |(call, _)| *call) {
+                    let mut next = match turn {
+                        Turn::Now((_, job)) => Some(job),
                         Turn::Later => None,
-                        Turn::TooMany(job) => {
+                        Turn::TooMany((_, job)) => {
                             done.lock().unwrap().push((call, job, false));
                             None
                         }
@@ -125,7 +138,7 @@ mod tests {
                         std::thread::yield_now();
                         done.lock().unwrap().push((call, job, true));
                         at.fetch_sub(1, Ordering::SeqCst);
-                        next = turns.next(call);
+                        next = turns.next(call).map(|(_, job)| job);
                     }
                 }
                 overlaps

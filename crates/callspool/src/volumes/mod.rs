@@ -159,6 +159,8 @@ pub(crate) struct Volume {
     pub(crate) backlog: AtomicUsize,
     /// The most that may be.
     pub(crate) backlog_max: usize,
+    /// So much waited for its writer that nothing was begun on it, and not little enough since.
+    filling: AtomicBool,
     /// Octets written to it since the start.
     pub(crate) written: AtomicU64,
     /// Since when each hand is in an operation, in monotonic nanoseconds; 0: it is not.
@@ -185,6 +187,7 @@ impl Volume {
             free: AtomicU64::default(),
             backlog: AtomicUsize::default(),
             backlog_max,
+            filling: AtomicBool::default(),
             written: AtomicU64::default(),
             busy: Default::default(),
             live: Mutex::default(),
@@ -211,24 +214,29 @@ impl Volume {
 
     /// It is not in its place any more. Its lock goes, so that nothing of ours keeps the disk busy.
     pub(crate) fn depart(&self, why: String) {
-        *held(&self.seat) = None;
         self.set_presence(Presence::Away(why));
+        *held(&self.seat) = None;
         *held(&self.lock) = None;
     }
 
     /// Looks whether it is still the one that was found. Touches the disk.
     pub(crate) fn is_still_here(&self) -> io::Result<bool> {
+        let before = Seat::of(&self.root)?;
         let found = identity::read(&self.root)?;
         let is_here = found.is_some() && found == *held(&self.id);
-        let seat = if is_here { Seat::of(&self.root)? } else { None };
-        *held(&self.seat) = seat;
+        let after = Seat::of(&self.root)?;
+        // Nothing was mounted or unmounted between: what was read is of this directory. Who departs takes it away.
+        let is_same = before.map(|seat| seat.place) == after.map(|seat| seat.place);
+        let mut seat = held(&self.seat);
+        *seat = before.filter(|_| is_here && is_same && self.is_here());
         Ok(is_here)
     }
 
     /// The same at a smaller price: where that was found a moment ago, it is looked whether the directory is the same
     /// one. An empty mount point is another than the disk that was mounted there.
-    pub(crate) fn is_in_its_place(&self, now: Mono) -> io::Result<bool> {
+    pub(crate) fn is_in_its_place(&self) -> io::Result<bool> {
         let known = *held(&self.seat);
+        let now = crate::clock::mono();
         let Some(known) = known.filter(|seat| now.since(seat.recognized) < RECOGNIZED) else {
             return self.is_still_here();
         };
@@ -339,9 +347,20 @@ impl Volume {
         self.backlog.load(Ordering::Relaxed) > self.backlog_max
     }
 
-    /// As placement sees it. It takes nothing new long before it drops: when a quarter of what may wait does.
+    /// Whether so much waits for its writer that nothing is begun on it: long before anything is dropped, from a quarter of
+    /// what may wait on, until it is an eighth.
+    pub(crate) fn is_filling(&self) -> bool {
+        let waits = self.backlog.load(Ordering::Relaxed);
+        let most =
+            if self.filling.load(Ordering::Relaxed) { self.backlog_max / 8 } else { self.backlog_max / 4 };
+        let is_filling = waits > most;
+        self.filling.store(is_filling, Ordering::Relaxed);
+        is_filling
+    }
+
+    /// As placement sees it.
     fn candidate(&self, now: Mono) -> Candidate {
-        let behind = self.backlog.load(Ordering::Relaxed) > self.backlog_max / 4;
+        let behind = self.is_filling();
         let unfit = self.is_lost()
             || behind
             || self.full.load(Ordering::Relaxed)
@@ -395,6 +414,16 @@ impl Volumes {
 
     pub(crate) fn candidates(&self, now: Mono) -> Vec<Candidate> {
         self.0.iter().map(|v| v.candidate(now)).collect()
+    }
+
+    /// Whether so much waits for each of those that are there that nothing is begun on any.
+    pub(crate) fn are_filling(&self) -> bool {
+        let takes = |v: &&Arc<Volume>| {
+            let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+            v.weight > 0 && !v.is_lost() && !is(&v.full) && !is(&v.read_only)
+        };
+        let mut all = self.0.iter().filter(takes).peekable();
+        all.peek().is_some() && all.all(|v| v.is_filling())
     }
 
     /// What lies on them, for those who read.

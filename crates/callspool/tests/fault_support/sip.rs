@@ -66,6 +66,39 @@ pub fn ask_at(there: &str, method: &str) -> Response {
     panic!("no final response to {method} within 20 s");
 }
 
+/// Invites and cancels at once, and waits for 487.
+pub fn cancel_at_once(server: &Server) {
+    let there = server.sip_address();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let here = socket.local_addr().unwrap();
+    let unique = format!("cancelled-{}-{}", std::process::id(), here.port());
+    let sdp =
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+    let request = |method: &str, content: &str, body: &str| {
+        format!(
+            "{method} sip:rec@{there} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{unique};rport\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:probe@{here}>;tag={unique}\r\nTo: <sip:rec@{there}>\r\n\
+             Call-ID: {unique}@{here}\r\nCSeq: 1 {method}\r\nContact: <sip:probe@{here}>\r\n{content}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let invite = request("INVITE", "Content-Type: application/sdp\r\n", sdp);
+    for message in [&invite, &request("CANCEL", "", "")] {
+        socket.send_to(message.as_bytes(), &there).expect("a datagram");
+    }
+    let mut buffer = [0; 4_096];
+    loop {
+        let length = socket.recv(&mut buffer).expect("a final response to an INVITE that was cancelled");
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if text.contains("CSeq: 1 INVITE") && !text.starts_with("SIP/2.0 1") {
+            assert!(text.starts_with("SIP/2.0 487"), "{text}");
+            return acknowledge(&socket, &there, &invite, &text);
+        }
+    }
+}
+
 /// The ACK of a refusal, hop by hop (RFC 3261 17.1.1.3).
 fn acknowledge(socket: &UdpSocket, there: &str, request: &str, response: &str) {
     let to = response.lines().find(|l| l.starts_with("To:")).unwrap_or("To: <sip:rec@127.0.0.1>");

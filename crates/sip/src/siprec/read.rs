@@ -41,13 +41,16 @@ const PAIRS: [&str; 5] = ["param", "parameter", "property", "attribute", "entry"
 /// Reads a document, or what of it can be read.
 ///
 /// # Errors
-/// When it has nothing at all that RFC 7865 knows, or is too long.
+/// When it has nothing at all that RFC 7865 knows, is too long, or asks for metadata.
 pub fn read(bytes: &[u8]) -> Result<RecordingMetadata, MetadataError> {
     if bytes.len() > DOCUMENT_BYTES_MAX {
         return Err(MetadataError::TooLong(bytes.len()));
     }
     let text = mend::decode(bytes);
     let tree = grow(text.trim_start_matches('\u{feff}'));
+    if tree.roots.iter().any(|root| root.name == "requestsnapshot") {
+        return Err(MetadataError::Asks);
+    }
     let mut reading = Reading::default();
     reading.found.is_damaged = tree.is_damaged;
     reading.gather(&tree.roots, &Place::Document);

@@ -14,8 +14,7 @@
 use quick_xml::escape::escape;
 
 use super::NAMESPACE;
-use super::tree::grow;
-use crate::request::{Part, RequestInfo};
+use crate::request::RequestInfo;
 
 /// The content types under which clients take such a request, as their `Accept` tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +67,4 @@ pub fn request_snapshot(reason: &str) -> String {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<requestsnapshot xmlns=\"{NAMESPACE}\">\r\n<requestreason xml:lang=\"en\">{}</requestreason>\r\n</requestsnapshot>\r\n",
         escape(reason)
     )
-}
-
-/// Whether a part asks for a snapshot.
-#[must_use]
-pub fn is_snapshot_request(part: &Part) -> bool {
-    part.is(SnapshotForm::Request.content_type())
-        || part.is_metadata()
-            && std::str::from_utf8(&part.bytes)
-                .is_ok_and(|text| grow(text).roots.iter().any(|root| root.name == "requestsnapshot"))
 }

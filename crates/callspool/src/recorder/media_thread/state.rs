@@ -102,6 +102,7 @@ pub(super) fn concerns(report: &Report, segment: SegmentId) -> bool {
     match report {
         Report::Opened { segment: s, .. }
         | Report::Refused { segment: s, .. }
+        | Report::Withdrawn { segment: s }
         | Report::CarriedOut { segment: s, .. }
         | Report::MediaTimedOut { segment: s }
         | Report::Failing { segment: s, .. } => *s == segment,

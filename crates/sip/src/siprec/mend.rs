@@ -144,8 +144,7 @@ impl Mender<'_> {
         let limit = bytes.len().min(at + TAG_BYTES_MAX);
         let mut open = None;
         let mut inner = Vec::new();
-        for i in at + 1..limit {
-            let byte = bytes.get(i).copied().unwrap_or_default();
+        for (i, byte) in bytes.iter().copied().enumerate().take(limit).skip(at + 1) {
             match open {
                 Some(quote) if byte == quote => {
                     if matches!(bytes.get(i + 1), Some(b' ' | b'\t' | b'\r' | b'\n' | b'/' | b'>' | b'?')) {
@@ -174,7 +173,8 @@ impl Mender<'_> {
     /// there each `<` means itself, unless it begins what XML has for text.
     fn leaf(&mut self, start: usize, end: usize) -> Option<usize> {
         let tag = self.text.get(start + 1..end)?;
-        let name = tag.split(|c: char| c.is_ascii_whitespace() || c == '>').next()?;
+        let end_of_name = tag.bytes().position(|b| b.is_ascii_whitespace() || b == b'>').unwrap_or(tag.len());
+        let name = tag.get(..end_of_name)?;
         let is_leaf = LEAVES.iter().any(|leaf| local(name).eq_ignore_ascii_case(leaf));
         if !is_leaf || tag.ends_with("/>") {
             return None;
@@ -200,7 +200,8 @@ impl Mender<'_> {
 
 /// The part of a name behind its prefix.
 fn local(name: &str) -> &str {
-    name.rsplit(':').next().unwrap_or(name)
+    let colon = name.bytes().rposition(|b| b == b':');
+    colon.and_then(|at| name.get(at + 1..)).unwrap_or(name)
 }
 
 /// XML 1.0 section 2.3, all of Unicode taken as letters.

@@ -128,7 +128,7 @@ impl Grower {
                     self.open(&start);
                     self.close();
                 }
-                Ok(Event::End(end)) => self.close_named(&local(end.name().as_ref())),
+                Ok(Event::End(end)) => self.close_written(end.name().as_ref()),
                 Ok(Event::Text(text)) => self.text(&text),
                 Ok(Event::CData(text)) => self.text(&text),
                 Ok(Event::GeneralRef(reference)) => self.text(&resolve(&format!("&{};", &*reference))),
@@ -140,9 +140,10 @@ impl Grower {
     }
 
     fn text(&mut self, text: &str) {
-        if let Some(element) = self.open.last_mut()
-            && element.text.len() + text.len() <= TEXT_BYTES_MAX
-        {
+        let Some(element) = self.open.last_mut() else { return };
+        // What stands between elements is no text, and what text begins with is trimmed anyway.
+        let text = if element.text.is_empty() { text.trim_start() } else { text };
+        if element.text.len() + text.len() <= TEXT_BYTES_MAX {
             element.text.push_str(text);
         }
     }
@@ -160,7 +161,10 @@ impl Grower {
             // Of namespaces, schemas and languages.
             if !["xmlns", "xsi:", "xml:"].iter().any(|prefix| key.starts_with(prefix)) {
                 let written = local(key);
-                let value = trim(&resolve(&attribute.value));
+                let value = match attribute.value.contains('&') {
+                    true => trim(&resolve(&attribute.value)),
+                    false => trim(&attribute.value),
+                };
                 attributes.push(Attribute { name: known_by(&written), written, value });
             }
         }
@@ -177,6 +181,16 @@ impl Grower {
         }
         self.elements += 1;
         self.open.push(Element { number: self.elements, name, written, attributes, ..Element::default() });
+    }
+
+    /// Closes the innermost element if it is of this name, as in all documents that are well-formed; else that of it.
+    fn close_written(&mut self, raw: &str) {
+        let is_innermost =
+            |e: &Element| !e.written.is_empty() && e.written.eq_ignore_ascii_case(unprefixed(raw));
+        match self.open.last() {
+            Some(innermost) if is_innermost(innermost) => self.close(),
+            _ => self.close_named(&local(raw)),
+        }
     }
 
     /// Closes the innermost element of this name, and what was left open in it.
@@ -209,7 +223,9 @@ impl Grower {
 
     fn close(&mut self) {
         let Some(mut element) = self.open.pop() else { return };
-        element.text = trim(&element.text);
+        if !is_trimmed(&element.text) {
+            element.text = trim(&element.text);
+        }
         if element.number > ELEMENTS_MAX {
             self.tree.is_damaged = true;
             return;
@@ -262,17 +278,36 @@ fn resolve(text: &str) -> String {
 
 /// The part of a name behind its prefix, in lower case.
 fn local(name: &str) -> String {
-    cut(name.rsplit(':').next().unwrap_or(name), NAME_BYTES_MAX).to_ascii_lowercase()
+    cut(unprefixed(name), NAME_BYTES_MAX).to_ascii_lowercase()
+}
+
+/// The part of a name behind its prefix.
+fn unprefixed(name: &str) -> &str {
+    let colon = name.bytes().rposition(|b| b == b':');
+    colon.and_then(|at| name.get(at + 1..)).unwrap_or(name)
 }
 
 fn known_by(written: &str) -> String {
+    if !written.bytes().any(|b| matches!(b, b'-' | b'_')) {
+        return written.to_owned();
+    }
     written.chars().filter(|c| !matches!(c, '-' | '_')).collect()
+}
+
+/// Whether a text is what [`trim`] would make of it.
+fn is_trimmed(text: &str) -> bool {
+    let is_edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_whitespace() || !b.is_ascii());
+    let bytes = text.as_bytes();
+    bytes.len() <= TEXT_BYTES_MAX
+        && !is_edge(bytes.first())
+        && !is_edge(bytes.last())
+        && !bytes.iter().any(|b| matches!(b, b'\r' | b'\n' | b'\t' | 0x0b))
 }
 
 /// Without what surrounds it, and white space of folded lines as one space each.
 fn trim(text: &str) -> String {
     let text = text.trim();
-    if text.contains(['\r', '\n', '\t']) {
+    if text.bytes().any(|b| matches!(b, b'\r' | b'\n' | b'\t')) {
         let folded = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
         return cut(&folded, TEXT_BYTES_MAX).to_owned();
     }

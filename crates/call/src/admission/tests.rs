@@ -1,3 +1,5 @@
+//! A record server of some openers in virtual time, under any load; disks that stand still, and clients that give up.
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 

@@ -1,3 +1,5 @@
+//! Who waits to be looked at, in virtual time: under any load, in stalls, and when clients do not behave.
+
 use proptest::prelude::{any, prop_assert, proptest};
 
 use super::*;

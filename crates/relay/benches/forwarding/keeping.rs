@@ -1,5 +1,6 @@
 //! A recorder in the relay's thread, of the parts that record: receivers, a segment, a writer thread with files.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -18,22 +19,27 @@ use spool::{FileOp, SegmentWriter};
 
 type Job = (Vec<FileOp>, Sender<Vec<u8>>);
 
-/// Writes what segments hand it, in a directory of its own that goes with it.
+/// Writes what segments hand it, in a directory of its own. It stays until all was measured: a file system that has
+/// deleted thousands of files a moment ago makes new ones slowly.
 pub(crate) struct Disk {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    root: PathBuf,
+}
+
+/// Where all of them are.
+pub(crate) fn directory() -> PathBuf {
+    std::env::temp_dir().join(format!("callspool-forwarding-{}", std::process::id()))
 }
 
 impl Disk {
     pub(crate) fn start() -> io::Result<Self> {
-        let root = std::env::temp_dir().join(format!("callspool-forwarding-{}", std::process::id()));
+        let turns = fs::read_dir(directory()).map_or(0, Iterator::count);
+        let root = directory().join(turns.to_string());
         fs::create_dir_all(&root)?;
         let (jobs, todo) = unbounded();
-        let place = root.clone();
-        let thread =
-            std::thread::Builder::new().name("writer".to_owned()).spawn(move || write(&place, &todo))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), root })
+        let thread = std::thread::Builder::new();
+        let thread = thread.name("writer".to_owned()).spawn(move || write(&root, &todo))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 }
 
@@ -43,14 +49,14 @@ impl Drop for Disk {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let _ = fs::remove_dir_all(&self.root);
     }
 }
 
 fn write(root: &Path, todo: &Receiver<Job>) {
+    let mut open = BTreeMap::new();
     for (ops, back) in todo {
         for op in ops {
-            if let Err(e) = apply(root, &op) {
+            if let Err(e) = apply(root, &op, &mut open) {
                 eprintln!("{}: {e}", op.path());
             }
             if let FileOp::Append { bytes, .. } = op {
@@ -60,12 +66,18 @@ fn write(root: &Path, todo: &Receiver<Job>) {
     }
 }
 
-fn apply(root: &Path, op: &FileOp) -> io::Result<()> {
+/// What is appended to stays open, as a record server has it.
+fn apply(root: &Path, op: &FileOp, open: &mut BTreeMap<String, File>) -> io::Result<()> {
     let path = root.join(op.path());
     match op {
         FileOp::MakeDir { .. } => fs::create_dir_all(path),
         FileOp::Create { bytes, .. } => File::create_new(path)?.write_all(bytes),
-        FileOp::Append { bytes, .. } => OpenOptions::new().append(true).open(path)?.write_all(bytes),
+        FileOp::Append { path: name, bytes } => {
+            if !open.contains_key(name) {
+                open.insert(name.clone(), OpenOptions::new().append(true).open(path)?);
+            }
+            open.get_mut(name).map_or(Ok(()), |file| file.write_all(bytes))
+        }
         FileOp::Patch { offset, bytes, .. } => {
             OpenOptions::new().write(true).open(path)?.write_all_at(bytes, *offset)
         }

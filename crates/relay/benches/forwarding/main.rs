@@ -58,6 +58,7 @@ fn main() -> Result<(), Failure> {
             all.push((turn, ratio));
         }
     }
+    let _ = std::fs::remove_dir_all(keeping::directory());
     println!("medians");
     for mode in Mode::ALL {
         let of = |value: fn(&(Turn, f64)) -> f64| {

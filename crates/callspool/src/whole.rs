@@ -149,7 +149,8 @@ impl WholeCall {
             };
             for found in found {
                 match found.manifest {
-                    Ok(manifest) => {
+                    Ok(mut manifest) => {
+                        manifest.catch_up(&piece.directory, repository);
                         let record = manifest.record;
                         let is_own = record.call == self.call;
                         let file = ManifestFile {

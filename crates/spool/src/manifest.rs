@@ -12,13 +12,18 @@
 //! ```
 //!
 //! The first four lines always stand so; `tail -n +5 001.json | sha256sum` prints the checksum. A live manifest
-//! is replaced as a whole at most every few seconds; a sealed one is never changed. Members that a version
+//! is replaced as a whole, once a minute and soon after something but counts has changed; a sealed one is never changed. Members that a version
 //! does not know are skipped, so additions need no new version; what changes the meaning of what is there does.
+
+use std::io;
 
 use model::{SegmentRecord, WallTime};
 use serde::{Deserialize, Serialize};
 
+use crate::codec::TICK_US;
 use crate::digest;
+use crate::mka::Reader;
+use crate::op::Files;
 
 /// The version that is written. All that were ever written can be read.
 pub const VERSION: u32 = 1;
@@ -72,6 +77,24 @@ struct BodyIn {
     sealed: bool,
     written: WallTime,
     segment: SegmentRecord,
+}
+
+impl Manifest {
+    /// Adds what the newest part of a segment in progress says itself of its length: the manifest is not replaced for
+    /// that. Of what is sealed nothing changes; what cannot be read adds nothing.
+    pub fn catch_up(&mut self, directory: &str, files: &dyn Files) {
+        let Some(part) = self.record.parts.last_mut().filter(|_| !self.sealed) else { return };
+        let path = format!("{directory}/{}", part.file);
+        let Ok(Ok(reader)) = files.open(&path).map(|file| Reader::new(io::BufReader::new(file))) else {
+            return;
+        };
+        if let Some((ticks, _)) = reader.head().duration {
+            #[expect(clippy::cast_possible_truncation, reason = "what is no length of a call saturates")]
+            let ticks = ticks.round() as i64;
+            part.duration_us = part.duration_us.max(ticks.saturating_mul(TICK_US));
+        }
+        part.bytes = files.len(&path).map_or(part.bytes, |bytes| bytes.max(part.bytes));
+    }
 }
 
 /// The bytes of a manifest.

@@ -380,7 +380,7 @@ impl MediaThread {
             if self.volumes.get(live.volume).is_some_and(|v| v.is_behind()) {
                 self.drop_buffered(live);
             } else {
-                let records = if live.writer.manifest_due(now) { live.records() } else { Vec::new() };
+                let records = if live.writer.records_due(now) { live.records() } else { Vec::new() };
                 live.writer.flush(now, records, &mut ops);
             }
             live.look(now.mono, &self.shared.thresholds, &self.teller);

@@ -13,10 +13,13 @@
 //! `rebuild`). Bytes are only ever cut off where a killed process can have left them: what lies
 //! behind damage in the middle of a part stays, and is told of.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use model::segment::{Failure, PartRecord};
-use model::{EndReason, NodeNumber, Now, RecordingState, SegmentId, SegmentRecord, WallTime, total};
+use model::{
+    EndReason, NodeNumber, Now, RecordingState, SegmentId, SegmentRecord, StreamId, WallTime, total,
+};
 
 use crate::codec::TICK_US;
 use crate::digest::{Digest, Digester};
@@ -200,6 +203,7 @@ impl Work<'_> {
         let (at, files) = (self.at, self.files);
         let names = std::mem::take(&mut self.names);
         let mut parts = Vec::new();
+        let mut there: BTreeMap<StreamId, u64> = BTreeMap::new();
         for name in &names {
             let Some(number) = layout::part_number(&at.stem, name) else { continue };
             let listed = record.parts.iter().find(|p| p.file == *name).cloned();
@@ -220,10 +224,16 @@ impl Work<'_> {
                 None => rebuild::part(record, name, number, &scan),
             };
             self.part(&mut part, &path, &scan, length)?;
+            scan.tracks.iter().for_each(|t| *there.entry(t.stream).or_default() += t.media_blocks);
             parts.push(part);
         }
         for lost in record.parts.iter().filter(|p| !names.contains(&p.file)) {
             self.what.push(format!("{} is missing", lost.file));
+        }
+        // The counts are those of the last live manifest; no less was received than is there.
+        for stream in &mut record.streams {
+            let blocks = there.get(&stream.id).copied().unwrap_or_default();
+            stream.accounting.received = stream.accounting.received.max(blocks);
         }
         parts.sort_by_key(|p| p.number);
         record.parts = parts;

@@ -16,16 +16,19 @@ use crate::{digest, log};
 
 impl SegmentWriter {
     /// Moves out what is to be written: each 100 ms, and once right after `open`. `streams` replace the records
-    /// of the same ids when the manifest is written (see [`manifest_due`](Self::manifest_due)); empty is fine.
+    /// of the same ids when they are due (see [`records_due`](Self::records_due)); empty is fine.
     pub fn flush(&mut self, now: Now, streams: Vec<StreamRecord>, ops: &mut Vec<FileOp>) {
         if self.phase != Phase::Live {
             return;
         }
         self.fill(now);
         self.flush_media(Stamp::WhenBehind, ops);
-        if self.manifest_due(now) {
-            self.take_records(streams);
-            self.replace_manifest(now, ops);
+        if self.records_due(now) {
+            self.looked_at = now.mono;
+            let news = self.take_records(streams);
+            if news == News::More || self.manifest_due(now) {
+                self.replace_manifest(now, ops);
+            }
         }
     }
 
@@ -105,17 +108,27 @@ impl SegmentWriter {
     }
 
     /// Takes over what is known of the streams, with what was dropped here.
-    fn take_records(&mut self, streams: Vec<StreamRecord>) {
+    fn take_records(&mut self, streams: Vec<StreamRecord>) -> News {
+        let mut news = News::Counts;
         for mut given in streams {
             if let Some(state) = self.streams.iter().find(|s| s.id == given.id) {
                 state.account(&mut given);
             }
             match self.record.streams.iter_mut().find(|s| s.id == given.id) {
-                Some(record) => *record = given,
-                None => self.record.streams.push(given),
+                Some(record) => {
+                    if tells_more(record, &given) {
+                        news = News::More;
+                    }
+                    *record = given;
+                }
+                None => {
+                    news = News::More;
+                    self.record.streams.push(given);
+                }
             }
         }
         self.record.sidecar = self.sidecar.record(&layout::sidecar_name(&self.stem));
+        news
     }
 
     fn replace_manifest(&mut self, now: Now, ops: &mut Vec<FileOp>) {
@@ -186,6 +199,21 @@ impl SegmentWriter {
             (sidecar.bytes, sidecar.sha256) = (bytes, Some(sha256.to_owned()));
         }
     }
+}
+
+/// What is new in the records of streams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum News {
+    /// Higher counts, and how far a gap reaches that goes on.
+    Counts,
+    /// What a listener or a repair would miss.
+    More,
+}
+
+/// Whether a record says more than higher counts.
+fn tells_more(before: &StreamRecord, now: &StreamRecord) -> bool {
+    let lists = |r: &StreamRecord| (r.ssrcs.len(), r.codecs.len(), r.anchors.len(), r.gaps.len());
+    before.source != now.source || lists(before) != lists(now) || before.gaps_unlisted != now.gaps_unlisted
 }
 
 /// State and seal of a segment in its call's log. Lines that the log holds already (`lines`) are not repeated, so

@@ -45,8 +45,11 @@ const BUFFER_MAX: usize = 1 << 20;
 const BUFFER_KEPT_MAX: usize = 8 << 10;
 /// Two buffers: one that is filled has another at the disk.
 const BUFFERS_KEPT: usize = 2;
-/// 5 s: how old a live manifest's counts may be.
-const MANIFEST_EVERY: Duration = Duration::from_secs(5);
+/// 60 s: how old a live manifest's counts may be while nothing else changes. Replacing a file is dear: some file systems
+/// write it out at once.
+const MANIFEST_EVERY: Duration = Duration::from_secs(60);
+/// 5 s: how soon it is seen that something else has changed: a source, a codec, an anchor, a gap.
+const LOOKED_EVERY: Duration = Duration::from_secs(5);
 /// 800 ms: by then reordering (100 ms) and the clock tolerance of a source (500 ms) are over, and the file is
 /// still less than a second behind at any flush.
 const FILL_LAG_US: i64 = 800_000;
@@ -119,6 +122,8 @@ pub struct SegmentWriter {
     ready: Vec<FileOp>,
     buffers: Vec<Vec<u8>>,
     manifest_at: Mono,
+    /// When the streams' records were last asked for.
+    looked_at: Mono,
     changed: bool,
     /// A part or a pause began: the manifest is written at once. Both are paced, so this is too.
     manifest_now: bool,
@@ -170,6 +175,7 @@ impl SegmentWriter {
             ready: Vec::new(),
             buffers: Vec::new(),
             manifest_at: now.mono,
+            looked_at: now.mono,
             changed: false,
             manifest_now: false,
             paused: false,
@@ -360,11 +366,17 @@ impl SegmentWriter {
         }
     }
 
-    /// Whether the next flush writes the manifest: then it should be given the streams' records.
+    /// Whether the next flush should be given the streams' records: it writes the manifest, or sees whether it must.
     #[must_use]
-    pub fn manifest_due(&self, now: Now) -> bool {
+    pub fn records_due(&self, now: Now) -> bool {
+        self.phase == Phase::Live
+            && (self.manifest_due(now) || now.mono.since(self.looked_at) >= LOOKED_EVERY)
+    }
+
+    /// Whether the manifest is to be written whatever the streams' records say.
+    fn manifest_due(&self, now: Now) -> bool {
         let every = if self.changed { CHANGED_EVERY } else { MANIFEST_EVERY };
-        self.phase == Phase::Live && (self.manifest_now || now.mono.since(self.manifest_at) >= every)
+        self.manifest_now || now.mono.since(self.manifest_at) >= every
     }
 }
 

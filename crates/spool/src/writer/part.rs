@@ -15,6 +15,10 @@ const FILL_BLOCK_TICKS: usize = 800;
 /// 2 s: filling goes on at each flush and is never more than 1 s behind, so a longer gap before a frame is a
 /// jump of its clock. It stays a gap of timestamps instead of becoming one huge fill.
 const FILL_ONCE_MAX: i64 = 2 * TICKS_PER_SECOND;
+/// 1 s: less is not stamped. A stamp touches a page of the file that nothing else does.
+const BEHIND_LEAST: i64 = TICKS_PER_SECOND;
+/// 5 s: beyond it is always stamped.
+const BEHIND_MAX: i64 = 5 * TICKS_PER_SECOND;
 /// 30 days: no call is that long, and positions beyond would not be media time.
 const TICK_MAX: i64 = 30 * 86_400 * TICKS_PER_SECOND;
 
@@ -60,7 +64,8 @@ pub(super) struct PartWriter {
 /// When Duration is overwritten. It costs a system call, as much as all blocks of a flush.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stamp {
-    /// When it is a second behind: players of a live part see that much less of its end.
+    /// When it is behind by an eighth of the length, from one second to five: players of a live part see that much less
+    /// of its end.
     WhenBehind,
     /// Now: the part ends.
     Now,
@@ -154,7 +159,7 @@ impl PartWriter {
     pub(super) fn flush(&mut self, stamp: Stamp, next: impl FnOnce() -> Vec<u8>) -> Option<PartFlush> {
         let end = self.end();
         let due = match stamp {
-            Stamp::WhenBehind => end - self.patched >= TICKS_PER_SECOND,
+            Stamp::WhenBehind => end - self.patched >= (self.patched / 8).clamp(BEHIND_LEAST, BEHIND_MAX),
             Stamp::Now => end != self.patched,
         };
         let bytes = match self.buffer.is_empty() {

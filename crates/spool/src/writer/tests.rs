@@ -103,6 +103,47 @@ fn duration_is_less_than_a_second_behind_and_right_at_the_end() {
 }
 
 #[test]
+fn duration_of_a_long_call_is_stamped_each_five_seconds() {
+    let mut spool = Spool::new();
+    let mut patches = 0;
+    for ms in (0..180_000_u32).step_by(20) {
+        spool.push(&heard(1, ms.into(), 7));
+        if ms % 100 == 80 {
+            let ops = spool.flush(ms.into());
+            let stamped = ops.iter().any(|op| matches!(op, FileOp::Patch { .. }));
+            patches += u32::from(stamped && ms > 60_000);
+        }
+    }
+    assert_eq!(patches, 24);
+}
+
+#[test]
+fn a_call_in_progress_is_as_long_as_its_part_says() {
+    let mut spool = Spool::new();
+    for ms in (0..30_000_u32).step_by(20) {
+        spool.push(&heard(1, ms.into(), 7));
+        if ms % 100 == 80 {
+            spool.flush(ms.into());
+        }
+    }
+    let mut manifest = crate::manifest::read(spool.bytes("001.json")).unwrap();
+    assert_eq!(manifest.record.parts[0].duration_us, 0);
+    manifest.catch_up(spool.writer.directory(), &spool.disk);
+    let part = &manifest.record.parts[0];
+    assert!((25_000_000..=30_000_000).contains(&part.duration_us), "{part:?}");
+    assert_eq!(part.bytes, spool.bytes("001-1.mka").len() as u64);
+    let sealed = spool.finish(30_000, EndReason::HangUp);
+    let mut manifest = crate::manifest::read(spool.bytes("001.json")).unwrap();
+    manifest.record.parts[0].duration_us -= 1;
+    manifest.catch_up(spool.writer.directory(), &spool.disk);
+    assert_eq!(
+        manifest.record.parts[0].duration_us,
+        sealed.parts[0].duration_us - 1,
+        "what is sealed stands"
+    );
+}
+
+#[test]
 fn gaps_become_silence_while_they_last_and_never_as_one_huge_block() {
     let mut spool = Spool::new();
     spool.push(&heard(1, 0, 7));
@@ -327,18 +368,43 @@ fn each_way_to_end_leaves_its_state_and_total() {
     }
 }
 
-#[test]
-fn the_live_manifest_is_at_most_five_seconds_old() {
+/// When the live manifest is written in five minutes, by what the streams' records say at a time.
+fn written(records: impl Fn(u64, &mut model::StreamRecord)) -> Vec<u64> {
     let mut spool = Spool::new();
-    let mut written = 0_u64;
-    for ms in (100..=20_000).step_by(100) {
-        spool.push(&heard(1, i64::try_from(ms).unwrap() - 20, 7));
-        if spool.flush(ms).iter().any(|op| matches!(op, FileOp::Replace { .. })) {
-            assert!(ms - written <= 5_000);
-            written = ms;
+    let mut written = Vec::new();
+    for ms in (100..=300_000).step_by(100) {
+        let mut ops = Vec::new();
+        let due = spool.writer.records_due(now(ms));
+        let mut given = if due { spool.writer.record().streams.clone() } else { Vec::new() };
+        given.iter_mut().for_each(|record| records(ms, record));
+        spool.writer.flush(now(ms), given, &mut ops);
+        if ops.iter().any(|op| matches!(op, FileOp::Replace { .. })) {
+            written.push(ms);
         }
     }
-    assert!((15_000..=20_000).contains(&written));
+    written
+}
+
+#[test]
+fn counts_alone_are_in_the_live_manifest_once_a_minute() {
+    let counts = |ms: u64, record: &mut model::StreamRecord| {
+        record.accounting.received = ms / 20;
+        record.accounting.lost = ms / 1_000;
+    };
+    assert_eq!(written(counts), [60_000, 120_000, 180_000, 240_000, 300_000]);
+}
+
+#[test]
+fn what_else_is_known_of_a_stream_is_in_the_live_manifest_within_five_seconds() {
+    let gap = model::Gap { from_us: 0, until_us: 1, reason: GapReason::Loss, packets: 1 };
+    let loss = |ms: u64, record: &mut model::StreamRecord| {
+        record.gaps = vec![gap; usize::try_from(ms / 12_000).unwrap().min(2)];
+    };
+    assert_eq!(written(loss)[..3], [15_000, 25_000, 85_000]);
+    let source = |ms: u64, record: &mut model::StreamRecord| {
+        record.source = (ms >= 1_000).then(|| "192.0.2.7:4000".parse().unwrap());
+    };
+    assert_eq!(written(source)[..2], [5_000, 65_000]);
 }
 
 #[test]

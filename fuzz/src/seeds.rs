@@ -308,7 +308,7 @@ fn short_call() -> MemoryDisk {
     let mut ops = Vec::new();
     writer.flush(now(0), Vec::new(), &mut ops);
     for n in 0..20_u8 {
-        let codec = Codec::new(if n < 10 { "PCMU" } else { "PCMA" }, 8_000, 1);
+        let codec = std::sync::Arc::new(Codec::new(if n < 10 { "PCMU" } else { "PCMA" }, 8_000, 1));
         let (stream, kind) = match n {
             5 => (1, FrameKind::TelephoneEvent),
             _ => (1 + u64::from(n % 2), FrameKind::Media),

@@ -1,6 +1,7 @@
 //! What the tests of this crate share: a segment, its streams, frames, a disk.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use media::{Frame, FrameKind};
@@ -80,13 +81,14 @@ pub(crate) fn heard(stream: u64, position_ms: i64, octet: u8) -> Heard {
 pub(crate) fn push(writer: &mut SegmentWriter, heard: &Heard) {
     let packet = [&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9], heard.payload.as_slice()].concat();
     let arrival_ms = u64::try_from(heard.position_ms).unwrap_or(0) + 20;
+    let codec = heard.codec.clone().map(Arc::new);
     let arrival = writer.record().started + Duration::from_millis(arrival_ms);
     writer.push(&Frame {
         stream: StreamId::from_u64(heard.stream),
         position_us: heard.position_ms * 1_000,
         duration_us: Some(20_000),
         payload_type: 0,
-        codec: heard.codec.as_ref(),
+        codec: codec.as_ref(),
         kind: heard.kind,
         payload: &heard.payload,
         packet: &packet,

@@ -5,6 +5,7 @@
 //! ([`crate::memory`]). All paths are relative to the repository, with `/` between their parts.
 
 use std::io::{self, Read, Seek};
+use std::sync::Arc;
 
 use crate::digest::Digest;
 
@@ -24,10 +25,10 @@ pub enum FileOp {
         /// Its first bytes.
         bytes: Vec<u8>,
     },
-    /// Add bytes at the end of a file that was created before.
+    /// Add bytes at the end of a file that was created before. Ten a second for each segment, so its name is shared.
     Append {
         /// The file.
-        path: String,
+        path: Arc<str>,
         /// The bytes; the buffer is worth giving back (`SegmentWriter::recycle`).
         bytes: Vec<u8>,
     },
@@ -81,13 +82,13 @@ impl FileOp {
         match self {
             Self::MakeDir { path }
             | Self::Create { path, .. }
-            | Self::Append { path, .. }
             | Self::Patch { path, .. }
             | Self::Replace { path, .. }
             | Self::AppendLine { path, .. }
             | Self::Truncate { path, .. }
             | Self::Remove { path }
             | Self::Unmark { path } => path,
+            Self::Append { path, .. } => path,
         }
     }
 }

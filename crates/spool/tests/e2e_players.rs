@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use media::{Frame, FrameKind};
@@ -38,8 +39,9 @@ fn part(codecs: &[(Codec, Vec<u8>)]) -> Vec<u8> {
     let open = OpenSegment::first(SegmentId::from_u64(2), CallId::from_u64(1), started, streams);
     let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, now);
     let mut ops = Vec::new();
+    let shared: Vec<_> = codecs.iter().map(|(codec, _)| Arc::new(codec.clone())).collect();
     for n in 0..250_u32 {
-        for (stream, (codec, payload)) in (1..).zip(codecs) {
+        for ((stream, codec), (_, payload)) in (1..).zip(&shared).zip(codecs) {
             if stream == 1 && (50..200).contains(&n) {
                 continue;
             }

@@ -136,7 +136,8 @@ fn record(repository: &Path) -> Result<(), Failure> {
     let mut now = Now { wall: started, ..Now::default() };
     let (mut writer, mut disk) = (SegmentWriter::open(&open, NodeNumber::SINGLE, now), MemoryDisk::new());
     let mut voices = [Speech::new(8_000, 1), Speech::new(8_000, 2)];
-    let (codec, mut samples, mut payload, mut ops) = (pcmu(), Vec::new(), Vec::new(), Vec::new());
+    let (codec, mut samples, mut payload, mut ops) =
+        (std::sync::Arc::new(pcmu()), Vec::new(), Vec::new(), Vec::new());
     for packet in 0..LONG.as_secs() * 50 {
         now = now + Duration::from_millis(20);
         for (stream, voice) in (1..).zip(&mut voices) {

@@ -50,7 +50,7 @@ struct Appending {
 #[derive(Debug, Default)]
 pub(crate) struct OpenFiles {
     /// The last used is the first.
-    files: Vec<(String, Appending)>,
+    files: Vec<(Arc<str>, Appending)>,
 }
 
 /// A part and the sidecar: what a segment's count of descriptors has for files.
@@ -151,13 +151,15 @@ impl Disk {
                 share.write(&bytes, |bytes| file.write_all(bytes))?;
             }
             FileOp::Append { path, bytes } => {
-                let share = before(Operation::Append, &self.path(&path))?;
-                self.appending(&path, open)?.append(&self.path(&path), &bytes, share)?;
+                let whole = self.path(&path);
+                let share = before(Operation::Append, &whole)?;
+                self.appending(&path, &whole, open)?.append(&whole, &bytes, share)?;
                 return Ok(Some(bytes));
             }
             FileOp::Patch { path, offset, bytes } => {
-                let share = before(Operation::Patch, &self.path(&path))?;
-                let file = &self.appending(&path, open)?.file;
+                let whole = self.path(&path);
+                let share = before(Operation::Patch, &whole)?;
+                let file = &self.appending(&path.into(), &whole, open)?.file;
                 share.write(&bytes, |bytes| file.write_all_at(bytes, offset))?;
             }
             FileOp::Replace { path, bytes } => self.replace(&path, &bytes)?,
@@ -169,7 +171,7 @@ impl Disk {
             }
             FileOp::Truncate { path, bytes } => {
                 before(Operation::Truncate, &self.path(&path))?;
-                open.files.retain(|(name, _)| *name != path);
+                open.files.retain(|(name, _)| **name != *path);
                 self.reserve.open(|| private().write(true).open(self.path(&path)))?.set_len(bytes)?;
             }
             FileOp::Remove { path } => self.remove(&path)?,
@@ -203,14 +205,19 @@ impl Disk {
         std::fs::rename(&beside, &target)
     }
 
-    fn appending<'a>(&self, path: &str, open: &'a mut OpenFiles) -> io::Result<&'a mut Appending> {
+    fn appending<'a>(
+        &self,
+        path: &Arc<str>,
+        whole: &Path,
+        open: &'a mut OpenFiles,
+    ) -> io::Result<&'a mut Appending> {
         match open.files.iter().position(|(name, _)| name == path) {
             Some(index) => open.files[..=index].rotate_right(1),
             None => {
-                let file = self.reserve.open(|| OpenOptions::new().write(true).open(self.path(path)))?;
+                let file = self.reserve.open(|| OpenOptions::new().write(true).open(whole))?;
                 let len = file.metadata()?.len();
                 open.files.truncate(OPEN_MAX - 1);
-                open.files.insert(0, (path.to_owned(), Appending { file, len }));
+                open.files.insert(0, (Arc::clone(path), Appending { file, len }));
             }
         }
         let first = open.files.first_mut().map(|(_, appending)| appending);

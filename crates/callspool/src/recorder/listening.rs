@@ -287,7 +287,7 @@ mod tests {
     }
 
     fn say(taps: &Taps, kind: FrameKind, late: bool) {
-        let codec = Codec::new("PCMU", 8_000, 1);
+        let codec = Arc::new(Codec::new("PCMU", 8_000, 1));
         let frame = Frame {
             stream: StreamId::from_u64(1),
             position_us: 0,

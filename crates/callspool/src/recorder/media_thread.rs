@@ -82,6 +82,7 @@ impl MediaThread {
             emptied: Mono::ZERO,
             orders: Vec::new(),
             jobs: self.writers.iter().map(|_| Vec::new()).collect(),
+            spare: Vec::new(),
             rtcp: Vec::with_capacity(512),
             listeners: Some(self.listening.changes()),
         };
@@ -244,11 +245,7 @@ impl MediaThread {
                     live.shaken(now(), door, peer, said);
                 }
             }
-            MediaOrder::Recycle(segment, buffer) => {
-                if let Some(live) = state.live(segment) {
-                    live.writer.recycle(buffer);
-                }
-            }
+            MediaOrder::Recycle(buffers) => state.keep(buffers),
         }
     }
 
@@ -380,6 +377,11 @@ impl MediaThread {
             if self.volumes.get(live.volume).is_some_and(|v| v.is_behind()) {
                 self.drop_buffered(live);
             } else {
+                if live.writer.wants_buffer()
+                    && let Some(buffer) = state.spare.pop()
+                {
+                    live.writer.recycle(buffer);
+                }
                 let records = if live.writer.records_due(now) { live.records() } else { Vec::new() };
                 live.writer.flush(now, records, &mut ops);
             }

@@ -53,9 +53,16 @@ impl Writer {
         let mut open: BTreeMap<SegmentId, OpenFiles> = BTreeMap::new();
         let mut failed: BTreeMap<SegmentId, Failure> = BTreeMap::new();
         while let Ok(jobs) = self.jobs.recv() {
+            // All of them are of one media thread.
+            let of = jobs.first().map(|job| job.segment);
+            let mut emptied = Vec::with_capacity(jobs.len());
             for job in jobs {
                 self.pulse.goes_on();
-                self.work(job, &mut open, &mut failed);
+                self.work(job, &mut open, &mut failed, &mut emptied);
+            }
+            if let Some(of) = of.filter(|_| !emptied.is_empty()) {
+                // What does not get there is not missed.
+                self.media.try_send(of, MediaOrder::Recycle(emptied));
             }
             self.pulse.waits();
         }
@@ -66,10 +73,11 @@ impl Writer {
         job: Job,
         open: &mut BTreeMap<SegmentId, OpenFiles>,
         failed: &mut BTreeMap<SegmentId, Failure>,
+        emptied: &mut Vec<Vec<u8>>,
     ) {
         if let Entry::Vacant(failed) = failed.entry(job.segment) {
             let open = open.entry(job.segment).or_default();
-            let done = self.volume.at_work(Hand::Writer, || self.carry_out(job.segment, job.ops, open));
+            let done = self.volume.at_work(Hand::Writer, || self.carry_out(job.ops, open, emptied));
             match done {
                 Ok(()) => {
                     let octets = u64::try_from(job.octets).unwrap_or_default();
@@ -91,14 +99,19 @@ impl Writer {
         }
     }
 
-    fn carry_out(&self, segment: SegmentId, ops: Vec<FileOp>, open: &mut OpenFiles) -> io::Result<()> {
+    fn carry_out(
+        &self,
+        ops: Vec<FileOp>,
+        open: &mut OpenFiles,
+        emptied: &mut Vec<Vec<u8>>,
+    ) -> io::Result<()> {
         for op in ops {
             self.pulse.waits();
             let written = self.disk.apply(op, open);
             self.pulse.goes_on();
             if let Some(mut buffer) = written? {
                 buffer.clear();
-                self.media.try_send(segment, MediaOrder::Recycle(segment, buffer));
+                emptied.push(buffer);
             }
         }
         Ok(())

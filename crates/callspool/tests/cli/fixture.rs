@@ -114,7 +114,7 @@ fn push(writer: &mut SegmentWriter, stream: u64, position_ms: i64, tone: &mut To
     let (mut samples, mut payload) = (Vec::new(), Vec::new());
     tone.fill(160, &mut samples);
     media::g711::encode_ulaw_into(&samples, &mut payload);
-    let codec = pcmu();
+    let codec = std::sync::Arc::new(pcmu());
     writer.push(&Frame {
         stream: StreamId::from_u64(stream),
         position_us: position_ms * 1_000,

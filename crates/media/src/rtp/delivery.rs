@@ -21,33 +21,44 @@ const ANCHORS_LISTED: usize = 1_024;
 /// Between anchors (nanoseconds).
 const ANCHOR_EVERY_NS: i64 = 60_000_000_000;
 
-/// The outgoing side of a receiver.
+/// The outgoing side of a receiver: first what each packet asks for.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Delivery {
+    pub(super) types: PayloadTypes,
     pub(super) stream: StreamId,
     pub(super) start: WallTime,
+    clock: u32,
     pub(super) port: u16,
-    pub(super) types: PayloadTypes,
+    last_type: Option<u8>,
+    /// There is no room for another anchor.
+    anchors_full: bool,
+    /// How long the last frame was whose length is known.
+    frame_us: Option<NonZeroU32>,
+    last_anchor: WallTime,
+    /// How late (microseconds) the packet was that was least late since the last anchor.
+    soonest_us: i64,
+    /// Where digits are not to go on.
+    pub(super) mask: Option<Box<Mask>>,
+    /// Whether anything is heard.
+    pub(super) level: Level,
     pub(super) gaps: GapLog,
+    pauses: Pauses,
+    pub(super) noted: Box<Noted>,
+}
+
+/// What is noted of a stream: touched when there is something to note.
+#[derive(Debug)]
+pub(super) struct Noted {
     pub(super) anchors: Vec<Anchor>,
     pub(super) codecs: Vec<CodecUse>,
     pub(super) codec_changes: u32,
     /// Packets of the last pause that came after it.
     pub(super) discarded: u64,
-    pauses: Pauses,
-    /// Where digits are not to go on.
-    pub(super) mask: Option<Box<Mask>>,
-    /// Whether anything is heard.
-    pub(super) level: Level,
-    last_type: Option<u8>,
     last_media_type: Option<u8>,
-    clock: u32,
-    last_anchor: WallTime,
-    /// Of the packets since the last anchor the one that was least late, and how late (microseconds): the network
-    /// held it up least, so it tells the source's clock best.
-    soonest: Option<(i64, Anchor)>,
-    /// How long the last frame was whose length is known.
-    frame_us: Option<NonZeroU32>,
+    /// Of the packets since the last anchor the one that was least late: the network held it up least, so it tells the
+    /// source's clock best.
+    soonest: Option<Anchor>,
 }
 
 impl Delivery {
@@ -59,18 +70,22 @@ impl Delivery {
             clock: types.default_clock(),
             types,
             gaps: GapLog::default(),
-            anchors: Vec::with_capacity(4),
-            codecs: Vec::with_capacity(4),
-            codec_changes: 0,
-            discarded: 0,
+            anchors_full: false,
             pauses: Pauses::default(),
             mask: None,
             level: Level::default(),
             last_type: None,
-            last_media_type: None,
             last_anchor: WallTime(i64::MIN),
             frame_us: None,
-            soonest: None,
+            soonest_us: i64::MAX,
+            noted: Box::new(Noted {
+                anchors: Vec::with_capacity(4),
+                codecs: Vec::with_capacity(2),
+                codec_changes: 0,
+                discarded: 0,
+                last_media_type: None,
+                soonest: None,
+            }),
         }
     }
 
@@ -100,7 +115,7 @@ impl Delivery {
             self.gaps.missing(missing);
         }
         if self.was_paused(timeline.said_us(position), tick, kind, duration, packet) {
-            self.discarded += 1;
+            self.noted.discarded += 1;
             self.gaps.paused_until(position + duration.map_or(0, i64::from));
             return true;
         }
@@ -109,8 +124,8 @@ impl Delivery {
             self.gaps.media(position, frame_us, frame_us);
             self.frame_us = duration.and_then(NonZeroU32::new).or(self.frame_us);
             self.minute_anchor(packet, position);
-            let codec = self.types.meaning(packet.payload_type).codec;
-            self.level.look(packet.arrival, codec, packet.payload);
+            let codec = self.types.codec(packet.payload_type);
+            self.level.look(packet.arrival, codec.map(|c| &**c), packet.payload);
         }
         if kind == FrameKind::ComfortNoise && timeline.is_anchored_on(clock) {
             // Where silence is suppressed, little else tells time for long.
@@ -139,7 +154,7 @@ impl Delivery {
         let tick = self.tick(packet, number, clock);
         let position = timeline.locate(tick).max(0);
         if self.was_paused(timeline.said_us(position), tick, kind, duration, packet) {
-            self.discarded += 1;
+            self.noted.discarded += 1;
             return false;
         }
         if kind == FrameKind::Media {
@@ -191,7 +206,9 @@ impl Delivery {
             mask.tick(now, whose, sink);
         }
         // Here rather than when a packet comes: growth is no packet's business.
-        self.anchors.reserve(1);
+        if std::mem::take(&mut self.anchors_full) {
+            self.noted.anchors.reserve(1);
+        }
     }
 
     const fn whose(&self) -> Whose {
@@ -275,11 +292,12 @@ impl Delivery {
     #[inline]
     fn minute_anchor(&mut self, packet: &Packet<'_>, position: i64) {
         let late = self.position_of(packet.arrival) - position;
-        if self.soonest.as_ref().is_none_or(|(least, _)| late < *least) {
-            self.soonest = Some((late, anchor_of(packet, position, self.frame_us)));
+        if late < self.soonest_us {
+            self.soonest_us = late;
+            self.noted.soonest = Some(anchor_of(packet, position, self.frame_us));
         }
         if packet.arrival.nanos_since(self.last_anchor) >= ANCHOR_EVERY_NS
-            && let Some((_, soonest)) = self.soonest
+            && let Some(soonest) = self.noted.soonest
         {
             self.list(packet, soonest);
         }
@@ -288,9 +306,12 @@ impl Delivery {
     fn list(&mut self, newest: &Packet<'_>, anchor: Anchor) {
         self.last_anchor = newest.arrival;
         // What came before says nothing of what comes after a jump.
-        self.soonest = None;
-        if self.anchors.len() < ANCHORS_LISTED {
-            self.anchors.push(anchor);
+        self.soonest_us = i64::MAX;
+        let Noted { anchors, soonest, .. } = &mut *self.noted;
+        *soonest = None;
+        if anchors.len() < ANCHORS_LISTED {
+            anchors.push(anchor);
+            self.anchors_full = anchors.len() == anchors.capacity();
         }
     }
 
@@ -300,17 +321,19 @@ impl Delivery {
             return;
         }
         self.last_type = Some(packet.payload_type);
-        let codec = self.types.meaning(packet.payload_type).codec;
+        self.types.expect(packet.payload_type);
+        let codec = self.types.codec(packet.payload_type).map(|c| &**c);
+        let noted = &mut *self.noted;
         let same = |c: &CodecUse| c.payload_type == packet.payload_type && c.codec.as_ref() == codec;
-        if self.codecs.len() < CODECS_LISTED && !self.codecs.iter().any(same) {
+        if noted.codecs.len() < CODECS_LISTED && !noted.codecs.iter().any(same) {
             let (payload_type, codec) = (packet.payload_type, codec.cloned());
-            self.codecs.push(CodecUse { payload_type, codec, from: packet.arrival });
+            noted.codecs.push(CodecUse { payload_type, codec, from: packet.arrival });
         }
         if matches!(kind, FrameKind::Media | FrameKind::Unknown) {
             self.clock = self.types.meaning(packet.payload_type).clock;
-            let before = self.last_media_type.replace(packet.payload_type);
+            let before = noted.last_media_type.replace(packet.payload_type);
             if before.is_some_and(|b| b != packet.payload_type) {
-                self.codec_changes = self.codec_changes.saturating_add(1);
+                noted.codec_changes = noted.codec_changes.saturating_add(1);
             }
         }
     }
@@ -327,7 +350,7 @@ impl Delivery {
             position_us,
             duration_us,
             payload_type: packet.payload_type,
-            codec: self.types.meaning(packet.payload_type).codec,
+            codec: self.types.codec(packet.payload_type),
             kind,
             payload: packet.payload,
             packet: packet.bytes,

@@ -1,6 +1,7 @@
 //! What a receiver hands on: one packet, with its place on the segment's time line.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use model::{Codec, StreamId, WallTime};
 
@@ -16,7 +17,7 @@ pub struct Frame<'a> {
     /// The payload type.
     pub payload_type: u8,
     /// What SDP says that it stands for.
-    pub codec: Option<&'a Codec>,
+    pub codec: Option<&'a Arc<Codec>>,
     /// What it is.
     pub kind: FrameKind,
     /// The payload, without padding.

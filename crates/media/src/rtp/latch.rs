@@ -25,14 +25,20 @@ const UNANNOUNCED_MAX: u8 = 3;
 /// The source of a stream.
 #[derive(Debug)]
 pub(crate) struct Latch {
+    source: Option<SocketAddr>,
+    last_ns: i64,
+    /// Packets of the source since it was latched, at most 2 are counted.
+    packets: u8,
+    others: Box<Others>,
+}
+
+/// Where else it may come from, asked for when a packet does.
+#[derive(Debug)]
+struct Others {
     expected: Option<SocketAddr>,
     /// SDP changed its address, and no packet has come from there since.
     expectation_new: bool,
-    source: Option<SocketAddr>,
     previous: Option<SocketAddr>,
-    /// Packets of the source since it was latched, at most 2 are counted.
-    packets: u8,
-    last_ns: i64,
     candidate: Option<Candidate>,
     changes: u32,
 }
@@ -57,24 +63,17 @@ pub(crate) struct Familiar {
 
 impl Latch {
     pub(crate) fn new(expected: Option<SocketAddr>) -> Self {
-        Self {
-            expected: expected.map(canonical),
-            expectation_new: false,
-            source: None,
-            previous: None,
-            packets: 0,
-            last_ns: i64::MIN,
-            candidate: None,
-            changes: 0,
-        }
+        let expected = expected.map(canonical);
+        let others = Others { expected, expectation_new: false, previous: None, candidate: None, changes: 0 };
+        Self { source: None, last_ns: i64::MIN, packets: 0, others: Box::new(others) }
     }
 
     /// SDP says where the sender is now.
     pub(crate) fn expect(&mut self, address: Option<SocketAddr>) {
         let address = address.map(canonical);
-        if address != self.expected {
-            self.expected = address;
-            self.expectation_new = true;
+        if address != self.others.expected {
+            self.others.expected = address;
+            self.others.expectation_new = true;
         }
     }
 
@@ -86,12 +85,12 @@ impl Latch {
     /// Whether signalling, or a check, says that the sender is there, or it was found there.
     pub(crate) fn knows(&self, address: SocketAddr) -> bool {
         let address = canonical(address);
-        self.expected == Some(address) || self.source.map(canonical) == Some(address)
+        self.others.expected == Some(address) || self.source.map(canonical) == Some(address)
     }
 
     /// How often it changed.
-    pub(super) const fn changes(&self) -> u32 {
-        self.changes
+    pub(super) fn changes(&self) -> u32 {
+        self.others.changes
     }
 
     /// The source said goodbye: another one need not wait.
@@ -111,8 +110,9 @@ impl Latch {
     }
 
     fn moves_to(&mut self, packet: &Packet<'_>, familiar: Familiar) -> bool {
-        let in_a_row = self.in_a_row(packet);
-        let expected = self.expected == Some(canonical(packet.from));
+        let others = &mut *self.others;
+        let in_a_row = others.in_a_row(packet);
+        let expected = others.expected == Some(canonical(packet.from));
         let known = familiar.payload_type || expected || in_a_row >= UNANNOUNCED_MAX;
         let moves = known
             && match self.source {
@@ -120,20 +120,22 @@ impl Latch {
                 Some(_) if familiar.continues => true,
                 Some(_) if packet.arrival.0.saturating_sub(self.last_ns) >= SILENT_NS => true,
                 Some(_) if self.packets < 2 => {
-                    in_a_row >= 2 || expected || self.previous == Some(packet.from)
+                    in_a_row >= 2 || expected || others.previous == Some(packet.from)
                 }
-                Some(_) => expected && (self.expectation_new || in_a_row >= 2),
+                Some(_) => expected && (others.expectation_new || in_a_row >= 2),
             };
         if moves {
-            self.previous = self.source.replace(packet.from);
-            self.changes = self.changes.saturating_add(u32::from(self.previous.is_some()));
+            others.previous = self.source.replace(packet.from);
+            others.changes = others.changes.saturating_add(u32::from(others.previous.is_some()));
+            others.candidate = None;
+            others.expectation_new &= !expected;
             self.packets = 0;
-            self.candidate = None;
-            self.expectation_new &= !expected;
         }
         moves
     }
+}
 
+impl Others {
     /// How many packets of another source came in a row, this one among them.
     fn in_a_row(&mut self, packet: &Packet<'_>) -> u8 {
         let before = self.candidate.filter(|c| {

@@ -16,21 +16,29 @@ const DEFAULT_CLOCK: u32 = 8_000;
 /// The payload types of a stream, found by number at no cost.
 #[derive(Debug)]
 pub(super) struct PayloadTypes {
+    /// That of the last packet, and most likely of the next: found without a look at the table.
+    usual: Option<Entry>,
+    table: Box<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
     entries: Vec<Entry>,
     index: [u8; 128],
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     codec: Arc<Codec>,
-    kind: FrameKind,
     format: Format,
+    clock: u32,
+    kind: FrameKind,
+    payload_type: u8,
 }
 
 /// What a payload type means.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Meaning<'a> {
-    pub(super) codec: Option<&'a Codec>,
+pub(super) struct Meaning {
     pub(super) kind: FrameKind,
     pub(super) format: Format,
     pub(super) clock: u32,
@@ -57,25 +65,33 @@ pub(super) enum Format {
 
 impl PayloadTypes {
     pub(super) fn new(codecs: &[(u8, Codec)], media: MediaKind) -> Self {
-        let mut types = Self { entries: Vec::with_capacity(codecs.len()), index: [NONE; 128] };
+        let mut table = Box::new(Table { entries: Vec::with_capacity(codecs.len()), index: [NONE; 128] });
         for (payload_type, codec) in codecs {
-            let Some(slot) = types.index.get_mut(usize::from(*payload_type)) else { continue };
+            let Some(slot) = table.index.get_mut(usize::from(*payload_type)) else { continue };
             // At most 128 entries: one per number, the first that names it wins.
-            if let (NONE, Ok(position)) = (*slot, u8::try_from(types.entries.len())) {
+            if let (NONE, Ok(position)) = (*slot, u8::try_from(table.entries.len())) {
                 *slot = position;
                 let format = if media == MediaKind::Audio { format(codec) } else { Format::Opaque };
                 let mut codec = codec.clone();
                 codec.clock_rate = codec.clock_rate.max(1);
-                types.entries.push(Entry { kind: kind(&codec), format, codec: Arc::new(codec) });
+                let (kind, clock, payload_type) = (kind(&codec), codec.clock_rate, *payload_type);
+                table.entries.push(Entry { codec: Arc::new(codec), format, clock, kind, payload_type });
             }
         }
-        types
+        Self { usual: None, table }
+    }
+
+    /// Packets are of this type from now on.
+    pub(super) fn expect(&mut self, payload_type: u8) {
+        self.usual = self.table.entry(payload_type).cloned();
     }
 
     /// Whether SDP named it, or named nothing at all yet: then all are welcome.
     #[inline]
     pub(super) fn knows(&self, payload_type: u8) -> bool {
-        self.entries.is_empty() || self.entry(payload_type).is_some() || COMFORT_NOISE.contains(&payload_type)
+        self.table.entries.is_empty()
+            || self.entry(payload_type).is_some()
+            || COMFORT_NOISE.contains(&payload_type)
     }
 
     /// Whether SDP names it.
@@ -84,22 +100,22 @@ impl PayloadTypes {
     }
 
     #[inline]
-    pub(super) fn meaning(&self, payload_type: u8) -> Meaning<'_> {
+    pub(super) fn meaning(&self, payload_type: u8) -> Meaning {
         match self.entry(payload_type) {
-            Some(Entry { codec, kind, format }) => {
-                Meaning { codec: Some(codec), kind: *kind, format: *format, clock: codec.clock_rate }
+            Some(Entry { kind, format, clock, .. }) => {
+                Meaning { kind: *kind, format: *format, clock: *clock }
             }
             None => {
                 let noise = COMFORT_NOISE.contains(&payload_type);
                 let kind = if noise { FrameKind::ComfortNoise } else { FrameKind::Unknown };
-                Meaning { codec: None, kind, format: Format::Opaque, clock: self.default_clock() }
+                Meaning { kind, format: Format::Opaque, clock: self.default_clock() }
             }
         }
     }
 
     /// The clock of the first codec: what unnamed payload types most likely run on.
     pub(super) fn default_clock(&self) -> u32 {
-        self.entries.first().map_or(DEFAULT_CLOCK, |e| e.codec.clock_rate)
+        self.table.entries.first().map_or(DEFAULT_CLOCK, |e| e.clock)
     }
 
     /// What SDP says that it stands for, to keep.
@@ -109,6 +125,13 @@ impl PayloadTypes {
     }
 
     #[inline]
+    fn entry(&self, payload_type: u8) -> Option<&Entry> {
+        let usual = self.usual.as_ref().filter(|e| e.payload_type == payload_type);
+        usual.or_else(|| self.table.entry(payload_type))
+    }
+}
+
+impl Table {
     fn entry(&self, payload_type: u8) -> Option<&Entry> {
         let position = *self.index.get(usize::from(payload_type))?;
         self.entries.get(usize::from(position))

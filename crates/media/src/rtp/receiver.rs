@@ -19,20 +19,35 @@ use super::source::Sources;
 use crate::srtp::{Closed, Srtp};
 
 /// Receives one stream. See the [module](super) for the way of a packet.
+///
+/// With thousands of streams, what a packet costs is mostly waiting for the memory of its stream. So all that a packet in
+/// order asks for stands together here, in the order in which it does, and everything else is behind boxes.
 #[derive(Debug)]
+#[repr(C)]
 pub struct StreamReceiver {
-    open: OpenStream,
     latch: Latch,
-    sources: Sources,
-    reorder: Reorder,
-    delivery: Delivery,
-    rtcp: Rtcp,
-    /// What is counted directly; the rest is put in by [`StreamReceiver::record`].
-    counted: Accounting,
     last_packet: Option<WallTime>,
-    last_rtcp: Option<SocketAddr>,
     /// The latest time that anybody told.
     now: WallTime,
+    /// When a report is due.
+    report_at: WallTime,
+    received: u64,
+    payload_bytes: u64,
+    flowing: Flowing,
+    reorder: Reorder,
+    sources: Sources,
+    delivery: Delivery,
+    aside: Box<Aside>,
+}
+
+/// What no packet in order asks for.
+#[derive(Debug)]
+struct Aside {
+    open: OpenStream,
+    rtcp: Rtcp,
+    /// What is counted directly, but for what each packet counts; the rest is put in by [`StreamReceiver::accounting`].
+    counted: Accounting,
+    last_rtcp: Option<SocketAddr>,
 }
 
 impl StreamReceiver {
@@ -42,17 +57,24 @@ impl StreamReceiver {
         let types = PayloadTypes::new(&stream.codecs, stream.kind);
         let mut delivery = Delivery::new(stream.stream, segment_start, types);
         delivery.hold(segment_start, reason(stream.flowing));
+        let rtcp = Rtcp::new(stream.stream.as_u64());
         Self {
             latch: Latch::new(stream.remote),
-            sources: Sources::default(),
-            reorder: Reorder::default(),
-            delivery,
-            rtcp: Rtcp::new(stream.stream.as_u64(), segment_start),
-            counted: Accounting::default(),
             last_packet: None,
-            last_rtcp: None,
             now: segment_start,
-            open: stream.clone(),
+            report_at: rtcp::first_due(stream.stream.as_u64(), segment_start),
+            received: 0,
+            payload_bytes: 0,
+            flowing: stream.flowing,
+            reorder: Reorder::default(),
+            sources: Sources::default(),
+            delivery,
+            aside: Box::new(Aside {
+                open: stream.clone(),
+                rtcp,
+                counted: Accounting::default(),
+                last_rtcp: None,
+            }),
         }
     }
 
@@ -60,7 +82,7 @@ impl StreamReceiver {
     /// of audio go on later, by 60 ms or so, in the same order and with the same positions.
     #[must_use]
     pub fn masking(mut self, dtmf: Dtmf) -> Self {
-        let masks = dtmf == Dtmf::Mask && self.open.kind == MediaKind::Audio;
+        let masks = dtmf == Dtmf::Mask && self.aside.open.kind == MediaKind::Audio;
         self.delivery.mask = masks.then(|| Box::new(Mask::default()));
         self
     }
@@ -75,19 +97,20 @@ impl StreamReceiver {
     /// What still waits for reordering came before: the next call with a sink hands it on.
     pub fn update(&mut self, now: WallTime, stream: &OpenStream) {
         self.now = self.now.max(now);
-        if stream.codecs != self.open.codecs || stream.kind != self.open.kind {
+        if stream.codecs != self.aside.open.codecs || stream.kind != self.aside.open.kind {
             self.delivery.retype(PayloadTypes::new(&stream.codecs, stream.kind));
         }
         self.latch.expect(stream.remote);
-        if stream.flowing != self.open.flowing {
+        if stream.flowing != self.flowing {
             // A sender does not know of a pause by order, and goes on: its time is followed all along.
-            let pauses = [self.open.flowing, stream.flowing].contains(&Flowing::Paused);
+            let pauses = [self.flowing, stream.flowing].contains(&Flowing::Paused);
             self.delivery.hold(now, reason(stream.flowing));
             if let Some(source) = self.sources.current().filter(|_| !pauses) {
                 source.timeline.expect_jump();
             }
         }
-        self.open = stream.clone();
+        self.flowing = stream.flowing;
+        self.aside.open = stream.clone();
     }
 
     /// A datagram came to the stream's port. In order, nothing is allocated (but for one anchor a minute).
@@ -97,11 +120,11 @@ impl StreamReceiver {
             return;
         }
         let Some(packet) = Packet::read(arrival, from, bytes) else {
-            self.counted.invalid += 1;
+            self.aside.counted.invalid += 1;
             return;
         };
         if !self.is_from_source(&packet) {
-            self.counted.other_source += 1;
+            self.aside.counted.other_source += 1;
             return;
         }
         self.last_packet = Some(arrival);
@@ -162,12 +185,13 @@ impl StreamReceiver {
     }
 
     /// Counts a datagram that could not be opened.
-    pub const fn closed(&mut self, why: Closed) {
+    pub fn closed(&mut self, why: Closed) {
+        let counted = &mut self.aside.counted;
         match why {
-            Closed::Malformed => self.counted.invalid += 1,
-            Closed::Replayed => self.counted.duplicate += 1,
+            Closed::Malformed => counted.invalid += 1,
+            Closed::Replayed => counted.duplicate += 1,
             // Of what is too old nobody knows whether somebody plays it again.
-            Closed::Old | Closed::Unauthentic => self.counted.unauthenticated += 1,
+            Closed::Old | Closed::Unauthentic => counted.unauthenticated += 1,
         }
     }
 
@@ -180,7 +204,8 @@ impl StreamReceiver {
     /// its packets come from there.
     #[must_use]
     pub fn expects(&self, from: SocketAddr) -> bool {
-        self.latch.knows(from) || self.open.remote_rtcp.is_some_and(|rtcp| canonical(rtcp) == canonical(from))
+        self.latch.knows(from)
+            || self.aside.open.remote_rtcp.is_some_and(|rtcp| canonical(rtcp) == canonical(from))
     }
 
     /// Where its packets come from, if one came since then.
@@ -190,18 +215,18 @@ impl StreamReceiver {
     }
 
     /// A datagram came to the port of an encrypted stream whose keys are not known (yet).
-    pub const fn unopened(&mut self) {
-        self.counted.unauthenticated += 1;
+    pub fn unopened(&mut self) {
+        self.aside.counted.unauthenticated += 1;
     }
 
     /// The same, and it is RTCP; or it is RTCP that cannot be opened.
-    pub const fn unopened_rtcp(&mut self) {
-        self.counted.rtcp_unauthenticated += 1;
+    pub fn unopened_rtcp(&mut self) {
+        self.aside.counted.rtcp_unauthenticated += 1;
     }
 
     /// So many datagrams waited for keys that did not come.
-    pub const fn given_up(&mut self, datagrams: u64) {
-        self.counted.unauthenticated += datagrams;
+    pub fn given_up(&mut self, datagrams: u64) {
+        self.aside.counted.unauthenticated += datagrams;
     }
 
     /// A datagram came to the RTCP port of a stream that is encrypted.
@@ -215,7 +240,7 @@ impl StreamReceiver {
     /// Hands on what has waited long enough for missing packets. To be called every 100 ms before a flush.
     pub fn tick<S: FrameSink>(&mut self, now: WallTime, sink: &mut S) {
         self.now = self.now.max(now);
-        if self.open.flowing == Flowing::Active {
+        if self.flowing == Flowing::Active {
             self.release_old(now, sink);
         } else {
             self.release_all(sink);
@@ -235,13 +260,14 @@ impl StreamReceiver {
     /// A datagram came to the stream's RTCP port.
     pub fn rtcp(&mut self, arrival: WallTime, from: SocketAddr, bytes: &[u8]) {
         let address = from.ip().to_canonical();
-        let known = [self.latch.source(), self.open.remote, self.open.remote_rtcp];
+        let open = &self.aside.open;
+        let known = [self.latch.source(), open.remote, open.remote_rtcp];
         if !known.iter().flatten().any(|a| a.ip().to_canonical() == address) {
             return;
         }
-        let told = self.rtcp.read(arrival, bytes);
+        let told = self.aside.rtcp.read(arrival, bytes);
         if told.valid {
-            self.last_rtcp = Some(from);
+            self.aside.last_rtcp = Some(from);
         }
         if told.bye.is_some() && told.bye == self.sources.current_ref().map(|s| s.ssrc) {
             self.latch.gone();
@@ -250,12 +276,12 @@ impl StreamReceiver {
 
     /// Appends a receiver report to `out` when one is due, every 5 s, and says where to send it.
     pub fn report(&mut self, now: WallTime, cname: &str, out: &mut Vec<u8>) -> Option<SocketAddr> {
-        let open = &self.open;
-        let told = rtcp::destination(self.latch.source(), open.remote, open.remote_rtcp, open.rtcp_mux);
-        let to = self.last_rtcp.or(told)?;
-        if !self.rtcp.is_due(now) {
+        if !rtcp::is_due(self.report_at, now) {
             return None;
         }
+        let Aside { open, rtcp, last_rtcp, .. } = &mut *self.aside;
+        let told = rtcp::destination(self.latch.source(), open.remote, open.remote_rtcp, open.rtcp_mux);
+        let to = last_rtcp.or(told)?;
         let reception = self.sources.current_ref().map(|s| Reception {
             ssrc: s.ssrc,
             highest: s.sequence.highest(),
@@ -263,7 +289,8 @@ impl StreamReceiver {
             received: s.sequence.distinct(),
             jitter_ticks: s.sequence.jitter_ticks().0,
         });
-        self.rtcp.write(now, cname, reception, out);
+        rtcp.write(now, cname, reception, out);
+        self.report_at = rtcp::next_due(now);
         Some(to)
     }
 
@@ -288,7 +315,7 @@ impl StreamReceiver {
 
     /// Storage dropped so many packets that had been handed on.
     pub fn note_dropped(&mut self, packets: u64) {
-        self.counted.dropped = self.counted.dropped.saturating_add(packets);
+        self.aside.counted.dropped = self.aside.counted.dropped.saturating_add(packets);
     }
 
     /// The counts as of now.
@@ -297,16 +324,18 @@ impl StreamReceiver {
         let (jitter_us, jitter_max_us) = self.sources.jitter_us(self.delivery.clock());
         let (masked, unsearched) = self.delivery.mask.as_ref().map_or((0, 0), |m| m.counts());
         Accounting {
+            received: self.received,
+            payload_bytes: self.payload_bytes,
             lost: self.sources.lost(),
-            discarded: self.counted.discarded + self.delivery.discarded,
+            discarded: self.aside.counted.discarded + self.delivery.noted.discarded,
             masked,
             unsearched,
-            ssrc_changes: self.sources.changes,
+            ssrc_changes: self.sources.past.changes,
             source_changes: self.latch.changes(),
-            codec_changes: self.delivery.codec_changes,
+            codec_changes: self.delivery.noted.codec_changes,
             jitter_us,
             jitter_max_us,
-            ..self.counted
+            ..self.aside.counted
         }
     }
 
@@ -319,18 +348,19 @@ impl StreamReceiver {
             (gaps, unlisted) = mask.gaps(gaps);
             gaps_unlisted += unlisted;
         }
+        let (open, noted) = (&self.aside.open, &self.delivery.noted);
         StreamRecord {
-            id: self.open.stream,
-            slot: self.open.slot,
-            label: self.open.label.clone(),
-            kind: self.open.kind,
-            side: self.open.side,
+            id: open.stream,
+            slot: open.slot,
+            label: open.label.clone(),
+            kind: open.kind,
+            side: open.side,
             port,
             source: self.latch.source(),
-            ssrcs: self.sources.ssrcs.clone(),
-            codecs: self.delivery.codecs.clone(),
+            ssrcs: self.sources.past.ssrcs.clone(),
+            codecs: noted.codecs.clone(),
             accounting: self.accounting(),
-            anchors: self.delivery.anchors.clone(),
+            anchors: noted.anchors.clone(),
             gaps,
             gaps_unlisted,
         }
@@ -363,5 +393,23 @@ const fn reason(flowing: Flowing) -> Option<GapReason> {
         Flowing::Active => None,
         Flowing::Held => Some(GapReason::Hold),
         Flowing::Paused => Some(GapReason::Pause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_packet_asks_for_stands_together() {
+        // Each cache line (64 octets) more is one more that thousands of streams wait for, packet by packet.
+        let size = |what: &str, size: usize, lines: usize| {
+            assert!(size <= lines * 64, "{what}: {size} octets are more than {lines} cache lines");
+        };
+        size("latch", size_of::<Latch>(), 1);
+        size("delivery", size_of::<Delivery>(), 5);
+        // Of a source the last 136 octets are the bits of numbers seen, of which a packet asks for eight.
+        size("sources", size_of::<Sources>(), 7);
+        size("receiver", size_of::<StreamReceiver>(), 14);
     }
 }

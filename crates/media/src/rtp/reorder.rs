@@ -5,7 +5,7 @@
 //!   handed on │ missing │ held │ missing │ … │ beyond: the window moves on
 //! ```
 //!
-//! Buffers are kept for reuse; a stream that is never out of order has none.
+//! Slots and buffers are kept for reuse; a stream that is never out of order has none.
 
 use std::net::SocketAddr;
 
@@ -43,8 +43,13 @@ pub(super) enum Pace {
 /// The window.
 #[derive(Debug, Default)]
 pub(super) struct Reorder {
-    slots: [Option<Held>; SLOTS],
     held: usize,
+    window: Option<Box<Window>>,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    slots: [Option<Held>; SLOTS],
     spare: Vec<Vec<u8>>,
 }
 
@@ -56,7 +61,7 @@ impl Reorder {
 
     /// Holds a packet whose number is within the window.
     pub(super) fn hold(&mut self, number: u64, arrival: WallTime, from: SocketAddr, packet: &[u8]) {
-        let mut bytes = self.spare.pop().unwrap_or_default();
+        let mut bytes = self.window.get_or_insert_default().spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend_from_slice(packet);
         self.put_back(Held { number, arrival, from, bytes });
@@ -64,7 +69,7 @@ impl Reorder {
 
     /// Holds again what was taken.
     pub(super) fn put_back(&mut self, held: Held) {
-        let slot = &mut self.slots[slot_of(held.number)];
+        let slot = &mut self.window.get_or_insert_default().slots[slot_of(held.number)];
         if slot.replace(held).is_none() {
             self.held += 1;
         }
@@ -72,15 +77,17 @@ impl Reorder {
 
     /// Takes the packet with this number, if it is here.
     pub(super) fn take(&mut self, number: u64) -> Option<Held> {
-        let held = self.slots[slot_of(number)].take_if(|held| held.number == number)?;
+        let slot = &mut self.window.as_mut()?.slots[slot_of(number)];
+        let held = slot.take_if(|held| held.number == number)?;
         self.held -= 1;
         Some(held)
     }
 
     /// Gives a buffer back.
     pub(super) fn recycle(&mut self, held: Held) {
-        if self.spare.len() < SLOTS && held.bytes.capacity() <= BUFFER_KEPT {
-            self.spare.push(held.bytes);
+        let window = self.window.get_or_insert_default();
+        if window.spare.len() < SLOTS && held.bytes.capacity() <= BUFFER_KEPT {
+            window.spare.push(held.bytes);
         }
     }
 
@@ -89,7 +96,7 @@ impl Reorder {
         if self.is_empty() {
             return None;
         }
-        self.slots.iter().flatten().map(|held| held.number).min()
+        self.held().map(|held| held.number).min()
     }
 
     /// The pace of the packet that waits after this one, if there is one.
@@ -106,7 +113,11 @@ impl Reorder {
 
     /// The lowest number held that is higher.
     fn after(&self, number: u64) -> Option<&Held> {
-        self.slots.iter().flatten().filter(|held| held.number > number).min_by_key(|held| held.number)
+        self.held().filter(|held| held.number > number).min_by_key(|held| held.number)
+    }
+
+    fn held(&self) -> impl Iterator<Item = &Held> {
+        self.window.iter().flat_map(|window| window.slots.iter().flatten())
     }
 
     /// When the packet arrived that has waited longest.
@@ -116,7 +127,7 @@ impl Reorder {
         if self.is_empty() {
             return None;
         }
-        self.slots.iter().flatten().map(|held| held.arrival).min()
+        self.held().map(|held| held.arrival).min()
     }
 }
 

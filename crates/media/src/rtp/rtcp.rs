@@ -38,24 +38,38 @@ pub(super) struct Told {
     pub(super) bye: Option<u32>,
 }
 
+/// When the first report is due. `seed` differs between streams: it spreads the reports of many in time.
+pub(super) fn first_due(seed: u64, start: WallTime) -> WallTime {
+    let spread = i64::try_from((mix(seed) >> 32) % 1_000).unwrap_or(0) * (INTERVAL_NS / 2_000);
+    WallTime(start.0.saturating_add(INTERVAL_NS / 2 + spread))
+}
+
+/// Whether a report that is due then is due now.
+#[inline]
+pub(super) fn is_due(at: WallTime, now: WallTime) -> bool {
+    // More than an interval away: the wall clock stepped back.
+    !(1..=INTERVAL_NS).contains(&at.nanos_since(now))
+}
+
+/// When the one after a report is due.
+pub(super) const fn next_due(now: WallTime) -> WallTime {
+    WallTime(now.0.saturating_add(INTERVAL_NS))
+}
+
 /// RTCP of a stream.
 #[derive(Debug)]
 pub(super) struct Rtcp {
     own_ssrc: u32,
-    next: WallTime,
     sender_report: Option<(u32, u32, WallTime)>,
     /// Expected and received at the last report, and of which source.
     prior: (u32, u64, u64),
 }
 
 impl Rtcp {
-    /// `seed` differs between streams: it gives our SSRC, and spreads the reports of many streams in time.
-    pub(super) fn new(seed: u64, start: WallTime) -> Self {
-        let mixed = mix(seed);
-        let own_ssrc = u32::try_from(mixed & 0xffff_ffff).unwrap_or(1);
-        let spread = i64::try_from((mixed >> 32) % 1_000).unwrap_or(0) * (INTERVAL_NS / 2_000);
-        let next = WallTime(start.0.saturating_add(INTERVAL_NS / 2 + spread));
-        Self { own_ssrc, next, sender_report: None, prior: (0, 0, 0) }
+    /// `seed` differs between streams: it gives our SSRC.
+    pub(super) fn new(seed: u64) -> Self {
+        let own_ssrc = u32::try_from(mix(seed) & 0xffff_ffff).unwrap_or(1);
+        Self { own_ssrc, sender_report: None, prior: (0, 0, 0) }
     }
 
     /// Reads what a sender sent.
@@ -76,17 +90,6 @@ impl Rtcp {
             told.valid = true;
         }
         told
-    }
-
-    /// Whether a report is due; then the next is due an interval later.
-    pub(super) fn is_due(&mut self, now: WallTime) -> bool {
-        let left = self.next.nanos_since(now);
-        // More than an interval away: the wall clock stepped back.
-        if left > 0 && left <= INTERVAL_NS {
-            return false;
-        }
-        self.next = WallTime(now.0.saturating_add(INTERVAL_NS));
-        true
     }
 
     /// Appends a report.

@@ -36,21 +36,22 @@ pub(super) enum Arrived {
     Anew,
 }
 
-/// The numbers of one source.
+/// The numbers of one source. What each packet moves stands together.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Sequence {
-    first: u64,
     highest: u64,
     distinct: u64,
-    seen: [u64; (REMEMBERED / 64) as usize],
     /// Timestamp and arrival of the highest.
     highest_timestamp: u32,
     highest_arrival_ns: i64,
-    /// Where timestamps last jumped: the first number after it, and the timestamp before.
-    step: Option<(u64, u32)>,
     /// Ticks per number, as last seen between neighbors.
     ticks_per_number: i64,
     jitter: Jitter,
+    first: u64,
+    /// Where timestamps last jumped: the first number after it, and the timestamp before.
+    step: Option<(u64, u32)>,
+    seen: [u64; (REMEMBERED / 64) as usize],
 }
 
 /// Interarrival jitter in ticks, scaled by 16 (RFC 3550 appendix A.8).

@@ -13,16 +13,17 @@ const LISTED: usize = 32;
 /// A packet of the source before, so soon (nanoseconds) after a change, is late and no change back.
 const STRAGGLERS_NS: i64 = 100_000_000;
 
-/// One SSRC.
+/// One SSRC. In the order in which a packet in order asks for it.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Source {
     pub(super) ssrc: u32,
-    pub(super) sequence: Sequence,
-    pub(super) timeline: Timeline,
     /// The next number to hand on.
     pub(super) next: u64,
     /// The last number handed on in order.
     pub(super) handed_on: Option<u64>,
+    pub(super) timeline: Timeline,
+    pub(super) sequence: Sequence,
     /// Numbers that passed while the stream was held: from, and before which.
     pub(super) discarded: Option<(u64, u64)>,
 }
@@ -46,10 +47,18 @@ impl Source {
     }
 }
 
-/// The sources of a stream; the current one is the last.
+/// The sources of a stream: the current one at hand, those before it in the order of their last packets.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Sources {
-    sources: Vec<Source>,
+    current: Option<Source>,
+    pub(super) past: Box<Past>,
+}
+
+/// What is known of sources, asked for when one changes or a record is made.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    earlier: Vec<Source>,
     changed_at: WallTime,
     pub(super) ssrcs: Vec<u32>,
     pub(super) changes: u32,
@@ -72,24 +81,24 @@ pub(super) enum Belongs {
 impl Sources {
     #[inline]
     pub(super) fn current(&mut self) -> Option<&mut Source> {
-        self.sources.last_mut()
+        self.current.as_mut()
     }
 
-    pub(super) fn current_ref(&self) -> Option<&Source> {
-        self.sources.last()
+    pub(super) const fn current_ref(&self) -> Option<&Source> {
+        self.current.as_ref()
     }
 
     pub(super) fn get(&mut self, index: usize) -> Option<&mut Source> {
-        self.sources.get_mut(index)
+        self.past.earlier.get_mut(index)
     }
 
     #[inline]
     pub(super) fn belongs(&self, packet: &Packet<'_>) -> Belongs {
-        if self.sources.last().is_some_and(|s| s.ssrc == packet.ssrc) {
+        if self.current.as_ref().is_some_and(|s| s.ssrc == packet.ssrc) {
             return Belongs::Current;
         }
-        let since = packet.arrival.nanos_since(self.changed_at);
-        let earlier = self.sources.iter().rposition(|s| s.ssrc == packet.ssrc);
+        let since = packet.arrival.nanos_since(self.past.changed_at);
+        let earlier = self.past.earlier.iter().rposition(|s| s.ssrc == packet.ssrc);
         match earlier {
             Some(index) if (0..STRAGGLERS_NS).contains(&since) => Belongs::Straggler(index),
             _ => Belongs::Change,
@@ -98,37 +107,42 @@ impl Sources {
 
     /// Makes the packet's source the current one. True when it is new: then the packet has been taken in.
     pub(super) fn change_to(&mut self, packet: &Packet<'_>) -> bool {
-        if !self.sources.is_empty() {
-            self.changes = self.changes.saturating_add(1);
-            self.changed_at = packet.arrival;
+        let past = &mut *self.past;
+        if self.current.is_some() {
+            past.changes = past.changes.saturating_add(1);
+            past.changed_at = packet.arrival;
         }
-        if let Some(index) = self.sources.iter().rposition(|s| s.ssrc == packet.ssrc) {
-            let mut source = self.sources.remove(index);
+        if let Some(index) = past.earlier.iter().rposition(|s| s.ssrc == packet.ssrc) {
+            let mut source = past.earlier.remove(index);
             source.timeline.expect_jump();
-            self.sources.push(source);
+            past.earlier.extend(self.current.replace(source));
             return false;
         }
-        if self.sources.len() >= REMEMBERED {
-            self.forget(0);
+        if past.earlier.len() + 1 >= REMEMBERED {
+            let oldest = past.earlier.remove(0);
+            past.forget(&oldest);
         }
-        if self.ssrcs.len() < LISTED && !self.ssrcs.contains(&packet.ssrc) {
-            self.ssrcs.push(packet.ssrc);
+        if past.ssrcs.len() < LISTED && !past.ssrcs.contains(&packet.ssrc) {
+            past.ssrcs.push(packet.ssrc);
         }
-        self.sources.push(Source::new(packet));
+        past.earlier.extend(self.current.replace(Source::new(packet)));
         true
     }
 
     /// The current source began anew with this packet.
     pub(super) fn restart(&mut self, packet: &Packet<'_>) {
-        if !self.sources.is_empty() {
-            self.forget(self.sources.len() - 1);
+        if let Some(before) = self.current.replace(Source::new(packet)) {
+            self.past.forget(&before);
         }
-        self.sources.push(Source::new(packet));
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Source> {
+        self.past.earlier.iter().chain(&self.current)
     }
 
     /// Numbers that never came, of all sources.
     pub(super) fn lost(&self) -> u64 {
-        self.sources.iter().fold(self.lost_before, |sum, s| sum.saturating_add(s.sequence.missing()))
+        self.all().fold(self.past.lost_before, |sum, s| sum.saturating_add(s.sequence.missing()))
     }
 
     /// Jitter now, and the highest that it was, in microseconds.
@@ -136,13 +150,14 @@ impl Sources {
         let us = |ticks: i64| {
             u64::try_from(ticks).unwrap_or(0).saturating_mul(1_000_000) / u64::from(clock.max(1))
         };
-        let max = self.sources.iter().map(|s| us(s.sequence.jitter_ticks().1)).max().unwrap_or(0);
-        let now = self.sources.last().map_or(0, |s| us(s.sequence.jitter_ticks().0));
-        (now, max.max(self.jitter_before_us))
+        let max = self.all().map(|s| us(s.sequence.jitter_ticks().1)).max().unwrap_or(0);
+        let now = self.current.as_ref().map_or(0, |s| us(s.sequence.jitter_ticks().0));
+        (now, max.max(self.past.jitter_before_us))
     }
+}
 
-    fn forget(&mut self, index: usize) {
-        let source = self.sources.remove(index);
+impl Past {
+    fn forget(&mut self, source: &Source) {
         self.lost_before = self.lost_before.saturating_add(source.sequence.missing());
         let ticks = source.sequence.jitter_ticks().1;
         // The clock it ran on is not kept; 8 kHz is what nearly all run on.

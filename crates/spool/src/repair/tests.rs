@@ -311,7 +311,7 @@ fn what_was_open_ends_as_an_internal_error_where_its_media_end() {
 fn a_segment_that_its_own_process_gives_up_says_why() {
     let (mut disk, segment, path) = dies(Spool::new(), 2_000);
     let part = format!("{}/001-1.mka", path.directory);
-    disk.apply(&FileOp::Append { path: part, bytes: vec![0xA3, 0x40, 0xA4, 0x81] }).unwrap();
+    disk.apply(&FileOp::Append { path: part.into(), bytes: vec![0xA3, 0x40, 0xA4, 0x81] }).unwrap();
     let full =
         repair_after(now(3_000), segment, &path, NodeNumber::SINGLE, Failure::DiskFull, &disk).unwrap();
     disk.apply_all(&full.ops).unwrap();

@@ -61,10 +61,11 @@ impl SegmentWriter {
         let offset_us = offset_us - offset_us.rem_euclid(TICK_US);
         self.parts += 1;
         let place = self.part_place(offset_us);
-        let (part, head) = PartWriter::begin(place, &tracks, self.buffers.pop().unwrap_or_default());
+        let buffer = self.buffers.pop().unwrap_or_default();
+        let (part, head, record) = PartWriter::begin(place, &tracks, buffer);
         let bytes = self.sealer.seal(&part.path, head);
-        self.ready.push(FileOp::Create { path: part.path.clone(), bytes });
-        self.record.parts.push(part.record.clone());
+        self.ready.push(FileOp::Create { path: part.path.to_string(), bytes });
+        self.record.parts.push(record);
         self.part = Some(part);
         self.manifest_now = true;
     }

@@ -1,5 +1,7 @@
 //! What goes to the disk, and how a segment ends: flush, end, seal.
 
+use std::sync::Arc;
+
 use model::{
     Copy, CopyOf, EndReason, Location, Now, RecordingState, SegmentRecord, StreamRecord, WallTime, total,
 };
@@ -7,11 +9,11 @@ use model::{
 use super::part::{PartFlush, PartWriter, Stamp};
 use super::stream::{Buffer, StreamState};
 use super::{FILL_LAG_US, Phase, SegmentWriter, SidecarFlush};
-use crate::codec::TICK_US;
 use crate::layout;
 use crate::log::Entry;
 use crate::manifest;
 use crate::op::FileOp;
+use crate::sealer::Sealer;
 use crate::{digest, log};
 
 impl SegmentWriter {
@@ -38,60 +40,44 @@ impl SegmentWriter {
         let since_us = i64::try_from(now.mono.since(self.opened).as_micros()).unwrap_or(i64::MAX);
         let until_us = self.origin_us.saturating_add(since_us).saturating_sub(FILL_LAG_US);
         if let Some(part) = self.part.as_mut() {
-            let until = (until_us - part.record.offset_us).div_euclid(TICK_US);
             let streams = &self.streams;
-            part.fill(until, |of| streams.iter().any(|s| s.id == of && s.is_awaited));
+            part.fill(until_us, |of| streams.iter().any(|s| s.id == of && s.is_awaited));
         }
     }
 
     fn flush_media(&mut self, stamp: Stamp, ops: &mut Vec<FileOp>) {
-        ops.append(&mut self.ready);
-        if let Some(mut part) = self.part.take() {
-            self.flush_part(&mut part, stamp);
-            self.part = Some(part);
+        ops.append(&mut std::mem::take(&mut self.ready));
+        let Self { part, streams, buffers, sealer, .. } = self;
+        if let Some(part) = part {
+            flush_part(part, stamp, streams, buffers, &mut **sealer, ops);
         }
-        let buffers = &mut self.buffers;
-        let path = || format!("{}/{}", self.directory, layout::sidecar_name(&self.stem));
-        match self.sidecar.flush(|| buffers.pop().unwrap_or_default()) {
+        match self.sidecar.flush(|| self.buffers.pop().unwrap_or_default()) {
+            None => return,
             Some(SidecarFlush::Create(bytes)) => {
-                let (path, bytes) = (path(), self.sealer.seal(&path(), bytes));
-                self.ready.push(FileOp::Create { path, bytes });
+                let bytes = self.sealer.seal(&self.sidecar_path, bytes);
+                ops.push(FileOp::Create { path: self.sidecar_path.to_string(), bytes });
                 self.changed = true;
             }
             Some(SidecarFlush::Append(bytes)) => {
-                let (path, bytes) = (path(), self.sealer.seal(&path(), bytes));
-                self.ready.push(FileOp::Append { path, bytes });
+                let bytes = self.sealer.seal(&self.sidecar_path, bytes);
+                ops.push(FileOp::Append { path: Arc::clone(&self.sidecar_path), bytes });
             }
-            None => {}
         }
-        ops.append(&mut self.ready);
         self.streams.iter_mut().for_each(|s| s.flushed(Buffer::Sidecar));
-    }
-
-    /// Puts what a part buffered among the ready operations.
-    fn flush_part(&mut self, part: &mut PartWriter, stamp: Stamp) {
-        let buffers = &mut self.buffers;
-        let Some(PartFlush { bytes, duration }) = part.flush(stamp, || buffers.pop().unwrap_or_default())
-        else {
-            return;
-        };
-        if !bytes.is_empty() {
-            let bytes = self.sealer.seal(&part.path, bytes);
-            self.ready.push(FileOp::Append { path: part.path.clone(), bytes });
-        }
-        if let Some((offset, bytes)) = duration.filter(|_| self.sealer.allows_patches()) {
-            self.ready.push(FileOp::Patch { path: part.path.clone(), offset, bytes: bytes.to_vec() });
-        }
-        if let Some(listed) = self.record.parts.iter_mut().find(|p| p.number == part.record.number) {
-            listed.duration_us = part.record.duration_us;
-            listed.bytes = part.record.bytes;
-        }
-        self.streams.iter_mut().for_each(|s| s.flushed(Buffer::Part));
     }
 
     /// A part that another follows: its bytes come first.
     pub(super) fn close_part(&mut self, mut part: PartWriter) {
-        self.flush_part(&mut part, Stamp::Now);
+        let Self { streams, buffers, sealer, ready, .. } = self;
+        flush_part(&mut part, Stamp::Now, streams, buffers, &mut **sealer, ready);
+        self.note_part(&part);
+    }
+
+    /// Notes how long a part is by now.
+    fn note_part(&mut self, part: &PartWriter) {
+        if let Some(listed) = self.record.parts.iter_mut().find(|p| p.number == part.number) {
+            part.note(listed);
+        }
     }
 
     /// Forgets what waits for the disk, when storage cannot keep up. How many packets that is; they are in the
@@ -128,6 +114,10 @@ impl SegmentWriter {
             }
         }
         self.record.sidecar = self.sidecar.record(&layout::sidecar_name(&self.stem));
+        if let Some(part) = self.part.take() {
+            self.note_part(&part);
+            self.part = Some(part);
+        }
         news
     }
 
@@ -199,6 +189,28 @@ impl SegmentWriter {
             (sidecar.bytes, sidecar.sha256) = (bytes, Some(sha256.to_owned()));
         }
     }
+}
+
+/// Takes what a part buffered among the operations.
+fn flush_part(
+    part: &mut PartWriter,
+    stamp: Stamp,
+    streams: &mut [StreamState],
+    buffers: &mut Vec<Vec<u8>>,
+    sealer: &mut dyn Sealer,
+    ops: &mut Vec<FileOp>,
+) {
+    let Some(PartFlush { bytes, duration }) = part.flush(stamp, || buffers.pop().unwrap_or_default()) else {
+        return;
+    };
+    if !bytes.is_empty() {
+        let bytes = sealer.seal(&part.path, bytes);
+        ops.push(FileOp::Append { path: Arc::clone(&part.path), bytes });
+    }
+    if let Some((offset, bytes)) = duration.filter(|_| sealer.allows_patches()) {
+        ops.push(FileOp::Patch { path: part.path.to_string(), offset, bytes: bytes.to_vec() });
+    }
+    streams.iter_mut().for_each(|s| s.flushed(Buffer::Part));
 }
 
 /// What is new in the records of streams.

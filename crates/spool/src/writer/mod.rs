@@ -27,6 +27,7 @@ use model::{
     CallData, Metadata, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentRecord, StreamId, VolumeName,
 };
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::{TICK_US, TrackCodec};
@@ -106,20 +107,18 @@ impl From<NodeNumber> for Place {
     }
 }
 
-/// Writes one segment.
+/// Writes one segment. First stands what each frame asks for, then what each flush does.
+#[repr(C)]
 pub struct SegmentWriter {
-    record: SegmentRecord,
-    directory: String,
-    stem: String,
+    phase: Phase,
+    streams: Vec<StreamState>,
+    part: Option<PartWriter>,
+    /// Operations that come before the buffers' bytes.
+    ready: Vec<FileOp>,
+    sidecar: SidecarWriter,
     opened: Mono,
     /// How far into the segment `opened` was.
     origin_us: i64,
-    streams: Vec<StreamState>,
-    parts: u16,
-    part: Option<PartWriter>,
-    sidecar: SidecarWriter,
-    /// Operations that come before the buffers' bytes.
-    ready: Vec<FileOp>,
     buffers: Vec<Vec<u8>>,
     manifest_at: Mono,
     /// When the streams' records were last asked for.
@@ -133,7 +132,11 @@ pub struct SegmentWriter {
     asks_logged: u32,
     counts: WriterCounts,
     sealer: Box<dyn Sealer>,
-    phase: Phase,
+    parts: u16,
+    sidecar_path: Arc<str>,
+    directory: String,
+    stem: String,
+    record: SegmentRecord,
 }
 
 impl SegmentWriter {
@@ -162,10 +165,12 @@ impl SegmentWriter {
     ) -> Self {
         let directory = layout::call_directory(&open.tenant, open.call_started, open.call);
         let origin_us = now.wall.nanos_since(open.started).max(0) / 1_000;
+        let stem = layout::stem(open.number, open.segment, names);
         let mut writer = Self {
             record: begin::first_record(open, place.into()),
+            sidecar_path: format!("{directory}/{}", layout::sidecar_name(&stem)).into(),
             directory,
-            stem: layout::stem(open.number, open.segment, names),
+            stem,
             opened: now.mono,
             origin_us,
             streams: open.streams.iter().map(StreamState::new).collect(),
@@ -243,6 +248,14 @@ impl SegmentWriter {
         }
     }
 
+    /// Whether the next flush gives a buffer away and there is none to go on with: then one should be
+    /// [given back](Self::recycle) before.
+    #[must_use]
+    pub fn wants_buffer(&self) -> bool {
+        let fills = self.sidecar.buffered() > 0 || self.part.as_ref().is_some_and(|p| p.buffered() > 0);
+        self.buffers.is_empty() && fills
+    }
+
     /// Takes a buffer back that a flush gave away.
     pub fn recycle(&mut self, mut buffer: Vec<u8>) {
         if self.buffers.len() < BUFFERS_KEPT && buffer.capacity() <= BUFFER_KEPT_MAX {
@@ -267,13 +280,9 @@ impl SegmentWriter {
             return;
         }
         let codec = frame.codec.filter(|_| frame.kind == FrameKind::Media);
-        if let Some((codec, sdp)) = codec.and_then(|c| TrackCodec::of(c).map(|t| (t, c))) {
-            if self.streams[index].codec.as_ref().is_none_or(|(c, _)| *c != codec) {
-                self.streams[index].codec = Some((codec, sdp.clone()));
-            }
-            if self.push_media(frame, index, codec) {
-                return;
-            }
+        let track = codec.and_then(|codec| self.streams[index].track_codec(codec));
+        if track.is_some_and(|track| self.push_media(frame, index, track)) {
+            return;
         }
         self.push_aside(frame, Some(index));
     }

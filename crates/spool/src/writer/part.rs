@@ -4,6 +4,8 @@
 //! Gaps of G.711 are filled with silence in discardable blocks, because players skip what has no bytes and
 //! would show a shorter call. What cannot be filled by one octet stays a gap of timestamps.
 
+use std::sync::Arc;
+
 use model::segment::{PartRecord, PartTrack};
 use model::{Codec, Side, StreamId, WallTime};
 
@@ -52,11 +54,17 @@ struct TrackState {
 
 /// A part that is being written.
 pub(super) struct PartWriter {
-    pub(super) path: String,
-    pub(super) record: PartRecord,
     buffer: Vec<u8>,
     blocks: BlockWriter,
     tracks: Vec<TrackState>,
+    /// Where it begins, in microseconds of the segment.
+    offset_us: i64,
+    pub(super) path: Arc<str>,
+    pub(super) number: u16,
+    /// Octets that were handed to the disk.
+    bytes: u64,
+    /// How long those are, in ticks.
+    written: i64,
     duration_at: u64,
     patched: i64,
 }
@@ -80,8 +88,12 @@ pub(super) struct PartFlush {
 }
 
 impl PartWriter {
-    /// A part and the bytes of its head.
-    pub(super) fn begin(place: PartPlace, tracks: &[NewTrack], buffer: Vec<u8>) -> (Self, Vec<u8>) {
+    /// A part, the bytes of its head, and what is noted of it.
+    pub(super) fn begin(
+        place: PartPlace,
+        tracks: &[NewTrack],
+        buffer: Vec<u8>,
+    ) -> (Self, Vec<u8>, PartRecord) {
         let heads: Vec<_> =
             tracks.iter().map(|t| TrackHead { stream: t.stream, side: t.side, codec: t.codec }).collect();
         let info = HeadInfo { title: place.title, date: place.date, tags: place.tags };
@@ -102,8 +114,25 @@ impl PartWriter {
             .iter()
             .map(|t| TrackState { stream: t.stream, codec: t.codec, end: 0, flushed_end: 0 })
             .collect();
-        let blocks = BlockWriter::default();
-        (Self { path: place.path, record, buffer, blocks, tracks, duration_at, patched: 0 }, head)
+        let part = Self {
+            buffer,
+            blocks: BlockWriter::default(),
+            tracks,
+            offset_us: record.offset_us,
+            path: place.path.into(),
+            number: record.number,
+            bytes: record.bytes,
+            written: 0,
+            duration_at,
+            patched: 0,
+        };
+        (part, head, record)
+    }
+
+    /// Notes how long it is by now.
+    pub(super) fn note(&self, record: &mut PartRecord) {
+        record.duration_us = self.written * TICK_US;
+        record.bytes = self.bytes;
     }
 
     /// Octets that wait for a flush.
@@ -118,12 +147,12 @@ impl PartWriter {
 
     /// Where each track ends, in microseconds of the segment.
     pub(super) fn ends_us(&self) -> impl Iterator<Item = i64> {
-        self.tracks.iter().map(|t| self.record.offset_us + t.end * TICK_US)
+        self.tracks.iter().map(|t| self.offset_us + t.end * TICK_US)
     }
 
     /// The tick of a position, if it lies on this part's time line.
     pub(super) fn tick(&self, position_us: i64) -> Option<i64> {
-        let tick = position_us.checked_sub(self.record.offset_us)?.div_euclid(TICK_US);
+        let tick = position_us.checked_sub(self.offset_us)?.div_euclid(TICK_US);
         (0..=TICK_MAX).contains(&tick).then_some(tick)
     }
 
@@ -137,9 +166,15 @@ impl PartWriter {
         track.end = track.end.max(tick + track.codec.ticks(payload));
     }
 
-    /// Fills the tracks up to `until` ticks, at most 2 s of each, but for those of streams that are `awaited`.
-    pub(super) fn fill(&mut self, until: i64, awaited: impl Fn(StreamId) -> bool) {
-        for (index, track) in self.tracks.iter_mut().enumerate().filter(|(_, track)| !awaited(track.stream)) {
+    /// Fills the tracks up to a position of the segment, at most 2 s of each, but for those of streams that are `awaited`.
+    pub(super) fn fill(&mut self, until_us: i64, awaited: impl Fn(StreamId) -> bool) {
+        let until = until_us.saturating_sub(self.offset_us).div_euclid(TICK_US);
+        self.fill_to(until, awaited);
+    }
+
+    fn fill_to(&mut self, until: i64, awaited: impl Fn(StreamId) -> bool) {
+        let behind = self.tracks.iter_mut().enumerate().filter(|(_, track)| track.end < until);
+        for (index, track) in behind.filter(|(_, track)| !awaited(track.stream)) {
             let until = until.min(track.end + FILL_ONCE_MAX);
             fill(&mut self.blocks, &mut self.buffer, index, track, until);
         }
@@ -148,7 +183,7 @@ impl PartWriter {
     /// Fills every track up to the end of the longest: the end of a call is one for all.
     pub(super) fn level(&mut self) {
         let end = self.end();
-        self.fill(end, |_| false);
+        self.fill_to(end, |_| false);
     }
 
     fn end(&self) -> i64 {
@@ -167,11 +202,11 @@ impl PartWriter {
             true => return None,
             false => std::mem::replace(&mut self.buffer, next()),
         };
-        self.record.bytes += bytes.len() as u64;
+        self.bytes += bytes.len() as u64;
         for track in &mut self.tracks {
             track.flushed_end = track.end;
         }
-        self.record.duration_us = end * TICK_US;
+        self.written = end;
         if due {
             self.patched = end;
         }

@@ -1,6 +1,7 @@
 //! A stream as the segment writer sees it: its codec now, where its packets come to, what had to be dropped.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use model::stream::{Accounting, CodecUse};
 use model::{Codec, Gap, GapReason, OpenStream, Protection, Side, StreamId, StreamRecord};
@@ -32,20 +33,23 @@ struct Waiting {
     until_us: i64,
 }
 
-/// A stream of the segment.
+/// A stream of the segment: first what each frame asks for.
+#[repr(C)]
 pub(super) struct StreamState {
     pub(super) id: StreamId,
-    pub(super) side: Side,
-    /// Whether the last order listed it.
-    pub(super) present: bool,
-    /// Its packets wait for keys: they come later, so that nothing fills their place before.
-    pub(super) is_awaited: bool,
-    /// Where its packets come to.
-    pub(super) local: SocketAddr,
-    /// The codec of its last frame, or the first storable one of SDP.
-    pub(super) codec: Option<(TrackCodec, Codec)>,
+    /// The codec of its last frame of media, and how a part holds it, if it can.
+    seen: Option<(Arc<Codec>, Option<TrackCodec>)>,
     /// By destination: part, sidecar.
     waiting: [Waiting; 2],
+    /// Its packets wait for keys: they come later, so that nothing fills their place before.
+    pub(super) is_awaited: bool,
+    /// Whether the last order listed it.
+    pub(super) present: bool,
+    pub(super) side: Side,
+    /// Where its packets come to.
+    pub(super) local: SocketAddr,
+    /// The last codec that a part can hold, or the first such of SDP.
+    pub(super) codec: Option<(TrackCodec, Codec)>,
     dropped: u64,
     spans: Vec<Gap>,
 }
@@ -54,6 +58,7 @@ impl StreamState {
     pub(super) fn new(open: &OpenStream) -> Self {
         Self {
             id: open.stream,
+            seen: None,
             side: open.side,
             present: true,
             is_awaited: open.protection == Protection::Awaited,
@@ -70,10 +75,30 @@ impl StreamState {
         self.present = true;
         self.is_awaited = open.protection == Protection::Awaited;
         self.side = open.side;
+        self.seen = None;
         let current = self.codec.as_ref().map(|(c, _)| *c);
         if !open.codecs.iter().any(|(_, c)| TrackCodec::of(c) == current) || current.is_none() {
             self.codec = first_storable(&open.codecs);
         }
+    }
+
+    /// How a part holds the codec of a frame of media, if it can. Told by names, so they are looked at once.
+    #[inline]
+    pub(super) fn track_codec(&mut self, codec: &Arc<Codec>) -> Option<TrackCodec> {
+        match &self.seen {
+            Some((seen, track)) if Arc::ptr_eq(seen, codec) => *track,
+            _ => self.see(codec),
+        }
+    }
+
+    #[cold]
+    fn see(&mut self, codec: &Arc<Codec>) -> Option<TrackCodec> {
+        let track = TrackCodec::of(codec);
+        self.seen = Some((Arc::clone(codec), track));
+        if let Some(track) = track.filter(|t| self.codec.as_ref().is_none_or(|(c, _)| c != t)) {
+            self.codec = Some((track, Codec::clone(codec)));
+        }
+        track
     }
 
     /// A frame went into a buffer.

@@ -75,8 +75,8 @@ pub(crate) enum MediaOrder {
         peer: SocketAddr,
         said: Shaken,
     },
-    /// A buffer to use again.
-    Recycle(SegmentId, Vec<u8>),
+    /// Emptied buffers to use again, in whatever segment fills next.
+    Recycle(Vec<Vec<u8>>),
 }
 
 impl MediaOrder {

@@ -38,12 +38,25 @@ pub(super) struct State {
     pub(super) orders: Vec<MediaOrder>,
     /// What this tick has for each volume's writer: it is woken once, not for each segment.
     pub(super) jobs: Vec<Vec<Job>>,
+    /// Buffers that came back from writers, for segments to fill: a segment keeps one, not one at the disk too.
+    pub(super) spare: Vec<Vec<u8>>,
     pub(super) rtcp: Vec<u8>,
     /// Who listens, as far as the segments here know of it; none: that is to be asked.
     pub(super) listeners: Option<u64>,
 }
 
+/// 1,024 emptied buffers: what 20,000 segments give away in a tick. With 8 KiB each at most, 8 MiB.
+const SPARE_MAX: usize = 1_024;
+/// 8 KiB: 100 ms of two-way G.711 are 2 KiB. What a stall made longer is not kept.
+const SPARE_OCTETS_MAX: usize = 8 << 10;
+
 impl State {
+    /// Keeps emptied buffers.
+    pub(super) fn keep(&mut self, buffers: Vec<Vec<u8>>) {
+        let room = SPARE_MAX.saturating_sub(self.spare.len());
+        self.spare.extend(buffers.into_iter().filter(|b| b.capacity() <= SPARE_OCTETS_MAX).take(room));
+    }
+
     pub(super) fn push_job(&mut self, volume: usize, job: Job) {
         if let Some(jobs) = self.jobs.get_mut(volume) {
             jobs.push(job);

@@ -209,7 +209,7 @@ impl Mask {
                 position_us: held.placed.position_us,
                 duration_us: held.placed.duration_us,
                 payload_type: packet.payload_type,
-                codec: held.codec.as_deref(),
+                codec: held.codec.as_ref(),
                 kind: held.placed.kind,
                 payload: packet.payload,
                 packet: packet.bytes,

@@ -36,7 +36,7 @@ impl StreamReceiver {
                 self.count(packet);
                 self.numbered(packet, number, sink);
             }
-            Arrived::Again => self.counted.duplicate += 1,
+            Arrived::Again => self.aside.counted.duplicate += 1,
             Arrived::Anew => {
                 self.release_all(sink);
                 self.sources.restart(packet);
@@ -62,24 +62,24 @@ impl StreamReceiver {
                 source.handed_on = source.handed_on.max(Some(number));
                 self.count(packet);
                 if let Some(source) = self.sources.get(index)
-                    && self.open.flowing == Flowing::Active
+                    && self.flowing == Flowing::Active
                     && !source.passed_while_held(number)
                 {
                     let kept = self.delivery.late(&source.timeline, packet, number, sink);
-                    self.counted.late += u64::from(kept);
+                    self.aside.counted.late += u64::from(kept);
                 } else {
-                    self.counted.discarded += 1;
+                    self.aside.counted.discarded += 1;
                 }
             }
-            Arrived::Again => self.counted.duplicate += 1,
-            Arrived::Anew => self.counted.invalid += 1,
+            Arrived::Again => self.aside.counted.duplicate += 1,
+            Arrived::Anew => self.aside.counted.invalid += 1,
         }
     }
 
     /// A packet whose number in the current source is known, for the first time.
     #[inline]
     fn numbered<S: FrameSink>(&mut self, packet: &Packet<'_>, number: u64, sink: &mut S) {
-        if self.open.flowing != Flowing::Active {
+        if self.flowing != Flowing::Active {
             self.discard(packet, number, sink);
             return;
         }
@@ -95,7 +95,7 @@ impl StreamReceiver {
         } else if number < source.next {
             self.behind(packet, number, sink);
         } else {
-            self.counted.reordered += u64::from(number < source.sequence.highest());
+            self.aside.counted.reordered += u64::from(number < source.sequence.highest());
             self.wait(packet, number, sink);
         }
     }
@@ -103,11 +103,11 @@ impl StreamReceiver {
     fn behind<S: FrameSink>(&mut self, packet: &Packet<'_>, number: u64, sink: &mut S) {
         let Some(source) = self.sources.current() else { return };
         if source.passed_while_held(number) {
-            self.counted.discarded += 1;
+            self.aside.counted.discarded += 1;
             return;
         }
         let kept = self.delivery.late(&source.timeline, packet, number, sink);
-        self.counted.late += u64::from(kept);
+        self.aside.counted.late += u64::from(kept);
     }
 
     fn wait<S: FrameSink>(&mut self, packet: &Packet<'_>, number: u64, sink: &mut S) {
@@ -126,9 +126,9 @@ impl StreamReceiver {
     /// Held or paused: the packet is counted and not kept, and its number is not missed later.
     fn discard<S: FrameSink>(&mut self, packet: &Packet<'_>, number: u64, sink: &mut S) {
         self.release_all(sink);
-        self.counted.discarded += 1;
+        self.aside.counted.discarded += 1;
         let Some(source) = self.sources.current() else { return };
-        if self.open.flowing == Flowing::Paused && number >= source.next {
+        if self.flowing == Flowing::Paused && number >= source.next {
             self.delivery.watch(&mut source.timeline, packet, number);
         }
         let from = match source.discarded {
@@ -200,8 +200,8 @@ impl StreamReceiver {
 
     #[inline]
     fn count(&mut self, packet: &Packet<'_>) {
-        self.counted.received += 1;
-        self.counted.payload_bytes += packet.payload.len() as u64;
+        self.received += 1;
+        self.payload_bytes += packet.payload.len() as u64;
     }
 
     /// The clock that the packet's timestamp tells time by; none for telephone events and unknown types.

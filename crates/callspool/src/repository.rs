@@ -324,6 +324,12 @@ impl Place {
     fn manifest(&self, path: &str) -> Result<Manifest, String> {
         let bytes = self.read_whole(path).map_err(|e| e.to_string())?;
         let mut manifest = manifest::read(&bytes).map_err(|e| e.to_string())?;
+        let growing = manifest.growing_part().zip(path.rsplit_once('/'));
+        let growing = growing.map(|(file, (directory, _))| self.open(&format!("{directory}/{file}")));
+        if let Some(Ok(part)) = growing {
+            let bytes = part.metadata().map_or(0, |m| m.len());
+            manifest.catch_up(io::BufReader::new(part), bytes);
+        }
         manifest.record.volume = self.name.clone();
         Ok(manifest)
     }

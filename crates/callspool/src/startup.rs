@@ -16,9 +16,9 @@ use model::{
     CallId, CallRecord, ChangeKind, Conclusion, EndReason, Failure, Incident, Join, NodeNumber,
     RecordingState, SegmentId, SegmentRecord, TenantId, VolumeName, WallTime, total,
 };
-use spool::gather;
 use spool::joining::is_concluded;
 use spool::layout::{self, ManifestPath};
+use spool::{Files, gather};
 use store::{CallQuery, Catalog};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -275,7 +275,21 @@ impl Mender {
             .collect();
         let here = of_segment.iter().find(|r| r.volume == *volume);
         let has_media = |r: &SegmentRecord| r.parts.iter().any(|p| p.duration_us > 0) || r.ended.is_some();
-        of_segment.iter().any(|r| r.volume != *volume) && here.is_none_or(|r| !has_media(r))
+        of_segment.iter().any(|r| r.volume != *volume)
+            && here.is_none_or(|r| !has_media(r))
+            && !self.holds_media(volume, at)
+    }
+
+    /// Whether there is anything in the parts themselves: nothing is removed by what a manifest says alone. What cannot be
+    /// read may hold something.
+    fn holds_media(&self, volume: &VolumeName, at: &ManifestPath) -> bool {
+        let Some((disk, repository)) = self.on(volume) else { return true };
+        let Ok(names) = disk.list(&at.directory) else { return true };
+        names.iter().filter(|name| layout::part_number(&at.stem, name).is_some()).any(|name| {
+            let part = repository.open(&format!("{}/{name}", at.directory));
+            let scan = part.and_then(|part| spool::mka::scan(std::io::BufReader::new(part)));
+            scan.map_or(true, |scan| scan.tracks.iter().any(|track| track.media_blocks > 0))
+        })
     }
 
     fn remove_shadow(&self, disk: &Disk, segment: SegmentId, at: &ManifestPath) -> bool {

@@ -149,8 +149,7 @@ impl WholeCall {
             };
             for found in found {
                 match found.manifest {
-                    Ok(mut manifest) => {
-                        manifest.catch_up(&piece.directory, repository);
+                    Ok(manifest) => {
                         let record = manifest.record;
                         let is_own = record.call == self.call;
                         let file = ManifestFile {

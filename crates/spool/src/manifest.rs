@@ -23,7 +23,6 @@ use serde::{Deserialize, Serialize};
 use crate::codec::TICK_US;
 use crate::digest;
 use crate::mka::Reader;
-use crate::op::Files;
 
 /// The version that is written. All that were ever written can be read.
 pub const VERSION: u32 = 1;
@@ -80,20 +79,23 @@ struct BodyIn {
 }
 
 impl Manifest {
-    /// Adds what the newest part of a segment in progress says itself of its length: the manifest is not replaced for
-    /// that. Of what is sealed nothing changes; what cannot be read adds nothing.
-    pub fn catch_up(&mut self, directory: &str, files: &dyn Files) {
+    /// The name of the part that says itself how long it is by now: the newest of a segment in progress.
+    #[must_use]
+    pub fn growing_part(&self) -> Option<&str> {
+        self.record.parts.last().filter(|_| !self.sealed).map(|part| part.file.as_str())
+    }
+
+    /// Adds what that part says of its length, and how many octets it has: the manifest is not replaced for that. What
+    /// cannot be read adds nothing.
+    pub fn catch_up(&mut self, growing: impl io::Read, bytes: u64) {
         let Some(part) = self.record.parts.last_mut().filter(|_| !self.sealed) else { return };
-        let path = format!("{directory}/{}", part.file);
-        let Ok(Ok(reader)) = files.open(&path).map(|file| Reader::new(io::BufReader::new(file))) else {
-            return;
-        };
+        let Ok(reader) = Reader::new(growing) else { return };
         if let Some((ticks, _)) = reader.head().duration {
             #[expect(clippy::cast_possible_truncation, reason = "what is no length of a call saturates")]
             let ticks = ticks.round() as i64;
             part.duration_us = part.duration_us.max(ticks.saturating_mul(TICK_US));
         }
-        part.bytes = files.len(&path).map_or(part.bytes, |bytes| bytes.max(part.bytes));
+        part.bytes = part.bytes.max(bytes);
     }
 }
 

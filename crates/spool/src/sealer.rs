@@ -3,7 +3,7 @@
 //! Every byte of a part or a sidecar passes a [`Sealer`] on its way into a [`FileOp`](crate::FileOp). Today
 //! there is one that changes nothing. An encrypting one will make sealed records of at most 64 KiB or one
 //! flush, each with its own counter; what it sealed cannot be written again, so it refuses patches, and
-//! Duration then lives in the manifest only.
+//! Duration then lives in the manifest only: of a segment in progress that is up to a minute behind.
 
 /// Passes the bytes of parts and sidecars.
 pub trait Sealer: Send {

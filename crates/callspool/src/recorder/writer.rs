@@ -20,6 +20,9 @@ use super::sealer::SealJob;
 use crate::pulse::Pulse;
 use crate::volumes::{Hand, Volume};
 
+/// 8 KiB: 100 ms of two-way G.711 are 2 KiB. A buffer that a stall made longer is not used again.
+const SPARE_OCTETS_MAX: usize = 8 << 10;
+
 /// Operations of one segment.
 pub(crate) struct Job {
     pub(crate) segment: SegmentId,
@@ -110,8 +113,11 @@ impl Writer {
             let written = self.disk.apply(op, open);
             self.pulse.goes_on();
             if let Some(mut buffer) = written? {
-                buffer.clear();
-                emptied.push(buffer);
+                // What a stall made long is not kept, nor held on to until the last of them is written.
+                if buffer.capacity() <= SPARE_OCTETS_MAX {
+                    buffer.clear();
+                    emptied.push(buffer);
+                }
             }
         }
         Ok(())

@@ -233,7 +233,10 @@ impl Work<'_> {
         // The counts are those of the last live manifest; no less was received than is there.
         for stream in &mut record.streams {
             let blocks = there.get(&stream.id).copied().unwrap_or_default();
-            stream.accounting.received = stream.accounting.received.max(blocks);
+            if stream.accounting.received < blocks {
+                stream.accounting.received = blocks;
+                self.what.push(format!("counts of stream {} are older than its media", stream.id));
+            }
         }
         parts.sort_by_key(|p| p.number);
         record.parts = parts;

@@ -301,6 +301,8 @@ fn what_was_open_ends_as_an_internal_error_where_its_media_end() {
     assert_eq!(record.end, Some(EndReason::Internal(Failure::Process)));
     assert_eq!(record.ended, Some(now(12_000).wall));
     assert_eq!(record.parts[0].duration_us, 12_000_000);
+    assert_eq!(record.streams[0].accounting.received, 600, "no fewer than there are");
+    assert!(repair.what.iter().any(|w| w.contains("older than its media")), "{:?}", repair.what);
     assert_eq!(record.parts[0].sha256.as_ref().map(String::len), Some(64));
     let lines = log::read(disk.bytes(&layout::log_path(&path.directory)).unwrap()).0;
     assert_eq!(log::state_of(&lines, CopyOf::Segment(segment)), Some(record.state));

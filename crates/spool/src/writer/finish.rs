@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    Copy, CopyOf, EndReason, Location, Now, RecordingState, SegmentRecord, StreamRecord, WallTime, total,
+    Accounting, Copy, CopyOf, EndReason, Location, Now, RecordingState, SegmentRecord, StreamRecord,
+    WallTime, total,
 };
 
 use super::part::{PartFlush, PartWriter, Stamp};
@@ -26,8 +27,15 @@ impl SegmentWriter {
         self.fill(now);
         self.flush_media(Stamp::WhenBehind, ops);
         if self.records_due(now) {
-            self.looked_at = now.mono;
-            let news = self.take_records(streams);
+            let looked = !streams.is_empty() || self.streams.is_empty();
+            let mut news = self.take_records(streams);
+            if looked {
+                self.looked_at = now.mono;
+                let written = self.written();
+                if std::mem::replace(&mut self.looked_bytes, written) == written {
+                    news = News::More;
+                }
+            }
             if news == News::More || self.manifest_due(now) {
                 self.replace_manifest(now, ops);
             }
@@ -216,16 +224,39 @@ fn flush_part(
 /// What is new in the records of streams.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum News {
-    /// Higher counts, and how far a gap reaches that goes on.
+    /// Higher counts.
     Counts,
     /// What a listener or a repair would miss.
     More,
 }
 
-/// Whether a record says more than higher counts.
+/// Whether a record says more than higher counts: a gap that goes on is longer, something was counted for the first time.
 fn tells_more(before: &StreamRecord, now: &StreamRecord) -> bool {
     let lists = |r: &StreamRecord| (r.ssrcs.len(), r.codecs.len(), r.anchors.len(), r.gaps.len());
-    before.source != now.source || lists(before) != lists(now) || before.gaps_unlisted != now.gaps_unlisted
+    before.source != now.source
+        || lists(before) != lists(now)
+        || before.gaps.last() != now.gaps.last()
+        || before.gaps_unlisted != now.gaps_unlisted
+        || counted(&before.accounting) != counted(&now.accounting)
+}
+
+/// What was counted at all, and changes, which are few.
+const fn counted(a: &Accounting) -> ([bool; 12], [u32; 3]) {
+    let whether = [
+        a.received > 0,
+        a.lost > 0,
+        a.reordered > 0,
+        a.duplicate > 0,
+        a.late > 0,
+        a.invalid > 0,
+        a.unauthenticated > 0,
+        a.rtcp_unauthenticated > 0,
+        a.other_source > 0,
+        a.dropped > 0,
+        a.discarded > 0,
+        a.masked > 0,
+    ];
+    (whether, [a.ssrc_changes, a.source_changes, a.codec_changes])
 }
 
 /// State and seal of a segment in its call's log. Lines that the log holds already (`lines`) are not repeated, so

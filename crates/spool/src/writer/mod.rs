@@ -46,10 +46,11 @@ const BUFFER_MAX: usize = 1 << 20;
 const BUFFER_KEPT_MAX: usize = 8 << 10;
 /// Two buffers: one that is filled has another at the disk.
 const BUFFERS_KEPT: usize = 2;
-/// 60 s: how old a live manifest's counts may be while nothing else changes. Replacing a file is dear: some file systems
-/// write it out at once.
+/// 60 s: how old a live manifest's counts may be while its part grows and nothing else changes. Replacing a file is dear:
+/// some file systems write it out at once.
 const MANIFEST_EVERY: Duration = Duration::from_secs(60);
-/// 5 s: how soon it is seen that something else has changed: a source, a codec, an anchor, a gap.
+/// 5 s: how soon it is seen that something else has changed (a source, a codec, an anchor, a gap), or that the part does
+/// not grow: then only the manifest tells a repair how long the segment was alive.
 const LOOKED_EVERY: Duration = Duration::from_secs(5);
 /// 800 ms: by then reordering (100 ms) and the clock tolerance of a source (500 ms) are over, and the file is
 /// still less than a second behind at any flush.
@@ -121,8 +122,9 @@ pub struct SegmentWriter {
     origin_us: i64,
     buffers: Vec<Vec<u8>>,
     manifest_at: Mono,
-    /// When the streams' records were last asked for.
+    /// When the streams' records were last seen, and how much had been written of how many parts.
     looked_at: Mono,
+    looked_bytes: (u16, u64),
     changed: bool,
     /// A part or a pause began: the manifest is written at once. Both are paced, so this is too.
     manifest_now: bool,
@@ -181,6 +183,7 @@ impl SegmentWriter {
             buffers: Vec::new(),
             manifest_at: now.mono,
             looked_at: now.mono,
+            looked_bytes: (0, 0),
             changed: false,
             manifest_now: false,
             paused: false,
@@ -194,6 +197,7 @@ impl SegmentWriter {
             writer.begin_paused(pause);
         }
         writer.begin_files(now);
+        writer.looked_bytes = writer.written();
         writer
     }
 
@@ -221,6 +225,11 @@ impl SegmentWriter {
     #[must_use]
     pub const fn record(&self) -> &SegmentRecord {
         &self.record
+    }
+
+    /// How many parts there are, and how much of the newest was written.
+    fn written(&self) -> (u16, u64) {
+        (self.parts, self.part.as_ref().map_or(0, PartWriter::bytes))
     }
 
     /// Counts that no stream has.

@@ -129,6 +129,11 @@ impl PartWriter {
         (part, head, record)
     }
 
+    /// Octets that were handed to the disk.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Notes how long it is by now.
     pub(super) fn note(&self, record: &mut PartRecord) {
         record.duration_us = self.written * TICK_US;

@@ -83,7 +83,7 @@ fn frames_become_blocks_at_their_time() {
 }
 
 #[test]
-fn duration_is_less_than_a_second_behind_and_right_at_the_end() {
+fn duration_is_less_than_a_second_behind_at_first_and_right_at_the_end() {
     let mut spool = Spool::new();
     let mut patches = 0;
     for ms in (0..4_960_u32).step_by(20) {
@@ -128,14 +128,17 @@ fn a_call_in_progress_is_as_long_as_its_part_says() {
     }
     let mut manifest = crate::manifest::read(spool.bytes("001.json")).unwrap();
     assert_eq!(manifest.record.parts[0].duration_us, 0);
-    manifest.catch_up(spool.writer.directory(), &spool.disk);
+    assert_eq!(manifest.growing_part(), Some("001-1.mka"));
+    let growing = spool.bytes("001-1.mka");
+    manifest.catch_up(growing, growing.len() as u64);
     let part = &manifest.record.parts[0];
     assert!((25_000_000..=30_000_000).contains(&part.duration_us), "{part:?}");
     assert_eq!(part.bytes, spool.bytes("001-1.mka").len() as u64);
     let sealed = spool.finish(30_000, EndReason::HangUp);
     let mut manifest = crate::manifest::read(spool.bytes("001.json")).unwrap();
     manifest.record.parts[0].duration_us -= 1;
-    manifest.catch_up(spool.writer.directory(), &spool.disk);
+    assert_eq!(manifest.growing_part(), None);
+    manifest.catch_up(spool.bytes("001-1.mka"), 0);
     assert_eq!(
         manifest.record.parts[0].duration_us,
         sealed.parts[0].duration_us - 1,
@@ -368,9 +371,15 @@ fn each_way_to_end_leaves_its_state_and_total() {
     }
 }
 
-/// When the live manifest is written in five minutes, by what the streams' records say at a time.
+/// When the live manifest is written in five minutes, by what the streams' records say at a time. Its part grows.
 fn written(records: impl Fn(u64, &mut model::StreamRecord)) -> Vec<u64> {
-    let mut spool = Spool::new();
+    written_in(&pcmu(), records)
+}
+
+/// The same in this codec, of which nothing comes.
+fn written_in(codec: &Codec, records: impl Fn(u64, &mut model::StreamRecord)) -> Vec<u64> {
+    let streams = vec![stream(1, Side::Agent, std::slice::from_ref(codec))];
+    let mut spool = Spool::open(crate::memory::MemoryDisk::new(), &segment(1, 0, streams));
     let mut written = Vec::new();
     for ms in (100..=300_000).step_by(100) {
         let mut ops = Vec::new();
@@ -388,10 +397,17 @@ fn written(records: impl Fn(u64, &mut model::StreamRecord)) -> Vec<u64> {
 #[test]
 fn counts_alone_are_in_the_live_manifest_once_a_minute() {
     let counts = |ms: u64, record: &mut model::StreamRecord| {
-        record.accounting.received = ms / 20;
-        record.accounting.lost = ms / 1_000;
+        record.accounting.received = 1 + ms / 20;
+        record.accounting.jitter_us = ms / 1_000;
     };
-    assert_eq!(written(counts), [60_000, 120_000, 180_000, 240_000, 300_000]);
+    assert_eq!(written(counts), [5_000, 65_000, 125_000, 185_000, 245_000]);
+}
+
+#[test]
+fn while_nothing_is_written_the_live_manifest_tells_that_the_segment_is_alive() {
+    let nothing = |_: u64, _: &mut model::StreamRecord| {};
+    let written = written_in(&Codec::new("opus", 48_000, 2), nothing);
+    assert_eq!(written, (1..=60).map(|n| n * 5_000).collect::<Vec<_>>());
 }
 
 #[test]
@@ -401,6 +417,13 @@ fn what_else_is_known_of_a_stream_is_in_the_live_manifest_within_five_seconds() 
         record.gaps = vec![gap; usize::try_from(ms / 12_000).unwrap().min(2)];
     };
     assert_eq!(written(loss)[..3], [15_000, 25_000, 85_000]);
+    let hold = |ms: u64, record: &mut model::StreamRecord| {
+        let until_us = i64::try_from(ms.min(30_000)).unwrap() * 1_000;
+        record.gaps = vec![model::Gap { reason: GapReason::Hold, packets: 0, until_us, ..gap }];
+    };
+    assert_eq!(written(hold)[5..7], [30_000, 90_000], "a hold that goes on");
+    let stray = |ms: u64, record: &mut model::StreamRecord| record.accounting.other_source = ms / 20_000;
+    assert_eq!(written(stray)[..2], [20_000, 80_000], "the first of its kind");
     let source = |ms: u64, record: &mut model::StreamRecord| {
         record.source = (ms >= 1_000).then(|| "192.0.2.7:4000".parse().unwrap());
     };

@@ -47,14 +47,12 @@ pub(super) struct State {
 
 /// 1,024 emptied buffers: what 20,000 segments give away in a tick. With 8 KiB each at most, 8 MiB.
 const SPARE_MAX: usize = 1_024;
-/// 8 KiB: 100 ms of two-way G.711 are 2 KiB. What a stall made longer is not kept.
-const SPARE_OCTETS_MAX: usize = 8 << 10;
 
 impl State {
     /// Keeps emptied buffers.
     pub(super) fn keep(&mut self, buffers: Vec<Vec<u8>>) {
         let room = SPARE_MAX.saturating_sub(self.spare.len());
-        self.spare.extend(buffers.into_iter().filter(|b| b.capacity() <= SPARE_OCTETS_MAX).take(room));
+        self.spare.extend(buffers.into_iter().take(room));
     }
 
     pub(super) fn push_job(&mut self, volume: usize, job: Job) {

@@ -43,8 +43,8 @@ pub(crate) fn manifests(rounds: usize) {
         segment.packet(number, packet, None);
     }
     for _ in 0..rounds {
-        // Each five seconds there is one.
-        segment.now = segment.now + Duration::from_secs(6);
+        // While nothing but counts changes there is one a minute.
+        segment.now = segment.now + Duration::from_secs(61);
         segment.flush();
     }
 }
@@ -103,7 +103,7 @@ impl Segment {
         for receiver in &mut self.receivers {
             receiver.tick(now.wall, &mut |frame: &Frame<'_>| writer.push(frame));
         }
-        let records = match writer.manifest_due(now) {
+        let records = match writer.records_due(now) {
             true => self.receivers.iter().map(|r| r.record(16_384)).collect(),
             false => Vec::new(),
         };

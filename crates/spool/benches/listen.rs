@@ -134,7 +134,8 @@ fn record(
     let mut now = Now { wall: START, ..Now::default() };
     let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, now);
     let mut voices = [Speech::new(8_000, 1), Speech::new(8_000, 2)];
-    let (codec, mut samples, mut payload, mut ops) = (pcmu(), Vec::new(), Vec::new(), Vec::new());
+    let (codec, mut samples, mut payload, mut ops) =
+        (std::sync::Arc::new(pcmu()), Vec::new(), Vec::new(), Vec::new());
     for packet in 0..seconds * 50 {
         now = now + Duration::from_millis(20);
         for (stream, voice) in (1..).zip(&mut voices) {

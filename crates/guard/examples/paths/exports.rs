@@ -68,9 +68,9 @@ fn record() -> (MemoryDisk, Vec<(usize, SegmentRecord, String)>) {
 }
 
 fn record_one(disk: &mut MemoryDisk, seconds: usize, number: u64) -> (SegmentRecord, String) {
-    let codec = Codec::new("PCMU", 8_000, 1);
+    let codec = std::sync::Arc::new(Codec::new("PCMU", 8_000, 1));
     let sides = [(1, Side::Agent), (2, Side::External)];
-    let streams = sides.map(|(n, side)| OpenStream::audio(n, side, &[(0, codec.clone())])).to_vec();
+    let streams = sides.map(|(n, side)| OpenStream::audio(n, side, &[(0, Codec::clone(&codec))])).to_vec();
     let (segment, call) = (SegmentId::from_u64(100 + number), CallId::from_u64(number));
     let open = OpenSegment::first(segment, call, START, streams);
     let mut now = Now { wall: START, ..Now::default() };

@@ -82,7 +82,7 @@ impl Segment {
             {
                 writer.recycle(buffer);
             }
-            let due = writer.records_due(now);
+            let due = writer.manifest_due(now);
             let records = if due { receivers.iter().map(|r| r.record(4_000)).collect() } else { Vec::new() };
             writer.flush(now, records, ops);
         });

@@ -382,7 +382,7 @@ impl MediaThread {
                 {
                     live.writer.recycle(buffer);
                 }
-                let records = if live.writer.records_due(now) { live.records() } else { Vec::new() };
+                let records = if live.writer.manifest_due(now) { live.records() } else { Vec::new() };
                 live.writer.flush(now, records, &mut ops);
             }
             live.look(now.mono, &self.shared.thresholds, &self.teller);

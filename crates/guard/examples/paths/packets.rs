@@ -103,7 +103,7 @@ impl Segment {
         for receiver in &mut self.receivers {
             receiver.tick(now.wall, &mut |frame: &Frame<'_>| writer.push(frame));
         }
-        let records = match writer.records_due(now) {
+        let records = match writer.manifest_due(now) {
             true => self.receivers.iter().map(|r| r.record(16_384)).collect(),
             false => Vec::new(),
         };

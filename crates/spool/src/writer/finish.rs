@@ -19,14 +19,14 @@ use crate::{digest, log};
 
 impl SegmentWriter {
     /// Moves out what is to be written: each 100 ms, and once right after `open`. `streams` replace the records
-    /// of the same ids when they are due (see [`records_due`](Self::records_due)); empty is fine.
+    /// of the same ids when they are due (see [`manifest_due`](Self::manifest_due)); empty is fine.
     pub fn flush(&mut self, now: Now, streams: Vec<StreamRecord>, ops: &mut Vec<FileOp>) {
         if self.phase != Phase::Live {
             return;
         }
         self.fill(now);
         self.flush_media(Stamp::WhenBehind, ops);
-        if self.records_due(now) {
+        if self.manifest_due(now) {
             let looked = !streams.is_empty() || self.streams.is_empty();
             let mut news = self.take_records(streams);
             if looked {
@@ -36,7 +36,7 @@ impl SegmentWriter {
                     news = News::More;
                 }
             }
-            if news == News::More || self.manifest_due(now) {
+            if news == News::More || self.is_overdue(now) {
                 self.replace_manifest(now, ops);
             }
         }

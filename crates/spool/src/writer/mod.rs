@@ -386,13 +386,12 @@ impl SegmentWriter {
 
     /// Whether the next flush should be given the streams' records: it writes the manifest, or sees whether it must.
     #[must_use]
-    pub fn records_due(&self, now: Now) -> bool {
-        self.phase == Phase::Live
-            && (self.manifest_due(now) || now.mono.since(self.looked_at) >= LOOKED_EVERY)
+    pub fn manifest_due(&self, now: Now) -> bool {
+        self.phase == Phase::Live && (self.is_overdue(now) || now.mono.since(self.looked_at) >= LOOKED_EVERY)
     }
 
     /// Whether the manifest is to be written whatever the streams' records say.
-    fn manifest_due(&self, now: Now) -> bool {
+    fn is_overdue(&self, now: Now) -> bool {
         let every = if self.changed { CHANGED_EVERY } else { MANIFEST_EVERY };
         self.manifest_now || now.mono.since(self.manifest_at) >= every
     }

@@ -383,7 +383,7 @@ fn written_in(codec: &Codec, records: impl Fn(u64, &mut model::StreamRecord)) ->
     let mut written = Vec::new();
     for ms in (100..=300_000).step_by(100) {
         let mut ops = Vec::new();
-        let due = spool.writer.records_due(now(ms));
+        let due = spool.writer.manifest_due(now(ms));
         let mut given = if due { spool.writer.record().streams.clone() } else { Vec::new() };
         given.iter_mut().for_each(|record| records(ms, record));
         spool.writer.flush(now(ms), given, &mut ops);

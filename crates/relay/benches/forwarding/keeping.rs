@@ -73,10 +73,10 @@ fn apply(root: &Path, op: &FileOp, open: &mut BTreeMap<String, File>) -> io::Res
         FileOp::MakeDir { .. } => fs::create_dir_all(path),
         FileOp::Create { bytes, .. } => File::create_new(path)?.write_all(bytes),
         FileOp::Append { path: name, bytes } => {
-            if !open.contains_key(name) {
-                open.insert(name.clone(), OpenOptions::new().append(true).open(path)?);
+            if !open.contains_key(&**name) {
+                open.insert(name.to_string(), OpenOptions::new().append(true).open(path)?);
             }
-            open.get_mut(name).map_or(Ok(()), |file| file.write_all(bytes))
+            open.get_mut(&**name).map_or(Ok(()), |file| file.write_all(bytes))
         }
         FileOp::Patch { offset, bytes, .. } => {
             OpenOptions::new().write(true).open(path)?.write_all_at(bytes, *offset)

@@ -321,6 +321,51 @@ async fn calls_that_begin_wait_for_those_in_progress_and_a_cancelled_one_costs_n
     assert_eq!((gated.driver.agent().stats().stray, gated.driver.take_shed()), (0, (0, 0)));
 }
 
+/// Whoever invites and cancels, as often as he likes, closes nothing to others; and whose way back is gone is not looked
+/// at any more.
+#[tokio::test]
+async fn who_invites_and_cancels_keeps_nobody_out() {
+    let mut gated = gated(0).await;
+    let cancel = |gated: &Gated, n: usize| {
+        gated.request(n, "INVITE", "").replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL")
+    };
+    for n in 1..3_000 {
+        gated.bring(gated.request(n, "INVITE", ""));
+        gated.bring(cancel(&gated, n));
+        assert_eq!((gated.driver.newcomers(), gated.answers().len()), (0, 2), "{n}");
+    }
+    gated.receive(gated.request(0, "INVITE", ""));
+    assert!(matches!(gated.driver.poll_event(), Some(Event::Invited { .. })));
+    (5_000..5_003).for_each(|n| gated.bring(gated.request(n, "INVITE", "")));
+    let flow = gated.flow.id;
+    gated.driver.apply(net::DriverInput::Net(NetEvent::FlowClosed { flow, dialed: None }));
+    assert_eq!(gated.driver.newcomers(), 0);
+    assert_eq!(gated.driver.agent().stats().sessions, 1);
+}
+
+/// Though something always comes, a call that waits has its turn.
+#[tokio::test]
+async fn a_call_that_begins_has_its_turn_among_other_things() {
+    let mut gated = gated(0).await;
+    gated.bring(gated.request(1, "INVITE", ""));
+    let to = gated.flow.local;
+    let (mut others, mut turns) = (0, 0);
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while turns == 0 {
+            // So much that the socket always has something.
+            (0..20).for_each(|_| _ = gated.peer.send_to(b"OPTIONS", to));
+            let input = gated.driver.select().await;
+            let is_turn = matches!(input, net::DriverInput::Turn);
+            (others, turns) = if is_turn { (others, turns + 1) } else { (others + 1, turns) };
+            gated.driver.apply(input);
+        }
+    })
+    .await
+    .expect("a turn");
+    assert!(others >= 4, "{others} other inputs before it");
+    assert!(matches!(gated.driver.poll_event(), Some(Event::Invited { .. })));
+}
+
 /// What a driver that takes every call has counted.
 type Counted = Arc<std::sync::Mutex<(net::Unread, net::NetStats)>>;
 

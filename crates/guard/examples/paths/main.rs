@@ -16,6 +16,7 @@ mod counting;
 mod exports;
 mod known;
 mod packets;
+mod relays;
 mod signaling;
 
 use std::process::ExitCode;
@@ -48,6 +49,19 @@ const PATHS: &[Path] = &[
         round: "packet, looked into for digits",
         rounds: (1_000, 3_000),
         walk: packets::masked,
+    },
+    Path { name: "relay", round: "packet of G.711, forwarded", rounds: (1_000, 4_000), walk: relays::clear },
+    Path {
+        name: "relay-tee",
+        round: "packet, forwarded, remembered and teed",
+        rounds: (1_000, 4_000),
+        walk: relays::teed,
+    },
+    Path {
+        name: "relay-srtp",
+        round: "packet, opened and protected anew by AES-CM-128 and HMAC-SHA1-80",
+        rounds: (1_000, 4_000),
+        walk: relays::encrypted,
     },
     Path {
         name: "call",

@@ -20,7 +20,7 @@ const PREPARED: usize = 4_000;
 const SAMPLES: usize = 160;
 /// Packets of two streams in 100 ms: then the buffer is flushed.
 const FLUSH: usize = 10;
-const START: WallTime = WallTime::from_millis(1_795_166_100_000);
+pub(crate) const START: WallTime = WallTime::from_millis(1_795_166_100_000);
 
 pub(crate) fn clear(packets: usize) {
     walk(packets, Dtmf::Keep, None);
@@ -117,7 +117,7 @@ impl Segment {
 }
 
 /// Speech of two sides, in turns.
-fn prepare(keys: Option<&Keys>) -> Vec<Vec<u8>> {
+pub(crate) fn prepare(keys: Option<&Keys>) -> Vec<Vec<u8>> {
     let sending =
         |ssrc| Sending { ssrc, payload_type: 0, clock_rate: 8_000, ptime_ms: 20, sequence: 0, timestamp: 0 };
     let mut senders = [RtpSender::new(sending(1)), RtpSender::new(sending(2))];

@@ -248,6 +248,10 @@ fn recorded(shared: &Shared) -> Vec<Family> {
         by_state(concluded, outcomes.calls()),
         Family::gauge("callspool_segments_descriptors", "Descriptors that segments take")
             .of(of(&shared.descriptors)),
+        shared.source.get().into_iter().fold(
+            Family::gauge("callspool_media_source", "1 for the way in which media are received"),
+            |family, kind| family.with(&[("source", kind.name())], count(1)),
+        ),
         Family::counter("callspool_media_datagrams_received", "Datagrams that came to media ports")
             .of(of(&shared.packets)),
         Family::counter("callspool_media_packets_dropped", "Packets that came and could not be written")

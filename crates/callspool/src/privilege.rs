@@ -3,7 +3,7 @@
 //! A service unit or a container starts callspool as a user of its own, and there is nothing to do here. Who starts
 //! it as root names that user in `node.user`: the limit of descriptors is raised and the directories are made and
 //! given away, then the process becomes that user, for good, before its first thread and its first socket. Of
-//! root's powers it keeps one, to bind ports below 1024.
+//! root's powers it keeps one, to bind ports below 1024, and where packets are read from a ring, the one to open that.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Uid, User, chown, geteuid, initgroups, setgid, setuid};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities};
 
 use crate::cli::CliError;
-use crate::config::Config;
+use crate::config::{Config, MediaSource};
 use crate::descriptors::raise_limit;
 use crate::patience::{ANSWER, within};
 use crate::serve::make_private_dir;
@@ -44,7 +44,10 @@ pub(crate) fn give_up(config: &Config) -> Result<(), CliError> {
     for directory in std::iter::once(config.node.data_dir.clone()).chain(volumes) {
         hand_over(&directory, user.uid, user.gid)?;
     }
-    become_user(&user).map_err(|e| {
+    // For rings of packets, which are opened later.
+    let raw = config.media.source == MediaSource::PacketRing;
+    let kept = if raw { CapabilitySet::NET_RAW } else { CapabilitySet::empty() };
+    become_user(&user, kept).map_err(|e| {
         CliError::failed(format!("cannot become {name}"), e, "allow it, or start callspool as that user")
     })?;
     tracing::info!("callspool runs as {name}");
@@ -66,13 +69,13 @@ fn hand_over(directory: &Path, uid: Uid, gid: Gid) -> Result<(), CliError> {
 }
 
 /// Groups first, since only root may change them; the user last.
-fn become_user(user: &User) -> Result<(), std::io::Error> {
+fn become_user(user: &User, kept: CapabilitySet) -> Result<(), std::io::Error> {
     set_keep_capabilities(true)?;
     let name = std::ffi::CString::new(user.name.as_str())?;
     initgroups(&name, user.gid)?;
     setgid(user.gid)?;
     setuid(user.uid)?;
-    let ports = CapabilitySet::NET_BIND_SERVICE;
+    let ports = CapabilitySet::NET_BIND_SERVICE | kept;
     set_capabilities(
         None,
         CapabilitySets { effective: ports, permitted: ports, inheritable: CapabilitySet::empty() },

@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use crate::alarms::{AlarmClock, NodeWatch, OurSockets, RecorderWatch};
 use crate::catalog::CatalogLink;
 use crate::cli::{CliError, file_error};
-use crate::config::{Config, Loaded, Role, Surroundings};
+use crate::config::{Config, Loaded, MediaSource, Role, Surroundings};
 use crate::control;
 use crate::descriptors::{Shares, divide, raise_limit};
 use crate::dtls::{Clients, Identity};
@@ -46,7 +46,7 @@ use crate::page::{self, Behind};
 use crate::privilege;
 use crate::pulse::Pulses;
 use crate::readiness::{Readiness, Records};
-use crate::recorder::{AlarmThresholds, PortConfig, QualityRules, Recorder, RecorderConfig, Teller};
+use crate::recorder::{AlarmThresholds, Kind, PortConfig, QualityRules, Recorder, RecorderConfig, Teller};
 use crate::reload::Reloader;
 use crate::startup::Mender;
 use crate::supervise::{Phase, Supervisor};
@@ -453,6 +453,29 @@ fn tenant_limits(config: &Config) -> BTreeMap<TenantId, usize> {
     limited.filter_map(|(name, tenant)| Some((name.parse().ok()?, tenant.max_calls))).collect()
 }
 
+/// The ports of media, and what is bound and told.
+pub(crate) fn ports_of(config: &Config) -> PortConfig {
+    PortConfig {
+        listen_v4: config.media.listen_v4.map(IpAddr::V4),
+        listen_v6: config.media.listen_v6.map(IpAddr::V6),
+        advertised_v4: config.media.advertised_v4.map(IpAddr::V4),
+        advertised_v6: config.media.advertised_v6.map(IpAddr::V6),
+        min: config.media.port_min,
+        max: config.media.port_max,
+        receive_buffer: config.media.recv_buffer.octets(),
+        is_held: false,
+    }
+}
+
+/// What media are to be received by.
+pub(crate) const fn source_of(config: &Config) -> Kind {
+    match config.media.source {
+        MediaSource::Sockets => Kind::Sockets,
+        MediaSource::IoUring => Kind::IoUring,
+        MediaSource::PacketRing => Kind::PacketRing,
+    }
+}
+
 fn recorder_config(config: &Config, shares: Shares, pulses: Pulses, memory: Memory) -> RecorderConfig {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     RecorderConfig {
@@ -460,15 +483,9 @@ fn recorder_config(config: &Config, shares: Shares, pulses: Pulses, memory: Memo
         memory,
         data_dir: config.node.data_dir.clone(),
         tenant: config.recording.tenant.clone(),
-        ports: PortConfig {
-            listen_v4: config.media.listen_v4.map(IpAddr::V4),
-            listen_v6: config.media.listen_v6.map(IpAddr::V6),
-            advertised_v4: config.media.advertised_v4.map(IpAddr::V4),
-            advertised_v6: config.media.advertised_v6.map(IpAddr::V6),
-            min: config.media.port_min,
-            max: config.media.port_max,
-            receive_buffer: config.media.recv_buffer.octets(),
-        },
+        ports: ports_of(config),
+        source: source_of(config),
+        ring: config.media.ring.octets(),
         threads: match config.media.threads {
             0 => cores.saturating_sub(1).max(1),
             n => n,

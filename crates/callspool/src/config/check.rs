@@ -59,6 +59,7 @@ const COUNTS: &[Place<u64>] = &[
 const SIZES: &[(Place<u64>, u64)] = &[
     (("sip", "recv_buffer", |c| c.sip.recv_buffer.0), 64 << 10),
     (("media", "recv_buffer", |c| c.media.recv_buffer.0), 16 << 10),
+    (("media", "ring", |c| c.media.ring.0), 1 << 20),
     (("recording", "buffer_max", |c| c.recording.buffer_max.0), 1 << 20),
     (("catalog", "journal_max", |c| c.catalog.journal_max.0), 1 << 20),
 ];

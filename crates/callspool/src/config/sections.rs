@@ -11,8 +11,8 @@ use model::{NodeNumber, TenantId};
 
 use super::declare::sections;
 use super::values::{
-    AddressRange, DtmfRule, HostPort, InactiveMeans, LeastTls, LogFormat, Role, Size, TlsClients,
-    VolumeSetting,
+    AddressRange, DtmfRule, HostPort, InactiveMeans, LeastTls, LogFormat, MediaSource, Role, Size,
+    TlsClients, VolumeSetting,
 };
 
 sections! {
@@ -108,6 +108,10 @@ sections! {
         port_max: u16 = "32767", "odd port";
         /// Threads that receive media; 0: one less than there are cores, but at least one.
         threads: usize = "1", "threads";
+        /// How media are received (operation.md, *Size*). What the machine does not allow is told, and sockets are read instead.
+        source: MediaSource = "sockets", "sockets, io_uring or packet_ring";
+        /// Memory of a media thread for packets that were not read yet, for each address family, where `source` is `packet_ring`: 64 MiB hold 32,000.
+        ring: Size = "64MiB", "size, 1MiB to 1GiB";
         /// How often a media thread reads its sockets; longer costs less CPU, arrival times come from the kernel either way.
         tick: Duration = "5ms", "time, 1ms to 50ms";
         /// A segment none of whose active streams brought a packet for so long ends with an external error; 0s: never.

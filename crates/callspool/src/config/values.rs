@@ -137,6 +137,15 @@ choices! {
         /// Serves the page and the HTTP interface.
         Api = "api",
     }
+    /// How media are received.
+    MediaSource {
+        /// By a socket for each port.
+        Sockets = "sockets",
+        /// The same, read by the kernel into buffers that are lent to it.
+        IoUring = "io_uring",
+        /// By packets in a ring that the kernel fills.
+        PacketRing = "packet_ring",
+    }
     /// The meaning of `a=inactive`.
     InactiveMeans {
         /// The call is held: the segment ends.

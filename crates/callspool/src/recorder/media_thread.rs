@@ -363,6 +363,7 @@ impl MediaThread {
         if left == Left::Nothing {
             state.emptied = began.mono;
         }
+        lost += source.missed();
         self.shared.packets.fetch_add(packets, Ordering::Relaxed);
         self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
         left

@@ -57,6 +57,7 @@ pub(crate) use listening::{
 pub(crate) use media_thread::Shared;
 pub(crate) use ports::PortConfig;
 pub(crate) use quality::QualityRules;
+pub(crate) use source::{Kind, possible};
 pub(crate) use tell::Teller;
 pub(crate) use threads::Threads;
 pub(crate) use thresholds::{AlarmThresholds, Thresholds};
@@ -76,7 +77,7 @@ use placer::{Placer, Placing};
 use ports::Ports;
 use resting::Resting;
 use sealer::Sealer;
-use source::Prepared;
+use source::Chosen;
 use threads::Bell;
 use turns::Turns;
 use watch::Watch;
@@ -95,6 +96,10 @@ pub(crate) struct RecorderConfig {
     /// Whose alarms are those of the volumes as a whole.
     pub(crate) tenant: TenantId,
     pub(crate) ports: PortConfig,
+    /// Where datagrams come from, if the machine allows it.
+    pub(crate) source: Kind,
+    /// Octets of each ring of packets.
+    pub(crate) ring: usize,
     pub(crate) threads: usize,
     /// Openers of each volume.
     pub(crate) openers: usize,
@@ -144,12 +149,25 @@ impl Recorder {
         let shared = Arc::new(Shared::default());
         shared.thresholds.set(config.thresholds);
         let (knock, knocks) = Knocks::new();
-        let ports = Arc::new(Ports::new(config.ports.clone(), knock));
+        let count = config.threads.max(1);
+        let chosen = Chosen::of(config.source, &config.ports, count, config.ring)?;
+        let source = chosen.kind;
+        let _ = shared.source.set(source);
+        tracing::info!("media are received by media.source = \"{}\"", source.name());
+        if let Some(why) = chosen.instead {
+            teller.alarm(&config.tenant, Incident::Limit, None, None, why);
+        }
+        let ports = if source == Kind::PacketRing {
+            // Each thread has a ring, with the ports that are its own.
+            Ports::dealt(&PortConfig { is_held: true, ..config.ports.clone() }, &knock, count)
+        } else {
+            let all = Arc::new(Ports::new(config.ports.clone(), knock));
+            (0..count).map(|_| Arc::clone(&all)).collect()
+        };
         let (placer, placings) = bounded(ORDERS_MAX);
         let (answer, tried) = unbounded();
         let (job_ways, writer_jobs): (Vec<_>, Vec<_>) = volumes.iter().map(|_| unbounded()).unzip();
-        let (ways, orders): (Vec<_>, Vec<_>) =
-            (0..config.threads.max(1)).map(|_| bounded(ORDERS_MAX)).unzip();
+        let (ways, orders): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(ORDERS_MAX)).unzip();
         let bells: Vec<Bell> = ways.iter().map(|_| Bell::default()).collect();
         let media = Threads::new(ways.into_iter().zip(bells.iter().cloned()));
         let listening = Listening::default();
@@ -158,7 +176,8 @@ impl Recorder {
         let handshakes =
             Handshakes { identity, knocks, media: media.clone(), pulse: config.pulses.take("handshakes") };
         threads.push(spawn("handshakes".to_owned(), move || handshakes.run())?);
-        for ((n, orders), bell) in orders.into_iter().enumerate().zip(bells) {
+        let own = ports.iter().cloned().zip(chosen.sources);
+        for (((n, orders), bell), (own_ports, source)) in orders.into_iter().enumerate().zip(bells).zip(own) {
             let thread = MediaThread {
                 config: MediaConfig {
                     tick: config.tick,
@@ -173,13 +192,12 @@ impl Recorder {
                 volumes: volumes.clone(),
                 writers: job_ways.clone(),
                 reports: reports.clone(),
-                ports: Arc::clone(&ports),
+                ports: own_ports,
                 shared: Arc::clone(&shared),
                 resting: Arc::clone(&resting),
                 teller: teller.clone(),
                 listening: listening.clone(),
             };
-            let source = Prepared::polled()?;
             threads.push(spawn(format!("media-{n}"), move || thread.run(source))?);
         }
         drop(job_ways);
@@ -202,7 +220,7 @@ impl Recorder {
                     jobs: open_jobs.clone(),
                     tried: answer.clone(),
                     media: media.clone(),
-                    ports: Arc::clone(&ports),
+                    ports: ports.clone(),
                     teller: teller.clone(),
                     shared: Arc::clone(&shared),
                     pulse: config.pulses.take(&*name),

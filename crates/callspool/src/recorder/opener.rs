@@ -41,7 +41,8 @@ pub(crate) struct Opener {
     pub(crate) jobs: Receiver<OpenJob>,
     pub(crate) tried: Sender<Tried>,
     pub(crate) media: Threads,
-    pub(crate) ports: Arc<Ports>,
+    /// Of each media thread.
+    pub(crate) ports: Vec<Arc<Ports>>,
     pub(crate) teller: Teller,
     pub(crate) shared: Arc<Shared>,
     pub(crate) pulse: Pulse,
@@ -133,9 +134,10 @@ impl Opener {
         let streams = match order.takes_over {
             Some(_) => Vec::new(),
             None => {
+                let thread = self.media.index(order.segment).and_then(|n| self.ports.get(n));
+                let ports = thread.ok_or_else(|| Failure::Resources("no media thread".to_owned()))?;
                 let bind = |s| {
-                    LiveStream::bind(s, &self.ports, order.started, now.mono, gate)
-                        .map(|s| s.masking(order.dtmf))
+                    LiveStream::bind(s, ports, order.started, now.mono, gate).map(|s| s.masking(order.dtmf))
                 };
                 order.streams.iter().map(bind).collect::<Result<_, _>>()?
             }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use model::peer::Family;
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::handshakes::Knocks;
 use super::live::{Room, Which};
@@ -32,6 +32,8 @@ pub(crate) struct PortConfig {
     pub(crate) max: u16,
     /// Octets of kernel receive buffer asked for per socket.
     pub(crate) receive_buffer: usize,
+    /// Sockets only hold their ports and send: what comes is read elsewhere.
+    pub(crate) is_held: bool,
 }
 
 /// The sockets of a stream.
@@ -61,6 +63,10 @@ impl Sockets {
 #[derive(Debug)]
 pub(crate) struct Ports {
     config: PortConfig,
+    /// The first of them.
+    first: u16,
+    /// From one of them to the next.
+    step: u16,
     next: AtomicU16,
     /// One bind at a time, so that two threads do not try the same pair.
     binding: Mutex<()>,
@@ -72,7 +78,23 @@ impl Ports {
     /// Whoever comes to them to shake hands is told of by `knocks`.
     pub(crate) fn new(config: PortConfig, knocks: Knocks) -> Self {
         let next = AtomicU16::new(config.min);
-        Self { config, next, binding: Mutex::new(()), knocks, room: Room::default() }
+        let (first, room) = (config.min, Room::default());
+        Self { config, first, step: 2, next, binding: Mutex::new(()), knocks, room }
+    }
+
+    /// The same for each of so many threads, where each has ports of its own: a pair is of the thread that its place among
+    /// all pairs leaves over when it is divided by their number.
+    pub(crate) fn dealt(config: &PortConfig, knocks: &Knocks, threads: usize) -> Vec<Arc<Self>> {
+        let threads = u16::try_from(threads).unwrap_or(u16::MAX).max(1);
+        let room = Room::default();
+        let part = |part: u16| {
+            let before = (threads + part - config.min / 2 % threads) % threads;
+            let first = config.min.saturating_add(before.saturating_mul(2));
+            let (next, step) = (AtomicU16::new(first), threads.saturating_mul(2));
+            let (config, knocks, room) = (config.clone(), knocks.clone(), room.clone());
+            Arc::new(Self { config, first, step, next, binding: Mutex::new(()), knocks, room })
+        };
+        (0..threads).map(part).collect()
     }
 
     /// Opens the next free pair of the range, or one port when RTCP is multiplexed (RFC 5761). Goes through the
@@ -87,13 +109,16 @@ impl Ports {
             io::Error::new(io::ErrorKind::Unsupported, "media over this address family are not configured")
         })?;
         let told = told.unwrap_or(listen);
-        let buffer = self.config.receive_buffer;
+        let config = &self.config;
         let mut last = io::Error::new(io::ErrorKind::AddrInUse, "the port range is empty");
-        let pairs = usize::from(self.config.max.saturating_sub(self.config.min)) / 2 + 1;
+        let pairs = usize::from(config.max.saturating_sub(self.first)) / usize::from(self.step) + 1;
         for _ in 0..pairs {
             let port = self.advance();
-            let pair = bind(SocketAddr::new(listen, port), buffer).and_then(|rtp| {
-                let rtcp = if mux { None } else { Some(bind(SocketAddr::new(listen, port + 1), buffer)?) };
+            if port >= config.max {
+                break;
+            }
+            let pair = bind(SocketAddr::new(listen, port), config).and_then(|rtp| {
+                let rtcp = if mux { None } else { Some(bind(SocketAddr::new(listen, port + 1), config)?) };
                 Ok((rtp, rtcp))
             });
             match pair {
@@ -114,23 +139,33 @@ impl Ports {
 
     fn advance(&self) -> u16 {
         let port = self.next.load(Ordering::Relaxed);
-        let next = match port.checked_add(2) {
+        let next = match port.checked_add(self.step) {
             Some(n) if n < self.config.max => n,
-            _ => self.config.min,
+            _ => self.first,
         };
         self.next.store(next, Ordering::Relaxed);
         port
     }
 }
 
-fn bind(address: SocketAddr, receive_buffer: usize) -> io::Result<UdpSocket> {
+/// A program of the packet filter that lets nothing through.
+const NOTHING: [SockFilter; 1] = [SockFilter::new(BPF_RETURN, 0, 0, 0)];
+/// `BPF_RET | BPF_K`
+const BPF_RETURN: u16 = 0x06;
+
+fn bind(address: SocketAddr, config: &PortConfig) -> io::Result<UdpSocket> {
     // In the call that makes it: setting it afterwards is two more.
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_recv_buffer_size(receive_buffer)?;
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    if config.is_held {
+        // Before it is bound: nothing is to wait there.
+        socket.attach_filter(&NOTHING)?;
+    } else {
+        socket.set_recv_buffer_size(config.receive_buffer)?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    }
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -152,6 +187,7 @@ mod tests {
             min,
             max,
             receive_buffer: 64 << 10,
+            is_held: false,
         };
         Ports::new(config, Knocks::new().0)
     }
@@ -164,6 +200,19 @@ mod tests {
         assert_eq!(a.told_rtcp.port(), a.told_rtp.port() + 1);
         assert_eq!(a.told_rtp.ip().to_string(), "192.0.2.1");
         assert_ne!(a.told_rtp, b.told_rtp);
+    }
+
+    #[test]
+    fn each_thread_has_ports_of_its_own_and_together_they_have_all() {
+        let config = ports(9_700, 9_723).config;
+        let dealt = Ports::dealt(&config, &Knocks::new().0, 5);
+        let held: Vec<Vec<Sockets>> = dealt.iter().map(|ports| all(ports)).collect();
+        for (part, of) in held.iter().enumerate() {
+            assert!(of.iter().all(|s| usize::from(s.told_rtp.port()) / 2 % 5 == part), "{part}: {of:?}");
+        }
+        let mut taken: Vec<u16> = held.iter().flatten().map(|s| s.told_rtp.port()).collect();
+        taken.sort_unstable();
+        assert_eq!(taken, (9_700..9_723).step_by(2).collect::<Vec<_>>());
     }
 
     #[test]

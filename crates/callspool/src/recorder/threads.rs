@@ -53,7 +53,8 @@ impl Threads {
         self.ways.get(self.index(segment)?)
     }
 
-    fn index(&self, segment: SegmentId) -> Option<usize> {
+    /// Which of them a segment belongs to, from 0.
+    pub(super) fn index(&self, segment: SegmentId) -> Option<usize> {
         let count = u64::try_from(self.ways.len()).ok().filter(|n| *n > 0)?;
         let strays = self.strays.read().unwrap_or_else(PoisonError::into_inner);
         strays.get(&segment).copied().or_else(|| usize::try_from(segment.as_u64() % count).ok())

@@ -63,6 +63,10 @@ impl Server {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .to_vec();
+        // Any test of this kind runs over any source.
+        if let Ok(source) = std::env::var("CALLSPOOL_TEST_SOURCE") {
+            all.push(("MEDIA__SOURCE".to_owned(), source));
+        }
         all.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         Self { directory, ports, settings: all, program: None, starts: 0, descriptors: None, path: None }
     }

@@ -14,6 +14,7 @@ use crate::purity::PURE;
 const OURS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("faults", &[]),
+    ("rings", &[]),
     ("sip", &["model"]),
     ("media", &["model"]),
     ("call", &["model", "sip", "media"]),
@@ -21,7 +22,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("relay", &["model", "media"]),
     ("store", &["model", "faults"]),
     ("api", &["model", "store"]),
-    ("callspool", &["model", "sip", "media", "call", "spool", "store", "api", "faults"]),
+    ("callspool", &["model", "sip", "media", "call", "spool", "store", "api", "faults", "rings"]),
     ("tidy", &[]),
     ("guard", &[]),
 ];
@@ -40,6 +41,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("tracing-subscriber", &["callspool"]),
     ("nix", &["relay", "callspool"]),
     ("socket2", &["callspool"]),
+    ("io-uring", &["rings"]),
+    ("libc", &["rings"]),
     ("getrandom", &["callspool"]),
     ("crossbeam-channel", &["relay", "callspool"]),
     ("clap", &["callspool"]),

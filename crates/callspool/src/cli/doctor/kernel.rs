@@ -14,6 +14,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{Check, owner};
 use crate::config::{Config, Role, Size};
 use crate::control;
+use crate::recorder::{Kind, possible};
+use crate::serve::{ports_of, source_of};
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -21,6 +23,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         checks.push(receive_buffer(config.sip.recv_buffer));
         checks.push(time_stamps());
         checks.push(media_ports(config));
+        checks.push(media_source(config));
     }
     checks.extend(ports(config));
     checks
@@ -104,6 +107,23 @@ fn stamped_packet() -> io::Result<bool> {
 }
 
 /// Whether the range is large enough, and can be bound.
+/// What media can be received by, each tried.
+fn media_source(config: &Config) -> Check {
+    let (what, wanted) = ("media source", source_of(config));
+    let ports = ports_of(config);
+    let tried: Vec<_> = Kind::ALL.into_iter().map(|kind| (kind, possible(kind, &ports))).collect();
+    let said = tried.iter().map(|(kind, tried)| match tried {
+        Ok(()) => format!("{} is possible", kind.name()),
+        Err(e) => format!("{} is not ({e})", kind.name()),
+    });
+    let found = format!("{} is used; {}", wanted.name(), said.collect::<Vec<_>>().join(", "));
+    if tried.iter().any(|(kind, tried)| *kind == wanted && tried.is_err()) {
+        let instead = found.replacen(&format!("{} is used", wanted.name()), "sockets are read instead", 1);
+        return Check::warning(what, instead, format!("{}, or set media.source", wanted.todo()));
+    }
+    Check::good(what, found)
+}
+
 fn media_ports(config: &Config) -> Check {
     let (what, media) = ("media ports", &config.media);
     let streams = usize::from(media.port_max.saturating_sub(media.port_min) / 2) + 1;

@@ -27,6 +27,7 @@ fn ports() -> Ports {
         min: 9_600,
         max: 9_999,
         receive_buffer: 64 << 10,
+        is_held: false,
     };
     Ports::new(config, Knocks::new().0)
 }

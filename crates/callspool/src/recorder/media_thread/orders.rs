@@ -1,6 +1,7 @@
 //! What a media thread goes by and is told, and what all threads of the recorder share.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use model::{
 use super::super::handshakes::{Door, Shaken};
 use super::super::live::LiveSegment;
 use super::super::outcomes::Outcomes;
+use super::super::source::Kind;
 use super::super::thresholds::Thresholds;
 use crate::descriptors::RUN_OUT;
 
@@ -99,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) segments: AtomicUsize,
     /// Descriptors that they take.
     pub(crate) descriptors: AtomicU64,
+    /// Where datagrams come from.
+    pub(crate) source: OnceLock<Kind>,
     /// Datagrams received.
     pub(crate) packets: AtomicU64,
     /// Packets dropped before disk.

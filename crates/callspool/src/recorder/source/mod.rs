@@ -12,17 +12,27 @@
 //! which the kernel received them, and none comes that was sent to whoever had the port before.
 
 mod batch;
+mod packets;
 mod polled;
+#[cfg(test)]
+mod suite;
+mod uring;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::WallTime;
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
+use rings::Multishot;
 
 use super::live::Which;
+use super::ports::PortConfig;
+use crate::clock::stepped;
+use packets::Packets;
 use polled::Polled;
+use uring::Uring;
 
 /// A datagram as it came.
 pub(crate) struct Datagram<'a> {
@@ -65,25 +75,128 @@ impl Key {
     }
 }
 
+/// Which sources there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A socket for each port, looked at by `epoll` and read by `recvmmsg`: every kernel has it.
+    Sockets,
+    /// A socket for each port, read by the kernel into buffers that are lent to it.
+    IoUring,
+    /// Packets for all ports in a ring that the kernel fills; sockets hold the ports.
+    PacketRing,
+}
+
+impl Kind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Sockets, Self::IoUring, Self::PacketRing];
+
+    /// As the setting has it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+            Self::IoUring => "io_uring",
+            Self::PacketRing => "packet_ring",
+        }
+    }
+
+    /// What lets a process have it.
+    pub(crate) const fn todo(self) -> &'static str {
+        match self {
+            Self::Sockets => "raise LimitNOFILE (ulimit -Hn)",
+            Self::IoUring => {
+                "use Linux 6.1 or newer, and allow io_uring (sysctl kernel.io_uring_disabled, seccomp)"
+            }
+            Self::PacketRing => "give the process CAP_NET_RAW and AF_PACKET, and memory for media.ring",
+        }
+    }
+}
+
+/// Whether this process may have a source; nothing is kept of the try.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn possible(kind: Kind, ports: &PortConfig) -> io::Result<()> {
+    match kind {
+        Kind::Sockets => Prepared::polled().map(drop),
+        Kind::IoUring => Multishot::new(uring::BUFFERS).map(drop),
+        Kind::PacketRing => packets::possible(ports),
+    }
+}
+
+/// The sources of all media threads.
+pub(crate) struct Chosen {
+    pub(crate) sources: Vec<Prepared>,
+    pub(crate) kind: Kind,
+    /// Why it is not the one that was wanted.
+    pub(crate) instead: Option<String>,
+}
+
+impl Chosen {
+    /// So many of a kind, with so many octets for each ring of packets; or sockets, which can always be read, where that is
+    /// not to be had: what is not read as it was wanted is recorded all the same.
+    ///
+    /// # Errors
+    /// When there are no descriptors.
+    pub(crate) fn of(kind: Kind, ports: &PortConfig, count: usize, octets: usize) -> io::Result<Self> {
+        let parts = u16::try_from(count).unwrap_or(u16::MAX);
+        let all = |kind: Kind| {
+            (0..parts)
+                .map(|part| Prepared::new(kind, ports, (part, parts), octets))
+                .collect::<io::Result<Vec<_>>>()
+        };
+        match all(kind) {
+            Ok(sources) => Ok(Self { sources, kind, instead: None }),
+            Err(e) if kind == Kind::Sockets => Err(e),
+            Err(e) => {
+                let instead = format!(
+                    "media.source = \"{}\" is not to be had, and sockets are read instead, which costs more CPU: {e}; {}",
+                    kind.name(),
+                    kind.todo()
+                );
+                Ok(Self { sources: all(Kind::Sockets)?, kind: Kind::Sockets, instead: Some(instead) })
+            }
+        }
+    }
+}
+
 /// A source with all that can fail done, on its way to the thread that will own it.
 pub(crate) enum Prepared {
-    /// The one that every kernel has.
     Polled(Epoll),
+    /// With what is used if the thread cannot begin with it.
+    Uring(Box<Multishot>, Epoll),
+    Packets(Box<Packets>),
 }
 
 impl Prepared {
-    /// A socket for each port, looked at by `epoll` and read by `recvmmsg`.
-    ///
     /// # Errors
     /// When the kernel has no descriptor for it.
     pub(crate) fn polled() -> io::Result<Self> {
         Ok(Self::Polled(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
     }
 
+    fn new(kind: Kind, ports: &PortConfig, (part, parts): (u16, u16), octets: usize) -> io::Result<Self> {
+        match kind {
+            Kind::Sockets => Self::polled(),
+            Kind::IoUring => {
+                let spare = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+                Ok(Self::Uring(Box::new(Multishot::new(uring::BUFFERS)?), spare))
+            }
+            Kind::PacketRing => Ok(Self::Packets(Box::new(Packets::new(ports, part, parts, octets)?))),
+        }
+    }
+
     /// To be called by the thread that reads.
     pub(crate) fn begin(self) -> Source {
         match self {
             Self::Polled(epoll) => Source::Polled(Polled::new(epoll)),
+            Self::Uring(mut ring, spare) => match ring.begin() {
+                Ok(()) => Source::Uring(Uring::new(ring)),
+                Err(e) => {
+                    tracing::error!("io_uring does not begin, and sockets are read instead: {e}");
+                    Source::Polled(Polled::new(spare))
+                }
+            },
+            Self::Packets(packets) => Source::Packets(packets),
         }
     }
 }
@@ -91,6 +204,8 @@ impl Prepared {
 /// See the module.
 pub(crate) enum Source {
     Polled(Polled),
+    Uring(Uring),
+    Packets(Box<Packets>),
 }
 
 impl Source {
@@ -102,6 +217,8 @@ impl Source {
     pub(crate) fn watch(&mut self, key: Key, socket: &Arc<UdpSocket>) -> io::Result<()> {
         match self {
             Self::Polled(polled) => polled.watch(key, socket),
+            Self::Uring(uring) => uring.watch(key, socket),
+            Self::Packets(packets) => packets.watch(key, socket),
         }
     }
 
@@ -109,6 +226,8 @@ impl Source {
     pub(crate) fn forget(&mut self, socket: &UdpSocket) {
         match self {
             Self::Polled(polled) => polled.forget(socket),
+            Self::Uring(uring) => uring.forget(socket),
+            Self::Packets(packets) => packets.forget(socket),
         }
     }
 
@@ -118,8 +237,23 @@ impl Source {
     pub(crate) fn take(&mut self, now: WallTime, each: &mut impl FnMut(Key, Datagram<'_>)) -> (u64, Left) {
         match self {
             Self::Polled(polled) => polled.take(now, each),
+            Self::Uring(uring) => uring.take(now, each),
+            Self::Packets(packets) => packets.take(each),
         }
     }
+
+    /// Datagrams that came and were lost before they could be taken, since it was asked last, where the kernel says so.
+    pub(crate) fn missed(&mut self) -> u64 {
+        match self {
+            Self::Polled(_) | Self::Uring(_) => 0,
+            Self::Packets(packets) => packets.missed(),
+        }
+    }
+}
+
+/// A time of the kernel, since 1970.
+fn wall(since: Duration) -> WallTime {
+    stepped(WallTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)))
 }
 
 #[cfg(test)]

@@ -96,7 +96,11 @@ impl Polled {
         self.takings += 1;
         let mut count = 0;
         for _ in 0..self.unread.len() {
-            let Some(fd) = self.unread.pop_front().filter(|_| count < DATAGRAMS_MAX) else { break };
+            // Who is not read now stays where it is.
+            if count >= DATAGRAMS_MAX {
+                break;
+            }
+            let Some(fd) = self.unread.pop_front() else { break };
             if let Some(watched) = index(fd).and_then(|i| self.watched.get_mut(i)?.as_mut()) {
                 watched.is_unread = false;
             }
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn who_floods_waits_once_and_keeps_nobody_else_waiting() {
-        let super::super::Source::Polled(mut polled) = Prepared::polled().unwrap().begin();
+        let super::super::Source::Polled(mut polled) = Prepared::polled().unwrap().begin() else { panic!() };
         let (flooded, other, sender) = (socket(), socket(), UdpSocket::bind("127.0.0.1:0").unwrap());
         polled.watch(Key::new(0, 0, Which::Rtp), &flooded).unwrap();
         polled.watch(Key::new(1, 0, Which::Rtp), &other).unwrap();

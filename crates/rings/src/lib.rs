@@ -1,0 +1,24 @@
+//! Rings that the kernel and this process share, behind a safe interface.
+//!
+//! [`Multishot`] has io_uring receive datagrams of many UDP sockets into buffers that are lent to it. A thread takes what
+//! has come without a system call for each socket. [`PacketRing`] has the kernel put IP packets for a range of UDP ports
+//! into a ring, whichever socket they are for, and reads the datagrams in them. Nothing here knows what one is for.
+//!
+//! This is the only crate of the house with `unsafe`. Each such block says why it is sound; what they rest on together:
+//!
+//! - Memory that the kernel may write to is a [`Mapping`](mapping::Mapping): its address never changes, and it is given
+//!   back only after the kernel has let go of it.
+//! - Of such memory there is a Rust reference only between the moment when the kernel hands a piece over and the moment
+//!   when it is lent again, and never to anything that the kernel may write meanwhile.
+//! - No length, index or offset that the kernel wrote is believed before it is compared with what was asked for.
+
+mod filter;
+mod ip;
+mod mapping;
+mod message;
+mod multishot;
+mod packet;
+
+pub use message::Received;
+pub use multishot::{Multishot, Taken};
+pub use packet::{Counts, PacketRing, Ports, Sent};

@@ -136,6 +136,31 @@ pub struct PartRecord {
     /// SHA-256 of the file in hexadecimal, once sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// Where one may begin to read a long one that is sealed, in the order of the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<PartMark>,
+}
+
+/// A place in a part where a cluster begins. As JSON: `[reached_us, at]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(from = "(i64, u64)", into = "(i64, u64)")]
+pub struct PartMark {
+    /// Whatever stands before it begins before this, in microseconds of the part's own time line.
+    pub reached_us: i64,
+    /// Its first octet in the file.
+    pub at: u64,
+}
+
+impl From<(i64, u64)> for PartMark {
+    fn from((reached_us, at): (i64, u64)) -> Self {
+        Self { reached_us, at }
+    }
+}
+
+impl From<PartMark> for (i64, u64) {
+    fn from(mark: PartMark) -> Self {
+        (mark.reached_us, mark.at)
+    }
 }
 
 /// The sidecar: packets that no media track can hold, as a capture file.

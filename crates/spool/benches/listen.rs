@@ -34,7 +34,7 @@ use spool::assemble::{Layout, NoDecoders, Options, Rate};
 use spool::export::{Export, Format, NoMp3Encoder, Request, Tags, Tools};
 use spool::memory::MemoryDisk;
 use spool::peaks::{Stretch, draw};
-use spool::{FileOp, Files, ReadSeek, SegmentWriter, manifest};
+use spool::{FileOp, Files, ReadSeek, SegmentWriter, manifest, marks_of};
 
 /// 2026-11-20T09:15:00Z
 const START: WallTime = WallTime::from_millis(1_795_166_100_000);
@@ -105,18 +105,18 @@ struct Call {
 impl Call {
     fn in_memory(seconds: u64) -> Result<Self, Box<dyn Error>> {
         let mut disk = MemoryDisk::new();
-        let (record, directory) = record(seconds, |op| disk.apply(op))?;
+        let (record, directory) = record(seconds, &mut disk)?;
         Ok(Self { files: Counted::new(Box::new(disk)), segments: vec![(record, directory)] })
     }
 
     fn on_disk(root: &Path, seconds: u64) -> Result<Self, Box<dyn Error>> {
-        let disk = Disk(root.to_owned());
+        let mut disk = Disk(root.to_owned());
         let mut small = MemoryDisk::new();
         // Where it lies does not depend on what is in it.
-        let (_, directory) = record(0, |op| small.apply(op))?;
+        let (_, directory) = record(0, &mut small)?;
         let name = small.paths().find(|p| p.ends_with(".json")).ok_or("no manifest")?.to_owned();
         if !root.join(&name).exists() {
-            record(seconds, |op| disk.apply(op))?;
+            record(seconds, &mut disk)?;
         }
         let manifest = manifest::read(&std::fs::read(root.join(&name))?)?;
         Ok(Self { files: Counted::new(Box::new(disk)), segments: vec![(manifest.record, directory)] })
@@ -124,10 +124,7 @@ impl Call {
 }
 
 /// Writes a call as a recorder does.
-fn record(
-    seconds: u64,
-    mut apply: impl FnMut(&FileOp) -> io::Result<()>,
-) -> Result<(SegmentRecord, String), Box<dyn Error>> {
+fn record(seconds: u64, disk: &mut impl Written) -> Result<(SegmentRecord, String), Box<dyn Error>> {
     let streams = [(1, Side::Agent), (2, Side::External)];
     let streams = streams.map(|(n, side)| OpenStream::audio(n, side, &[(0, pcmu())])).to_vec();
     let open = OpenSegment::first(SegmentId::from_u64(2), CALL, START, streams);
@@ -160,7 +157,7 @@ fn record(
         }
         if packet % 50 == 0 {
             writer.flush(now, Vec::new(), &mut ops);
-            ops.drain(..).try_for_each(|op| apply(&op))?;
+            ops.drain(..).try_for_each(|op| disk.apply(&op))?;
         }
     }
     writer.end(now, now.wall, EndReason::HangUp, Vec::new(), &mut ops);
@@ -168,8 +165,12 @@ fn record(
     let parts = writer.record().parts.iter().map(|p| p.bytes).collect::<Vec<_>>();
     let digests: Vec<_> =
         writer.files().into_iter().zip(parts).map(|(path, bytes)| (path, bytes, String::from("0"))).collect();
+    ops.drain(..).try_for_each(|op| disk.apply(&op))?;
+    for path in writer.files() {
+        writer.mark(&path, marks_of(disk, &path)?);
+    }
     let record = writer.seal(now, &digests, &mut ops);
-    ops.drain(..).try_for_each(|op| apply(&op))?;
+    ops.drain(..).try_for_each(|op| disk.apply(&op))?;
     Ok((record, writer.directory().to_owned()))
 }
 
@@ -177,11 +178,22 @@ fn pcmu() -> Codec {
     Codec::new("PCMU", 8_000, 1)
 }
 
+/// What is written and read again.
+trait Written: Files {
+    fn apply(&mut self, op: &FileOp) -> io::Result<()>;
+}
+
+impl Written for MemoryDisk {
+    fn apply(&mut self, op: &FileOp) -> io::Result<()> {
+        Self::apply(self, op)
+    }
+}
+
 /// A directory.
 struct Disk(PathBuf);
 
-impl Disk {
-    fn apply(&self, op: &FileOp) -> io::Result<()> {
+impl Written for Disk {
+    fn apply(&mut self, op: &FileOp) -> io::Result<()> {
         use std::os::unix::fs::FileExt;
         let path = self.0.join(op.path());
         match op {

@@ -90,6 +90,7 @@ pub(crate) fn part(record: &SegmentRecord, file: &str, number: u16, scan: &mka::
         duration_us: 0,
         bytes: 0,
         sha256: None,
+        marks: Vec::new(),
     }
 }
 

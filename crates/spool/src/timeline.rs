@@ -4,6 +4,7 @@
 //! Within a segment, positions count from its start: the offset of each part says where its own time line begins.
 //! The call begins with its first segment.
 
+use model::segment::PartMark;
 use model::{SegmentRecord, WallTime};
 
 use crate::codec::TICK_US;
@@ -19,6 +20,8 @@ pub struct PlacedPart {
     pub begin: i64,
     /// The tick behind its last block, as its record says.
     pub end: i64,
+    /// Where one may begin to read.
+    pub marks: Vec<PartMark>,
 }
 
 /// All parts of a call's segments.
@@ -48,6 +51,7 @@ impl Timeline {
                     path: format!("{directory}/{}", part.file),
                     begin,
                     end: begin.saturating_add(part.duration_us.max(0) / TICK_US),
+                    marks: part.marks.clone(),
                 });
             }
         }

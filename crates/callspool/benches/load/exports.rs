@@ -13,7 +13,7 @@ use model::{
 };
 use nix::sys::resource::{UsageWho, getrusage};
 use spool::memory::MemoryDisk;
-use spool::{Files, SegmentWriter, digest_of};
+use spool::{Files, SegmentWriter, digest_of, marks_of};
 
 use crate::machine::Cores;
 use crate::report::median;
@@ -170,6 +170,7 @@ fn record(repository: &Path) -> Result<(), Failure> {
     let mut digests = Vec::new();
     for path in writer.files() {
         let digest = digest_of(&disk, &path)?;
+        writer.mark(&path, marks_of(&disk, &path)?);
         digests.push((path, digest.bytes, digest.sha256));
     }
     writer.seal(now, &digests, &mut ops);

@@ -16,7 +16,7 @@ use model::{
 };
 use spool::layout::{self, ManifestPath};
 use spool::repair::repair_after;
-use spool::{SegmentWriter, digest_of, gather};
+use spool::{SegmentWriter, digest_of, gather, marks_of};
 
 use super::Threads;
 use super::disk::{Disk, failure};
@@ -156,6 +156,7 @@ impl Sealer {
             .into_iter()
             .map(|path| digest_of(&self.repository, &path).map(|d| (path, d.bytes, d.sha256)))
             .collect();
+        let digests = digests.and_then(|digests| self.mark(&mut writer).map(|()| digests));
         let mut ops = Vec::new();
         let sealed = digests.map(|digests| writer.seal(now(), &digests, &mut ops));
         match sealed.and_then(|record| self.disk.apply_all(ops).map(|()| record)) {
@@ -165,6 +166,15 @@ impl Sealer {
             }
             Err(e) => self.close_failed(&writer, failure(&e), waiting),
         }
+    }
+
+    /// Notes where one may begin to read what is long: its octets have just been read.
+    fn mark(&self, writer: &mut SegmentWriter) -> io::Result<()> {
+        for path in writer.files() {
+            let marks = marks_of(&self.repository, &path)?;
+            writer.mark(&path, marks);
+        }
+        Ok(())
     }
 
     /// The disk failed: what there is of the segment is closed as after a crash, now or later. Until then the

@@ -150,6 +150,10 @@ impl Assembler {
             let start = segments.get(s.part.segment).map_or(0, |s| s.start);
             start.saturating_add(s.part.end).saturating_add(LOOK_BACK_TICKS + DRIFT_MAX_TICKS) > cursor
         });
+        for source in &mut self.sources {
+            let start = segments.get(source.part.segment).map_or(0, |s| s.start);
+            source.skip_to(cursor.saturating_sub(start).saturating_sub(LOOK_BACK_TICKS + DRIFT_MAX_TICKS));
+        }
         sample / per_second * per_second
     }
 

@@ -1,13 +1,14 @@
 //! A part that is being read: opened when its time comes, read as far as the window reaches.
 
-use std::io::BufReader;
+use std::io::{self, BufReader};
 
 use media::listen::{Foreign, InProcess};
+use model::segment::PartMark;
 use model::{Codec, StreamId};
 
 use super::Note;
 use super::lane::Coding;
-use crate::codec::TrackCodec;
+use crate::codec::{TICK_US, TrackCodec};
 use crate::mka::{Block, Reader};
 use crate::op::{Files, ReadSeek};
 use crate::timeline::PlacedPart;
@@ -28,6 +29,8 @@ pub(super) struct Source {
     pub(super) part: PlacedPart,
     /// Whether its head could be read.
     pub(super) opened: bool,
+    /// What begins before this tick of the segment is not wanted.
+    from: i64,
     state: State,
 }
 
@@ -42,7 +45,12 @@ pub(super) struct Found<'a> {
 
 impl Source {
     pub(super) fn new(part: PlacedPart) -> Self {
-        Self { part, opened: false, state: State::Closed }
+        Self { part, opened: false, from: i64::MIN, state: State::Closed }
+    }
+
+    /// What begins before a tick of the segment is not wanted: it need not be read.
+    pub(super) fn skip_to(&mut self, from: i64) {
+        self.from = from;
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -59,10 +67,7 @@ impl Source {
         mut each: impl FnMut(Found<'_>),
     ) {
         if matches!(self.state, State::Closed) && self.part.begin < until {
-            match files
-                .open(&self.part.path)
-                .and_then(|f| Reader::new(BufReader::with_capacity(READ_OCTETS, f)))
-            {
+            match self.open(files) {
                 Ok(reader) => {
                     self.opened = reader.has_head();
                     self.state = State::Open { reader: Box::new(reader), ahead: None };
@@ -102,6 +107,23 @@ impl Source {
                 each(Found { tick, stream: track.stream, coding, payload: &block.payload });
             }
         }
+    }
+
+    /// Opens the part, at the last mark before which nothing is wanted.
+    fn open(&self, files: &dyn Files) -> io::Result<PartReader> {
+        let open = || {
+            let file = files.open(&self.part.path)?;
+            Reader::new(BufReader::with_capacity(READ_OCTETS, file))
+        };
+        let from = self.from.saturating_sub(self.part.begin);
+        let before = |mark: &&PartMark| mark.reached_us.div_euclid(TICK_US) < from;
+        let mut reader = open()?;
+        let Some(mark) = self.part.marks.iter().take_while(before).last().filter(|_| reader.has_head())
+        else {
+            return Ok(reader);
+        };
+        // A mark where no cluster begins, as of a file that was exchanged, costs time and nothing else.
+        if reader.go_to(mark.at)? { Ok(reader) } else { open() }
     }
 
     fn give_up(&mut self, notes: &mut Vec<Note>, why: String) {

@@ -5,7 +5,7 @@
 //! then says where and why. Elements that our writer never writes are skipped, so parts that other tools
 //! copied are readable as long as they keep SimpleBlocks.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use model::{Side, StreamId, WallTime};
 
@@ -105,8 +105,23 @@ pub struct Reader<R> {
     head: PartHead,
     pending: Option<Block>,
     cluster: Option<i64>,
+    cluster_at: u64,
     begun: bool,
     damage: Option<Damage>,
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// Goes on at a cluster. False where none begins there: then nothing can be read any more.
+    pub fn go_to(&mut self, cluster_at: u64) -> io::Result<bool> {
+        self.input.seek(SeekFrom::Start(cluster_at))?;
+        (self.pending, self.damage) = (None, None);
+        (self.at, self.whole) = (cluster_at, cluster_at);
+        let is_cluster = matches!(self.step()?, Step::Other) && self.cluster_at == cluster_at;
+        if !is_cluster {
+            self.damage = Some(Damage::Bad { at: cluster_at });
+        }
+        Ok(is_cluster)
+    }
 }
 
 /// What an element was.
@@ -120,8 +135,17 @@ impl<R: Read> Reader<R> {
     /// Reads the head, up to the first block. Only a failure of the input is an error.
     pub fn new(input: R) -> io::Result<Self> {
         let head = PartHead { timestamp_scale: 1_000_000, ..PartHead::default() };
-        let mut reader =
-            Self { input, at: 0, whole: 0, head, pending: None, cluster: None, begun: false, damage: None };
+        let mut reader = Self {
+            input,
+            at: 0,
+            whole: 0,
+            head,
+            pending: None,
+            cluster: None,
+            cluster_at: 0,
+            begun: false,
+            damage: None,
+        };
         while reader.cluster.is_none() && reader.pending.is_none() {
             match reader.step()? {
                 Step::Block(block) => reader.pending = Some(block),
@@ -171,6 +195,11 @@ impl<R: Read> Reader<R> {
         self.cluster
     }
 
+    /// The octet at which that cluster begins.
+    pub const fn cluster_at(&self) -> u64 {
+        self.cluster_at
+    }
+
     fn step(&mut self) -> io::Result<Step> {
         if self.damage.is_some() {
             return Ok(Step::End);
@@ -217,7 +246,7 @@ impl<R: Read> Reader<R> {
         match element {
             id::SEGMENT => {}
             // Blocks need a time: until the cluster's own is read, that of none.
-            id::CLUSTER => self.cluster = Some(0),
+            id::CLUSTER => (self.cluster, self.cluster_at) = (Some(0), begin),
             _ => return self.stop(Damage::Bad { at: begin }),
         }
         self.whole = self.at;

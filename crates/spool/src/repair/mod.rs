@@ -26,6 +26,7 @@ use crate::digest::{Digest, Digester};
 use crate::layout::{self, ManifestPath};
 use crate::log::{self, Entry};
 use crate::manifest::{self, Manifest};
+use crate::marks::MARKED_OCTETS;
 use crate::mka::{self, Damage};
 use crate::op::{FileOp, Files, list_or_nothing, read_small};
 use crate::{pcap, rebuild};
@@ -264,6 +265,7 @@ impl Work<'_> {
             self.ops.push(FileOp::Patch { path: path.to_owned(), offset, bytes: bytes.to_vec() });
         }
         let digest = digest_patched(self.files, path, keep, patch)?;
+        part.marks = if digest.bytes < MARKED_OCTETS { Vec::new() } else { scan.marks.clone() };
         (part.bytes, part.sha256) = (digest.bytes, Some(digest.sha256));
         Ok(())
     }

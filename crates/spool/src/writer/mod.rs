@@ -17,6 +17,7 @@
 
 mod begin;
 mod finish;
+mod marks;
 mod part;
 mod pauses;
 mod sidecar;

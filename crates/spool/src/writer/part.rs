@@ -109,6 +109,7 @@ impl PartWriter {
             duration_us: 0,
             bytes: head.len() as u64,
             sha256: None,
+            marks: Vec::new(),
         };
         let tracks = tracks
             .iter()

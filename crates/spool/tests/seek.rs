@@ -65,9 +65,9 @@ impl Seek for CountedFile {
 
 /// Two sides of G.711 whose every packet sounds otherwise. Now and then a packet of one side comes a second late.
 fn call() -> (Counted, SegmentRecord, String) {
-    let pcmu = Codec::new("PCMU", 8_000, 1);
+    let pcmu = Arc::new(Codec::new("PCMU", 8_000, 1));
     let streams = [(1, Side::Agent), (2, Side::External)];
-    let streams = streams.map(|(n, side)| OpenStream::audio(n, side, &[(0, pcmu.clone())])).to_vec();
+    let streams = streams.map(|(n, side)| OpenStream::audio(n, side, &[(0, Codec::clone(&pcmu))])).to_vec();
     let open = OpenSegment::first(SegmentId::from_u64(2), CallId::from_u64(1), START, streams);
     let mut now = Now { wall: START, ..Now::default() };
     let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, now);

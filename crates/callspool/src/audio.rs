@@ -3,8 +3,9 @@
 //! Reading on goes on where it was; reading elsewhere makes anew what lies there. Nothing is kept on disk.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread::ScopedJoinHandle;
+use std::thread::{Builder, ScopedJoinHandle};
 
 use api::{Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest};
 use model::{CallId, MediaKind, SegmentRecord, StreamRecord, TenantId};
@@ -24,7 +25,7 @@ const PICTURES_MAX: usize = 256;
 const PER_MS: u64 = peaks::SAMPLE_RATE as u64 / 1_000;
 /// 10 minutes: one thread draws them in a fifth of a second.
 const DRAWN_AT_ONCE: u64 = 600_000 * PER_MS;
-/// Threads for one picture at most: others record meanwhile.
+/// Threads for pictures, beyond one for each: others record meanwhile.
 const DRAWING_MAX: u64 = 4;
 
 /// The recordings of a repository.
@@ -32,6 +33,31 @@ pub(crate) struct Recordings {
     repository: Repository,
     programs: Programs,
     pictures: Mutex<VecDeque<(String, Peaks)>>,
+    /// Threads that draw pictures.
+    drawing: AtomicU64,
+}
+
+/// Threads for one picture, of those that may draw at once.
+struct Hired<'a> {
+    all: &'a AtomicU64,
+    threads: u64,
+}
+
+impl<'a> Hired<'a> {
+    /// As many as are wanted and free, at least one.
+    fn some(all: &'a AtomicU64, wanted: u64) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64).min(DRAWING_MAX);
+        let threads = |busy: u64| wanted.min(cores.saturating_sub(busy)).max(1);
+        let hire = |busy| Some(busy + threads(busy));
+        let busy = all.fetch_update(Ordering::AcqRel, Ordering::Acquire, hire).unwrap_or_else(|busy| busy);
+        Self { all, threads: threads(busy) }
+    }
+}
+
+impl Drop for Hired<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.threads, Ordering::AcqRel);
+    }
 }
 
 /// A call's segments, each with its directory.
@@ -43,7 +69,7 @@ struct Found {
 
 impl Recordings {
     pub(crate) fn new(repository: Repository) -> Self {
-        Self { repository, programs: programs(), pictures: Mutex::default() }
+        Self { repository, programs: programs(), pictures: Mutex::default(), drawing: AtomicU64::default() }
     }
 
     fn find(&self, tenant: &TenantId, call: CallId) -> Result<Found, AudioError> {
@@ -73,8 +99,9 @@ impl Recordings {
 
     /// Draws a picture, a long one by several threads. They step back: somebody waits for it, but not a call.
     fn draw(&self, stretch: &Stretch, found: &Found) -> Result<[Vec<i8>; 2], AudioError> {
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64).min(DRAWING_MAX);
-        let pieces = ((stretch.until - stretch.from) / DRAWN_AT_ONCE + 1).min(cores);
+        let wanted = (stretch.until - stretch.from) / DRAWN_AT_ONCE + 1;
+        let hired = Hired::some(&self.drawing, wanted);
+        let pieces = hired.threads;
         let border = |piece: u64| u32::try_from(u64::from(stretch.width) * piece / pieces).unwrap_or(0);
         let piece = |n: u64| {
             step_back();
@@ -82,11 +109,15 @@ impl Recordings {
             peaks::draw(found.segments.clone(), stretch, buckets, &self.repository, &self.programs)
         };
         let drawn: Vec<_> = std::thread::scope(|threads| {
-            let drawing: Vec<_> = (0..pieces).map(|n| threads.spawn(move || piece(n))).collect();
-            drawing.into_iter().map(ScopedJoinHandle::join).collect()
+            let piece = &piece;
+            let begin = |n| Builder::new().name("picture".to_owned()).spawn_scoped(threads, move || piece(n));
+            let drawing: Vec<_> = (0..pieces).map(begin).collect();
+            drawing.into_iter().map(|thread| thread.map(ScopedJoinHandle::join)).collect()
         });
         let mut channels = [Vec::new(), Vec::new()];
         for piece in drawn {
+            let piece =
+                piece.map_err(|e| AudioError::Failed(format!("there is no thread to draw it: {e}")))?;
             let piece = piece.map_err(|_| AudioError::Failed("the picture could not be drawn".to_owned()))?;
             let piece = piece.map_err(|e| AudioError::Failed(e.to_string()))?;
             channels.iter_mut().zip(piece).for_each(|(all, more)| all.extend(more));

@@ -20,6 +20,8 @@ pub struct PlacedPart {
     pub begin: i64,
     /// The tick behind its last block, as its record says.
     pub end: i64,
+    /// Its length in octets, as its record says.
+    pub bytes: u64,
     /// Where one may begin to read.
     pub marks: Vec<PartMark>,
 }
@@ -51,6 +53,7 @@ impl Timeline {
                     path: format!("{directory}/{}", part.file),
                     begin,
                     end: begin.saturating_add(part.duration_us.max(0) / TICK_US),
+                    bytes: part.bytes,
                     marks: part.marks.clone(),
                 });
             }

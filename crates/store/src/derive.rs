@@ -209,7 +209,7 @@ impl Known {
         .await?;
         let copies: Vec<CopyRow> = bulk::select(
             db,
-            "SELECT s.call, c.kind, c.of_id, c.state, CASE WHEN s.ended IS NULL THEN 1 ELSE 0 END AS live, c.changed \
+            "SELECT s.call, c.kind, c.of_id, c.state, CAST(CASE WHEN s.ended IS NULL THEN 1 ELSE 0 END AS BIGINT) AS live, c.changed \
              FROM segments s JOIN copies c ON c.kind = 'segment' AND c.of_id = s.id WHERE s.call IN",
             &survivors,
             " ORDER BY s.call, s.number, s.id, c.place",
@@ -217,7 +217,7 @@ impl Known {
         .await?;
         let other_copies: Vec<CopyRow> = bulk::select(
             db,
-            "SELECT c.call, c.kind, c.of_id, c.state, 0 AS live, c.changed FROM copies c WHERE c.call IN",
+            "SELECT c.call, c.kind, c.of_id, c.state, CAST(0 AS BIGINT) AS live, c.changed FROM copies c WHERE c.call IN",
             &all,
             " AND (c.kind = 'call' OR NOT EXISTS (SELECT 1 FROM segments s WHERE s.id = c.of_id)) \
              ORDER BY c.call, c.kind, c.of_id, c.place",

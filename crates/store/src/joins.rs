@@ -16,6 +16,9 @@ use crate::derive::derive;
 use crate::error::CatalogError;
 use crate::rows;
 
+/// 512 calls: their rows are in memory, some 10 KiB each. A batch touches no more; a reindex may touch all there are.
+const DERIVED_AT_ONCE: usize = 512;
+
 /// A call and those that it took in.
 pub(crate) struct Group {
     /// The one that survives: the lowest.
@@ -91,7 +94,10 @@ pub(crate) async fn derive_all(
         take_in(db, group).await?;
         renumber(db, group).await?;
     }
-    derive(db, &groups).await
+    for some in groups.chunks(DERIVED_AT_ONCE) {
+        derive(db, some).await?;
+    }
+    Ok(())
 }
 
 /// Those of some calls that are one with others.

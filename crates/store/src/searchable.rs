@@ -103,6 +103,8 @@ impl Found {
                 found.data.entry(call).or_default().push(DataRow { call, key, position, value, started });
             }
         }
+        // As databases sort text otherwise, where they are told to.
+        found.data.values_mut().for_each(|rows| rows.sort());
         for (call, tag, present, changed) in tags {
             let value = (present == 1).then_some(tag);
             found.noted.entry(call).or_default().push(Noted { value, started: None, changed });

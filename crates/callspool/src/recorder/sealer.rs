@@ -156,7 +156,7 @@ impl Sealer {
             .into_iter()
             .map(|path| digest_of(&self.repository, &path).map(|d| (path, d.bytes, d.sha256)))
             .collect();
-        let digests = digests.and_then(|digests| self.mark(&mut writer).map(|()| digests));
+        self.mark(&mut writer);
         let mut ops = Vec::new();
         let sealed = digests.map(|digests| writer.seal(now(), &digests, &mut ops));
         match sealed.and_then(|record| self.disk.apply_all(ops).map(|()| record)) {
@@ -168,13 +168,16 @@ impl Sealer {
         }
     }
 
-    /// Notes where one may begin to read what is long: its octets have just been read.
-    fn mark(&self, writer: &mut SegmentWriter) -> io::Result<()> {
+    /// Notes where one may begin to read what is long. Without marks it is sound as well.
+    fn mark(&self, writer: &mut SegmentWriter) {
         for path in writer.files() {
-            let marks = marks_of(&self.repository, &path)?;
-            writer.mark(&path, marks);
+            match marks_of(&self.repository, &path) {
+                Ok(marks) => writer.mark(&path, marks),
+                Err(error) => {
+                    tracing::warn!(%path, %error, "cannot be looked through: seeking in it takes longer")
+                }
+            }
         }
-        Ok(())
     }
 
     /// The disk failed: what there is of the segment is closed as after a crash, now or later. Until then the

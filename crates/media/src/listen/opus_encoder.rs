@@ -9,13 +9,13 @@ const COMPLEXITY: i32 = 5;
 /// The longest packet of 20 ms that there is (RFC 6716 section 3.4).
 const OCTETS_MAX: usize = 1_275;
 
-/// From this rate on what is encoded is music rather than speech, and a packet of a given length costs one try.
-const FULL_RATE: u32 = 48_000;
-
 /// How long packets are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Length {
+    /// All of them, and filled.
     Same,
+    /// All of them, with padding behind what the sound needs.
+    Padded,
     AsNeeded,
 }
 
@@ -46,6 +46,14 @@ impl OpusEncoder {
         Self::begin(rate, channels, bits, (Length::Same, octets))
     }
 
+    /// The same, in little more than half of the time for speech: to fill each packet, the encoder tries up to six times.
+    /// Here each is tried once, and what the sound does not need is padding; so it takes a tenth more octets to sound
+    /// as well.
+    pub fn padded(rate: u32, channels: u8, octets: usize) -> Result<Self, OpusEncoderError> {
+        let bits = i32::try_from(octets * 8 * PACKETS_A_SECOND).unwrap_or(i32::MAX);
+        Self::begin(rate, channels, bits, (Length::Padded, octets))
+    }
+
     /// An encoder to packets that are as long as the sound needs: so many bits a second in the mean of speech, and
     /// a fraction of it for silence.
     pub fn as_needed(rate: u32, channels: u8, bits: i32) -> Result<Self, OpusEncoderError> {
@@ -61,8 +69,7 @@ impl OpusEncoder {
         let layout = if channels == 2 { opus::Channels::Stereo } else { opus::Channels::Mono };
         let mut encoder = opus::Encoder::new(rate, layout, opus::Application::Audio)?;
         encoder.set_bitrate(opus::Bitrate::Bits(bits))?;
-        // To fill each packet, the encoder of speech tries up to six times for each. What most need is less, and is padded.
-        encoder.set_vbr(length == Length::AsNeeded || rate < FULL_RATE)?;
+        encoder.set_vbr(length != Length::Same)?;
         encoder.set_complexity(COMPLEXITY)?;
         encoder.set_signal(opus::Signal::Voice)?;
         let samples = usize::try_from(rate).unwrap_or(0) / PACKETS_A_SECOND * usize::from(channels.max(1));
@@ -93,8 +100,8 @@ impl OpusEncoder {
         let octets = self.encoder.encode(samples, &mut packet)?;
         match self.length {
             Length::AsNeeded => packet.truncate(octets),
-            Length::Same if octets < self.octets => opus::packet::pad(&mut packet, octets).map(|_| ())?,
-            Length::Same => {}
+            _ if octets < self.octets => opus::packet::pad(&mut packet, octets).map(|_| ())?,
+            _ => {}
         }
         Ok(packet)
     }

@@ -48,7 +48,7 @@ use crate::codec::TICKS_PER_SECOND;
 use crate::op::Files;
 use crate::timeline::Timeline;
 use clock::Clock;
-use lane::{LOOK_BACK_TICKS, Lane, MARGIN_TICKS, Silent, Taken};
+use lane::{Lane, MARGIN_TICKS, Silent, Taken};
 use mix::{Mixer, Place};
 use notes::note;
 use placed::Placed;
@@ -59,8 +59,6 @@ use source::{Found, Source};
 /// 30 s: how much later than in its place a block may stand in its file. Late packets are some hundred
 /// milliseconds late; a source that RFC 3550 still takes for the same one, at most 3,000 packets.
 const WINDOW_TICKS: i64 = 30 * TICKS_PER_SECOND;
-/// 10 s: more than a clock is off in a day.
-const DRIFT_MAX_TICKS: i64 = 10 * TICKS_PER_SECOND;
 
 /// Why a call cannot be assembled.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +81,7 @@ pub struct Assembler {
     /// Where it was asked to begin.
     from: i64,
     end: i64,
+    /// Something could be read, or was passed over unread.
     opened: bool,
     notes: Vec<Note>,
     missing: BTreeSet<Foreign>,
@@ -145,14 +144,14 @@ impl Assembler {
         self.cursor = second.saturating_mul(TICKS_PER_SECOND).min(self.end);
         self.from = self.cursor;
         let (cursor, segments) = (self.cursor, &self.segments);
+        let from = |s: &Source| segments.get(s.part.segment).map_or(i64::MIN, |s| s.read_from(cursor));
+        let all = self.sources.len();
         // A block may be later in its file than in time, never in another file than its own.
-        self.sources.retain(|s| {
-            let start = segments.get(s.part.segment).map_or(0, |s| s.start);
-            start.saturating_add(s.part.end).saturating_add(LOOK_BACK_TICKS + DRIFT_MAX_TICKS) > cursor
-        });
+        self.sources.retain(|s| s.part.end > from(s));
+        // Whether the whole call is lost, a piece of it does not tell: what cannot be read in it is silence.
+        self.opened |= self.sources.len() < all;
         for source in &mut self.sources {
-            let start = segments.get(source.part.segment).map_or(0, |s| s.start);
-            source.skip_to(cursor.saturating_sub(start).saturating_sub(LOOK_BACK_TICKS + DRIFT_MAX_TICKS));
+            source.skip_to(from(source));
         }
         sample / per_second * per_second
     }

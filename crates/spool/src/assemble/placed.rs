@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use model::{SegmentRecord, StreamId, StreamRecord};
 
 use super::clock::Clock;
-use super::lane::{Coding, LOOK_AHEAD_TICKS};
+use super::lane::{Coding, LOOK_AHEAD_TICKS, LOOK_BACK_TICKS};
 use super::source::coding_of;
 use super::{WINDOW_TICKS, sidecar, succession, to_f64, to_i64};
 use crate::codec::TICK_US;
@@ -54,6 +54,13 @@ impl Placed {
         let positions = self.clocks.values().map(|c| to_i64(c.position(wall)));
         let position = positions.max().unwrap_or(0).max(until.saturating_sub(self.start));
         position.saturating_add(LOOK_AHEAD_TICKS + WINDOW_TICKS)
+    }
+
+    /// From where on, in its own ticks, it must be read for all that is heard from `cursor` on.
+    pub(super) fn read_from(&self, cursor: i64) -> i64 {
+        let wall = cursor.saturating_sub(self.start);
+        let positions = self.clocks.values().map(|c| to_i64(c.position(to_f64(wall))));
+        positions.fold(wall, i64::min).saturating_sub(LOOK_BACK_TICKS)
     }
 
     /// The tick behind its last media.

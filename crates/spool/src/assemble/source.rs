@@ -122,7 +122,10 @@ impl Source {
         else {
             return Ok(reader);
         };
-        // A mark where no cluster begins, as of a file that was exchanged, costs time and nothing else.
+        // Marks are of the file that was sealed. One where no cluster begins costs time and nothing else.
+        if files.len(&self.part.path)? != self.part.bytes {
+            return Ok(reader);
+        }
         if reader.go_to(mark.at)? { Ok(reader) } else { open() }
     }
 

@@ -30,6 +30,7 @@ pub(super) const BITRATES: std::ops::RangeInclusive<u16> = 8..=256;
 /// An Ogg Opus file.
 pub(super) struct Opus {
     options: Options,
+    bitrate: u16,
     packet_octets: usize,
     packets: u64,
     serial: u32,
@@ -62,6 +63,7 @@ impl Opus {
         let packet_octets = usize::from(bitrate) * 1_000 / 8 / 50;
         let mut opus = Self {
             options,
+            bitrate,
             packet_octets,
             packets: 0,
             serial: 0,
@@ -97,7 +99,11 @@ impl Opus {
     }
 
     fn encoder(&self) -> Result<OpusEncoder, ExportError> {
-        Ok(OpusEncoder::new(self.options.rate.hz(), self.options.layout.channels(), self.packet_octets)?)
+        let (rate, channels) = (self.options.rate.hz(), self.options.layout.channels());
+        // Who asks for a bit rate gets all that it holds.
+        let is_speech = self.options.rate != Rate::Full && self.bitrate == default_bitrate(self.options);
+        let begin = if is_speech { OpusEncoder::padded } else { OpusEncoder::new };
+        Ok(begin(rate, channels, self.packet_octets)?)
     }
 
     pub(super) const fn pieces(&self) -> u64 {

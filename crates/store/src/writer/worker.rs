@@ -386,24 +386,22 @@ impl Worker {
     }
 }
 
-/// Applies a batch; when it is refused, each change alone, so that one bad change costs no other. What was
+/// Applies a batch; when it is refused, its halves, and so on, so that one bad change costs no other. What was
 /// committed to a file that was deleted or replaced meanwhile does not count.
 async fn apply(catalog: &Catalog, batch: &[Change]) -> Result<Vec<(EventId, String)>, CatalogError> {
-    let mut refused = Vec::new();
-    match catalog.apply(batch).await {
-        Ok(()) => {}
-        Err(CatalogError::Refused(_) | CatalogError::Unreadable(_)) => {
-            for change in batch {
-                match catalog.apply(std::slice::from_ref(change)).await {
-                    Ok(()) => {}
-                    Err(e @ (CatalogError::Refused(_) | CatalogError::Unreadable(_))) => {
-                        refused.push((change.id, e.to_string()));
-                    }
-                    Err(e) => return Err(e),
-                }
+    let (mut refused, mut waiting) = (Vec::new(), vec![batch]);
+    while let Some(piece) = waiting.pop() {
+        match (catalog.apply(piece).await, piece) {
+            (Ok(()), _) => {}
+            (Err(e @ (CatalogError::Refused(_) | CatalogError::Unreadable(_))), [change]) => {
+                refused.push((change.id, e.to_string()));
             }
+            (Err(CatalogError::Refused(_) | CatalogError::Unreadable(_)), _) => {
+                let (before, behind) = piece.split_at(piece.len() / 2);
+                waiting.extend([behind, before]);
+            }
+            (Err(e), _) => return Err(e),
         }
-        Err(e) => return Err(e),
     }
     if catalog.is_current().await { Ok(refused) } else { Err(CatalogError::Replaced) }
 }

@@ -23,7 +23,7 @@ use store::{AlarmQuery, LIST_MAX};
 
 use crate::alarms;
 use crate::document::MetricsRefusals;
-use crate::port::{Family, FamilyKind, count};
+use crate::port::{Distribution, Family, FamilyKind, count};
 use crate::problem::Problem;
 use crate::state::{ApiState, EVENT_STREAMS_MAX, LISTENERS_MAX, REQUESTS_MAX};
 
@@ -112,17 +112,24 @@ struct Gathered(Vec<Family>);
 
 impl Collector for Gathered {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        for family in self.0.iter().filter(|f| !f.samples.is_empty()) {
+        let is_told = |f: &&Family| !f.samples.is_empty() || matches!(f.kind, FamilyKind::Histogram(_));
+        for family in self.0.iter().filter(is_told) {
             let kind = match family.kind {
                 FamilyKind::Counter => MetricType::Counter,
                 FamilyKind::Gauge => MetricType::Gauge,
+                FamilyKind::Histogram(_) => MetricType::Histogram,
             };
             let mut metric = encoder.encode_descriptor(family.name, family.help, None, kind)?;
+            if let FamilyKind::Histogram(Distribution { buckets, sum }) = &family.kind {
+                let all = buckets.iter().map(|(_, times)| times).sum();
+                metric.encode_histogram::<Labels>(*sum, all, buckets, None)?;
+            }
             for sample in &family.samples {
                 let encoder = metric.encode_family(&sample.labels)?;
                 match family.kind {
                     FamilyKind::Counter => ConstCounter::new(sample.value).encode(encoder)?,
                     FamilyKind::Gauge => ConstGauge::new(sample.value).encode(encoder)?,
+                    FamilyKind::Histogram(_) => {}
                 }
             }
         }

@@ -18,7 +18,7 @@ pub use audio::{
 pub use joins::{JoinAnswer, JoinError, JoinedCalls, Joins};
 pub use listen::{ListenAnswer, ListenError, ListenRequest, LiveFormat, LiveHearing, LiveSound};
 pub use live::{Changed, KeysRequest, LiveAnswer, LiveCalls, LiveError, LiveOrder, LiveRecording, LiveState};
-pub use metrics::{Family, FamilyKind, Metrics, Sample, count};
+pub use metrics::{Distribution, Family, FamilyKind, Metrics, Sample, count};
 pub use node::{Lack, Node, Standing};
 pub use notes::{CallNotes, NoteError, NotedBy, Notes};
 pub use sides::{CallSides, StreamSide};

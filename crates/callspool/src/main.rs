@@ -4,6 +4,7 @@ mod alarms;
 mod arenas;
 mod audio;
 mod backup;
+mod bench;
 mod caller;
 mod catalog;
 mod certificates;

@@ -254,6 +254,11 @@ fn recorded(shared: &Shared) -> Vec<Family> {
         ),
         Family::counter("callspool_media_datagrams_received", "Datagrams that came to media ports")
             .of(of(&shared.packets)),
+        Family::histogram(
+            "callspool_media_delay_seconds",
+            "From the arrival of packets in the kernel until they are in their buffer, of a sample",
+            shared.delays.distribution(),
+        ),
         Family::counter("callspool_media_packets_dropped", "Packets that came and could not be written")
             .of(of(&shared.dropped)),
         outcomes.packets().fold(

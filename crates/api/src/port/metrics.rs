@@ -13,19 +13,30 @@ pub struct Family {
     pub name: &'static str,
     /// What it is, in a sentence without its period.
     pub help: &'static str,
-    /// Whether it only grows.
+    /// What kind of number it is.
     pub kind: FamilyKind,
     /// One for each set of labels.
     pub samples: Vec<Sample>,
 }
 
-/// Whether a number only grows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What kind of number it is.
+#[derive(Clone, PartialEq, Debug)]
 pub enum FamilyKind {
     /// It only grows while the process runs.
     Counter,
     /// It comes and goes.
     Gauge,
+    /// How often it was how much; it has no samples.
+    Histogram(Distribution),
+}
+
+/// How often something was how much.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Distribution {
+    /// Upper ends in the base unit, the last one infinite, with how many lie between it and the one before.
+    pub buckets: Vec<(f64, u64)>,
+    /// Of all that was counted, in the base unit.
+    pub sum: f64,
 }
 
 /// A number with its labels.
@@ -48,6 +59,12 @@ impl Family {
     #[must_use]
     pub const fn gauge(name: &'static str, help: &'static str) -> Self {
         Self { name, help, kind: FamilyKind::Gauge, samples: Vec::new() }
+    }
+
+    /// How often something was how much, without labels.
+    #[must_use]
+    pub const fn histogram(name: &'static str, help: &'static str, of: Distribution) -> Self {
+        Self { name, help, kind: FamilyKind::Histogram(of), samples: Vec::new() }
     }
 
     /// With a number that has no labels.

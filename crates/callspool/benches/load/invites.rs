@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::machine::Cores;
 use crate::report::median_p99_worst;
-use crate::server::Server;
-use crate::uac::Uac;
-use crate::{Failure, generator, procfs};
+use crate::server::{SIP, Server};
+use crate::traffic::{Client, Kind, Lines};
+use crate::{Failure, procfs};
 
 /// How long a call is up: files are opened for new calls, and sealed of old ones, at once.
 const STAYS: Duration = Duration::from_secs(1);
@@ -14,6 +14,18 @@ const STAYS: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Sleeps when nothing came and nothing is due.
 const PAUSE: Duration = Duration::from_micros(100);
+
+/// Octets of metadata, as session border controllers send them with what their phone systems add.
+const METADATA: usize = 6_000;
+/// Where the media of calls come from that have none: discard (RFC 863).
+const NO_MEDIA: u16 = 9;
+
+/// SIPREC calls to the server that is measured.
+pub(crate) fn client(metadata: usize) -> Result<Client, Failure> {
+    let (remote, uri) = (SIP.parse()?, format!("sip:bench@{SIP}"));
+    let local = [127, 0, 0, 1].into();
+    Ok(Client::new(Lines { local, remote, uri, kind: Kind::Siprec { metadata } })?)
+}
 
 /// What came out at a rate.
 #[derive(Debug)]
@@ -32,33 +44,43 @@ pub(crate) struct Invites {
     pub(crate) threads_us: Vec<(String, f64)>,
 }
 
+/// T1 of RFC 3261: whoever waits longer is asked again, which is a second load.
+const SUSTAINED_MS: f64 = 500.0;
+
+impl Invites {
+    /// Whether all calls were answered before they were asked for again.
+    pub(crate) fn is_sustained(&self) -> bool {
+        let [_, p99, _] = self.setup_ms;
+        self.failed == 0 && p99 < SUSTAINED_MS
+    }
+}
+
 pub(crate) fn measure(rate: u32, seconds: u32) -> Result<Invites, Failure> {
     let server = Server::start(Cores::All)?;
-    let (rtp, _rtcp) = generator::sockets()?;
-    let mut uac = Uac::new(rtp.local_addr()?.port())?;
+    let mut client = client(METADATA)?;
     let before = procfs::cpu(server.pid())?;
-    let took = place(&mut uac, rate, (rate * seconds) as usize, STAYS);
+    let took = place(&mut client, NO_MEDIA, rate, (rate * seconds) as usize, STAYS);
     let until = Instant::now() + PATIENCE;
     let mut oldest = 0;
-    while Instant::now() < until && oldest < uac.calls.len() {
-        uac.work();
-        uac.hang_up(STAYS, oldest, usize::MAX);
-        oldest = uac.oldest(oldest);
+    while Instant::now() < until && oldest < client.calls.len() {
+        client.work();
+        client.hang_up_after(STAYS, oldest, usize::MAX);
+        oldest = client.oldest(oldest);
         std::thread::sleep(PAUSE);
     }
     let cpu = procfs::cpu(server.pid())?.since(&before);
     server.stop()?;
-    let each = uac.calls.len() as f64;
+    let each = client.calls.len() as f64;
     let mut threads_us: Vec<_> = cpu.threads_us.iter().map(|(n, us)| (n.clone(), us / each)).collect();
     threads_us.retain(|(_, us)| *us >= 1.0);
     threads_us.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let mut setups: Vec<f64> = uac.calls.iter().filter_map(|c| c.setup_ms()).collect();
+    let mut setups: Vec<f64> = client.calls.iter().filter_map(|c| c.setup_ms()).collect();
     Ok(Invites {
         rate,
         reached: each / took.as_secs_f64(),
-        calls: uac.calls.len(),
-        failed: uac.calls.len() - setups.len(),
-        resent: uac.resent,
+        calls: client.calls.len(),
+        failed: client.calls.len() - setups.len(),
+        resent: client.resent,
         setup_ms: median_p99_worst(&mut setups),
         cpu_us: cpu.exact_us() / each,
         threads_us,
@@ -66,23 +88,29 @@ pub(crate) fn measure(rate: u32, seconds: u32) -> Result<Invites, Failure> {
 }
 
 /// Begins so many calls at that rate, hangs up after `stays`; how long the beginning took.
-pub(crate) fn place(uac: &mut Uac, rate: u32, calls: usize, stays: Duration) -> Duration {
+pub(crate) fn place(
+    client: &mut Client,
+    media_port: u16,
+    rate: u32,
+    calls: usize,
+    stays: Duration,
+) -> Duration {
     let began = Instant::now();
     let (mut oldest, mut looked) = (0, began);
     for number in 0..calls {
         let due = Duration::from_secs_f64(number as f64 / f64::from(rate));
         while began.elapsed() < due {
-            if !uac.work() {
+            if !client.work() {
                 std::thread::sleep(PAUSE.min(due.saturating_sub(began.elapsed())));
             }
             // Looking through the calls costs time: each 10 ms is enough.
             if looked.elapsed() > Duration::from_millis(10) {
                 looked = Instant::now();
-                oldest = uac.oldest(oldest);
-                uac.hang_up(stays, oldest, usize::MAX);
+                oldest = client.oldest(oldest);
+                client.hang_up_after(stays, oldest, usize::MAX);
             }
         }
-        uac.invite();
+        client.invite(media_port);
     }
     began.elapsed()
 }

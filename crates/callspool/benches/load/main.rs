@@ -2,7 +2,7 @@
 //! to listen.
 //!
 //! ```text
-//!  cargo bench -p callspool --bench load -- [--only packets|invites|exports] [--calls 500,1000] [--rates 100,500]
+//!  cargo bench -p callspool --bench load -- [--only packets|invites|pressure|exports|rtpengine] [--calls 500,1000] [--rates 100,500]
 //!                                           [--repeats 3] [--seconds 4] [--out FILE]
 //!
 //!  core 0: callspool serve (fresh for each row), and the bare receiver, one after the other
@@ -16,21 +16,32 @@
 
 mod bare;
 mod exports;
-mod generator;
 mod invites;
 mod machine;
 mod options;
 mod packets;
+mod peer;
+mod pressure;
 mod procfs;
 mod recordings;
 mod report;
 mod server;
-mod uac;
+// What `callspool bench` measures by: the same calls, the same packets.
+#[path = "../../src/bench/figures.rs"]
+#[allow(dead_code, unused_imports)]
+mod figures;
+#[path = "../../src/bench/traffic/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod traffic;
 
 use std::process::ExitCode;
 
 use options::Options;
+use pressure::Pressure;
 use report::Report;
+
+/// What is taken to be sustained where nothing else was measured.
+const EASY_RATE: u32 = 100;
 
 /// What can go wrong is told to the person who measures, and ends the run.
 type Failure = Box<dyn std::error::Error>;
@@ -55,10 +66,21 @@ fn run() -> Result<(), Failure> {
     let options = Options::read(&arguments)?;
     machine::raise_descriptor_limit();
     machine::pin_to(machine::SENDER_CORE);
+    server::go_by(&options.set);
     let mut report = Report::begin(&options)?;
+    let mut sustained = EASY_RATE;
     if options.wants("invites") {
         for rate in &options.rates {
-            report.invites(&invites::measure(*rate, options.invite_seconds)?)?;
+            let found = invites::measure(*rate, options.invite_seconds)?;
+            if found.is_sustained() {
+                sustained = sustained.max(*rate);
+            }
+            report.invites(&found)?;
+        }
+    }
+    if options.wants("pressure") {
+        for pressure in [Pressure::SETUP, Pressure::CATALOG, Pressure::overload(sustained)] {
+            report.pressed(&pressure::measure(pressure)?)?;
         }
     }
     if options.wants("packets") {
@@ -68,6 +90,9 @@ fn run() -> Result<(), Failure> {
     }
     if options.wants("exports") {
         report.exports(&exports::measure()?)?;
+    }
+    if options.wants("rtpengine") {
+        report.peer(peer::measure(&options)?.as_ref())?;
     }
     report.end();
     Ok(())

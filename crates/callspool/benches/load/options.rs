@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) turn: Duration,
     /// How long calls are made at each rate.
     pub(crate) invite_seconds: u32,
+    /// Settings of the measured callspool, `media.source=…`.
+    pub(crate) set: Vec<(String, String)>,
     /// JSON lines are added to it.
     pub(crate) out: Option<PathBuf>,
 }
@@ -35,6 +37,7 @@ impl Options {
             repeats: 3,
             turn: Duration::from_secs(4),
             invite_seconds: 10,
+            set: Vec::new(),
             out: None,
         };
         let mut words = arguments.iter();
@@ -52,6 +55,10 @@ impl Options {
                 "--seconds" => {
                     options.turn = Duration::from_secs(value.parse()?);
                     options.invite_seconds = value.parse()?;
+                }
+                "--set" => {
+                    let (key, value) = value.split_once('=').ok_or("--set needs KEY=VALUE")?;
+                    options.set.push((key.to_owned(), value.to_owned()));
                 }
                 "--out" => options.out = Some(value.into()),
                 _ => return Err(format!("unknown option {word}").into()),

@@ -4,18 +4,18 @@
 //! the end all calls hang up, and what the manifests count is held against what was sent.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use crate::bare::Bare;
-use crate::generator::{self, Generator, Sent};
-use crate::invites::place;
+use crate::invites::{client, place};
 use crate::machine::Cores;
 use crate::options::Options;
 use crate::procfs::{Cpu, Memory};
 use crate::recordings::{self, Recorded};
 use crate::report::median;
 use crate::server::Server;
-use crate::uac::Uac;
+use crate::traffic::{Client, Generator, PAUSE, Sent, sockets};
 use crate::{Failure, procfs};
 
 /// New calls per second while setting up: no hurry.
@@ -50,24 +50,28 @@ pub(crate) struct Packets {
     pub(crate) busy_rss_kib: f64,
 }
 
-struct Turn {
+pub(crate) struct Turn {
     sent: Sent,
+    took: Duration,
     cpu: Cpu,
 }
 
 pub(crate) fn measure(calls: usize, options: &Options) -> Result<Packets, Failure> {
     let server = Server::start(Cores::One)?;
-    let (rtp, _rtcp) = generator::sockets()?;
+    let local = [127, 0, 0, 1].into();
+    let (rtp, _rtcp) = sockets(local)?;
     let empty = procfs::memory(server.pid())?;
-    let mut uac = Uac::new(rtp.local_addr()?.port())?;
-    set_up(&mut uac, calls)?;
+    let mut client = client(0)?;
+    set_up(&mut client, rtp.local_addr()?.port(), calls)?;
     let idle = procfs::memory(server.pid())?;
 
-    let ports: Vec<u16> = uac.calls.iter().flat_map(|c| c.ports.clone()).collect();
-    let watched: BTreeSet<u16> = ports.iter().copied().collect();
-    let mut bare = Bare::start(ports.len())?;
-    let mut to_recorder = Generator::new(&rtp, &ports);
-    let mut to_bare = Generator::new(&rtp, &bare.ports);
+    let media: Vec<SocketAddr> = client.calls.iter().flat_map(|c| c.media.clone()).collect();
+    let watched: BTreeSet<u16> = media.iter().map(SocketAddr::port).collect();
+    let mut bare = Bare::start(media.len())?;
+    let mut to_recorder = Generator::new(rtp.try_clone()?);
+    to_recorder.add(0, &media);
+    let mut to_bare = Generator::new(rtp);
+    to_bare.add(0, &bare.ports.iter().map(|p| SocketAddr::new(local, *p)).collect::<Vec<_>>());
     let (mut recorder_turns, mut bare_turns) = (Vec::new(), Vec::new());
     for _ in 0..options.repeats.max(1) {
         recorder_turns.push(turn(&mut to_recorder, server.pid(), options.turn)?);
@@ -75,8 +79,8 @@ pub(crate) fn measure(calls: usize, options: &Options) -> Result<Packets, Failur
     }
     let busy = procfs::memory(server.pid())?;
     let kernel_drops = procfs::kernel_drops(&watched)?;
-    let bare_lost = to_bare.sent.saturating_sub(bare.received()?);
-    tear_down(&mut uac);
+    let bare_lost = to_bare.sent.packets.saturating_sub(bare.received()?);
+    tear_down(&mut client);
     let recorded = recordings::sum_when_sealed(&server.repository())?;
     server.stop()?;
 
@@ -86,14 +90,14 @@ pub(crate) fn measure(calls: usize, options: &Options) -> Result<Packets, Failur
     let per_call = |m: Memory, kib: fn(Memory) -> f64| (kib(m) - kib(empty)) / calls as f64;
     Ok(Packets {
         calls,
-        wanted: ports.len() as f64 * 50.0,
+        wanted: media.len() as f64 * 50.0,
         reached: median(&recorder_turns.iter().map(Turn::rate).collect::<Vec<_>>()),
         recorder_us: median(&recorder),
         bare_us: median(&bare),
         ratio: median(&pairs().map(|(r, b)| r / b).collect::<Vec<_>>()),
         difference_us: median(&pairs().map(|(r, b)| r - b).collect::<Vec<_>>()),
         threads_us: threads(&recorder_turns),
-        sent: to_recorder.sent,
+        sent: to_recorder.sent.packets,
         recorded,
         kernel_drops,
         bare_lost,
@@ -103,44 +107,57 @@ pub(crate) fn measure(calls: usize, options: &Options) -> Result<Packets, Failur
     })
 }
 
-fn set_up(uac: &mut Uac, calls: usize) -> Result<(), Failure> {
-    place(uac, SET_UP_RATE, calls, Duration::MAX);
-    while uac.is_calling() {
-        uac.work();
+fn set_up(client: &mut Client, media_port: u16, calls: usize) -> Result<(), Failure> {
+    place(client, media_port, SET_UP_RATE, calls, Duration::MAX);
+    while client.is_calling() {
+        client.work();
         std::thread::sleep(Duration::from_millis(1));
     }
-    let up = uac.calls.iter().filter(|c| c.ports.len() == 2).count();
+    let up = client.calls.iter().filter(|c| c.media.len() == 2).count();
     if up == calls { Ok(()) } else { Err(format!("only {up} of {calls} calls were answered").into()) }
 }
 
-fn tear_down(uac: &mut Uac) {
+fn tear_down(client: &mut Client) {
     let mut oldest = 0;
-    while oldest < uac.calls.len() {
-        uac.hang_up(Duration::ZERO, oldest, 5);
+    while oldest < client.calls.len() {
+        client.hang_up_after(Duration::ZERO, oldest, 5);
         for _ in 0..10 {
-            uac.work();
+            client.work();
             std::thread::sleep(Duration::from_millis(1));
         }
-        oldest = uac.oldest(oldest);
+        oldest = client.oldest(oldest);
     }
 }
 
-fn turn(generator: &mut Generator<'_>, pid: u32, length: Duration) -> Result<Turn, Failure> {
-    generator.run(WARM_UP)?;
-    let before = procfs::cpu(pid)?;
-    let sent = generator.run(length)?;
-    let cpu = procfs::cpu(pid)?.since(&before);
+/// What a process needs for what it is sent in that time.
+pub(crate) fn turn(generator: &mut Generator, pid: u32, length: Duration) -> Result<Turn, Failure> {
+    feed(generator, WARM_UP)?;
+    let (before, sent_before, began) = (procfs::cpu(pid)?, generator.sent.clone(), Instant::now());
+    feed(generator, length)?;
+    let (cpu, took) = (procfs::cpu(pid)?.since(&before), began.elapsed());
     std::thread::sleep(SETTLE);
-    Ok(Turn { sent, cpu })
+    Ok(Turn { sent: generator.sent.since(&sent_before), took, cpu })
+}
+
+/// Sends for that long, from this thread.
+fn feed(generator: &mut Generator, length: Duration) -> Result<(), Failure> {
+    let began = Instant::now();
+    generator.resume();
+    while began.elapsed() < length {
+        if !generator.step()? {
+            std::thread::sleep(PAUSE);
+        }
+    }
+    Ok(())
 }
 
 impl Turn {
-    fn packet_us(&self) -> f64 {
+    pub(crate) fn packet_us(&self) -> f64 {
         self.cpu.exact_us() / self.sent.packets.max(1) as f64
     }
 
     fn rate(&self) -> f64 {
-        self.sent.packets as f64 / self.sent.took.as_secs_f64()
+        self.sent.packets as f64 / self.took.as_secs_f64()
     }
 }
 

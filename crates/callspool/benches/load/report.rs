@@ -9,6 +9,8 @@ use crate::exports::{self, Exports};
 use crate::invites::Invites;
 use crate::options::Options;
 use crate::packets::Packets;
+use crate::peer::Peer;
+use crate::pressure::{Answers, Pressed};
 use crate::{Failure, machine};
 
 /// Says what is found as soon as it is found.
@@ -37,7 +39,11 @@ impl Report {
             options.repeats,
             options.turn.as_secs(),
         );
-        let about = json!({ "date": date, "commit": commit, "machine": machine, "load": load });
+        for (key, value) in &options.set {
+            println!("setting  {key} = {value}");
+        }
+        let set: Vec<String> = options.set.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let about = json!({ "date": date, "commit": commit, "machine": machine, "load": load, "set": set });
         Ok(Self { out, about, invites: false, packets: false })
     }
 
@@ -109,6 +115,33 @@ impl Report {
         )
     }
 
+    pub(crate) fn pressed(&mut self, found: &Pressed) -> Result<(), Failure> {
+        let Pressed { of, new, after, sent, lost, left_out, delay_p99_ms, catalog_per_s, catalog_rest_s } =
+            found;
+        println!();
+        println!("{}: {} new calls a second for {} s beside running ones", of.name, of.rate, of.seconds);
+        println!("            new calls: {}", answers(new));
+        if let Some(after) = after {
+            println!("            right after it, at an easy rate: {}", answers(after));
+        }
+        println!(
+            "            running calls: {lost} of {sent} packets lost ({left_out} not sent in time); kernel to buffer p99 {:.1} ms",
+            delay_p99_ms.unwrap_or(f64::NAN),
+        );
+        println!(
+            "            catalog: {catalog_per_s:.0} changes a second, {catalog_rest_s:.1} s for the rest"
+        );
+        let of_answers = |a: &Answers| json!({ "calls": a.calls, "failed": a.failed, "refusals": a.refusals, "setup_ms": a.setup_ms });
+        self.line(
+            "pressure",
+            json!({
+                "name": of.name, "rate": of.rate, "seconds": of.seconds, "new": of_answers(new),
+                "after": after.as_ref().map(of_answers), "sent": sent, "lost": lost, "left_out": left_out,
+                "delay_p99_ms": delay_p99_ms, "catalog_per_s": catalog_per_s, "catalog_rest_s": catalog_rest_s,
+            }),
+        )
+    }
+
     pub(crate) fn exports(&mut self, found: &Exports) -> Result<(), Failure> {
         let long = exports::LONG.as_secs_f64();
         println!();
@@ -138,6 +171,26 @@ impl Report {
         )
     }
 
+    pub(crate) fn peer(&mut self, found: Option<&Peer>) -> Result<(), Failure> {
+        println!();
+        let Some(p) = found else {
+            println!("rtpengine is not installed: apt install rtpengine-daemon");
+            return Ok(());
+        };
+        println!("rtpengine {} in user space, {} calls of two sides, one thread", p.version, p.calls);
+        println!(
+            "            forwarded {:.2} µs, forwarded and recorded (pcap) {:.2} µs; {} packets sent, {} dropped by its sockets",
+            p.forwards_us, p.records_us, p.sent, p.kernel_drops,
+        );
+        self.line(
+            "rtpengine",
+            json!({
+                "version": p.version, "calls": p.calls, "forwards_us": p.forwards_us, "records_us": p.records_us,
+                "sent": p.sent, "kernel_drops": p.kernel_drops,
+            }),
+        )
+    }
+
     pub(crate) fn end(&self) {
         println!();
         println!("load after the run {}", machine::load());
@@ -149,6 +202,17 @@ impl Report {
         }
         Ok(())
     }
+}
+
+fn answers(of: &Answers) -> String {
+    let [median, p99, worst] = of.setup_ms.unwrap_or([f64::NAN; 3]);
+    let refusals: Vec<String> = of.refusals.iter().map(|(why, times)| format!("{why}: {times}")).collect();
+    let refusals = if refusals.is_empty() { String::new() } else { format!(" ({})", refusals.join(", ")) };
+    let answered = of.calls - of.failed;
+    format!(
+        "{answered} of {} answered{refusals}; INVITE → 200 median {median:.1} ms, p99 {p99:.1} ms, worst {worst:.1} ms",
+        of.calls
+    )
 }
 
 fn by_name(threads: &[(String, f64)]) -> Value {

@@ -1,13 +1,16 @@
 //! `callspool serve`, started for a measurement, alone on its core, in a directory of its own.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::figures::Figures;
 use crate::machine::Cores;
 use crate::{Failure, machine};
 
@@ -25,6 +28,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("SIP__UDP", SIP),
     ("SIP__TCP", SIP),
     ("SIP__MAX_SESSIONS", "20000"),
+    ("SIP__MAX_REQUESTS_PER_SOURCE", "0"),
     ("API__LISTEN", PAGE),
     ("MEDIA__LISTEN_V4", "127.0.0.1"),
     ("MEDIA__LISTEN_V6", ""),
@@ -34,6 +38,16 @@ const SETTINGS: &[(&str, &str)] = &[
     ("RECORDING__MAX_CALLS", "20000"),
     ("LOG__LEVEL", "warn"),
 ];
+
+/// What else it goes by, for all that are started.
+static SET: OnceLock<Vec<(String, String)>> = OnceLock::new();
+
+/// Settings beside those that are always given, `media.source=…`.
+pub(crate) fn go_by(settings: &[(String, String)]) {
+    let named = settings.iter().map(|(key, value)| (key.to_uppercase().replace('.', "__"), value.clone()));
+    // It is said once, before anything is started.
+    let _ = SET.set(named.collect());
+}
 
 pub(crate) struct Server {
     child: Child,
@@ -55,6 +69,9 @@ impl Server {
         for (name, value) in SETTINGS {
             command.env(format!("CALLSPOOL_{name}"), value);
         }
+        for (name, value) in SET.get().into_iter().flatten() {
+            command.env(format!("CALLSPOOL_{name}"), value);
+        }
         command.env("CALLSPOOL_NODE__DATA_DIR", directory.path());
         command.stderr(std::fs::File::create(directory.path().join(LOG))?);
         let child = machine::on(cores, || command.spawn())?;
@@ -65,6 +82,20 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it says of itself.
+    pub(crate) fn figures(&self) -> Result<Figures, Failure> {
+        let token = std::fs::read_to_string(self.directory.path().join("token"))?;
+        let mut stream = TcpStream::connect(PAGE)?;
+        let token = token.trim();
+        write!(
+            stream,
+            "GET /metrics HTTP/1.1\r\nHost: {PAGE}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(Figures::read(&answer, Instant::now()).ok_or("no figures at /metrics")?)
     }
 
     pub(crate) fn repository(&self) -> PathBuf {

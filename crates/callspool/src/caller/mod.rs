@@ -23,7 +23,7 @@ mod run;
 mod sdp;
 mod sender;
 mod stream;
-mod target;
+pub(crate) mod target;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(crate) enum TargetError {
 }
 
 /// Reads the URI and looks its host up; `transport` outranks the URI's parameter.
-pub(super) fn resolve(uri: &str, transport: Option<Transport>) -> Result<Target, TargetError> {
+pub(crate) fn resolve(uri: &str, transport: Option<Transport>) -> Result<Target, TargetError> {
     let form = || TargetError::Form(uri.to_owned());
     let (scheme, rest) = uri.split_once(':').ok_or_else(form)?;
     let is_sips = scheme.eq_ignore_ascii_case("sips");
@@ -65,7 +65,7 @@ pub(super) fn resolve(uri: &str, transport: Option<Transport>) -> Result<Target,
 }
 
 /// Our address, as the target sees it.
-pub(super) fn local_address(remote: SocketAddr) -> Result<std::net::IpAddr, TargetError> {
+pub(crate) fn local_address(remote: SocketAddr) -> Result<std::net::IpAddr, TargetError> {
     let any: SocketAddr =
         if remote.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let local = local_towards(any, remote).ip();

@@ -1,5 +1,6 @@
 //! The command line: what may be written, and the help that explains it. Nothing is done here.
 
+mod bench;
 mod call;
 mod recordings;
 mod trunks;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use model::{CallId, Side, StreamId, Suite, TenantId, VolumeName};
 
+pub(crate) use bench::{BenchArgs, BenchOnly};
 pub(crate) use call::{CallArgs, CallCodec, CallSrtp, CallTransport};
 pub(crate) use recordings::{
     AlarmsArgs, ExportArgs, ExportFormat, ListenArgs, LsArgs, ReindexArgs, ShowArgs, VerifyArgs,
@@ -60,6 +62,8 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// Place test calls to a recorder and report what it answered
     Call(Box<CallArgs>),
+    /// Find out how many calls this machine takes: place more and more until a limit is crossed
+    Bench(Box<BenchArgs>),
     /// List calls, newest first
     Ls(LsArgs),
     /// List what is wrong now, or what was; exit code 1 when something critical is

@@ -72,6 +72,10 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
             drop(out);
             return crate::caller::run(*args);
         }
+        Command::Bench(args) => {
+            drop(out);
+            return crate::bench::run(&args, || Ok(load(&cli.config)?.config));
+        }
         Command::Serve => {
             drop(out);
             crate::arenas::limit();
@@ -204,7 +208,7 @@ fn expect_catalog(path: &Path) -> Result<(), CliError> {
 }
 
 /// Runs a future to its end, for commands that ask the catalog.
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime
         .map_err(|e| CliError::failed("cannot start", e, "check the limits of this user (ulimit -a)"))?;

@@ -22,6 +22,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use model::{EndReason, Incident, Mono, Now, OpenStream, PauseSource, Report, SegmentId, TakeOver};
 use spool::FileOp;
 
+use super::delay::Sampling;
 use super::listening::Listening;
 use super::live::{Aside, Changed, LiveSegment};
 use super::ports::Ports;
@@ -79,6 +80,7 @@ impl MediaThread {
             unsent: VecDeque::new(),
             source: source.begin(),
             aside: Aside::default(),
+            sampling: Sampling::default(),
             emptied: Mono::ZERO,
             orders: Vec::new(),
             jobs: self.writers.iter().map(|_| Vec::new()).collect(),
@@ -346,7 +348,7 @@ impl MediaThread {
     /// Takes what has come; whether that was all.
     fn receive(&self, state: &mut State) -> Left {
         let began = now();
-        let State { source, slots, aside, .. } = state;
+        let State { source, slots, aside, sampling, .. } = state;
         let (mut now, mut seen, mut lost) = (began, 0_u32, 0);
         let (packets, left) = source.take(began.wall, &mut |key, datagram| {
             seen = seen.wrapping_add(1);
@@ -359,6 +361,7 @@ impl MediaThread {
                 lost += 1;
                 self.tell_drop(live);
             }
+            sampling.pass(datagram.at, &self.shared.delays);
         });
         if left == Left::Nothing {
             state.emptied = began.mono;

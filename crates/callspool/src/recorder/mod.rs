@@ -13,6 +13,7 @@
 //! No thread waits for the catalogue, and neither a media thread nor the placer for a disk: what waits for one are
 //! the threads of its volume.
 
+mod delay;
 mod disk;
 mod figures;
 mod handshakes;

@@ -10,6 +10,7 @@ use model::{
     WallTime,
 };
 
+use super::super::delay::Delays;
 use super::super::handshakes::{Door, Shaken};
 use super::super::live::LiveSegment;
 use super::super::outcomes::Outcomes;
@@ -105,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) source: OnceLock<Kind>,
     /// Datagrams received.
     pub(crate) packets: AtomicU64,
+    /// How long they waited in the kernel.
+    pub(crate) delays: Delays,
     /// Packets dropped before disk.
     pub(crate) dropped: AtomicU64,
     /// What became of segments and calls.

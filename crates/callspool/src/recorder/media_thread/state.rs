@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use model::{EndReason, Incident, Mono, Report, SegmentId, WallTime};
 
+use super::super::delay::Sampling;
 use super::super::handshakes::Door;
 use super::super::live::{Aside, LiveSegment};
 use super::super::ports::Sockets;
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub(super) source: Source,
     /// What came for segments whose storage failed.
     pub(super) aside: Aside,
+    /// Whose waiting is measured.
+    pub(super) sampling: Sampling,
     /// All that had come then has been taken.
     pub(super) emptied: Mono,
     /// What is carried out now.

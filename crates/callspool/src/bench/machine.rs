@@ -33,6 +33,11 @@ impl Cores {
         if self.rest.is_empty() { available().len() } else { self.rest.len() }
     }
 
+    /// This thread has all of them again, and what it begins from now on.
+    pub(crate) fn give_back(&self) {
+        pin(&[self.own.as_slice(), self.rest.as_slice()].concat());
+    }
+
     /// Starts a child on its processors; this thread, and what it begins from now on, has the others.
     pub(crate) fn start(&self, mut command: Command) -> io::Result<Child> {
         pin(&self.own);

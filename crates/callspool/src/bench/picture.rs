@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::{
     ChartBuilder, Circle, Color, DrawingArea, DrawingBackend, IntoDrawingArea, LineSeries, PathElement,
-    RGBColor, SVGBackend, WHITE,
+    RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
 };
 use plotters::style::{IntoFont, TextStyle};
 
@@ -71,7 +71,9 @@ fn draw<B: DrawingBackend>(root: &DrawingArea<B, Shift>, about: &About, series: 
     for (line, verdict) in (0..).zip(&verdicts) {
         rest.draw_text(verdict, &small, (16, 4 + 16 * line))?;
     }
-    rest.draw_text(&about.at.to_string(), &small, (i32::try_from(WIDTH).unwrap_or(0) - 200, 4))
+    // To the second.
+    let at: String = about.at.to_string().chars().take(19).collect();
+    rest.draw_text(&format!("{at}Z"), &small, (i32::try_from(WIDTH).unwrap_or(0) - 160, 4))
 }
 
 fn panels(series: &Series, limits: &Limits) -> Vec<Panel> {
@@ -159,7 +161,8 @@ fn draw_panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, what: What, panel
         }))?;
     }
     if panel.lines.len() > 1 {
-        chart.configure_series_labels().border_style(GREY).background_style(WHITE).draw()?;
+        let place = SeriesLabelPosition::UpperLeft;
+        chart.configure_series_labels().position(place).border_style(GREY).background_style(WHITE).draw()?;
     }
     Ok(())
 }

@@ -104,6 +104,8 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
+        // Another one that is measured divides them anew.
+        self.cores.give_back();
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
         }

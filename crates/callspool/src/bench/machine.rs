@@ -60,7 +60,35 @@ fn pin(cores: &[usize]) {
 /// The processors that this process may use.
 fn available() -> Vec<usize> {
     let Ok(set) = sched_getaffinity(None) else { return vec![0] };
-    (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
+    let mut all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect();
+    // Two that share a core stand together: divided between callspool and the traffic, each would slow the other.
+    all.sort_by_key(|core| (core_of(*core), *core));
+    all
+}
+
+/// The first of the processors that share a core with this one.
+fn core_of(processor: usize) -> usize {
+    let path = format!("/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list");
+    let siblings = std::fs::read_to_string(path).unwrap_or_default();
+    siblings.split([',', '-']).next().and_then(|first| first.trim().parse().ok()).unwrap_or(processor)
+}
+
+/// Octets that are free in a directory, and those of its whole disk; none where that is not told.
+pub(crate) fn room(directory: &Path) -> Option<(u64, u64)> {
+    let found = nix::sys::statvfs::statvfs(directory).ok()?;
+    Some((found.blocks_available() * found.fragment_size(), found.blocks() * found.fragment_size()))
+}
+
+/// The id of a callspool that records on this machine, if there is one.
+pub(crate) fn recorder() -> Option<u32> {
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.find(|id| {
+        let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|octet| *octet == 0);
+        let is_ours = words.next().is_some_and(|program| program.ends_with(b"callspool"));
+        is_ours && words.any(|word| word == b"serve")
+    })
 }
 
 /// Processors, their model, the kernel.

@@ -41,6 +41,8 @@ use run::{Plan, Run};
 use step::{Limits, What};
 use traffic::Kind;
 
+/// What a shell gives a process that an interrupt ended.
+const INTERRUPTED: i32 = 130;
 /// Threads that send, at most: each fills a processor at some 200,000 packets a second.
 const SENDERS_MAX: usize = 16;
 
@@ -67,7 +69,7 @@ pub(crate) fn run(
         _ => Node::own(args),
     };
     let load_before = machine::load();
-    let (mut about, mut found) = (None, Vec::new());
+    let (mut about, mut found, mut failure) = (None, Vec::new(), None);
     for what in wanted(args.only) {
         if interrupted.load(Ordering::Relaxed) {
             break;
@@ -79,12 +81,19 @@ pub(crate) fn run(
             report::begin(&mut out, &circumstances).map_err(CliError::output)?;
             about = Some(circumstances);
         }
-        let series = raise(what, args, &node, &limits, &interrupted, &mut out)?;
+        let (series, ended) = raise(what, args, &node, &limits, &interrupted, &mut out)?;
         report::end(&mut out, &series, &limits).map_err(CliError::output)?;
         found.push(series);
+        if ended.is_some() {
+            failure = ended;
+            break;
+        }
     }
     let Some(about) = about else { return Ok(Outcome::Failed) };
     write_outputs(args, &about, &found)?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
     let is_whole = !interrupted.load(Ordering::Relaxed) && found.iter().all(|s| s.most.is_some());
     Ok(if is_whole { Outcome::Ok } else { Outcome::Failed })
 }
@@ -105,7 +114,7 @@ fn raise(
     limits: &Limits,
     interrupted: &Arc<AtomicBool>,
     out: &mut dyn Write,
-) -> Result<Series, CliError> {
+) -> Result<(Series, Option<CliError>), CliError> {
     let plan = Plan {
         kind: kind(args),
         length: args.step,
@@ -113,20 +122,36 @@ fn raise(
         senders: args.senders.map_or_else(|| usual_senders(node), usize::from),
     };
     let mut run = Run::begin(node, &plan, interrupted)?;
+    if matches!(node.whose, Whose::Other) {
+        run.prove()?;
+    }
     let mut ramp = match what {
         What::Calls => Ramp::new(args.calls_from, args.calls_most),
         What::Rate => Ramp::new(args.rate_from, args.rate_most),
     };
-    let mut steps = Vec::new();
+    let (mut steps, mut failure) = (Vec::new(), None);
     report::head(out, what).map_err(CliError::output)?;
     while let Some(load) = ramp.next() {
+        if let (Whose::Own(own), What::Calls) = (&node.whose, what)
+            && !own.has_room(will_write(load, &plan))
+        {
+            let why = format!("the disk has no room for {load} calls");
+            failure = Some(CliError::failed("ended", why, "name a directory on a larger one by --dir"));
+            break;
+        }
         let progress = spinner(what, load);
         let step = match what {
             What::Calls => run.calls(load),
             What::Rate => run.rate(load),
         };
         progress.finish_and_clear();
-        let step = step?;
+        let step = match step {
+            Ok(step) => step,
+            Err(e) => {
+                failure = Some(e);
+                break;
+            }
+        };
         // What was not measured to its end says nothing.
         if run.is_interrupted() {
             break;
@@ -137,10 +162,32 @@ fn raise(
     }
     let was_interrupted = run.is_interrupted();
     let progress = message("hanging up, and waiting until all is sealed".to_owned());
-    let accounts = run.end()?;
+    let accounts = run.end();
     progress.finish_and_clear();
-    let accounts = (what == What::Calls).then_some(accounts);
-    Ok(Series { what, steps, most: ramp.most(), accounts, was_interrupted })
+    // What was measured is told, whatever became of the rest.
+    let accounts = match accounts {
+        Ok(accounts) => (what == What::Calls && !node.is_mixed()).then_some(accounts),
+        Err(e) => {
+            failure.get_or_insert(e);
+            None
+        }
+    };
+    let ended = failure.as_ref().map(ToString::to_string);
+    let series = Series { what, steps, most: ramp.most(), accounts, was_interrupted, ended };
+    Ok((series, failure))
+}
+
+/// Octets that a load writes, generously: 300 for each packet, blocks and manifests included.
+fn will_write(load: usize, plan: &Plan) -> u64 {
+    let seconds = plan.length.as_secs_f64() + load as f64 / plan.set_up_rate + 2.0;
+    let octets = load as f64 * 100.0 * 300.0 * seconds;
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "far below 2^53, and not negative"
+    )]
+    let octets = octets as u64;
+    octets
 }
 
 fn kind(args: &BenchArgs) -> Kind {
@@ -207,8 +254,14 @@ fn check_outputs(args: &BenchArgs) -> Result<(), CliError> {
         let what = format!("cannot draw {}", picture.display());
         return Err(CliError::usage(what, "pictures are SVG", "name a file that ends in .svg"));
     }
+    if args.json.is_some() && args.json == args.picture {
+        return Err(CliError::usage("cannot write", "--json and --picture are one file", "name two"));
+    }
     for path in [&args.json, &args.picture].into_iter().flatten() {
-        write(path, "")?;
+        // What is in it stays until there is something new.
+        let open = |_| std::fs::OpenOptions::new().append(true).create(true).open(path);
+        let opened = before(Operation::Output, path).and_then(open);
+        opened.map_err(|e| file_error(format!("cannot write {}", path.display()), &e))?;
     }
     Ok(())
 }
@@ -237,15 +290,24 @@ fn watch_for_interrupts() -> Result<Arc<AtomicBool>, CliError> {
     let guard = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    // Its terminal was closed.
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     drop(guard);
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
     let wait = move || {
-        runtime.block_on(async {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        });
+        let mut wait = || {
+            runtime.block_on(async {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hangup.recv() => {} }
+            });
+        };
+        wait();
         set.store(true, Ordering::Relaxed);
-        eprintln!("callspool: ending the measurement; calls are hung up first");
+        let mut err = io::stderr();
+        let _ = writeln!(err, "callspool: ending the measurement; calls are hung up first");
+        // Who does not want to wait for that leaves a directory behind; the kernel stops what was started.
+        wait();
+        std::process::exit(INTERRUPTED);
     };
     std::thread::Builder::new().name("interrupts".to_owned()).spawn(wait).map_err(failed)?;
     Ok(flag)

@@ -22,6 +22,9 @@ const LOOK: Duration = Duration::from_millis(200);
 /// From when its page answers until it records.
 const READY: Duration = Duration::from_secs(20);
 
+/// Counts of calls are told anew each second.
+const KNOWN: Duration = Duration::from_secs(5);
+
 /// Whose it is.
 pub(super) enum Whose {
     Own(Box<Own>),
@@ -84,8 +87,13 @@ impl Node {
             ));
         }
         let local = target::local_address(target.remote).map_err(no_target)?;
+        let own_page = page::reachable(config.api.listen);
+        if args.page.is_none() && own_page.ip() != target.remote.ip() {
+            let why = format!("its page is not known: that of the configuration is at {}", own_page.ip());
+            return Err(CliError::usage(format!("{uri} is not measured"), why, "name its page by --page"));
+        }
         let page = Page {
-            address: args.page.unwrap_or(page::reachable(config.api.listen)),
+            address: args.page.unwrap_or(own_page),
             token: token::read(args.token_file.as_deref().unwrap_or(&config.api.token_file))?,
         };
         let before = page.figures()?;
@@ -114,6 +122,25 @@ impl Node {
 
     pub(super) fn lines(&self, kind: Kind) -> Lines {
         Lines { local: self.local, remote: self.sip, uri: self.uri.clone(), kind }
+    }
+
+    /// Whether calls of others stand in its figures.
+    pub(super) const fn is_mixed(&self) -> bool {
+        self.is_among_others
+    }
+
+    /// Fails unless its page knows of the one call that was placed.
+    pub(super) fn expect_one(&self) -> Result<(), CliError> {
+        let until = Instant::now() + KNOWN;
+        while Instant::now() < until {
+            if self.page.figures()?.begun > self.before.begun {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK);
+        }
+        let why = format!("a call to {} is not counted at {}", self.sip, self.page.address);
+        let todo = "name the page of the callspool that is called by --page";
+        Err(CliError::failed("nothing is measured", why, todo))
     }
 
     pub(super) const fn local(&self) -> IpAddr {

@@ -106,7 +106,7 @@ fn panels(series: &Series, limits: &Limits) -> Vec<Panel> {
             cpu,
             Panel {
                 title: "packets lost",
-                lines: vec![line("lost", ORANGE, &|s| Some(s.lost() as f64))],
+                lines: vec![line("lost", ORANGE, &|s| s.lost().map(|lost| lost as f64))],
                 limits: Vec::new(),
             },
         ],
@@ -201,6 +201,7 @@ mod tests {
             most: Some(100),
             accounts: None,
             was_interrupted: false,
+            ended: None,
         };
         let text = svg(&about, &[of(What::Calls), of(What::Rate)]).unwrap();
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));

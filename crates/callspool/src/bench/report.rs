@@ -43,6 +43,8 @@ pub(super) struct Series {
     /// Packets that were sent in all, and what the accounts of the recordings hold, where they were told in time.
     pub(super) accounts: Option<(u64, Option<u64>)>,
     pub(super) was_interrupted: bool,
+    /// What ended it before a limit was found, if something did.
+    pub(super) ended: Option<String>,
 }
 
 impl Series {
@@ -65,6 +67,7 @@ impl Series {
         };
         let more = match self.why(limits) {
             Some(why) => why,
+            None if self.ended.is_some() => format!("ended: {}", self.ended.as_deref().unwrap_or_default()),
             None if self.was_interrupted => "interrupted before a limit was found".to_owned(),
             None => "more was not tried".to_owned(),
         };
@@ -122,7 +125,7 @@ pub(super) fn row(out: &mut dyn Write, what: What, step: &Step, limits: &Limits)
         "{:>8}  {:>10.0}  {:>9}  {:>13}  {:>11}  {:>6.2}  {:>4.0} MiB  {held}",
         step.load,
         step.packets_s,
-        step.lost(),
+        step.lost().map_or_else(|| "unknown".to_owned(), |lost| lost.to_string()),
         ms(step.setup_ms.map(|[_, p99, _]| p99)),
         ms(step.delay_ms.map(|[_, p99]| p99)),
         step.cpu,
@@ -172,6 +175,7 @@ pub(super) fn to_json(about: &About, series: &[Series]) -> Value {
             "most": series.most,
             "verdict": series.verdict(limits),
             "interrupted": series.was_interrupted,
+            "ended": series.ended,
             "packets_sent": series.accounts.map(|(sent, _)| sent),
             "packets_accounted": series.accounts.and_then(|(_, accounted)| accounted),
             "steps": series.steps.iter().map(|s| step(series.what, s, limits)).collect::<Vec<_>>(),
@@ -237,6 +241,7 @@ mod tests {
             most: Some(100),
             accounts: None,
             was_interrupted: false,
+            ended: None,
         };
         assert_eq!(
             series.verdict(&limits()),
@@ -269,6 +274,7 @@ mod tests {
             most: Some(100),
             accounts: Some((1_000, Some(1_000))),
             was_interrupted: false,
+            ended: None,
         };
         let document = to_json(&about, &[series]);
         let docs = include_str!("../../../../docs/benchmarks.md");

@@ -10,6 +10,8 @@ use super::step::{Step, median_p99_worst};
 use super::traffic::{Client, Kind, Senders, Sent};
 use crate::cli::CliError;
 
+/// Calls that are begun anew for a load that is reached from above, at least.
+const RENEWED: usize = 20;
 /// How long a call of the second kind is up: files are opened for new calls, and sealed of old ones, at once.
 const STAYS: Duration = Duration::from_secs(1);
 /// Not counted after calls were placed: caches, first parts.
@@ -64,11 +66,35 @@ impl<'a> Run<'a> {
         Ok(Self { node, plan, interrupted, senders, client, up: Vec::new(), oldest: 0, last })
     }
 
+    /// Places one call and ends it: whether the callspool that is called is the one that is asked.
+    pub(super) fn prove(&mut self) -> Result<(), CliError> {
+        let port = self.senders.port(0);
+        let number = self.client.invite(port);
+        while self.client.is_calling() && !self.is_interrupted() {
+            self.work_until(Instant::now() + HANG_UP_EACH, None);
+        }
+        self.client.answered();
+        if let Some(why) = self.client.refusals.keys().next() {
+            let todo = "see its log, and its trunks";
+            return Err(CliError::failed(
+                "nothing is measured",
+                format!("the first call was not taken: {why}"),
+                todo,
+            ));
+        }
+        self.node.expect_one()?;
+        self.client.hang_up(number);
+        self.work_until(Instant::now() + SETTLE, None);
+        Ok(())
+    }
+
     /// So many calls at a time, with media.
     pub(super) fn calls(&mut self, load: usize) -> Result<Step, CliError> {
         let (first, resent) = (self.client.calls.len(), self.client.resent);
         self.client.refusals.clear();
-        self.lower(load)?;
+        // Where none would be placed some are renewed: how calls begin belongs to each load.
+        let renewed = if self.up.len() >= load { (load / 10).max(RENEWED).min(load) } else { 0 };
+        self.lower(load - renewed)?;
         self.place(load.saturating_sub(self.up.len()))?;
         self.work_for(SETTLE)?;
         let (begin, sent) = (self.figures()?, self.senders.sent());
@@ -77,6 +103,7 @@ impl<'a> Run<'a> {
         let mut step = self.quiet()?;
         let took = end.at.duration_since(begin.at).as_secs_f64();
         step.load = load;
+        step.is_mixed = self.node.is_mixed();
         step.reached = self.up.len() as f64;
         step.packets_s = sent_until.packets.saturating_sub(sent.packets) as f64 / took;
         self.compare(&mut step, &begin, &end);
@@ -249,7 +276,9 @@ impl<'a> Run<'a> {
     }
 
     fn hang_up_all(&mut self) {
-        let until = Instant::now() + PATIENCE;
+        // A thousand in a second is what they get.
+        let calls = u64::try_from(self.client.calls.len() - self.oldest).unwrap_or(0);
+        let until = Instant::now() + PATIENCE + Duration::from_millis(calls);
         while self.oldest < self.client.calls.len() && Instant::now() < until {
             // Some at a time: thousands at once would be sent again, and told as a failure of nobody.
             self.client.hang_up_after(Duration::ZERO, self.oldest, 20);

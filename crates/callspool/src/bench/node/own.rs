@@ -28,6 +28,10 @@ const LAST_WORDS: usize = 600;
 /// What settings are called in the environment.
 const PREFIX: &str = "CALLSPOOL_";
 
+/// What is left of a disk: a tenth of it and 1 GiB.
+const KEPT_PART: u64 = 10;
+const KEPT: u64 = 1 << 30;
+
 /// Behind the ports of media.
 const PORTS_FROM: u16 = 61_000;
 
@@ -39,7 +43,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("MEDIA__LISTEN_V6", ""),
     ("MEDIA__PORT_MIN", "10000"),
     ("MEDIA__PORT_MAX", "60999"),
-    ("MEDIA__MEDIA_TIMEOUT", "0s"),
+    // Should this process be killed, its calls end nevertheless.
+    ("MEDIA__MEDIA_TIMEOUT", "30s"),
     ("RECORDING__MAX_CALLS", "100000"),
     ("LOG__LEVEL", "warn"),
 ];
@@ -54,6 +59,14 @@ pub(crate) struct Own {
 
 impl Own {
     pub(super) fn start(args: &BenchArgs) -> Result<Self, CliError> {
+        if let Some(id) = machine::recorder()
+            && !args.among_real_calls
+        {
+            let why =
+                format!("process {id} is a callspool that runs here, and would share processors and disk");
+            let todo = "stop it, measure elsewhere, or say --among-real-calls if its calls may be lost";
+            return Err(CliError::failed("nothing is measured", why, todo));
+        }
         let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
         let made = tempfile::Builder::new().prefix("callspool-bench.").tempdir_in(&parent);
         let in_parent = |e: &std::io::Error| file_error(format!("cannot record in {}", parent.display()), e);
@@ -72,6 +85,12 @@ impl Own {
 
     pub(super) fn token_file(&self) -> PathBuf {
         self.directory.path().join("token")
+    }
+
+    /// Whether so many octets can be written, with something left for everybody else.
+    pub(crate) fn has_room(&self, octets: u64) -> bool {
+        machine::room(self.directory.path())
+            .is_none_or(|(free, all)| free.saturating_sub(octets) > all / KEPT_PART + KEPT)
     }
 
     /// What kind of file system it records on.
@@ -135,7 +154,16 @@ fn command(
     let config = directory.join("callspool.toml");
     std::fs::write(&config, "")?;
     let log = std::fs::File::create(directory.join(LOG))?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let itself = std::env::current_exe()?;
+    // When this process is killed, so that it cannot stop its child, the kernel does.
+    let mut command = match Command::new("setpriv").arg("--version").stdout(Stdio::null()).status() {
+        Ok(status) if status.success() => {
+            let mut command = Command::new("setpriv");
+            command.args(["--pdeathsig", "TERM"]).arg(itself);
+            command
+        }
+        _ => Command::new(itself),
+    };
     command.arg("serve").arg("--config").arg(&config);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     // Ctrl-C is for us: calls are hung up before it is stopped.

@@ -1,8 +1,8 @@
 //! A recording client that is as cheap as can be: calls over UDP, from one socket.
 //!
 //! INVITE to 200 is from just before the system call that sends the INVITE to the kernel's time stamp of the 200.
-//! Requests are sent again after 500 ms, as RFC 3261 section 17.1.1.2 says; a call that has no 200 after 5 s has
-//! failed. What is up when the client goes is hung up.
+//! Requests are sent again each 500 ms, which is T1 of RFC 3261 without its doubling (section 17.1.1.2); a call that has
+//! no 200 after 5 s has failed. What is up when the client goes is hung up.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSliceMut};

@@ -37,8 +37,8 @@ pub(crate) struct BenchArgs {
     /// File with its token; else what the configuration says
     #[arg(long, value_name = "FILE", requires = "to")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Measure it although it records real calls, which then may be lost
-    #[arg(long, requires = "to")]
+    /// Measure although real calls are recorded there, or on this machine, which then may be lost
+    #[arg(long)]
     pub(crate) among_real_calls: bool,
     /// Another address that its media may go to; may be repeated
     #[arg(long, value_name = "IP", requires = "to")]

@@ -6,7 +6,7 @@
 //!
 //! This is the only crate of the house with `unsafe`. Each such block says why it is sound; what they rest on together:
 //!
-//! - Memory that the kernel may write to is a [`Mapping`](mapping::Mapping): its address never changes, and it is given
+//! - Memory that the kernel may write to is a `Mapping`: its address never changes, and it is given
 //!   back only after the kernel has let go of it.
 //! - Of such memory there is a Rust reference only between the moment when the kernel hands a piece over and the moment
 //!   when it is lent again, and never to anything that the kernel may write meanwhile.

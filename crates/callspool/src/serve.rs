@@ -159,7 +159,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let recording = front.as_ref().zip(link.as_ref()).map(|(task, link)| RecorderWatch {
         figures: task.recorder.figures(),
         load: link.load.clone(),
-        sockets: OurSockets::of(&config),
+        sockets: OurSockets::of(&config, task.recorder.shared().source()),
     });
     let watch = NodeWatch::new(&config, &catalog.handle, certificates.clone(), recording);
     let alarms = AlarmClock::start(&config, &catalog, &teller, watch)?;

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::Config;
+use crate::recorder::Kind;
 
 /// The table of each family. Below `self`, where units that see only processes (ProcSubset=pid) have it too.
 const TABLES: [&str; 2] = ["/proc/self/net/udp", "/proc/self/net/udp6"];
@@ -21,6 +22,8 @@ pub(crate) struct OurSockets {
     /// First and last.
     range: (u16, u16),
     sip: Vec<SocketAddr>,
+    /// Whether sockets only hold the media ports, and what comes to them is read elsewhere.
+    holds_only: bool,
     /// Drops of each socket that has any, by its inode, as of the last look.
     dropped: BTreeMap<u64, u64>,
 }
@@ -43,14 +46,15 @@ struct Line {
 }
 
 impl OurSockets {
-    /// Of the configuration.
-    pub(crate) fn of(config: &Config) -> Self {
+    /// Of the configuration. Where sockets hold ports alone, they drop all that comes, which is no loss.
+    pub(crate) fn of(config: &Config, source: Kind) -> Self {
         let m = &config.media;
         let listen = [m.listen_v4.map(IpAddr::V4), m.listen_v6.map(IpAddr::V6)];
         Self {
             media: listen.into_iter().flatten().collect(),
             range: (m.port_min, m.port_max),
             sip: config.sip.udp.clone(),
+            holds_only: source == Kind::PacketRing,
             dropped: BTreeMap::new(),
         }
     }
@@ -105,7 +109,8 @@ impl OurSockets {
 
     fn is_ours(&self, local: SocketAddr) -> bool {
         let in_range = (self.range.0..=self.range.1).contains(&local.port());
-        in_range && self.media.contains(&local.ip()) || self.sip.contains(&local)
+        let is_read = in_range && !self.holds_only && self.media.contains(&local.ip());
+        is_read || self.sip.contains(&local)
     }
 }
 
@@ -141,11 +146,12 @@ mod tests {
 
     use super::*;
 
-    fn ours(media: &str, range: (u16, u16), sip: &[&str]) -> OurSockets {
+    fn ours_of(media: &str, range: (u16, u16), sip: &[&str]) -> OurSockets {
         OurSockets {
             media: vec![media.parse().unwrap()],
             range,
             sip: sip.iter().map(|s| s.parse().unwrap()).collect(),
+            holds_only: false,
             dropped: BTreeMap::new(),
         }
     }
@@ -160,7 +166,7 @@ mod tests {
     #[cfg(target_endian = "little")]
     #[test]
     fn pairs_and_drops_are_counted_for_our_addresses_only() {
-        let mut ours = ours("127.0.0.1", (20_000, 20_007), &["127.0.0.1:5060"]);
+        let mut ours = ours_of("127.0.0.1", (20_000, 20_007), &["127.0.0.1:5060"]);
         let table = [
             "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when\n".to_owned(),
             line("0100007F:4E20", 1, 5), // 20000
@@ -178,6 +184,14 @@ mod tests {
             ours.read([table.as_bytes()]).unwrap().dropped,
             0,
             "what was counted is not counted again"
+        );
+        let mut holding =
+            OurSockets { holds_only: true, ..ours_of("127.0.0.1", (20_000, 20_007), &["127.0.0.1:5060"]) };
+        let held = holding.read([table.as_bytes()]).unwrap();
+        assert_eq!(
+            held,
+            SocketFigures { pairs: (2, 4), dropped: 2 },
+            "who only holds a port drops all that comes"
         );
         let later = [line("0100007F:4E20", 1, 6), line("0100007F:4E22", 7, 3)].concat();
         assert_eq!(ours.read([later.as_bytes()]).unwrap(), SocketFigures { pairs: (2, 4), dropped: 4 });
@@ -197,7 +211,7 @@ mod tests {
     fn the_kernel_tells_of_a_buffer_that_overflowed() {
         let socket = UdpSocket::bind("127.44.0.2:0").unwrap();
         let at = socket.local_addr().unwrap();
-        let mut ours = ours("127.44.0.2", (at.port(), at.port()), &[]);
+        let mut ours = ours_of("127.44.0.2", (at.port(), at.port()), &[]);
         assert_eq!(ours.look().unwrap(), SocketFigures { pairs: (1, 1), dropped: 0 });
         let from = UdpSocket::bind("127.44.0.2:0").unwrap();
         for _ in 0..2_000 {

@@ -119,6 +119,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Where datagrams come from, by default until it is chosen.
+    pub(crate) fn source(&self) -> Kind {
+        self.source.get().copied().unwrap_or(Kind::Sockets)
+    }
+
     /// Takes descriptors out of `max`, or none.
     pub(crate) fn reserve(&self, descriptors: u64, max: u64) -> Result<(), Failure> {
         let take = |taken: u64| taken.checked_add(descriptors).filter(|sum| *sum <= max);

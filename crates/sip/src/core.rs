@@ -150,7 +150,7 @@ impl Core {
         message::push(&mut response.headers, HeaderName::Server, self.config.user_agent.clone());
         fill(&mut response);
         message::end_response(&mut response, None);
-        self.endpoint.send(to, Message::Response(response).to_bytes());
+        self.endpoint.send(to, message::to_bytes(&Message::Response(response)));
     }
 
     /// Answers through a server transaction. `fill` adds headers and body and must end the message.
@@ -173,9 +173,7 @@ impl Core {
         if response.headers.get(&HeaderName::ContentLength).is_none() {
             message::end_response(&mut response, None);
         }
-        let bytes = Message::Response(response.clone()).to_bytes();
-        self.endpoint.respond(now.mono, tx, response);
-        Some(bytes)
+        self.endpoint.respond(now.mono, tx, response)
     }
 
     /// Moves a request that is too long for a datagram to TCP, where it may.

@@ -271,14 +271,15 @@ impl Endpoint {
         self.transactions.insert(tx, transaction);
     }
 
-    /// Sends a response of a server transaction; gives where it went, for retransmissions of a 2xx.
-    pub(crate) fn respond(&mut self, now: Mono, tx: TxId, response: Response) -> Option<Destination> {
+    /// Sends a response of a server transaction; gives what was sent, for retransmissions of a 2xx.
+    pub(crate) fn respond(&mut self, now: Mono, tx: TxId, response: Response) -> Option<Bytes> {
         let transaction = self.transactions.get_mut(&tx)?;
-        let route = transaction.route;
         let Machine::Server(machine) = &mut transaction.machine else { return None };
         let outputs = machine.on_tu_response(response);
+        let before = self.counters.sent;
         self.carry_out(now, tx, outputs);
-        Some(route)
+        let sent = self.transmits.back().filter(|_| self.counters.sent > before)?;
+        Some(sent.bytes.clone())
     }
 
     /// The (slim) request of a server transaction, or the request of a client transaction.
@@ -429,7 +430,7 @@ impl Endpoint {
                 _ => false,
             };
         self.counters.retransmitted += u64::from(is_repeat);
-        self.send(route, message.to_bytes());
+        self.send(route, message::to_bytes(message));
     }
 
     fn remove(&mut self, tx: TxId) {

@@ -7,7 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use sipx_sip::headers::via::first_hop_end;
-use sipx_sip::{Address, Header, HeaderName, Headers, Method, Request, Response, StatusCode, Uri, Via};
+use sipx_sip::{
+    Address, Header, HeaderName, Headers, Message, Method, Request, Response, StatusCode, Uri, Via,
+};
 
 use crate::event::Body;
 use crate::flow::{Destination, Flow, Transport};
@@ -99,6 +101,15 @@ fn end_headers(headers: &mut Headers, body: Option<Body>) -> Bytes {
     };
     set(headers, &HeaderName::ContentLength, bytes.len().to_string());
     bytes
+}
+
+/// A message as it is sent.
+pub(crate) fn to_bytes(message: &Message) -> Bytes {
+    /// An answer with SDP of two lines and two proxies has 1,200 octets; a longer one grows once.
+    const USUAL_BYTES: usize = 1_536;
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    message.write_to(&mut bytes);
+    Bytes::from(bytes)
 }
 
 /// An SDP body.
@@ -243,7 +254,42 @@ fn with_tag(to: &[u8], tag: &str) -> Vec<u8> {
 
 /// The tag of a From or To value.
 pub(crate) fn tag_of(value: &[u8]) -> Option<Vec<u8>> {
-    lenient_address(value)?.tag().map(<[u8]>::to_vec)
+    match plain_tag(value) {
+        Ok(tag) => tag.map(<[u8]>::to_vec),
+        Err(NotPlain) => lenient_address(value)?.tag().map(<[u8]>::to_vec),
+    }
+}
+
+/// A value that must be parsed to find its tag.
+struct NotPlain;
+
+/// The tag of a value without quotes that has its URI in brackets, as nearly all do: it stands among the parameters
+/// behind them, and the URI need not be parsed for it.
+fn plain_tag(value: &[u8]) -> Result<Option<&[u8]>, NotPlain> {
+    let open = value.iter().position(|b| matches!(b, b'<' | b'"')).ok_or(NotPlain)?;
+    let (name, rest) = value.split_at(open);
+    let rest = rest.strip_prefix(b"<").ok_or(NotPlain)?;
+    let close = rest.iter().position(|b| *b == b'>').ok_or(NotPlain)?;
+    let params = rest.get(close + 1..).ok_or(NotPlain)?;
+    if name.contains(&b',') || params.iter().any(|b| matches!(b, b'"' | b'<' | b'>' | b',')) {
+        return Err(NotPlain);
+    }
+    let mut tags = params.split(|b| *b == b';').skip(1).filter_map(|param| {
+        let (name, tag) = param.split_at(param.iter().position(|b| *b == b'=')?);
+        let tag = tag.get(1..)?.trim_ascii();
+        name.trim_ascii().eq_ignore_ascii_case(b"tag").then_some(tag)
+    });
+    match (tags.next(), tags.next()) {
+        (None, _) => Ok(None),
+        (Some(tag), None) if !tag.is_empty() && tag.iter().all(|b| is_of_token(*b)) => Ok(Some(tag)),
+        _ => Err(NotPlain),
+    }
+}
+
+/// RFC 3261 section 25.1.
+const fn is_of_token(b: u8) -> bool {
+    b.is_ascii_alphanumeric()
+        || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
 }
 
 /// An address, also one that some PBX wrote by hand: a display name with commas or letters that want quotes,
@@ -332,4 +378,29 @@ pub(crate) fn salvage(datagram: &[u8]) -> Option<Request> {
         .iter()
         .all(|name| request.headers.get(name).is_some());
     whole.then_some(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_of_a_plain_value_is_that_of_the_parsed_one() {
+        for (value, tag) in [
+            ("<sip:a@b>;tag=1", Some("1")),
+            ("Hans <sip:a@b;x=1>;y; TAG = a.b-c ;z=2", Some("a.b-c")),
+            ("<sip:a@b>", None),
+            ("<sip:a@b>;tagx=1", None),
+            ("\"a;tag=0\" <sip:a@b;tag=2>;tag=1", Some("1")),
+            ("\"<x>;tag=0\" <sip:a@b>;x=\";tag=3\";tag=1", Some("1")),
+            ("sip:a@b;tag=1", Some("1")),
+            ("M\u{fc}ller, Hans <sip:a@b>;tag=1", Some("1")),
+            ("<sip:a@b", None),
+            ("", None),
+        ] {
+            let parsed = lenient_address(value.as_bytes()).and_then(|a| a.tag().map(<[u8]>::to_vec));
+            assert_eq!(tag_of(value.as_bytes()), parsed, "{value}");
+            assert_eq!(parsed.as_deref(), tag.map(str::as_bytes), "{value}");
+        }
+    }
 }

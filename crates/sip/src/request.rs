@@ -232,7 +232,8 @@ pub(crate) fn sdp_of(message: &Message) -> Option<Part> {
 
 /// Bytes of the network as text: what is not UTF-8 is replaced.
 pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    // Nearly all of it is, which this sees faster.
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes).into_owned(), str::to_owned)
 }
 
 fn value_of<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {

@@ -10,7 +10,7 @@ use sip::RequestInfo;
 use sip::siprec;
 
 use crate::bridge::{self, Bridge};
-use crate::describe::Documents;
+use crate::describe::{Documents, spoken};
 
 /// Octets of an id: the longest known are 64 of base64 and hexadecimal.
 const ID_BYTES_MAX: usize = 256;
@@ -186,8 +186,7 @@ impl Said {
         }
         let of_all = metadata.participants.iter().flat_map(|p| &p.extensions);
         for (name, value) in metadata.extensions.iter().chain(of_all) {
-            let name = name.rsplit('.').next().unwrap_or(name).replace(['-', '_'], "");
-            match name.as_str() {
+            match &*spoken(name) {
                 "ucid" | "avayaucid" => self.vendor("ucid", value),
                 "exttrackingid" | "trackingid" => self.vendor("tracking-id", value),
                 "guid" | "ciscoguid" | "sessionguid" => {

@@ -13,13 +13,33 @@ const SECRET_LINES: [&[u8]; 6] =
 
 /// The body without lines that hold secrets; none when it has none.
 fn without_secrets(bytes: &[u8]) -> Option<Vec<u8>> {
-    let begins = |line: &[u8], with: &[u8]| {
-        line.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with))
-    };
-    let is_secret = |line: &[u8]| SECRET_LINES.iter().any(|with| begins(line.trim_ascii_start(), with));
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !text.match_indices('=').any(|(at, _)| is_in_secret(bytes, at))
+    {
+        return None;
+    }
+    let is_secret = |line: &[u8]| begins_secret(line.trim_ascii_start());
     // A carriage return alone ends a line too for many a reader.
     let lines = || bytes.split_inclusive(|b| matches!(b, b'\n' | b'\r'));
     lines().any(is_secret).then(|| lines().filter(|line| !is_secret(line)).flatten().copied().collect())
+}
+
+fn begins_secret(line: &[u8]) -> bool {
+    let begins = |with: &[u8]| line.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with));
+    SECRET_LINES.iter().any(|with| begins(with))
+}
+
+/// Whether the equals sign at `at` is the first of a line that holds a secret: bodies have few of them, so that most
+/// lines need not be looked at.
+fn is_in_secret(bytes: &[u8], at: usize) -> bool {
+    let Some(letter) = at.checked_sub(1) else { return false };
+    let line = bytes.get(letter..).unwrap_or_default();
+    if !matches!(line.first(), Some(b'a' | b'A' | b'k' | b'K')) || !begins_secret(line) {
+        return false;
+    }
+    let before = bytes.get(..letter).unwrap_or_default();
+    let before = before.iter().rev().find(|b| !matches!(b, b' ' | b'\t' | b'\x0c'));
+    before.is_none_or(|b| matches!(b, b'\n' | b'\r'))
 }
 
 /// A metadata body as it came.
@@ -38,8 +58,10 @@ pub(super) fn keep(
     let bytes = parted.as_deref().unwrap_or(bytes);
     let cut = bytes.len() > METADATA_BYTES_MAX;
     let bytes = bytes.get(..METADATA_BYTES_MAX).unwrap_or(bytes);
-    let text = String::from_utf8_lossy(bytes);
-    let changed = matches!(text, std::borrow::Cow::Owned(_));
+    let (text, changed) = match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), false),
+        Err(_) => (String::from_utf8_lossy(bytes).into_owned(), true),
+    };
     let problem = match (problem, cut) {
         (Some(problem), _) => Some(problem),
         (None, true) => Some(format!("cut at {METADATA_BYTES_MAX} octets")),
@@ -49,7 +71,7 @@ pub(super) fn keep(
         at: now.wall,
         method: method.to_owned(),
         content_type: content_type.to_owned(),
-        text: text.into_owned(),
+        text,
         base64: changed.then(|| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)),
         problem,
     }

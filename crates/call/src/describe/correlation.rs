@@ -20,6 +20,8 @@ use model::call::CORRELATION_MAX;
 use sip::RequestInfo;
 use sip::siprec::RecordingMetadata;
 
+use super::spoken;
+
 /// Octets of an id: User-to-User may have 256 hexadecimal digits, no id has more.
 const ID_BYTES_MAX: usize = 512;
 
@@ -98,8 +100,7 @@ pub(super) fn of_metadata(data: &mut CallData, known: &RecordingMetadata) {
     }
     let of_participants = known.participants.iter().flat_map(|p| &p.extensions);
     for (name, value) in known.extensions.iter().chain(of_participants) {
-        let name = name.rsplit('.').next().unwrap_or(name);
-        let name: String = name.chars().filter(|c| !matches!(c, '-' | '_')).collect();
+        let name = spoken(name);
         let Some((_, key)) = EXTENSIONS.iter().find(|(known, _)| *known == name) else { continue };
         let id = if *key == "ucid" { ucid(value) } else { None };
         take(data, key, id.as_deref().unwrap_or(value));

@@ -1,5 +1,7 @@
 //! The metadata of a request, read once: who correlates calls and who describes them go by the same documents.
 
+use std::borrow::Cow;
+
 use sip::siprec::{self, MetadataError, RecordingMetadata};
 use sip::{Part, RequestInfo};
 
@@ -19,5 +21,15 @@ impl<'a> Documents<'a> {
     /// What could be read.
     pub(crate) fn readable(&self) -> impl Iterator<Item = &RecordingMetadata> {
         self.all.iter().filter_map(|(_, read)| read.as_ref().ok())
+    }
+}
+
+/// What the last name in the key of an extension says, however it is spelled: `calldata.call-id` is `callid`.
+pub(crate) fn spoken(key: &str) -> Cow<'_, str> {
+    let dot = key.bytes().rposition(|b| b == b'.');
+    let name = dot.and_then(|dot| key.get(dot + 1..)).unwrap_or(key);
+    match name.bytes().any(|b| matches!(b, b'-' | b'_')) {
+        true => name.chars().filter(|c| !matches!(c, '-' | '_')).collect(),
+        false => Cow::Borrowed(name),
     }
 }

@@ -31,8 +31,12 @@ pub(super) fn of_metadata(data: &mut CallData, known: &RecordingMetadata) {
         };
         put(data, "siprec.recording-state", state);
     }
+    let mut named = String::new();
     for (key, value) in &known.extensions {
-        put(data, &format!("siprec.{key}"), value);
+        named.clear();
+        named.push_str("siprec.");
+        named.push_str(key);
+        put(data, &named, value);
     }
     for participant in &known.participants {
         let of = data.parties.iter().position(|p| p.participant.as_ref() == Some(&participant.id));
@@ -72,7 +76,15 @@ fn put(data: &mut CallData, key: &str, value: &str) {
         end -= 1;
     }
     let value = value.get(..end).unwrap_or_default();
-    if !value.is_empty() && (data.extra.len() < EXTRA_MAX || data.extra.contains_key(key)) {
-        data.extra.insert(key.to_owned(), value.to_owned());
+    if value.is_empty() {
+        return;
+    }
+    let has_room = data.extra.len() < EXTRA_MAX;
+    // Metadata that come again mostly say the same.
+    match data.extra.get_mut(key) {
+        Some(known) if known == value => {}
+        Some(known) => value.clone_into(known),
+        None if has_room => _ = data.extra.insert(key.to_owned(), value.to_owned()),
+        None => {}
     }
 }

@@ -20,7 +20,7 @@ use sip::RequestInfo;
 use sip::siprec::{self, Lack};
 
 pub use self::agent::AgentSide;
-pub(crate) use self::documents::Documents;
+pub(crate) use self::documents::{Documents, spoken};
 pub(crate) use self::parties::number;
 pub(crate) use self::sides::{KnownSides, Place};
 

@@ -152,7 +152,7 @@ impl Said {
             said.agent.clone_from(&said.called);
         }
         let direction =
-            known.extensions.iter().filter(|(key, _)| key.rsplit('.').next() == Some("direction"));
+            known.extensions.iter().filter(|(key, _)| key == "direction" || key.ends_with(".direction"));
         said.direction = direction.map(|(_, value)| direction_of(value)).next().unwrap_or_default();
         for participant in &known.participants {
             let value = |key: &str| {

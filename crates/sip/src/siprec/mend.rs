@@ -87,7 +87,8 @@ impl Mender<'_> {
     fn run(&mut self) {
         let mut at = 0;
         while self.mends < MENDS_MAX {
-            let Some(found) = self.rest(at).find('<') else { break };
+            let rest = self.text.as_bytes().get(at..).unwrap_or_default();
+            let Some(found) = memchr::memchr(b'<', rest) else { break };
             at += found;
             at = match self.markup(at) {
                 Markup::Opaque(end) => end,
@@ -99,10 +100,6 @@ impl Mender<'_> {
                 }
             };
         }
-    }
-
-    fn rest(&self, at: usize) -> &str {
-        self.text.get(at..).unwrap_or_default()
     }
 
     fn copy_to(&mut self, at: usize) {
@@ -140,33 +137,31 @@ impl Mender<'_> {
     /// Where the tag that begins at `at` ends. A quote that no space and no end follows closes nothing: it belongs
     /// to the value.
     fn tag(&mut self, at: usize) -> Markup {
-        let bytes = self.text.as_bytes();
+        let text = self.text;
+        let bytes = text.as_bytes();
         let limit = bytes.len().min(at + TAG_BYTES_MAX);
-        let mut open = None;
         let mut inner = Vec::new();
-        for (i, byte) in bytes.iter().copied().enumerate().take(limit).skip(at + 1) {
-            match open {
-                Some(quote) if byte == quote => {
-                    if matches!(bytes.get(i + 1), Some(b' ' | b'\t' | b'\r' | b'\n' | b'/' | b'>' | b'?')) {
-                        open = None;
-                    } else if inner.len() < MENDS_MAX {
-                        inner.push(i);
-                    }
-                }
-                Some(_) => {}
-                None if byte == b'"' || byte == b'\'' => open = Some(byte),
-                None if byte == b'>' => {
-                    for quote in inner {
-                        let escaped = if bytes.get(quote) == Some(&b'"') { "&quot;" } else { "&apos;" };
-                        self.escape(quote, escaped);
-                    }
-                    return Markup::Tag(i + 1);
-                }
-                None if byte == b'<' => return Markup::Text,
-                None => {}
+        let mut at = at + 1;
+        loop {
+            let rest = bytes.get(at..limit).unwrap_or_default();
+            let Some(found) = rest.iter().position(|b| matches!(b, b'>' | b'<' | b'"' | b'\'')) else {
+                return Markup::Text;
+            };
+            at += found + 1;
+            match rest.get(found).copied() {
+                Some(b'>') => break,
+                Some(quote @ (b'"' | b'\'')) => match end_of_value(bytes, at, limit, quote, &mut inner) {
+                    Some(end) => at = end,
+                    None => return Markup::Text,
+                },
+                _ => return Markup::Text,
             }
         }
-        Markup::Text
+        for quote in inner {
+            let escaped = if bytes.get(quote) == Some(&b'"') { "&quot;" } else { "&apos;" };
+            self.escape(quote, escaped);
+        }
+        Markup::Tag(at)
     }
 
     /// Where an element ends that holds the text of a person, if `start..end` is the tag that begins one: until
@@ -195,6 +190,21 @@ impl Mender<'_> {
             self.escape(end + i, "&lt;");
         }
         Some(end + length)
+    }
+}
+
+/// What stands behind the quote that ends the value which begins at `at`. Quotes like it that end nothing are noted.
+fn end_of_value(bytes: &[u8], at: usize, limit: usize, quote: u8, inner: &mut Vec<usize>) -> Option<usize> {
+    let mut at = at;
+    loop {
+        let found = at + memchr::memchr(quote, bytes.get(at..limit)?)?;
+        at = found + 1;
+        if matches!(bytes.get(at), Some(b' ' | b'\t' | b'\r' | b'\n' | b'/' | b'>' | b'?')) {
+            return Some(at);
+        }
+        if inner.len() < MENDS_MAX {
+            inner.push(found);
+        }
     }
 }
 

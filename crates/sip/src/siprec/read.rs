@@ -47,12 +47,13 @@ pub fn read(bytes: &[u8]) -> Result<RecordingMetadata, MetadataError> {
         return Err(MetadataError::TooLong(bytes.len()));
     }
     let text = mend::decode(bytes);
-    let tree = grow(text.trim_start_matches('\u{feff}'));
+    let (text, is_mended) = mend::mend(text.trim_start_matches('\u{feff}'));
+    let tree = grow(&text);
     if tree.roots.iter().any(|root| root.name == "requestsnapshot") {
         return Err(MetadataError::Asks);
     }
     let mut reading = Reading::default();
-    reading.found.is_damaged = tree.is_damaged;
+    reading.found.is_damaged = tree.is_damaged || is_mended;
     reading.gather(&tree.roots, &Place::Document);
     reading.finish();
     let found = reading.found;
@@ -71,25 +72,27 @@ struct Reading {
     found: RecordingMetadata,
     /// Participants and streams that have no id in the document.
     nameless: (Vec<String>, usize),
+    /// [Marks](mark) of the key-values of the document, then of those of each participant.
+    marks: Vec<Vec<u64>>,
 }
 
 /// Where an element stands, as far as it matters to what RFC 7865 does not know.
 enum Place {
     /// Among the elements of RFC 7865, in no participant.
     Document,
-    /// In a participant.
-    Participant(String),
+    /// In a participant, by its place in the list; none where that has no room for it.
+    Participant(Option<usize>),
 }
 
 impl Reading {
     /// Takes elements that may be those of RFC 7865, or hold them.
-    fn gather(&mut self, elements: &[Element], place: &Place) {
+    fn gather(&mut self, elements: &[Element<'_>], place: &Place) {
         // Participants first: what refers to one may stand before it.
         for element in elements.iter().filter(|e| e.name == "participant") {
             self.participant(element);
         }
         for element in elements {
-            match element.name.as_str() {
+            match &*element.name {
                 "participant" => {}
                 "recording" | "recordingmetadata" | "recordingsession" => self.root(element),
                 "group" if element.has(&GROUP_ID) => self.group(element),
@@ -104,7 +107,7 @@ impl Reading {
         }
     }
 
-    fn root(&mut self, element: &Element) {
+    fn root(&mut self, element: &Element<'_>) {
         if let Some(mode) = element.field(&["datamode"]) {
             self.found.complete = mode.eq_ignore_ascii_case("complete");
         }
@@ -112,7 +115,7 @@ impl Reading {
         self.rest(element, &["datamode", "id"], &Place::Document);
     }
 
-    fn group(&mut self, element: &Element) {
+    fn group(&mut self, element: &Element<'_>) {
         let group = Group {
             id: id(element, &GROUP_ID),
             associated: when(element, &ASSOCIATED),
@@ -126,7 +129,7 @@ impl Reading {
         self.rest(element, &known, &Place::Document);
     }
 
-    fn session(&mut self, element: &Element) {
+    fn session(&mut self, element: &Element<'_>) {
         let mut sip_session_ids: Vec<String> = Vec::new();
         for value in element.values("sipsessionid") {
             let value = value.split_ascii_whitespace().collect();
@@ -164,7 +167,7 @@ impl Reading {
         self.rest(element, &known, &Place::Document);
     }
 
-    fn participant(&mut self, element: &Element) {
+    fn participant(&mut self, element: &Element<'_>) {
         let aors = aors(element, &mut self.found.is_damaged);
         let given = id(element, &PARTICIPANT_ID);
         let id = match (given.is_empty(), aors.first()) {
@@ -221,10 +224,11 @@ impl Reading {
             "stoptime",
             "endtime",
         ];
-        self.rest(element, &known, &Place::Participant(id));
+        let place = self.found.participants.iter().position(|known| known.id == id);
+        self.rest(element, &known, &Place::Participant(place));
     }
 
-    fn stream(&mut self, element: &Element) {
+    fn stream(&mut self, element: &Element<'_>) {
         let id = id(element, &STREAM_ID);
         let text = |names: &[&str]| element.field(names).map(str::to_owned);
         let read = StreamInfo {
@@ -246,7 +250,7 @@ impl Reading {
         self.rest(element, &known, &Place::Document);
     }
 
-    fn association(&mut self, element: &Element) {
+    fn association(&mut self, element: &Element<'_>) {
         let participant = named_participant(element);
         self.associate(&participant, element.field(&OF_SESSION).map(str::to_owned), element);
         let known = [
@@ -263,7 +267,7 @@ impl Reading {
         self.rest(element, &known, &Place::Document);
     }
 
-    fn associate(&mut self, participant: &str, session: Option<String>, element: &Element) {
+    fn associate(&mut self, participant: &str, session: Option<String>, element: &Element<'_>) {
         let association = Association {
             participant: participant.to_owned(),
             session,
@@ -273,7 +277,7 @@ impl Reading {
         add(&mut self.found.associations, association, ENTRIES_MAX, &mut self.found.is_damaged);
     }
 
-    fn stream_association(&mut self, element: &Element) {
+    fn stream_association(&mut self, element: &Element<'_>) {
         let mut association = StreamAssociation {
             participant: named_participant(element),
             associated: when(element, &ASSOCIATED),
@@ -308,7 +312,7 @@ impl Reading {
         add(&mut self.found.stream_associations, association, ENTRIES_MAX, &mut self.found.is_damaged);
     }
 
-    fn recorded(&mut self, element: &Element) {
+    fn recorded(&mut self, element: &Element<'_>) {
         let recorded = Recorded {
             session: id(element, &["sessionid", "session", "id"]),
             associated: when(element, &ASSOCIATED),
@@ -317,17 +321,17 @@ impl Reading {
         add(&mut self.found.recorded, recorded, ENTRIES_MAX, &mut self.found.is_damaged);
     }
 
-    fn state(&mut self, element: &Element) {
+    fn state(&mut self, element: &Element<'_>) {
         let said = STATES.iter().flat_map(|name| element.values(name)).filter_map(values::state).max();
         self.found.state = self.found.state.max(said);
     }
 
     /// What of an element of RFC 7865 is none of it.
-    fn rest(&mut self, element: &Element, known: &[&str], place: &Place) {
-        for attribute in element.attributes.iter().filter(|a| !known.contains(&a.name.as_str())) {
-            self.keep(place, &attribute.written, &attribute.value);
+    fn rest(&mut self, element: &Element<'_>, known: &[&str], place: &Place) {
+        for attribute in element.attributes.iter().filter(|a| !known.contains(&&*a.name)) {
+            self.keep(place, "", &attribute.written, &attribute.value);
         }
-        let is_known = |e: &&Element| known.contains(&e.name.as_str());
+        let is_known = |e: &&Element<'_>| known.contains(&&*e.name);
         if element.children.iter().any(|child| !is_known(&child)) {
             // The known ones are fields; the others may be anything.
             let others = element.children.iter().filter(|child| !is_known(child));
@@ -342,46 +346,58 @@ impl Reading {
 
     /// Key-values of an element that RFC 7865 does not know. `above` is the element that it stands in, where that is
     /// unknown too and says more than that it is an extension.
-    fn extension(&mut self, element: &Element, place: &Place, above: &str) {
-        let below = |above: &str, name: &str| {
-            if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") }
-        };
+    fn extension(&mut self, element: &Element<'_>, place: &Place, above: &str) {
         let of_session = matches!(place, Place::Document) && above.is_empty();
-        if of_session && STATES.contains(&element.name.as_str()) {
+        if of_session && STATES.contains(&&*element.name) {
             self.found.state = self.found.state.max(values::state(&element.text));
         }
         if let Some((key, value)) = pair(element) {
-            return self.keep(place, &below(above, &key), value);
+            return self.keep(place, above, &key, value);
         }
         if element.children.is_empty() {
-            self.keep(place, &below(above, &element.written), &element.text);
+            self.keep(place, above, &element.written, &element.text);
         }
-        let is_wrapper = WRAPPERS.iter().any(|word| element.name.contains(word)) && element.text.is_empty();
-        let above = if is_wrapper { "" } else { element.written.as_str() };
+        let is_wrapper = element.text.is_empty() && WRAPPERS.iter().any(|word| element.name.contains(word));
+        let above = if is_wrapper { "" } else { &*element.written };
         if of_session && is_wrapper {
             self.state(element);
         }
         for attribute in &element.attributes {
-            self.keep(place, &below(above, &attribute.written), &attribute.value);
+            self.keep(place, above, &attribute.written, &attribute.value);
         }
         for child in &element.children {
             self.extension(child, place, above);
         }
     }
 
-    fn keep(&mut self, place: &Place, key: &str, value: &str) {
+    /// Keeps a key-value that is new. Its key begins with what it stands in, where that says something.
+    fn keep(&mut self, place: &Place, above: &str, key: &str, value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        let mut named = String::with_capacity(above.len() + 1 + key.len());
+        if !above.is_empty() {
+            named.push_str(above);
+            named.push('.');
+        }
+        named.push_str(key);
         let found = &mut self.found;
-        let of = match place {
-            Place::Document => None,
-            Place::Participant(id) => found.participants.iter_mut().find(|p| p.id == *id),
+        let (at, list) = match place {
+            Place::Participant(Some(at)) if *at < found.participants.len() => {
+                (at + 1, found.participants.get_mut(*at))
+            }
+            Place::Participant(_) | Place::Document => (0, None),
         };
-        let list = of.map_or(&mut found.extensions, |participant| &mut participant.extensions);
-        // Most differ in how they end, which costs less to see than that they begin alike.
-        let end = |text: &str| (text.len(), text.as_bytes().last().copied());
-        let ends = (end(key), end(value));
-        let is_same = |(k, v): &(String, String)| (end(k), end(v)) == ends && k == key && v == value;
-        if !value.is_empty() && !list.iter().any(is_same) {
-            add(list, (key.to_owned(), value.to_owned()), ENTRIES_MAX, &mut found.is_damaged);
+        let list = list.map_or(&mut found.extensions, |participant| &mut participant.extensions);
+        if self.marks.len() <= at {
+            self.marks.resize_with(at + 1, Vec::new);
+        }
+        let Some(marks) = self.marks.get_mut(at) else { return };
+        let mark = mark(&named, value);
+        let is_known = marks.contains(&mark) && list.iter().any(|(k, v)| *k == named && v == value);
+        if !is_known {
+            marks.push(mark);
+            add(list, (named, value.to_owned()), ENTRIES_MAX, &mut found.is_damaged);
         }
     }
 
@@ -416,27 +432,40 @@ impl Reading {
 }
 
 /// The participant that an association names, as it came; empty where it names none.
-fn named_participant(element: &Element) -> String {
+fn named_participant(element: &Element<'_>) -> String {
     element.field(&OF_PARTICIPANT).or_else(|| element.field(&["id"])).unwrap_or_default().to_owned()
 }
 
-/// `<param name="queue" value="sales"/>`, or with the value as text.
-fn pair(element: &Element) -> Option<(String, &str)> {
-    let attribute = |names: [&str; 2]| {
-        element.attributes.iter().find(|a| names.contains(&a.name.as_str())).map(|a| &a.value)
+/// A number that differs for nearly all key-values that differ: to find one among hundreds costs less this way than to
+/// compare texts that mostly begin alike.
+fn mark(key: &str, value: &str) -> u64 {
+    /// FNV-1a of 64 bits.
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let mix = |mark: u64, word: u64| (mark ^ word).wrapping_mul(PRIME);
+    let of_text = |mark: u64, text: &str| {
+        let (words, rest) = text.as_bytes().as_chunks::<8>();
+        let mark = words.iter().fold(mark, |mark, word| mix(mark, u64::from_le_bytes(*word)).rotate_left(29));
+        let mark = rest.iter().fold(mark, |mark, byte| mix(mark, u64::from(*byte)));
+        mix(mark, text.len() as u64)
     };
-    if !element.children.is_empty() || !PAIRS.contains(&element.name.as_str()) {
+    of_text(of_text(BASIS, key), value)
+}
+
+/// `<param name="queue" value="sales"/>`, or with the value as text.
+fn pair<'a>(element: &'a Element<'_>) -> Option<(String, &'a str)> {
+    let attribute =
+        |names: [&str; 2]| element.attributes.iter().find(|a| names.contains(&&*a.name)).map(|a| &a.value);
+    if !element.children.is_empty() || !PAIRS.contains(&&*element.name) {
         return None;
     }
     let value = attribute(["value", "val"]).unwrap_or(&element.text);
-    attribute(["name", "key"])
-        .filter(|key| !key.is_empty())
-        .map(|key| (key.to_ascii_lowercase(), value.as_str()))
+    attribute(["name", "key"]).filter(|key| !key.is_empty()).map(|key| (key.to_ascii_lowercase(), &**value))
 }
 
 /// Whether elements of RFC 7865 stand in one that it does not know: lists of drafts, envelopes of vendors.
-fn holds_known(element: &Element) -> bool {
-    element.children.iter().any(|child| match child.name.as_str() {
+fn holds_known(element: &Element<'_>) -> bool {
+    element.children.iter().any(|child| match &*child.name {
         "participant" | "participantsessionassoc" | "participantstreamassoc" | "sessionrecordingassoc" => {
             true
         }
@@ -448,12 +477,12 @@ fn holds_known(element: &Element) -> bool {
 }
 
 /// The addresses of a participant with their names: in `nameID`, as attribute, element or text, or without it.
-fn aors(element: &Element, is_damaged: &mut bool) -> Vec<(String, Option<String>)> {
+fn aors(element: &Element<'_>, is_damaged: &mut bool) -> Vec<(String, Option<String>)> {
     let mut aors: Vec<(String, Option<String>)> = Vec::new();
     let mut nameless = None;
     for holder in element.named("nameid").chain(std::iter::once(element)) {
         let name = holder.field(&["name", "displayname"]).map(str::to_owned);
-        let own = Some(holder.text.as_str()).filter(|text| holder.name == "nameid" && text.contains(':'));
+        let own = Some(&*holder.text).filter(|text| holder.name == "nameid" && text.contains(':'));
         let given = holder.values("aor").chain(holder.values("uri")).chain(own);
         let given: Vec<&str> = given.collect();
         if given.is_empty() {
@@ -475,11 +504,11 @@ fn aors(element: &Element, is_damaged: &mut bool) -> Vec<(String, Option<String>
     aors
 }
 
-fn id(element: &Element, names: &[&str]) -> String {
+fn id(element: &Element<'_>, names: &[&str]) -> String {
     element.field(names).unwrap_or_default().to_owned()
 }
 
-fn when(element: &Element, names: &[&str]) -> Option<model::WallTime> {
+fn when(element: &Element<'_>, names: &[&str]) -> Option<model::WallTime> {
     names.iter().flat_map(|name| element.values(name)).find_map(time)
 }
 

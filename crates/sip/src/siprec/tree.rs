@@ -2,13 +2,15 @@
 //!
 //! Names are local and in one form, for dialects differ in prefixes, cases and hyphens: `tns:dataMode`,
 //! `datamode` and `data-mode` are one. Elements are made as they begin, so that a document that is cut short
-//! gives what it had.
+//! gives what it had. What stands in the document as it is meant, which is nearly all of it, is not copied: elements
+//! are views into its text.
+
+use std::borrow::Cow;
 
 use quick_xml::Reader;
 use quick_xml::escape::unescape;
+use quick_xml::events::attributes::Attributes;
 use quick_xml::events::{BytesStart, Event};
-
-use super::mend::mend;
 
 /// RFC 7865 nests four deep; vendors' extensions some more.
 const DEPTH_MAX: usize = 24;
@@ -26,39 +28,56 @@ const ERRORS_MAX: usize = 16;
 const ENTITY_BYTES_MAX: usize = 10;
 
 /// An element, its names in one form.
-#[derive(Debug, Default)]
-pub(super) struct Element {
+#[derive(Debug)]
+pub(super) struct Element<'t> {
     /// Its place among all elements of the document, from 1.
     number: usize,
     /// The local name in lower case.
-    pub(super) written: String,
+    pub(super) written: Cow<'t, str>,
     /// The same without hyphens and underscores: what it is known by.
-    pub(super) name: String,
+    pub(super) name: Cow<'t, str>,
+    kind: Kind,
     /// Those of namespaces left out.
-    pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes: Vec<Attribute<'t>>,
     /// Its own text, trimmed.
-    pub(super) text: String,
-    pub(super) children: Vec<Element>,
+    pub(super) text: Cow<'t, str>,
+    pub(super) children: Vec<Element<'t>>,
 }
 
 /// An attribute, its names as those of elements.
 #[derive(Debug)]
-pub(super) struct Attribute {
-    pub(super) written: String,
-    pub(super) name: String,
-    pub(super) value: String,
+pub(super) struct Attribute<'t> {
+    pub(super) written: Cow<'t, str>,
+    pub(super) name: Cow<'t, str>,
+    pub(super) value: Cow<'t, str>,
+}
+
+/// What an element is, as far as it matters to what can stand in it and in what it can stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A participant or a stream.
+    Entry,
+    /// Whatever else RFC 7865 has that holds elements.
+    Structure,
+    NameId,
+    /// What holds text and stands in a `nameID`.
+    LeafOfNameId,
+    /// What holds text.
+    Leaf,
+    /// RFC 7865 does not know it.
+    Other,
 }
 
 /// A document.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
+pub(super) struct Tree<'t> {
     /// The outermost elements; a document that is cut in front may have several.
-    pub(super) roots: Vec<Element>,
+    pub(super) roots: Vec<Element<'t>>,
     /// Something is not well-formed, or a limit was met.
     pub(super) is_damaged: bool,
 }
 
-impl Element {
+impl Element<'_> {
     /// The first attribute, or else child, of one of these names that has a value.
     pub(super) fn field(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.values(name).next())
@@ -66,13 +85,13 @@ impl Element {
 
     /// The values of the attributes and children of this name that have one.
     pub(super) fn values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
-        let attributes = self.attributes.iter().filter(move |a| a.name == name).map(|a| a.value.as_str());
-        let children = self.named(name).map(|child| child.text.as_str());
+        let attributes = self.attributes.iter().filter(move |a| a.name == name).map(|a| &*a.value);
+        let children = self.named(name).map(|child| &*child.text);
         attributes.chain(children).filter(|value| !value.is_empty())
     }
 
     /// The children of this name.
-    pub(super) fn named<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a Self> + use<'a, 'n> {
+    pub(super) fn named<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
     }
 
@@ -84,12 +103,10 @@ impl Element {
     }
 }
 
-/// Reads what can be read.
-pub(super) fn grow(text: &str) -> Tree {
-    let (mended, is_damaged) = mend(text);
+/// Reads what can be read of a text that has been mended.
+pub(super) fn grow(text: &str) -> Tree<'_> {
     let mut grower = Grower::default();
-    grower.tree.is_damaged = is_damaged;
-    let mut rest = mended.as_ref();
+    let mut rest = text;
     for _ in 0..ERRORS_MAX {
         let Some(at) = grower.read(rest) else { break };
         grower.tree.is_damaged = true;
@@ -106,16 +123,16 @@ pub(super) fn grow(text: &str) -> Tree {
 }
 
 #[derive(Default)]
-struct Grower {
-    tree: Tree,
+struct Grower<'t> {
+    tree: Tree<'t>,
     /// The elements that are open, outermost first.
-    open: Vec<Element>,
+    open: Vec<Element<'t>>,
     elements: usize,
 }
 
-impl Grower {
+impl<'t> Grower<'t> {
     /// Reads up to the end, or to an error: where that is.
-    fn read(&mut self, text: &str) -> Option<usize> {
+    fn read(&mut self, text: &'t str) -> Option<usize> {
         let mut reader = Reader::from_str(text);
         let config = reader.config_mut();
         config.check_end_names = false;
@@ -123,15 +140,17 @@ impl Grower {
         config.allow_dangling_amp = true;
         loop {
             match reader.read_event() {
-                Ok(Event::Start(start)) => self.open(&start),
+                Ok(Event::Start(start)) => self.open(text, &start),
                 Ok(Event::Empty(start)) => {
-                    self.open(&start);
+                    self.open(text, &start);
                     self.close();
                 }
                 Ok(Event::End(end)) => self.close_written(end.name().as_ref()),
-                Ok(Event::Text(text)) => self.text(&text),
-                Ok(Event::CData(text)) => self.text(&text),
-                Ok(Event::GeneralRef(reference)) => self.text(&resolve(&format!("&{};", &*reference))),
+                Ok(Event::Text(piece)) => self.text(piece.into_inner()),
+                Ok(Event::CData(piece)) => self.text(piece.into_inner()),
+                Ok(Event::GeneralRef(reference)) => {
+                    self.text(Cow::Owned(resolve(&format!("&{};", &*reference))));
+                }
                 Ok(Event::Eof) => return None,
                 Ok(_) => {}
                 Err(_) => return usize::try_from(reader.error_position()).ok(),
@@ -139,38 +158,49 @@ impl Grower {
         }
     }
 
-    fn text(&mut self, text: &str) {
+    fn text(&mut self, piece: Cow<'t, str>) {
         let Some(element) = self.open.last_mut() else { return };
-        // What stands between elements is no text, and what text begins with is trimmed anyway.
-        let text = if element.text.is_empty() { text.trim_start() } else { text };
-        if element.text.len() + text.len() <= TEXT_BYTES_MAX {
-            element.text.push_str(text);
+        if element.text.is_empty() {
+            // What stands between elements is no text, and what text begins with is trimmed anyway.
+            let piece = match piece {
+                Cow::Borrowed(piece) => Cow::Borrowed(piece.trim_start()),
+                Cow::Owned(piece) => Cow::Owned(piece.trim_start().to_owned()),
+            };
+            if piece.len() <= TEXT_BYTES_MAX {
+                element.text = piece;
+            }
+        } else if element.text.len() + piece.len() <= TEXT_BYTES_MAX {
+            element.text.to_mut().push_str(&piece);
         }
     }
 
-    fn open(&mut self, start: &BytesStart<'_>) {
-        let written = local(start.name().as_ref());
+    fn open(&mut self, text: &'t str, start: &BytesStart<'_>) {
+        // The reader lends what it read for as long as its event lives; it is a piece of the text.
+        let tag = piece_of(text, start).unwrap_or_default();
+        let written_whole = start.name().0.len();
+        let written = local(tag.get(..written_whole).unwrap_or_default());
         let mut attributes = Vec::new();
-        let mut read = start.attributes();
+        let mut read = Attributes::new(tag, written_whole);
         for attribute in read.with_checks(false).take(ATTRIBUTES_MAX) {
             let Ok(attribute) = attribute else {
                 self.tree.is_damaged = true;
                 continue;
             };
-            let key: &str = attribute.key.as_ref();
+            let key = attribute.key.0;
             // Of namespaces, schemas and languages.
             if !["xmlns", "xsi:", "xml:"].iter().any(|prefix| key.starts_with(prefix)) {
                 let written = local(key);
-                let value = match attribute.value.contains('&') {
-                    true => trim(&resolve(&attribute.value)),
-                    false => trim(&attribute.value),
+                let value = match attribute.value {
+                    value if value.contains('&') => trim(Cow::Owned(resolve(&value))),
+                    value => trim(value),
                 };
                 attributes.push(Attribute { name: known_by(&written), written, value });
             }
         }
         let name = known_by(&written);
+        let kind = Kind::of(&name);
         // An end is missing.
-        if let Some(at) = self.open.iter().position(|outer| !may_hold(&outer.name, &name)) {
+        if let Some(at) = self.open.iter().position(|outer| !outer.kind.may_hold(kind)) {
             self.tree.is_damaged = true;
             self.close_to(at);
         }
@@ -180,22 +210,22 @@ impl Grower {
             self.close();
         }
         self.elements += 1;
-        self.open.push(Element { number: self.elements, name, written, attributes, ..Element::default() });
+        let (number, text, children) = (self.elements, Cow::Borrowed(""), Vec::new());
+        self.open.push(Element { number, written, name, kind, attributes, text, children });
     }
 
     /// Closes the innermost element if it is of this name, as in all documents that are well-formed; else that of it.
     fn close_written(&mut self, raw: &str) {
         let is_innermost =
-            |e: &Element| !e.written.is_empty() && e.written.eq_ignore_ascii_case(unprefixed(raw));
+            |e: &Element<'_>| !e.written.is_empty() && e.written.eq_ignore_ascii_case(unprefixed(raw));
         match self.open.last() {
             Some(innermost) if is_innermost(innermost) => self.close(),
-            _ => self.close_named(&local(raw)),
+            _ => self.close_named(&known_by(&local(raw))),
         }
     }
 
     /// Closes the innermost element of this name, and what was left open in it.
-    fn close_named(&mut self, written: &str) {
-        let name = known_by(written);
+    fn close_named(&mut self, name: &str) {
         let Some(at) = self.open.iter().rposition(|element| element.name == name) else {
             self.tree.is_damaged = true;
             // `<nam>Bob</name>`: the begin was misspelled, or the end.
@@ -203,8 +233,8 @@ impl Grower {
                 && innermost.children.is_empty()
                 && !innermost.text.trim().is_empty()
             {
-                if LEAVES.contains(&name.as_str()) {
-                    innermost.name = name;
+                if LEAVES.contains(&name) {
+                    innermost.name = Cow::Owned(name.to_owned());
                 }
                 self.close();
             }
@@ -223,9 +253,7 @@ impl Grower {
 
     fn close(&mut self) {
         let Some(mut element) = self.open.pop() else { return };
-        if !is_trimmed(&element.text) {
-            element.text = trim(&element.text);
-        }
+        element.text = trim(element.text);
         if element.number > ELEMENTS_MAX {
             self.tree.is_damaged = true;
             return;
@@ -235,19 +263,32 @@ impl Grower {
     }
 }
 
-/// Whether an element of RFC 7865 can stand in another one, at any depth; of those that it does not know, anything
-/// can.
-fn may_hold(outer: &str, inner: &str) -> bool {
-    let is_entry = ["participant", "stream"].contains(&inner);
-    let is_structure = is_entry
-        || ["session", "group", "nameid"].contains(&inner)
-        || ["participantsessionassoc", "participantstreamassoc", "sessionrecordingassoc"].contains(&inner);
-    let is_leaf = |name| LEAVES.contains(&name) || ["associatetime", "disassociatetime"].contains(&name);
-    match outer {
-        "nameid" => !is_structure && (!is_leaf(inner) || ["name", "aor"].contains(&inner)),
-        "participant" | "stream" => !is_entry,
-        outer if is_leaf(outer) => !is_structure && !is_leaf(inner),
-        _ => true,
+impl Kind {
+    fn of(name: &str) -> Self {
+        match name {
+            "participant" | "stream" => Self::Entry,
+            "session"
+            | "group"
+            | "participantsessionassoc"
+            | "participantstreamassoc"
+            | "sessionrecordingassoc" => Self::Structure,
+            "nameid" => Self::NameId,
+            "name" | "aor" => Self::LeafOfNameId,
+            "associatetime" | "disassociatetime" => Self::Leaf,
+            name if LEAVES.contains(&name) => Self::Leaf,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether an element of RFC 7865 can stand in another one, at any depth; of those that it does not know, anything
+    /// can.
+    const fn may_hold(self, inner: Self) -> bool {
+        match self {
+            Self::Structure | Self::Other => true,
+            Self::Entry => !matches!(inner, Self::Entry),
+            Self::NameId => matches!(inner, Self::LeafOfNameId | Self::Other),
+            Self::Leaf | Self::LeafOfNameId => matches!(inner, Self::Other),
+        }
     }
 }
 
@@ -276,9 +317,19 @@ fn resolve(text: &str) -> String {
     out
 }
 
+/// Where a piece that was read out of a text stands in it, which the text lends for longer.
+fn piece_of<'t>(text: &'t str, piece: &str) -> Option<&'t str> {
+    let at = piece.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    text.get(at..at.checked_add(piece.len())?)
+}
+
 /// The part of a name behind its prefix, in lower case.
-fn local(name: &str) -> String {
-    cut(unprefixed(name), NAME_BYTES_MAX).to_ascii_lowercase()
+fn local(name: &str) -> Cow<'_, str> {
+    let name = cut(unprefixed(name), NAME_BYTES_MAX);
+    match name.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
 }
 
 /// The part of a name behind its prefix.
@@ -287,31 +338,26 @@ fn unprefixed(name: &str) -> &str {
     colon.and_then(|at| name.get(at + 1..)).unwrap_or(name)
 }
 
-fn known_by(written: &str) -> String {
+fn known_by<'t>(written: &Cow<'t, str>) -> Cow<'t, str> {
     if !written.bytes().any(|b| matches!(b, b'-' | b'_')) {
-        return written.to_owned();
+        return written.clone();
     }
-    written.chars().filter(|c| !matches!(c, '-' | '_')).collect()
-}
-
-/// Whether a text is what [`trim`] would make of it.
-fn is_trimmed(text: &str) -> bool {
-    let is_edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_whitespace() || !b.is_ascii());
-    let bytes = text.as_bytes();
-    bytes.len() <= TEXT_BYTES_MAX
-        && !is_edge(bytes.first())
-        && !is_edge(bytes.last())
-        && !bytes.iter().any(|b| matches!(b, b'\r' | b'\n' | b'\t' | 0x0b))
+    Cow::Owned(written.chars().filter(|c| !matches!(c, '-' | '_')).collect())
 }
 
 /// Without what surrounds it, and white space of folded lines as one space each.
-fn trim(text: &str) -> String {
-    let text = text.trim();
+fn trim(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.bytes().any(|b| matches!(b, b'\r' | b'\n' | b'\t')) {
-        let folded = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-        return cut(&folded, TEXT_BYTES_MAX).to_owned();
+        let trimmed = text.trim();
+        if trimmed.bytes().any(|b| matches!(b, b'\r' | b'\n' | b'\t')) {
+            let folded = trimmed.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+            return Cow::Owned(cut(&folded, TEXT_BYTES_MAX).to_owned());
+        }
     }
-    cut(text, TEXT_BYTES_MAX).to_owned()
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(cut(text.trim(), TEXT_BYTES_MAX)),
+        Cow::Owned(text) => Cow::Owned(cut(text.trim(), TEXT_BYTES_MAX).to_owned()),
+    }
 }
 
 fn cut(text: &str, max: usize) -> &str {

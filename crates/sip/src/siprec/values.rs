@@ -1,6 +1,7 @@
 //! Values of which clients write the same in several ways: ids, states, modes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 
 use super::{SessionState, StreamMode};
 
@@ -25,23 +26,38 @@ pub(super) fn key(id: &str) -> String {
 /// Ids that are known, by all their forms: made once for a list, so that each reference costs a look-up.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
-    exact: BTreeSet<String>,
-    by_key: BTreeMap<String, String>,
+    /// With their places in the list.
+    exact: BTreeMap<String, usize>,
+    /// By what is compared of them, once one is referred to in another form, which few clients do.
+    by_key: OnceCell<BTreeMap<String, String>>,
 }
 
 impl Ids {
     pub(super) fn of<'a>(known: impl Iterator<Item = &'a str>) -> Self {
         let mut ids = Self::default();
-        for id in known {
-            ids.exact.insert(id.to_owned());
-            ids.by_key.entry(key(id)).or_insert_with(|| id.to_owned());
+        for (place, id) in known.enumerate() {
+            ids.exact.entry(id.to_owned()).or_insert(place);
         }
         ids
     }
 
     /// The id that is meant: the same, else the same in another form.
     pub(super) fn find(&self, id: &str) -> Option<&str> {
-        self.exact.get(id).or_else(|| self.by_key.get(&key(id))).map(String::as_str)
+        match self.exact.get_key_value(id) {
+            Some((known, _)) => Some(known),
+            None => self.by_key.get_or_init(|| self.by_key()).get(&key(id)).map(String::as_str),
+        }
+    }
+
+    /// Of several that are the same, the first counts.
+    fn by_key(&self) -> BTreeMap<String, String> {
+        let mut in_order: Vec<(&String, &usize)> = self.exact.iter().collect();
+        in_order.sort_by_key(|(_, place)| **place);
+        let mut by_key = BTreeMap::new();
+        for (id, _) in in_order {
+            by_key.entry(key(id)).or_insert_with(|| id.clone());
+        }
+        by_key
     }
 
     /// Gives an id the form in which it is known; says whether it is.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use model::{Mono, Now};
 use sip::auth::{Authenticator, Judged, Protection, Verdict};
-use sip::{Admission, Gate, GateRequest, Pass};
+use sip::{Admission, Flow, Gate, GateRequest, Pass};
 
 use crate::trunk::{Origin, Trunk, Trunks};
 
@@ -163,6 +163,17 @@ impl TrunkGate {
 }
 
 impl Gate for TrunkGate {
+    /// A flood of strangers holds up nobody's calls: they need not wait among them.
+    fn expects(&mut self, flow: &Flow, peer_names: &[String]) -> bool {
+        let ip = flow.remote.ip();
+        let origin = Origin { ip, transport: flow.transport, names: peer_names, domains: ["", ""] };
+        let is_expected = self.trunks.may_be_of_one(&origin);
+        if !is_expected {
+            self.turn_away(Unwelcome::Stranger(ip));
+        }
+        is_expected
+    }
+
     fn ask(&mut self, now: Now, request: &GateRequest<'_>) -> Admission {
         let trunk = match request.pass {
             None => self.trunks.find(&Origin::of(request)),
@@ -201,7 +212,7 @@ fn unauthorized(challenges: Vec<String>) -> Admission {
 #[cfg(test)]
 mod tests {
     use model::TenantId;
-    use sip::{Flow, FlowId, Transport};
+    use sip::{FlowId, Transport};
 
     use super::*;
 
@@ -253,6 +264,24 @@ mod tests {
         assert_eq!((away.strangers, away.wrong, away.too_fast), (1, 0, 3));
         assert_eq!(away.last.to_string(), "trunk sbc begins more calls in a second than it may");
         assert_eq!(gate.take_turned_away(), None);
+    }
+
+    #[test]
+    fn who_cannot_be_of_a_trunk_is_known_before_anything_is_read() {
+        let from =
+            |range: &str| Trunk { from: vec![range.parse().unwrap()], ..Trunk::open(TenantId::default()) };
+        let domain = Trunk { domains: vec!["rec.example".to_owned()], ..from("192.0.2.1/32") };
+        let proven = Trunk { tls_names: vec!["sbc.example".to_owned()], ..from("198.51.100.1/32") };
+        let mut gate = TrunkGate::new(Trunks::new(vec![domain, proven], TenantId::default()), [1; 32]);
+        let mut expects = |ip: [u8; 4], names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+            gate.expects(&invite(ip, None).flow, &names)
+        };
+        // What domain it calls stands in the request.
+        assert!(expects([192, 0, 2, 1], &[]) && expects([198, 51, 100, 1], &["sbc.example"]));
+        assert!(!expects([198, 51, 100, 1], &[]) && !expects([203, 0, 113, 1], &["sbc.example"]));
+        let away = gate.take_turned_away().unwrap();
+        assert_eq!((away.strangers, away.wrong, away.too_fast), (2, 0, 0));
     }
 
     #[test]

@@ -262,6 +262,12 @@ impl Trunks {
         self.0.iter()
     }
 
+    /// Whether a request that comes from there may be of a trunk, whatever domain it calls.
+    #[must_use]
+    pub fn may_be_of_one(&self, origin: &Origin<'_>) -> bool {
+        self.0.iter().any(|trunk| matches!(trunk.judge(origin), Ok(_) | Err(Mismatch::Domain)))
+    }
+
     /// The trunk of a request that comes from there.
     #[must_use]
     pub fn find(&self, origin: &Origin<'_>) -> Option<&Arc<Trunk>> {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use net::{Certificates, NetConfig, NetEvent, NetLimits, Rates, SipDriver, SipSockets, TlsFiles};
-use sip::{Agent, AgentConfig, Destination, Event, Flow, FlowId, Transmit, Transport};
+use sip::{Agent, AgentConfig, Destination, Event, Flow, FlowId, Gate, OpenGate, Transmit, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -177,13 +177,17 @@ async fn handshakes_that_do_not_end_are_counted_and_cut_off() {
 }
 
 /// A driver on UDP with a gate, and a peer that reads what it says.
-struct Gated {
-    driver: SipDriver,
+struct Gated<G = OpenGate> {
+    driver: SipDriver<G>,
     peer: UdpSocket,
     flow: Flow,
 }
 
 async fn gated(rate: usize) -> Gated {
+    gated_by(rate, OpenGate).await
+}
+
+async fn gated_by<G: Gate>(rate: usize, gate: G) -> Gated<G> {
     let udp = vec!["127.0.0.1:0".parse().unwrap()];
     let mut sockets = SipSockets::bind(&NetConfig { udp, ..NetConfig::default() }).unwrap();
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -191,12 +195,12 @@ async fn gated(rate: usize) -> Gated {
     let NetEvent::Datagram { flow, .. } = next(&mut sockets).await else { panic!("no datagram") };
     peer.set_nonblocking(true).unwrap();
     let config = AgentConfig { sessions_max: 100_000, ..AgentConfig::default() };
-    let driver = SipDriver::new(Agent::new(config, [5; 32]), sockets)
+    let driver = SipDriver::new(Agent::with_gate(config, [5; 32], gate), sockets)
         .limited(Rates::new(rate, Instant::now()), "gate".into());
     Gated { driver, peer, flow }
 }
 
-impl Gated {
+impl<G: Gate> Gated<G> {
     fn receive(&mut self, text: String) {
         self.bring(text);
         // Nothing else has come.
@@ -275,6 +279,81 @@ async fn beyond_its_rate_a_source_gets_503_and_its_calls_go_on() {
     gated.receive(gated.request(0, "ACK", &tag));
     gated.receive(gated.request(0, "BYE", &tag));
     assert!(gated.answers().iter().any(|answer| answer.starts_with("SIP/2.0 200") && answer.contains("BYE")));
+}
+
+/// An INVITE that was sent again before its 503 arrived begins no call that nobody waits for, whatever has become of the
+/// reason; the next INVITE of its client does.
+#[tokio::test]
+async fn a_call_that_was_refused_stays_refused_when_its_invite_comes_again() {
+    let mut gated = gated(0).await;
+    let refused = |gated: &Gated| {
+        let answers = gated.answers();
+        answers.len() == 1 && answers[0].starts_with("SIP/2.0 503")
+    };
+    gated.driver.set_full(true);
+    gated.receive(gated.request(1, "INVITE", ""));
+    assert!(refused(&gated));
+    gated.driver.set_full(false);
+    gated.receive(gated.request(1, "INVITE", ""));
+    assert!(refused(&gated) && gated.driver.poll_event().is_none());
+    assert_eq!(gated.driver.take_shed(), (1, 0), "it is one call");
+    gated.call(2);
+    gated.receive(
+        gated.request(1, "INVITE", "").replace("1 INVITE", "2 INVITE").replace("bKINVITE1", "bKagain"),
+    );
+    assert!(matches!(gated.driver.poll_event(), Some(Event::Invited { .. })));
+}
+
+/// Who refuses for want of room once a call has had its turn: the agent.
+struct Moody(bool);
+
+impl Gate for Moody {
+    fn ask(&mut self, _now: model::Now, _request: &sip::GateRequest<'_>) -> sip::Admission {
+        self.0 = !self.0;
+        match self.0 {
+            true => {
+                sip::Admission::Refused { status: 503, reason: "Service Unavailable", headers: Vec::new() }
+            }
+            false => sip::Admission::Admitted(None),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_the_gate_refused_for_now_stays_refused_when_its_invite_comes_again() {
+    let mut gated = gated_by(0, Moody(false)).await;
+    for _ in 0..2 {
+        gated.receive(gated.request(1, "INVITE", ""));
+        assert!(gated.answers().iter().all(|a| a.starts_with("SIP/2.0 503")));
+    }
+    assert!(gated.driver.poll_event().is_none());
+    gated.receive(gated.request(2, "INVITE", ""));
+    assert!(matches!(gated.driver.poll_event(), Some(Event::Invited { .. })));
+}
+
+/// Calls from where nobody may call do not wait among those of trunks, and are refused by their lines.
+#[tokio::test]
+async fn strangers_do_not_wait_among_the_calls_of_trunks() {
+    let trunk = |from: &str| call::Trunk {
+        from: vec![from.parse().unwrap()],
+        ..call::Trunk::open(model::TenantId::default())
+    };
+    let gate = |from| {
+        call::TrunkGate::new(call::Trunks::new(vec![trunk(from)], model::TenantId::default()), [5; 32])
+    };
+    let mut strange = gated_by(0, gate("192.0.2.0/24")).await;
+    (0..20).for_each(|n| strange.bring(strange.request(n, "INVITE", "")));
+    assert_eq!(strange.driver.newcomers(), 0);
+    let answers = strange.answers();
+    assert!(answers.len() == 20 && answers.iter().all(|a| a.starts_with("SIP/2.0 403")), "{answers:?}");
+    let away = strange.driver.gate_mut().take_turned_away().unwrap();
+    assert_eq!((away.strangers, strange.driver.take_shed()), (20, (0, 0)));
+    // Its ACK is known.
+    strange.receive(strange.request(0, "ACK", &to_tag(&answers[0]).unwrap()));
+    assert_eq!(strange.driver.agent().stats().stray, 0);
+    let mut known = gated_by(0, gate("127.0.0.0/8")).await;
+    known.bring(known.request(0, "INVITE", ""));
+    assert_eq!(known.driver.newcomers(), 1);
 }
 
 /// What came is looked at in this order: a call in progress first, then the calls that begin, each once. One that is

@@ -123,6 +123,13 @@ impl<G: Gate> Agent<G> {
         tag.map_or_else(|| self.core.endpoint.has_invite(head), |tag| self.by_tag.contains_key(tag))
     }
 
+    /// Whether a new call that comes by this flow may be let in, as far as that can be told before it is read. The
+    /// [gate](Gate::expects) counts one that may not.
+    pub fn expects(&mut self, flow: &Flow) -> bool {
+        let names = self.core.endpoint.peer_names(flow.id);
+        self.gate.expects(flow, &names)
+    }
+
     /// Whether a new call would be refused for want of room.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -64,6 +64,12 @@ pub enum Admission {
 pub trait Gate {
     /// Judges a request.
     fn ask(&mut self, now: Now, request: &GateRequest<'_>) -> Admission;
+
+    /// Whether a call that comes by this flow may be let in, as far as that can be told before it is read. One that may
+    /// not is refused unread, and is counted here.
+    fn expects(&mut self, _flow: &Flow, _peer_names: &[String]) -> bool {
+        true
+    }
 }
 
 /// Lets everybody in.

@@ -134,6 +134,12 @@ impl<'a> Head<'a> {
         self.answer(flow, tag, "503 Service Unavailable", Some(retry_after))
     }
 
+    /// 403 with this To-tag, to an INVITE that comes from where nobody may call.
+    #[must_use]
+    pub fn forbid(&self, flow: &Flow, tag: &str) -> Option<Transmit> {
+        self.answer(flow, tag, "403 Forbidden", None)
+    }
+
     /// 487 with this To-tag, to an INVITE that was cancelled before anybody looked at it.
     #[must_use]
     pub fn terminate(&self, flow: &Flow, tag: &str) -> Option<Transmit> {

@@ -21,6 +21,7 @@ use model::Now;
 use sip::{Agent, Destination, Event, Flow, Gate, Head, Message, OpenGate, Transport};
 
 use super::rates::{Rate, Rates};
+use super::refused::Refused;
 use super::resolver::{Answer, Resolver};
 use super::sockets::{NetEvent, NetStats, SipSockets};
 use super::tally::SipTally;
@@ -83,6 +84,8 @@ struct Shedding {
     /// Of those that were shed or crowded out, how many somebody has been told of.
     told: (u64, u64),
     newcomers: Newcomers<Vec<u8>, DriverInput>,
+    /// Calls that got a 503, whose INVITE may come again.
+    refused: Refused,
     /// Inputs since the last of them had its turn.
     inputs: u32,
 }
@@ -118,6 +121,7 @@ impl<G: Gate> SipDriver<G> {
             unread: Unread::default(),
             told: (0, 0),
             newcomers: Newcomers::default(),
+            refused: Refused::default(),
             inputs: 0,
         };
         Self { shedding: Some(Box::new(shedding)), ..self }
@@ -169,7 +173,7 @@ impl<G: Gate> SipDriver<G> {
         }
     }
 
-    /// Gives the agent an input and sends what follows.
+    /// Takes an input: what it is for the agent is given to it, and what follows is sent.
     pub(crate) fn apply(&mut self, input: DriverInput) {
         match &input {
             DriverInput::Net(NetEvent::Datagram { bytes, .. }) => self.tally.came_datagram(bytes),
@@ -187,11 +191,34 @@ impl<G: Gate> SipDriver<G> {
                 shedding.newcomers.drop_those(|waiting| flow_of(waiting) == Some(*flow));
             }
         }
-        let input = match input {
-            DriverInput::Turn => self.next_newcomer(),
-            input => self.screen(input),
+        if matches!(input, DriverInput::Turn) {
+            if let Some(newcomer) = self.next_newcomer() {
+                self.serve(newcomer);
+            }
+        } else if let Some(input) = self.screen(input) {
+            self.give(input);
+        }
+    }
+
+    /// A call that waited is given to the agent. Whether that refused it for want of room is remembered.
+    fn serve(&mut self, newcomer: DriverInput) {
+        // On a connection nothing is sent again.
+        let datagram = match &newcomer {
+            DriverInput::Net(NetEvent::Datagram { bytes, .. }) => Some(bytes.clone()),
+            _ => None,
         };
-        let Some(input) = input else { return };
+        let before = self.tally.unavailable();
+        self.give(newcomer);
+        if self.tally.unavailable() > before
+            && let Some(head) = datagram.as_deref().and_then(Head::scan)
+            && let Some(shedding) = &mut self.shedding
+        {
+            shedding.refused.note(&head.transaction(), Instant::now());
+        }
+    }
+
+    /// Gives the agent an input and sends what follows.
+    fn give(&mut self, input: DriverInput) {
         let targets = match &input {
             DriverInput::Resolved(answer) => self.named(answer),
             _ => Vec::new(),
@@ -282,6 +309,9 @@ impl<G: Gate> SipDriver<G> {
     fn crowd_out(&mut self, input: &DriverInput) {
         let Some(shedding) = &mut self.shedding else { return };
         shedding.unread.crowded += 1;
+        if let Some((_, _, Some(head))) = request(input) {
+            shedding.refused.note(&head.transaction(), Instant::now());
+        }
         let turn = usize::try_from(shedding.unread.crowded).unwrap_or_default() % RETRY_SOON.len();
         let soon = RETRY_SOON.get(turn).copied().unwrap_or(RETRY_AFTER);
         self.reply(input, |head, flow, tag| head.refuse(flow, tag, soon));
@@ -294,10 +324,8 @@ impl<G: Gate> SipDriver<G> {
         answer: impl FnOnce(&Head<'_>, &Flow, &str) -> Option<sip::Transmit>,
     ) {
         let (Some(shedding), Some((flow, _, Some(head)))) = (&self.shedding, request(input)) else { return };
-        if let Some(answer) = answer(&head, &flow, &shedding.tag) {
-            self.tally.went(&answer.bytes);
-            self.sockets.send(answer);
-        }
+        let answer = answer(&head, &flow, &shedding.tag);
+        self.send(answer);
     }
 
     /// What belongs to a call that goes on passes.
@@ -309,23 +337,32 @@ impl<G: Gate> SipDriver<G> {
         if head.is_some_and(|head| self.agent.knows(head)) {
             return Verdict::Pass;
         }
-        let rate = shedding.rates.take(flow.remote.ip(), Instant::now());
-        let is_new_call = head.is_some_and(Head::is_new_call);
+        let now = Instant::now();
+        let rate = shedding.rates.take(flow.remote.ip(), now);
+        let new_call = head.filter(|head| head.is_new_call()).map(Head::transaction);
+        let is_again = new_call.as_ref().is_some_and(|key| shedding.refused.has(key, now));
         let has_room = !(shedding.is_full || self.agent.is_full());
-        if rate == Rate::Within && (has_room || !is_new_call) {
-            return match head {
-                Some(head) if is_new_call => {
-                    let key = head.transaction();
+        if rate == Rate::Within && !is_again && (has_room || new_call.is_none()) {
+            return match (new_call, head) {
+                (Some(_), Some(head)) if !self.agent.expects(flow) => {
+                    let answer = head.forbid(flow, &shedding.tag);
+                    self.send(answer);
+                    Verdict::Done
+                }
+                (Some(key), _) => {
                     // The key is there twice.
                     let octets = octets + 2 * key.len();
                     Verdict::Waits(key, octets)
                 }
-                Some(head) if head.is_cancel() => Verdict::Cancels(head.transaction()),
+                (None, Some(head)) if head.is_cancel() => Verdict::Cancels(head.transaction()),
                 _ => Verdict::Pass,
             };
         }
+        if let Some(key) = &new_call {
+            shedding.refused.note(key, now);
+        }
         if rate == Rate::Within {
-            shedding.unread.shed += 1;
+            shedding.unread.shed += u64::from(!is_again);
         } else {
             shedding.unread.too_many += 1;
             // At 1, 2, 4, 8 …: a flood must not flood the log too.
@@ -339,11 +376,16 @@ impl<G: Gate> SipDriver<G> {
             self.sockets.hang_up(flow.id);
             return Verdict::Done;
         }
-        if let Some(answer) = head.and_then(|head| head.refuse(flow, &shedding.tag, RETRY_AFTER)) {
+        let answer = head.and_then(|head| head.refuse(flow, &shedding.tag, RETRY_AFTER));
+        self.send(answer);
+        Verdict::Done
+    }
+
+    fn send(&mut self, answer: Option<sip::Transmit>) {
+        if let Some(answer) = answer {
             self.tally.went(&answer.bytes);
             self.sockets.send(answer);
         }
-        Verdict::Done
     }
 
     /// What the agent tells, oldest first.

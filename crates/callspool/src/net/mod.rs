@@ -28,6 +28,7 @@ mod flows;
 mod hosts;
 mod listener;
 mod rates;
+mod refused;
 mod resolver;
 mod sockets;
 mod source;

@@ -91,7 +91,7 @@ impl Element<'_> {
     }
 
     /// The children of this name.
-    pub(super) fn named<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a Self> {
+    pub(super) fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
     }
 

@@ -20,7 +20,6 @@
 mod call;
 mod clock;
 mod figures;
-mod reading;
 mod sending;
 mod thread;
 

@@ -11,9 +11,7 @@
 //! its sockets all the same. Whatever the source, datagrams of one sender to one port come in order, with the time at
 //! which the kernel received them, and none comes that was sent to whoever had the port before.
 
-mod batch;
 mod packets;
-mod polled;
 #[cfg(test)]
 mod suite;
 mod uring;
@@ -23,15 +21,15 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use datagrams::Left;
+use datagrams::Polled;
 use model::WallTime;
-use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use rings::Multishot;
 
 use super::live::Which;
 use super::ports::PortConfig;
 use crate::clock::stepped;
 use packets::Packets;
-use polled::Polled;
 use uring::Uring;
 
 /// A datagram as it came.
@@ -41,14 +39,6 @@ pub(crate) struct Datagram<'a> {
     pub(crate) from: SocketAddr,
     /// Empty where it was longer than is read: what was cut is not what was sent.
     pub(crate) bytes: &'a [u8],
-}
-
-/// Whether all that had come was taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Left {
-    Nothing,
-    /// There may be more.
-    Something,
 }
 
 /// Whose a socket is: the slot of a segment in its media thread, a stream of it, and which of its sockets. 64 bits, as
@@ -161,9 +151,9 @@ impl Chosen {
 
 /// A source with all that can fail done, on its way to the thread that will own it.
 pub(crate) enum Prepared {
-    Polled(Epoll),
+    Polled(datagrams::Prepared),
     /// With what is used if the thread cannot begin with it.
-    Uring(Box<Multishot>, Epoll),
+    Uring(Box<Multishot>, datagrams::Prepared),
     Packets(Box<Packets>),
 }
 
@@ -171,14 +161,14 @@ impl Prepared {
     /// # Errors
     /// When the kernel has no descriptor for it.
     pub(crate) fn polled() -> io::Result<Self> {
-        Ok(Self::Polled(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
+        Ok(Self::Polled(datagrams::Prepared::new()?))
     }
 
     fn new(kind: Kind, ports: &PortConfig, (part, parts): (u16, u16), octets: usize) -> io::Result<Self> {
         match kind {
             Kind::Sockets => Self::polled(),
             Kind::IoUring => {
-                let spare = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+                let spare = datagrams::Prepared::new()?;
                 Ok(Self::Uring(Box::new(Multishot::new(uring::BUFFERS)?), spare))
             }
             Kind::PacketRing => Ok(Self::Packets(Box::new(Packets::new(ports, part, parts, octets)?))),
@@ -188,12 +178,12 @@ impl Prepared {
     /// To be called by the thread that reads.
     pub(crate) fn begin(self) -> Source {
         match self {
-            Self::Polled(epoll) => Source::Polled(Polled::new(epoll)),
+            Self::Polled(polled) => Source::Polled(Box::new(polled.begin())),
             Self::Uring(mut ring, spare) => match ring.begin() {
                 Ok(()) => Source::Uring(Uring::new(ring)),
                 Err(e) => {
                     tracing::error!("io_uring does not begin, and sockets are read instead: {e}");
-                    Source::Polled(Polled::new(spare))
+                    Source::Polled(Box::new(spare.begin()))
                 }
             },
             Self::Packets(packets) => Source::Packets(packets),
@@ -203,7 +193,8 @@ impl Prepared {
 
 /// See the module.
 pub(crate) enum Source {
-    Polled(Polled),
+    /// A socket for each port: `epoll` says which have something, `recvmmsg` takes it.
+    Polled(Box<Polled>),
     Uring(Uring),
     Packets(Box<Packets>),
 }
@@ -216,7 +207,7 @@ impl Source {
     /// When the kernel refuses: nothing comes of this socket then.
     pub(crate) fn watch(&mut self, key: Key, socket: &Arc<UdpSocket>) -> io::Result<()> {
         match self {
-            Self::Polled(polled) => polled.watch(key, socket),
+            Self::Polled(polled) => polled.watch(key.0, socket, 1),
             Self::Uring(uring) => uring.watch(key, socket),
             Self::Packets(packets) => packets.watch(key, socket),
         }
@@ -236,7 +227,13 @@ impl Source {
     /// others waiting. `now` stands in where the kernel gave no time.
     pub(crate) fn take(&mut self, now: WallTime, each: &mut impl FnMut(Key, Datagram<'_>)) -> (u64, Left) {
         match self {
-            Self::Polled(polled) => polled.take(now, each),
+            Self::Polled(polled) => {
+                let taken = polled.take(&mut |key, came| {
+                    let at = came.at.map_or(now, stepped);
+                    each(Key(key), Datagram { at, from: came.from, bytes: came.bytes });
+                });
+                (taken.count, taken.left)
+            }
             Self::Uring(uring) => uring.take(now, each),
             Self::Packets(packets) => packets.take(each),
         }

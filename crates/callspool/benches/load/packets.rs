@@ -15,7 +15,8 @@ use crate::procfs::{Cpu, Memory};
 use crate::recordings::{self, Recorded};
 use crate::report::median;
 use crate::server::Server;
-use crate::traffic::{Client, Generator, PAUSE, Sent, sockets};
+use crate::traffic::generator::{Generator, PAUSE, sockets};
+use crate::traffic::{Client, Sent};
 use crate::{Failure, procfs};
 
 /// New calls per second while setting up: no hurry.

@@ -3,6 +3,7 @@
 //!
 //! It is asked by its ng protocol: a datagram with a cookie and a bencoded dictionary.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::machine::Cores;
 use crate::options::Options;
 use crate::packets::{Turn, turn};
 use crate::report::median;
-use crate::traffic::{Generator, sockets};
+use crate::traffic::generator::{Generator, sockets};
 use crate::{Failure, machine, procfs};
 
 /// Where it is asked.
@@ -20,6 +21,8 @@ const NG: &str = "127.0.0.1:15223";
 const PORTS: (u16, u16) = (40_000, 59_998);
 /// Two-way calls.
 const CALLS: usize = 500;
+/// How often it is asked the same: on a busy machine an answer may take longer than is waited for it.
+const ASKED_MAX: usize = 5;
 /// For it to start.
 const START: Duration = Duration::from_secs(10);
 
@@ -31,8 +34,9 @@ pub(crate) struct Peer {
     /// CPU for each packet that comes to it, in microseconds, medians: forwarded, and forwarded and recorded (pcap).
     pub(crate) forwards_us: f64,
     pub(crate) records_us: f64,
-    /// Packets that were sent to it, and that its sockets dropped.
+    /// Packets that were sent to it, that it says it sent on, and that its sockets dropped.
     pub(crate) sent: u64,
+    pub(crate) relayed: u64,
     pub(crate) kernel_drops: u64,
 }
 
@@ -42,7 +46,7 @@ pub(crate) fn measure(options: &Options) -> Result<Option<Peer>, Failure> {
     let said = [said.stdout, said.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     let version = said.lines().find_map(|l| l.strip_prefix("Version: ")).unwrap_or("unknown").to_owned();
-    let (mut sent, mut kernel_drops) = (0, 0);
+    let (mut sent, mut relayed, mut kernel_drops) = (0, 0, 0);
     let mut each = |records| -> Result<f64, Failure> {
         let peer = Running::start(records)?;
         let (rtp, _rtcp) = sockets([127, 0, 0, 1].into())?;
@@ -57,11 +61,12 @@ pub(crate) fn measure(options: &Options) -> Result<Option<Peer>, Failure> {
         let turns = (0..options.repeats.max(1)).map(|_| turn(&mut generator, peer.child.id(), options.turn));
         let turns = turns.collect::<Result<Vec<_>, _>>()?;
         sent += generator.sent.packets;
+        relayed += peer.relayed()?;
         kernel_drops += procfs::kernel_drops(&ports)?;
         Ok(median(&turns.iter().map(Turn::packet_us).collect::<Vec<_>>()))
     };
     let (forwards_us, records_us) = (each(false)?, each(true)?);
-    Ok(Some(Peer { version, calls: CALLS, forwards_us, records_us, sent, kernel_drops }))
+    Ok(Some(Peer { version, calls: CALLS, forwards_us, records_us, sent, relayed, kernel_drops }))
 }
 
 struct Running {
@@ -119,18 +124,40 @@ impl Running {
         Ok([caller, called])
     }
 
+    /// Packets that it has sent on: a call that it does not relay would cost it little.
+    fn relayed(&self) -> Result<u64, Failure> {
+        // What is on its way is sent on first.
+        std::thread::sleep(Duration::from_millis(300));
+        let said = self.ask("totals", &[("command", "statistics")])?;
+        let count = said.split("14:relayedpacketsi").nth(1).and_then(|s| s.split('e').next()?.parse().ok());
+        Ok(count.ok_or("rtpengine does not say what it relayed")?)
+    }
+
     fn ask(&self, cookie: &str, what: &[(&str, &str)]) -> Result<String, Failure> {
         let mut sorted = what.to_vec();
         sorted.sort_unstable();
         let text = |t: &str| format!("{}:{t}", t.len());
         let words: String = sorted.iter().map(|(key, value)| text(key) + &text(value)).collect();
-        self.ng.send(format!("{cookie} d{words}e").as_bytes())?;
-        let mut buffer = [0; 8_192];
+        let request = format!("{cookie} d{words}e");
+        self.ng.send(request.as_bytes())?;
+        let mut asked = 1;
+        let mut buffer = [0; 16_384];
         loop {
-            let length = self.ng.recv(&mut buffer)?;
+            let length = match self.ng.recv(&mut buffer) {
+                Ok(length) => length,
+                // The same cookie gets the same answer, so that nothing is done twice.
+                Err(e) if e.kind() == ErrorKind::WouldBlock && asked < ASKED_MAX => {
+                    asked += 1;
+                    self.ng.send(request.as_bytes())?;
+                    continue;
+                }
+                Err(e) => return Err(e.into()),
+            };
             let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if let Some(answer) = answer.strip_prefix(cookie).and_then(|a| a.strip_prefix(' ')) {
-                let is_well = answer.contains("6:result2:ok") || answer.contains("6:result4:pong");
+                let is_well = ["6:result2:ok", "6:result4:pong", "15:totalstatistics"]
+                    .iter()
+                    .any(|word| answer.contains(word));
                 return if is_well {
                     Ok(answer.to_owned())
                 } else {

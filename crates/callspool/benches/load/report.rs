@@ -179,14 +179,14 @@ impl Report {
         };
         println!("rtpengine {} in user space, {} calls of two sides, one thread", p.version, p.calls);
         println!(
-            "            forwarded {:.2} µs, forwarded and recorded (pcap) {:.2} µs; {} packets sent, {} dropped by its sockets",
-            p.forwards_us, p.records_us, p.sent, p.kernel_drops,
+            "            forwarded {:.2} µs, forwarded and recorded (pcap) {:.2} µs; {} packets sent, {} relayed, {} dropped by its sockets",
+            p.forwards_us, p.records_us, p.sent, p.relayed, p.kernel_drops,
         );
         self.line(
             "rtpengine",
             json!({
                 "version": p.version, "calls": p.calls, "forwards_us": p.forwards_us, "records_us": p.records_us,
-                "sent": p.sent, "kernel_drops": p.kernel_drops,
+                "sent": p.sent, "relayed": p.relayed, "kernel_drops": p.kernel_drops,
             }),
         )
     }

@@ -12,15 +12,13 @@
 
 mod body;
 mod client;
-mod generator;
+pub(crate) mod generator;
 mod senders;
 mod spread;
 
 pub(crate) use body::Kind;
 pub(crate) use client::{Client, Lines};
 pub(crate) use generator::Sent;
-#[allow(unused_imports, reason = "`./dev bench` sends from a thread of its own")]
-pub(crate) use generator::{Generator, PAUSE, sockets};
 pub(crate) use senders::Senders;
 pub(crate) use spread::Spread;
 

@@ -1,7 +1,7 @@
 //! Rings that the kernel and this process share, behind a safe interface.
 //!
 //! [`Multishot`] has io_uring receive datagrams of many UDP sockets into buffers that are lent to it. A thread takes what
-//! has come without a system call for each socket. [`PacketRing`] has the kernel put IP packets for a range of UDP ports
+//! has come without a system call for each socket. [`Sending`] has it send by many sockets at once. [`PacketRing`] has the kernel put IP packets for a range of UDP ports
 //! into a ring, whichever socket they are for, and reads the datagrams in them. Nothing here knows what one is for.
 //!
 //! This is the only crate of the house with `unsafe`. Each such block says why it is sound; what they rest on together:
@@ -18,7 +18,9 @@ mod mapping;
 mod message;
 mod multishot;
 mod packet;
+mod sending;
 
 pub use message::Received;
 pub use multishot::{Multishot, Taken};
 pub use packet::{Counts, PacketRing, Ports, Sent};
+pub use sending::{Passed, Sending};

@@ -62,6 +62,31 @@ fn sender(name: &[u8]) -> Option<SocketAddr> {
     }
 }
 
+/// An address as a `sockaddr_in` or `sockaddr_in6`, and how long that is.
+pub(crate) fn name(address: SocketAddr) -> ([u8; NAME], u32) {
+    let mut name = [0; NAME];
+    let mut put = |at: usize, octets: &[u8]| {
+        name.iter_mut().skip(at).zip(octets).for_each(|(to, from)| *to = *from);
+    };
+    let family = |family: libc::c_int| u16::try_from(family).unwrap_or_default().to_ne_bytes();
+    put(2, &address.port().to_be_bytes());
+    let length = match address {
+        SocketAddr::V4(v4) => {
+            put(0, &family(libc::AF_INET));
+            put(4, &v4.ip().octets());
+            16
+        }
+        SocketAddr::V6(v6) => {
+            put(0, &family(libc::AF_INET6));
+            put(4, &v6.flowinfo().to_ne_bytes());
+            put(8, &v6.ip().octets());
+            put(24, &v6.scope_id().to_ne_bytes());
+            28
+        }
+    };
+    (name, length)
+}
+
 /// The first control message, if it is a time.
 fn time(control: &[u8]) -> Option<Duration> {
     let word = |at: usize| Some(i32::from_ne_bytes(control.get(at..at + 4)?.try_into().ok()?));
@@ -86,6 +111,15 @@ mod tests {
         buffer[HEAD + 2..HEAD + 8].copy_from_slice(&[0x0f, 0xa0, 192, 0, 2, 1]);
         buffer[DATAGRAM..DATAGRAM + 3].copy_from_slice(b"abc");
         buffer
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_is_read() {
+        for address in ["192.0.2.1:4000", "[2001:db8::1%7]:65535", "[::ffff:192.0.2.1]:1"] {
+            let address: SocketAddr = address.parse().unwrap();
+            let (name, length) = name(address);
+            assert_eq!(sender(&name[..usize::try_from(length).unwrap()]), Some(address));
+        }
     }
 
     #[test]

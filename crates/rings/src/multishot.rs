@@ -8,15 +8,16 @@
 //!           STOPPING ── last completion ──► IDLE, or gone
 //! ```
 //!
-//! Work of the kernel is done within [`Multishot::take`] alone (`DEFER_TASKRUN`): packets that arrive wake nobody. What
-//! there is no buffer for waits in its socket.
+//! Work of the kernel is done within [`Multishot::take`] and [`Multishot::wait`] alone (`DEFER_TASKRUN`): packets that
+//! arrive wake nobody but who waits. What there is no buffer for waits in its socket.
 
 use std::io;
 use std::mem::offset_of;
 use std::net::UdpSocket;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
@@ -39,6 +40,8 @@ const TAKEN_MAX: u64 = 65_536;
 const ROUNDS: usize = 16;
 /// The user data of a request to cancel another.
 const CANCEL: u64 = u64::MAX;
+/// The user data of the request that watches whoever ends a wait.
+const WAKE: u64 = u64::MAX - 1;
 
 /// What a taking came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,6 +104,9 @@ pub struct Multishot {
     unstopped: Vec<usize>,
     arming: Vec<usize>,
     takings: u64,
+    /// What ends a wait early, and whether the kernel looks at it.
+    wake: Option<OwnedFd>,
+    is_waking: bool,
 }
 
 // SAFETY: the pointers in `header` are null, and the rest is `Send`. The kernel's "single issuer" is the thread that
@@ -148,6 +154,8 @@ impl Multishot {
             unstopped: Vec::new(),
             arming: Vec::new(),
             takings: 0,
+            wake: None,
+            is_waking: false,
         };
         (0..count).for_each(|id| new.lend(id));
         new.publish();
@@ -209,6 +217,42 @@ impl Multishot {
                 self.leave(at, fd);
             }
         }
+    }
+
+    /// From now on a write to this eventfd ends a [`Self::wait`], the one that is on or else the next. It need not be read.
+    ///
+    /// # Errors
+    /// When there is no descriptor for another one of it.
+    pub fn wake_by(&mut self, wake: BorrowedFd<'_>) -> io::Result<()> {
+        self.wake = Some(wake.try_clone_to_owned()?);
+        Ok(())
+    }
+
+    /// Sleeps until something has come or somebody wakes it, and no longer than that; it may return earlier.
+    ///
+    /// # Errors
+    /// When the kernel refuses to be asked.
+    pub fn wait(&mut self, longest: Duration) -> io::Result<()> {
+        self.watch_wake()?;
+        // Those that brought their share have more, and tell of it once they are armed.
+        if !(self.idle.is_empty() && self.unstopped.is_empty()) {
+            return Ok(());
+        }
+        let longest = types::Timespec::from(longest);
+        let waited = self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&longest));
+        match waited {
+            Err(e) if !matches!(e.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn watch_wake(&mut self) -> io::Result<()> {
+        let Some(wake) = self.wake.as_ref().filter(|_| !self.is_waking) else { return Ok(()) };
+        let poll = opcode::PollAdd::new(types::Fd(wake.as_raw_fd()), libc::POLLIN.cast_unsigned().into());
+        let request = poll.multi(true).build().user_data(WAKE);
+        self.request(&request)?;
+        self.is_waking = true;
+        Ok(())
     }
 
     /// Hands out what has come until now, each with the key of its socket.
@@ -278,7 +322,11 @@ impl Multishot {
     fn one(&mut self, completion: &cqueue::Entry, each: &mut impl FnMut(u64, Received<'_>)) -> bool {
         let (result, flags) = (completion.result(), completion.flags());
         let buffer = cqueue::buffer_select(flags).filter(|id| *id < self.count);
-        let at = usize::try_from(completion.user_data()).ok().filter(|_| completion.user_data() != CANCEL);
+        let is_of_socket = !matches!(completion.user_data(), CANCEL | WAKE);
+        let at = usize::try_from(completion.user_data()).ok().filter(|_| is_of_socket);
+        if completion.user_data() == WAKE {
+            self.is_waking = cqueue::more(flags);
+        }
         let mut is_handed = false;
         let mut is_flood = false;
         if let Some(watched) = at.and_then(|at| self.watched.get_mut(at)?.as_mut())
@@ -366,8 +414,8 @@ impl Multishot {
     }
 
     fn request(&mut self, request: &squeue::Entry) -> io::Result<()> {
-        // SAFETY: the socket of a request stays open while it is armed (`Watched` goes with its last completion), and the
-        // header and the buffers that it names live as long as the ring.
+        // SAFETY: the socket of a request stays open while it is armed (`Watched` goes with its last completion), as `wake`
+        // does, and the header and the buffers that it names live as long as the ring.
         if unsafe { self.ring.submission().push(request) }.is_ok() {
             return Ok(());
         }

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is test code")]
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -207,4 +208,34 @@ fn thousands_of_sockets_come_and_go() {
         ring.forget(socket);
     }
     assert!(take(&mut ring).is_empty());
+}
+
+#[test]
+fn who_waits_is_woken_by_what_comes_and_by_whoever_wants() {
+    let Some(mut ring) = ring(64) else { return };
+    let (socket, sender) = (socket("127.0.0.1:0"), UdpSocket::bind("127.0.0.1:0").unwrap());
+    // SAFETY: a new descriptor, which nobody else has.
+    let wake = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) };
+    let other = std::fs::File::from(wake.try_clone().unwrap());
+    ring.watch(1, &socket).unwrap();
+    ring.wake_by(wake.as_fd()).unwrap();
+    let long = Duration::from_secs(60);
+    for round in 0..100_u8 {
+        let (out, to) = (sender.try_clone().unwrap(), to(&socket));
+        let thread = std::thread::spawn(move || out.send_to(&[round], to).unwrap());
+        let mut came = 0;
+        while came == 0 {
+            ring.wait(long).unwrap();
+            came = take(&mut ring).values().map(Vec::len).sum();
+        }
+        thread.join().unwrap();
+        // It is never read: each write wakes.
+        let mut file = other.try_clone().unwrap();
+        let thread = std::thread::spawn(move || file.write_all(&1_u64.to_ne_bytes()).unwrap());
+        ring.wait(long).unwrap();
+        assert!(take(&mut ring).is_empty());
+        thread.join().unwrap();
+    }
+    ring.wait(Duration::from_millis(1)).unwrap();
+    assert!(take(&mut ring).is_empty(), "and nothing comes of time that passes");
 }

@@ -3,6 +3,7 @@
 //! [`Multishot`] has io_uring receive datagrams of many UDP sockets into buffers that are lent to it. A thread takes what
 //! has come without a system call for each socket. [`Sending`] has it send by many sockets at once. [`PacketRing`] has the kernel put IP packets for a range of UDP ports
 //! into a ring, whichever socket they are for, and reads the datagrams in them. Nothing here knows what one is for.
+//! [`fetch`] asks for memory before it is needed.
 //!
 //! This is the only crate of the house with `unsafe`. Each such block says why it is sound; what they rest on together:
 //!
@@ -12,6 +13,7 @@
 //!   when it is lent again, and never to anything that the kernel may write meanwhile.
 //! - No length, index or offset that the kernel wrote is believed before it is compared with what was asked for.
 
+mod fetch;
 mod filter;
 mod ip;
 mod mapping;
@@ -20,6 +22,7 @@ mod multishot;
 mod packet;
 mod sending;
 
+pub use fetch::fetch;
 pub use message::Received;
 pub use multishot::{Multishot, Taken};
 pub use packet::{Counts, PacketRing, Ports, Sent};

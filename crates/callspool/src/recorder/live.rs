@@ -10,6 +10,7 @@ mod stream;
 mod waiting;
 
 use std::collections::BTreeSet;
+use std::mem::offset_of;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use model::{
     Dtmf, Failure, Mono, Now, OpenSegment, OpenStream, PauseSource, Protection, SegmentId, StreamId,
     StreamPorts, StreamRecord, Subject, TakeOver, WallTime,
 };
-use spool::SegmentWriter;
+use spool::{FileOp, SegmentWriter};
 
 use super::Thresholds;
 use super::handshakes::{Door, Shaken};
@@ -73,15 +74,37 @@ pub(crate) struct Changed {
     pub(crate) had: Result<(), Failure>,
 }
 
-/// See the module.
+/// 500 ms: how often it is looked at what nobody waits for, reports, alarms, time-outs, keys that do not come, all of
+/// which are counted in seconds. With thousands of segments a look costs what it brings into the processor's caches, so a
+/// flush looks at nothing but what is new.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Whether a segment is looked at beside being flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looks {
+    Now,
+    Later,
+}
+
+/// See the module. First stands what each packet asks for.
+#[repr(C)]
 pub(crate) struct LiveSegment {
+    /// Its storage failed: what arrives is set aside for the segment that takes over.
+    is_suspended: bool,
+    /// Something waits in a receiver for what is to come, or for time to pass.
+    is_restless: bool,
+    gate: Gate,
     /// Both clocks when it began.
     anchor: Now,
-    pub(crate) id: SegmentId,
-    pub(crate) writer: SegmentWriter,
     pub(crate) streams: Vec<LiveStream>,
+    /// Who listens to the call.
+    pub(crate) taps: Taps,
+    pub(crate) writer: SegmentWriter,
+    pub(crate) id: SegmentId,
     /// Which of the volumes it is on.
     pub(crate) volume: usize,
+    /// When it is looked at next.
+    look_at: Mono,
     /// The segment whose sockets it takes, until it has them.
     pub(crate) takes_over: Option<TakeOver>,
     /// What it is to have then.
@@ -89,12 +112,7 @@ pub(crate) struct LiveSegment {
     started: WallTime,
     timed_out: bool,
     has_dropped: bool,
-    /// Its storage failed: what arrives is set aside for the segment that takes over.
-    is_suspended: bool,
-    gate: Gate,
     quality: Quality,
-    /// Who listens to the call.
-    pub(crate) taps: Taps,
 }
 
 /// Where frames go that the receivers hand on. The pause is behind: a receiver whose stream is paused hands
@@ -135,29 +153,38 @@ impl LiveSegment {
         now: Now,
         volume: usize,
         mut writer: SegmentWriter,
-        streams: Vec<LiveStream>,
+        mut streams: Vec<LiveStream>,
     ) -> Self {
+        // Most segments never have more.
+        streams.shrink_to_fit();
         for stream in &streams {
             writer.local_address(stream.open.stream, stream.ports.rtp);
         }
         // The writer's record says whether it begins in a pause; its streams were bound by the same.
         let gate = gate_of(&writer);
         Self {
+            is_suspended: false,
+            is_restless: false,
+            gate,
             anchor: now,
-            id: order.segment,
-            writer,
             streams,
+            taps: Taps::default(),
+            writer,
+            id: order.segment,
             volume,
+            look_at: Mono::ZERO,
             takes_over: order.takes_over.clone(),
             wanted: if order.takes_over.is_some() { order.streams.clone() } else { Vec::new() },
             started: order.started,
             timed_out: false,
             has_dropped: false,
-            is_suspended: false,
-            gate,
-            taps: Taps::default(),
             quality: Quality::default(),
         }
+    }
+
+    /// Something has changed: the next flush looks.
+    fn disturb(&mut self) {
+        self.look_at = Mono::ZERO;
     }
 
     /// The streams, and where their frames go.
@@ -186,6 +213,7 @@ impl LiveSegment {
 
     /// Takes the sockets of a segment that failed; what was set aside for it comes here.
     pub(crate) fn inherit(&mut self, now: Now, failed: &mut Self, aside: &mut Aside) {
+        self.disturb();
         aside.move_on(failed.id, self.id);
         let mut gates = Vec::new();
         // What was not to be kept is not kept here until this segment is told so itself, which follows.
@@ -217,6 +245,7 @@ impl LiveSegment {
 
     /// Goes on with what opened packets in the segments before.
     pub(crate) fn go_on_with(&mut self, resting: &Resting) {
+        self.disturb();
         for stream in &mut self.streams {
             if let Some(rested) = resting.take(stream.open.stream) {
                 stream.go_on_with(rested);
@@ -255,6 +284,7 @@ impl LiveSegment {
     /// Nothing is kept from now on: not what has come and was not taken, nor of streams that come later. What waits for
     /// a missing packet had arrived before, and is kept. A second order only notes who gave it.
     pub(crate) fn pause(&mut self, now: Now, by: PauseSource) {
+        self.disturb();
         let now = self.steady(now).now;
         if self.gate == Gate::Open {
             self.gate = Gate::Closed;
@@ -267,6 +297,7 @@ impl LiveSegment {
 
     /// What arrives from now on is kept. What came in the pause has been taken, or is known by the time when it came.
     pub(crate) fn resume(&mut self, now: Now, by: PauseSource) {
+        self.disturb();
         let now = self.steady(now).now;
         if self.gate == Gate::Closed {
             self.gate = Gate::Open;
@@ -294,6 +325,24 @@ impl LiveSegment {
         wanted.iter().filter(|w| !is_open(w)).count()
     }
 
+    /// Has fetched what a packet of it asks for first. It is not looked at itself: that would be waiting for it.
+    #[inline]
+    pub(crate) fn fetch(&self) {
+        let octets = offset_of!(Self, writer) + SegmentWriter::AT_HAND;
+        rings::fetch(std::ptr::from_ref(self).cast(), octets);
+    }
+
+    /// Has fetched what that points to: what a flush asks for, and a packet of this stream, if there is one. To be
+    /// called a little later.
+    #[inline]
+    pub(crate) fn fetch_deeper(&self, stream: Option<usize>) {
+        if let Some(stream) = stream.and_then(|stream| self.streams.get(stream)) {
+            let (from, octets) = stream.at_hand();
+            rings::fetch(from, octets);
+        }
+        self.writer.at_hand(&mut rings::fetch);
+    }
+
     /// Takes what came to one of its sockets; false when it had to be set aside, and there was no room. What is not kept
     /// is set aside neither.
     pub(crate) fn take(&mut self, now: Now, key: Key, datagram: &Datagram<'_>, aside: &mut Aside) -> bool {
@@ -305,10 +354,11 @@ impl LiveSegment {
             stream.heard.at = now.mono;
             return aside.keep(self.id, (stream.open.stream, key.which()), datagram);
         }
-        let steady = self.steady(now);
+        let (steady, segment) = (self.steady(now), self.id);
         let (streams, mut into) = self.parts(now.mono);
         if let Some(stream) = streams.get_mut(key.stream()) {
-            stream.datagram(key.which(), datagram, steady, &mut into);
+            stream.datagram((segment, key.which()), datagram, steady, &mut into);
+            self.is_restless |= stream.is_restless();
         }
         true
     }
@@ -319,9 +369,10 @@ impl LiveSegment {
         let (streams, mut into) = self.parts(now.mono);
         aside.take(id, wanted, |of, which, datagram| {
             if let Some(stream) = streams.iter_mut().find(|s| s.open.stream == of) {
-                stream.datagram(which, &datagram, steady, &mut into);
+                stream.datagram((id, which), &datagram, steady, &mut into);
             }
         });
+        self.disturb();
     }
 
     /// Takes the streams as they are wanted now: known ones keep their ports, new ones get some, missing ones close. A leg
@@ -335,6 +386,7 @@ impl LiveSegment {
         ports: Result<&Ports, Failure>,
         aside: &mut Aside,
     ) -> Changed {
+        self.disturb();
         self.pause_streams(now, wanted);
         let New { mut fresh, again, refused, why } = self.bind_new(now, wanted, &ports);
         let gate = self.gate;
@@ -424,6 +476,7 @@ impl LiveSegment {
 
     /// Nothing is kept any more of the streams that are wanted paused, whatever becomes of the rest of the change.
     pub(crate) fn pause_streams(&mut self, now: Now, wanted: &[OpenStream]) {
+        self.disturb();
         let now = self.steady(now).now;
         let gate = self.gate;
         for stream in &mut self.streams {
@@ -439,21 +492,45 @@ impl LiveSegment {
         !std::mem::replace(&mut self.has_dropped, true)
     }
 
-    /// Releases what waited for reordering.
-    pub(crate) fn tick(&mut self, now: Now) {
+    /// Releases what waited for reordering, before a flush. Whether it is time to look at the rest too.
+    pub(crate) fn tick(&mut self, now: Now) -> Looks {
+        let looks = if now.mono >= self.look_at { Looks::Now } else { Looks::Later };
+        // Streams that bring packets in order are not touched, but for their records.
+        if looks == Looks::Later && !self.is_restless && !self.writer.manifest_due(now) {
+            return looks;
+        }
         let now = self.steady(now).now;
         let id = self.id;
         let (streams, mut into) = self.parts(now.mono);
+        let mut is_restless = false;
         for stream in streams {
             stream.receiver.tick(now.wall, &mut into);
             stream.expire_waiting(now.mono);
             stream.tell_unsearched(id);
             stream.begin_handshake(now.mono, id);
+            is_restless |= stream.is_restless();
         }
+        self.is_restless = is_restless;
+        if looks == Looks::Now {
+            self.look_at = now.mono + LOOK_EVERY;
+        }
+        looks
+    }
+
+    /// Moves out what is to be written. A buffer that is filled is followed by one of those to spare.
+    pub(crate) fn flush(&mut self, now: Now, spare: &mut Vec<Vec<u8>>, ops: &mut Vec<FileOp>) {
+        if self.writer.wants_buffer()
+            && let Some(buffer) = spare.pop()
+        {
+            self.writer.recycle(buffer);
+        }
+        let records = if self.writer.manifest_due(now) { self.records() } else { Vec::new() };
+        self.writer.flush(now, records, ops);
     }
 
     /// Somebody gave keys of a stream: what waits for them is opened.
     pub(crate) fn keyed(&mut self, now: Now, of: StreamId, protection: Protection) {
+        self.disturb();
         let (now, gate, is_suspended) = (self.steady(now).now, self.gate, self.is_suspended);
         let (streams, mut into) = self.parts(now.mono);
         let Some(stream) = streams.iter_mut().find(|s| s.open.stream == of && s.sockets.is_some()) else {
@@ -476,6 +553,7 @@ impl LiveSegment {
 
     /// A handshake at one of its doors has something to say.
     pub(crate) fn shaken(&mut self, now: Now, door: Door, peer: SocketAddr, said: Shaken) {
+        self.disturb();
         let now = self.steady(now).now;
         let id = self.id;
         if let Some(stream) = self.streams.iter_mut().find(|s| s.has(door)) {

@@ -24,13 +24,13 @@ use spool::FileOp;
 
 use super::delay::Sampling;
 use super::listening::Listening;
-use super::live::{Aside, Changed, LiveSegment};
+use super::live::{Aside, Changed, LiveSegment, Looks};
 use super::ports::Ports;
 use super::resting::Resting;
 use super::source::{Left, Prepared};
 use super::tell::Teller;
 use super::threads::Bell;
-use super::writer::{Job, Then};
+use super::writer::{Job, Ops, Then};
 use crate::clock::now;
 use crate::descriptors::of_streams;
 use crate::pulse::Pulse;
@@ -49,6 +49,9 @@ const TIMED_ANEW: u32 = 256;
 const EARLY_ENDS_MAX: usize = 4_096;
 /// How long such an end is kept. An order to open is refused long before.
 const EARLY_END_KEPT: Duration = Duration::from_secs(60);
+
+/// A flush takes longer than memory: two of them are ample.
+const FLUSHES_AHEAD: usize = 2;
 
 pub(crate) struct MediaThread {
     pub(crate) config: MediaConfig,
@@ -84,6 +87,7 @@ impl MediaThread {
             emptied: Mono::ZERO,
             orders: Vec::new(),
             jobs: self.writers.iter().map(|_| Vec::new()).collect(),
+            ops: Vec::new(),
             spare: Vec::new(),
             rtcp: Vec::with_capacity(512),
             listeners: Some(self.listening.changes()),
@@ -373,29 +377,28 @@ impl MediaThread {
     }
 
     fn flush_bucket(&self, state: &mut State, bucket: usize, buckets: usize, now: Now) {
-        for slot in (bucket..state.slots.len()).step_by(buckets) {
-            let Some(Some(live)) = state.slots.get_mut(slot) else { continue };
-            live.tick(now);
-            live.report(now, &self.config.cname, &mut state.rtcp);
-            let mut ops = Vec::new();
-            if self.volumes.get(live.volume).is_some_and(|v| v.is_behind()) {
+        let State { slots, jobs, ops, spare, rtcp, unsent, .. } = state;
+        for slot in (bucket..slots.len()).step_by(buckets) {
+            fetch_ahead(slots, slot, buckets);
+            let Some(Some(live)) = slots.get_mut(slot) else { continue };
+            let looks = live.tick(now);
+            if looks == Looks::Now {
+                live.report(now, &self.config.cname, rtcp);
+            }
+            let volume = self.volumes.get(live.volume);
+            if volume.is_some_and(|v| v.is_behind()) {
                 self.drop_buffered(live);
             } else {
-                if live.writer.wants_buffer()
-                    && let Some(buffer) = state.spare.pop()
-                {
-                    live.writer.recycle(buffer);
-                }
-                let records = if live.writer.manifest_due(now) { live.records() } else { Vec::new() };
-                live.writer.flush(now, records, &mut ops);
-            }
-            live.look(now.mono, &self.shared.thresholds, &self.teller);
-            if live.times_out(now.mono, self.config.media_timeout) {
-                state.unsent.push_back(Report::MediaTimedOut { segment: live.id });
+                live.flush(now, spare, ops);
             }
             if !ops.is_empty() {
-                let (volume, job) = (live.volume, self.job(live, ops, Then::Recycle));
-                state.push_job(volume, job);
+                self.push_job(jobs, (live.id, live.volume), ops.drain(..).collect(), Then::Recycle);
+            }
+            if looks == Looks::Now {
+                live.look(now.mono, &self.shared.thresholds, &self.teller);
+                if live.times_out(now.mono, self.config.media_timeout) {
+                    unsent.push_back(Report::MediaTimedOut { segment: live.id });
+                }
             }
         }
     }
@@ -428,11 +431,10 @@ impl MediaThread {
         if end.reason != EndReason::HangUp {
             live.rest(now.mono, &self.resting);
         }
-        let mut ops = Vec::new();
         let records = live.records();
         let at = live.at(now, end.at);
         live.writer.stopped_by(end.by);
-        live.writer.end(now, at, end.reason, records, &mut ops);
+        live.writer.end(now, at, end.reason, records, &mut state.ops);
         let freed = of_streams(live.open_streams());
         if let Some(volume) = self.volumes.get(live.volume) {
             volume.end(live.id);
@@ -441,26 +443,33 @@ impl MediaThread {
                 self.teller.segment_with_copy(live.writer.record(), live.writer.directory());
             }
         }
-        let job = self.job(&live, ops, Then::Recycle);
-        let (volume, LiveSegment { writer, streams, .. }) = (live.volume, *live);
-        state.push_job(volume, Job { then: Then::Seal(Box::new(writer)), ..job });
+        let LiveSegment { id, volume, writer, streams, .. } = *live;
+        let State { jobs, ops, .. } = &mut *state;
+        self.push_job(jobs, (id, volume), ops.drain(..).collect(), Then::Seal(Box::new(writer)));
         forget(&mut state.source, streams.iter().filter_map(|s| s.sockets()));
         drop(streams);
         self.shared.release(freed);
     }
 
-    /// A job for the writer, which counts as backlog from now on: that is what bounds the channel.
-    fn job(&self, live: &LiveSegment, ops: Vec<FileOp>, then: Then) -> Job {
+    /// Adds a job for the writer of a volume, which counts as backlog from now on: that is what bounds the channel.
+    fn push_job(&self, jobs: &mut [Vec<Job>], (segment, volume): (SegmentId, usize), ops: Ops, then: Then) {
         let octets = ops.iter().map(octets).sum::<usize>();
-        if let Some(volume) = self.volumes.get(live.volume) {
+        if let Some(volume) = self.volumes.get(volume) {
             volume.backlog.fetch_add(octets, Ordering::Relaxed);
         }
-        Job { segment: live.id, octets, ops, then }
+        if let Some(jobs) = jobs.get_mut(volume) {
+            jobs.push(Job { segment, octets, ops, then });
+        }
     }
 
     fn send_jobs(&self, state: &mut State) {
         for (jobs, writer) in state.jobs.iter_mut().zip(&self.writers) {
-            if !jobs.is_empty() && writer.send(std::mem::take(jobs)).is_err() {
+            if jobs.is_empty() {
+                continue;
+            }
+            // The next tick has about as many.
+            let next = Vec::with_capacity(jobs.len());
+            if writer.send(std::mem::replace(jobs, next)).is_err() {
                 tracing::error!("a writer thread is gone; what is live will be repaired at the next start");
             }
         }
@@ -473,6 +482,17 @@ impl MediaThread {
                 return;
             }
         }
+    }
+}
+
+/// Has fetched what the next flushes ask for. Each stands where the one before has brought it.
+fn fetch_ahead(slots: &[Option<Box<LiveSegment>>], slot: usize, buckets: usize) {
+    let ahead = |flushes: usize| slots.get(slot + flushes * buckets).and_then(Option::as_deref);
+    if let Some(live) = ahead(2 * FLUSHES_AHEAD) {
+        live.fetch();
+    }
+    if let Some(live) = ahead(FLUSHES_AHEAD) {
+        live.fetch_deeper(None);
     }
 }
 

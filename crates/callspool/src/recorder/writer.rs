@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender};
 use model::{Failure, Report, SegmentId};
+use smallvec::SmallVec;
 use spool::{FileOp, SegmentWriter};
 
 use super::Threads;
@@ -23,11 +24,14 @@ use crate::volumes::{Hand, Volume};
 /// 8 KiB: 100 ms of two-way G.711 are 2 KiB. A buffer that a stall made longer is not used again.
 const SPARE_OCTETS_MAX: usize = 8 << 10;
 
+/// Most flushes have one operation, which is kept in place: a flush allocates nothing.
+pub(crate) type Ops = SmallVec<[FileOp; 1]>;
+
 /// Operations of one segment.
 pub(crate) struct Job {
     pub(crate) segment: SegmentId,
     pub(crate) octets: usize,
-    pub(crate) ops: Vec<FileOp>,
+    pub(crate) ops: Ops,
     pub(crate) then: Then,
 }
 
@@ -104,7 +108,7 @@ impl Writer {
 
     fn carry_out(
         &self,
-        ops: Vec<FileOp>,
+        ops: Ops,
         open: &mut OpenFiles,
         emptied: &mut Vec<Vec<u8>>,
     ) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 mod order;
 
+use std::mem::offset_of;
 use std::net::SocketAddr;
 
 use model::peer::Flowing;
@@ -111,6 +112,13 @@ impl StreamReceiver {
         }
         self.flowing = stream.flowing;
         self.aside.open = stream.clone();
+    }
+
+    /// Where that lies which a packet in order asks for, and how many octets it is: whoever has thousands of streams may
+    /// have it fetched before the packet comes.
+    #[must_use]
+    pub const fn at_hand(&self) -> (*const u8, usize) {
+        (std::ptr::from_ref(self).cast(), offset_of!(Self, aside))
     }
 
     /// A datagram came to the stream's port. In order, nothing is allocated (but for one anchor a minute).
@@ -237,7 +245,15 @@ impl StreamReceiver {
         }
     }
 
-    /// Hands on what has waited long enough for missing packets. To be called every 100 ms before a flush.
+    /// Whether something waits for packets that are missing, or for time to pass: then [`Self::tick`] is wanted.
+    #[inline]
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        !self.reorder.is_empty() || self.delivery.mask.is_some()
+    }
+
+    /// Hands on what has waited long enough for missing packets. To be called before a flush, every 100 ms while something
+    /// [waits](Self::is_waiting), and before a record is asked for.
     pub fn tick<S: FrameSink>(&mut self, now: WallTime, sink: &mut S) {
         self.now = self.now.max(now);
         if self.flowing == Flowing::Active {

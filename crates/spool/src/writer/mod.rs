@@ -27,6 +27,7 @@ use media::{Frame, FrameKind};
 use model::{
     CallData, Metadata, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentRecord, StreamId, VolumeName,
 };
+use std::mem::offset_of;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,9 @@ const METADATA_MAX: usize = 256;
 /// 512 KiB of metadata: hundreds of usual bodies. All of it is in every manifest, live ones included, and in what
 /// the catalogue is told.
 const METADATA_OCTETS_MAX: usize = 512 << 10;
+
+/// 512 octets: two streams, as nearly all segments have. Of those that have more, the rest is waited for.
+const AT_HAND_MAX: usize = 512;
 
 /// Counts of a segment that no stream's accounting has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -271,6 +275,18 @@ impl SegmentWriter {
         if self.buffers.len() < BUFFERS_KEPT && buffer.capacity() <= BUFFER_KEPT_MAX {
             buffer.clear();
             self.buffers.push(buffer);
+        }
+    }
+
+    /// Octets of a writer that frames and flushes ask for, from its beginning.
+    pub const AT_HAND: usize = offset_of!(Self, asks_logged);
+
+    /// Where that lies which frames and flushes ask for beside the writer itself, and how many octets it is: whoever has
+    /// thousands of segments may have it fetched before.
+    pub fn at_hand(&self, each: &mut impl FnMut(*const u8, usize)) {
+        each(self.streams.as_ptr().cast(), size_of_val(self.streams.as_slice()).min(AT_HAND_MAX));
+        if let Some(part) = &self.part {
+            part.at_hand(each);
         }
     }
 

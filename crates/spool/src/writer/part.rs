@@ -24,6 +24,11 @@ const BEHIND_MAX: i64 = 5 * TICKS_PER_SECOND;
 /// 30 days: no call is that long, and positions beyond would not be media time.
 const TICK_MAX: i64 = 30 * 86_400 * TICKS_PER_SECOND;
 
+/// 192 octets: 20 ms of G.711 and what is around it.
+const NEXT_BLOCK: usize = 192;
+/// 128 octets: the tracks of two sides.
+const TRACKS_AT_HAND: usize = 128;
+
 /// A track to begin a part with.
 pub(super) struct NewTrack {
     pub(super) stream: StreamId,
@@ -144,6 +149,12 @@ impl PartWriter {
     /// Octets that wait for a flush.
     pub(super) fn buffered(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// Where its tracks lie, and where the next block goes.
+    pub(super) fn at_hand(&self, each: &mut impl FnMut(*const u8, usize)) {
+        each(self.tracks.as_ptr().cast(), size_of_val(self.tracks.as_slice()).min(TRACKS_AT_HAND));
+        each(self.buffer.as_ptr().wrapping_add(self.buffer.len()), NEXT_BLOCK);
     }
 
     /// The track that holds this stream in this codec.

@@ -8,12 +8,12 @@ use model::{Mono, Protection, WallTime};
 use super::stream::Which;
 use super::waiting::Waiting;
 
-/// What opens the packets of a stream, where keys are known.
+/// What opens the packets of a stream, where keys are known. Most streams have none: 2 KiB each, which stand elsewhere.
 #[derive(Default)]
 pub(super) struct Opened {
-    pub(super) rtp: Option<Srtp>,
+    pub(super) rtp: Option<Box<Srtp>>,
     /// Where RTCP has a port of its own, it has a handshake of its own too (RFC 5764 section 3).
-    pub(super) rtcp: Option<Srtp>,
+    pub(super) rtcp: Option<Box<Srtp>>,
     /// What waits for keys that come beside signalling.
     pub(super) waiting: Waiting,
 }
@@ -45,7 +45,7 @@ impl Opened {
             Protection::Given(keys) => Srtp::new(keys, keys),
             Protection::None | Protection::Dtls(_) | Protection::Awaited => None,
         };
-        Self { rtp, rtcp: None, waiting: Waiting::default() }
+        Self { rtp: rtp.map(Box::new), rtcp: None, waiting: Waiting::default() }
     }
 
     /// What the next segment goes on with; none without keys.
@@ -73,10 +73,10 @@ impl Opened {
     }
 
     /// What opens what comes to this port. Keys of signalling are for both.
-    pub(super) const fn of(&mut self, which: Which, protection: &Protection) -> Option<&mut Srtp> {
+    pub(super) fn of(&mut self, which: Which, protection: &Protection) -> Option<&mut Srtp> {
         match (which, protection) {
-            (Which::Rtcp, Protection::Dtls(_)) => self.rtcp.as_mut(),
-            _ => self.rtp.as_mut(),
+            (Which::Rtcp, Protection::Dtls(_)) => self.rtcp.as_deref_mut(),
+            _ => self.rtp.as_deref_mut(),
         }
     }
 }
@@ -89,14 +89,14 @@ const ENDING_MAX: Duration = Duration::from_secs(64);
 /// What opens packets that still come encrypted although signalling has ended that: our answer may be on its way for as
 /// long as a transaction takes.
 pub(super) struct Ending {
-    srtp: Srtp,
+    srtp: Box<Srtp>,
     until: Mono,
     /// Not beyond that.
     end: Mono,
 }
 
 impl Ending {
-    pub(super) fn new(srtp: Srtp, now: Mono) -> Self {
+    pub(super) fn new(srtp: Box<Srtp>, now: Mono) -> Self {
         Self { srtp, until: now + ENDING_MAX, end: now + ENDING_MAX }
     }
 

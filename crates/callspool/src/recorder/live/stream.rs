@@ -1,5 +1,6 @@
 //! A stream of a live segment: its sockets and its receiver.
 
+use std::mem::offset_of;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,13 +24,16 @@ use super::waiting::Sender;
 use crate::descriptors::{RUN_OUT, is_shortage};
 use crate::dtls::is_dtls;
 
-/// A stream of a live segment.
+/// A stream of a live segment. First stands what a packet asks for.
+#[repr(C)]
 pub(crate) struct LiveStream {
+    /// What is to be done with what comes.
+    way: Way,
+    pub(super) receiver: StreamReceiver,
     pub(crate) open: OpenStream,
     pub(super) ports: StreamPorts,
     /// None once the stream is gone from the segment; its record stays.
     pub(super) sockets: Option<Sockets>,
-    pub(super) receiver: StreamReceiver,
     /// Opens what comes, once its keys are known.
     opened: Opened,
     /// What opened packets until signalling ended encryption, while it is tried still.
@@ -38,9 +42,30 @@ pub(crate) struct LiveStream {
     /// It was told that digits cannot be looked for in its codec.
     told_unsearched: bool,
     /// Who comes to check and to shake hands.
-    knocking: Knocking,
+    knocking: Box<Knocking>,
     /// What signalling wants of it; a pause of the segment is on top of that.
     pub(super) wanted: Flowing,
+}
+
+/// What follows from all else that is known of a stream for a datagram that comes to its RTP socket, so that a packet need
+/// not ask for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It is for the receiver as it is: neither encrypted nor a check.
+    Straight {
+        /// RTCP comes there too.
+        rtcp_mux: bool,
+    },
+    /// It is looked into.
+    Around {
+        /// Time may bring something: keys that are waited for, a handshake that is ours to begin.
+        is_timed: bool,
+    },
+}
+
+impl Way {
+    /// Until more is known.
+    const UNKNOWN: Self = Self::Around { is_timed: true };
 }
 
 /// What a stream does when signalling wants `wanted`: nothing passes in a pause.
@@ -90,18 +115,57 @@ impl LiveStream {
         opened.flowing = effective(open.flowing, gate);
         let mut receiver = StreamReceiver::new(&opened, started);
         receiver.set_port(sockets.told_rtp.port());
-        Ok(Self {
+        let stream = Self {
+            way: Way::UNKNOWN,
+            receiver,
             ports: ports_of(open, &sockets),
             open: opened,
             wanted: open.flowing,
             sockets: Some(sockets),
-            receiver,
             opened: Opened::by(&open.protection),
             before: None,
             heard: Heard { packet: None, at: now },
             told_unsearched: false,
-            knocking: Knocking::new(now),
-        })
+            knocking: Box::new(Knocking::new(now)),
+        };
+        Ok(stream.settled())
+    }
+
+    /// Finds its way anew: something has changed that it follows from.
+    fn settle(&mut self) {
+        self.way = self.find_way();
+    }
+
+    fn settled(mut self) -> Self {
+        self.settle();
+        self
+    }
+
+    fn find_way(&self) -> Way {
+        let Self { sockets: Some(_), before, open, opened, .. } = self else {
+            return Way::Around { is_timed: false };
+        };
+        match open.protection {
+            Protection::None if before.is_none() && opened.is_empty() && open.ice.is_none() => {
+                Way::Straight { rtcp_mux: open.rtcp_mux }
+            }
+            Protection::None | Protection::Srtp { .. } => Way::Around { is_timed: false },
+            Protection::Dtls(_) | Protection::Awaited | Protection::Given(_) => {
+                Way::Around { is_timed: true }
+            }
+        }
+    }
+
+    /// Whether something is to become of it by the time that passes, and not by what comes alone.
+    #[inline]
+    pub(super) fn is_restless(&self) -> bool {
+        self.receiver.is_waiting() || self.way == Way::Around { is_timed: true }
+    }
+
+    /// Where that lies which a packet in order asks for.
+    pub(super) const fn at_hand(&self) -> (*const u8, usize) {
+        let (_, octets) = self.receiver.at_hand();
+        (std::ptr::from_ref(self).cast(), offset_of!(Self, receiver) + octets)
     }
 
     /// The same with the sockets of a segment that failed, which are open, and all that goes with them.
@@ -113,18 +177,20 @@ impl LiveStream {
         receiver.set_port(sockets.told_rtp.port());
         let ports = ports_of(&open, &sockets);
         let heard = Heard { packet: None, at: now };
-        Self {
+        let stream = Self {
+            way: Way::UNKNOWN,
+            receiver,
             open,
             ports,
             sockets: Some(sockets),
-            receiver,
             opened,
             before,
             heard,
             told_unsearched: false,
             knocking,
             wanted,
-        }
+        };
+        stream.settled()
     }
 
     /// The same with what becomes of digits that are pressed.
@@ -138,19 +204,23 @@ impl LiveStream {
         let sockets = self.sockets.take()?;
         let mut open = self.open.clone();
         open.flowing = self.wanted;
-        let knocking = std::mem::replace(&mut self.knocking, Knocking::new(now));
+        let knocking = std::mem::replace(&mut self.knocking, Box::new(Knocking::new(now)));
         let (opened, before) = (std::mem::take(&mut self.opened), self.before.take());
+        self.settle();
         Some(Heritage { open, sockets, opened, before, knocking })
     }
 
     /// What the next segment of the stream goes on with, when this one ends and its call does not.
     pub(super) fn rest(&mut self) -> Option<Rested> {
-        self.opened.rest(&self.open.protection)
+        let rested = self.opened.rest(&self.open.protection);
+        self.settle();
+        rested
     }
 
     /// The segment before had this.
     pub(super) fn go_on_with(&mut self, rested: Rested) {
         self.opened.go_on_with(rested, &self.open.protection);
+        self.settle();
     }
 
     /// Protects a report before it is sent; false when it cannot be, and must not be sent.
@@ -228,11 +298,12 @@ impl LiveStream {
                 let (inbound, outbound) = *keys;
                 match srtp {
                     Some(srtp) => srtp.update(&inbound, &outbound),
-                    None => *srtp = Srtp::new(&inbound, &outbound),
+                    None => *srtp = Srtp::new(&inbound, &outbound).map(Box::new),
                 }
                 if which == Which::Rtp {
                     self.receiver.nominate(peer);
                 }
+                self.settle();
             }
         }
     }
@@ -244,6 +315,7 @@ impl LiveStream {
         self.sockets = Some(sockets);
         // At other ports it is another one.
         self.knocking.begun = None;
+        self.settle();
     }
 
     pub(super) fn record(&self) -> StreamRecord {
@@ -277,6 +349,7 @@ impl LiveStream {
         self.knocking.begun.take_if(|_| self.open.protection != open.protection);
         self.receiver.update(now.wall, &open);
         self.open = open;
+        self.settle();
     }
 
     /// Tries what waits for keys with those that there are now.
@@ -376,18 +449,41 @@ impl LiveStream {
         let mut gone = self.open.clone();
         gone.flowing = Flowing::Held;
         self.update(steady.now, &gone, Gate::Open);
-        self.sockets.take()
+        let sockets = self.sockets.take();
+        self.settle();
+        sockets
     }
 
     /// Takes what came to the RTP socket, or to the RTCP socket.
+    #[inline]
     pub(super) fn datagram(
         &mut self,
-        which: Which,
+        at: (SegmentId, Which),
         d: &Datagram<'_>,
         steady: Steady,
         into: &mut IntoSegment<'_>,
     ) {
-        let segment = into.writer.record().id;
+        debug_assert_eq!(self.way, self.find_way());
+        match (self.way, at.1) {
+            (Way::Straight { rtcp_mux }, Which::Rtp) if !(rtcp_mux && is_rtcp(d.bytes)) => {
+                self.receiver.packet(steady.at(d.at), d.from, d.bytes, into);
+            }
+            _ => self.look_into(at, d, steady, into),
+        }
+    }
+
+    /// The same where it depends on what it is.
+    fn look_into(
+        &mut self,
+        (segment, which): (SegmentId, Which),
+        d: &Datagram<'_>,
+        steady: Steady,
+        into: &mut IntoSegment<'_>,
+    ) {
+        if self.before.as_ref().is_some_and(|before| before.is_over(steady.now.mono)) {
+            self.before = None;
+            self.settle();
+        }
         let Self { sockets: Some(sockets), receiver, opened, before, knocking, open, .. } = self else {
             return;
         };
@@ -396,7 +492,6 @@ impl LiveStream {
             _ => &sockets.rtp,
         };
         let rtcp_port = matches!(which, Which::Rtcp) && sockets.rtcp.is_some();
-        before.take_if(|before| before.is_over(steady.now.mono));
         let door = door(open.stream, which, sockets);
         let place = Place { segment, door, socket, knocks: &sockets.knocks, open };
         let at = steady.at(d.at);
@@ -455,7 +550,7 @@ pub(super) struct Heritage {
     sockets: Sockets,
     opened: Opened,
     before: Option<Ending>,
-    knocking: Knocking,
+    knocking: Box<Knocking>,
 }
 
 impl Heritage {

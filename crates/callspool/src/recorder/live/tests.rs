@@ -13,6 +13,7 @@ use model::{
 use super::super::handshakes::Knocks;
 use super::super::ports::PortConfig;
 use super::super::source::{Left, Prepared, Source};
+use super::super::writer::Ops;
 use super::*;
 use crate::clock::now;
 
@@ -265,4 +266,75 @@ fn a_stream_that_is_paused_while_its_segment_is_taken_over_stays_so() {
     assert_eq!(new.streams[1].open.flowing, Flowing::Active);
     new.change(now(), &streams(), Ok(&ports), &mut thread.aside).had.unwrap();
     assert_eq!(new.streams[0].open.flowing, Flowing::Active);
+}
+
+/// A packet of G.711 in order.
+fn packet(stream: u8, place: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, stream];
+    packet[2..4].copy_from_slice(&place.to_be_bytes());
+    packet[4..8].copy_from_slice(&(u32::from(place) * 160).to_be_bytes());
+    packet.extend([0x55; 160]);
+    packet
+}
+
+#[test]
+fn neither_a_packet_nor_a_flush_allocates() {
+    let ports = ports();
+    let streams = vec![stream(1, 0, Flowing::Active), stream(2, 1, Flowing::Active)];
+    let mut live = segment(1, streams, None, &ports);
+    let (begun, from) = (now(), SocketAddr::from(([127, 44, 0, 9], 4_000)));
+    let (mut aside, mut spare, mut ops) = (Aside::default(), Vec::new(), Vec::new());
+    let (mut by_packets, mut flushes, mut allocating) = (0, 0, 0);
+    let allocations = |run: &mut dyn FnMut()| allocation_counter::measure(run).count_total;
+    for place in 0..6_000 {
+        let now = begun + Duration::from_millis(20) * u32::from(place);
+        for stream in [0, 1] {
+            let bytes = packet(stream, place);
+            let key = Key::new(0, usize::from(stream), Which::Rtp);
+            let datagram = Datagram { at: now.wall, from, bytes: &bytes };
+            let taken = allocations(&mut || assert!(live.take(now, key, &datagram, &mut aside)));
+            by_packets += if place < 50 { 0 } else { taken };
+        }
+        if place % 5 == 4 {
+            let mut job = Ops::new();
+            let flushed = allocations(&mut || {
+                live.tick(now);
+                live.flush(now, &mut spare, &mut ops);
+                job = ops.drain(..).collect();
+            });
+            for op in job {
+                if let FileOp::Append { mut bytes, .. } = op {
+                    bytes.clear();
+                    spare.push(bytes);
+                }
+            }
+            flushes += 1;
+            allocating += i32::from(flushed > 0);
+        }
+    }
+    assert_eq!(live.records().iter().map(|r| r.accounting.received).sum::<u64>(), 12_000);
+    assert_eq!(by_packets, 0);
+    // Each five seconds the length of the part is stamped and records are looked at, each minute there is a manifest.
+    assert!(allocating * 15 < flushes, "{allocating} of {flushes} flushes allocate");
+}
+
+#[test]
+fn what_a_packet_asks_for_stands_together() {
+    // Each cache line (64 octets) more is one more that thousands of segments wait for, packet by packet.
+    let ports = ports();
+    let live = segment(1, vec![stream(1, 0, Flowing::Active)], None, &ports);
+    let segment = offset_of!(LiveSegment, writer) + SegmentWriter::AT_HAND;
+    let (_, stream) = live.streams[0].at_hand();
+    let mut behind = Vec::new();
+    live.writer.at_hand(&mut |_, octets| behind.push(octets));
+    println!(
+        "segment {segment} of {}, stream {stream} of {}, behind the writer {behind:?}",
+        size_of::<LiveSegment>(),
+        size_of::<LiveStream>()
+    );
+    assert!(segment <= 8 * 64, "{segment}");
+    assert!(stream <= 15 * 64, "{stream}");
+    assert!(behind.iter().sum::<usize>() <= 8 * 64, "{behind:?}");
+    // And what a call keeps in memory.
+    assert!(live.streams.capacity() == 1 && size_of::<LiveStream>() <= 2_048, "{}", size_of::<LiveStream>());
 }

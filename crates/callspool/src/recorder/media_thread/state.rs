@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use spool::FileOp;
 use model::{EndReason, Incident, Mono, Report, SegmentId, WallTime};
 
 use super::super::delay::Sampling;
@@ -41,6 +42,8 @@ pub(super) struct State {
     pub(super) orders: Vec<MediaOrder>,
     /// What this tick has for each volume's writer: it is woken once, not for each segment.
     pub(super) jobs: Vec<Vec<Job>>,
+    /// What a segment has to write, until it is a job. Empty between.
+    pub(super) ops: Vec<FileOp>,
     /// Buffers that came back from writers, for segments to fill: a segment keeps one, not one at the disk too.
     pub(super) spare: Vec<Vec<u8>>,
     pub(super) rtcp: Vec<u8>,
@@ -56,12 +59,6 @@ impl State {
     pub(super) fn keep(&mut self, buffers: Vec<Vec<u8>>) {
         let room = SPARE_MAX.saturating_sub(self.spare.len());
         self.spare.extend(buffers.into_iter().take(room));
-    }
-
-    pub(super) fn push_job(&mut self, volume: usize, job: Job) {
-        if let Some(jobs) = self.jobs.get_mut(volume) {
-            jobs.push(job);
-        }
     }
 
     pub(super) fn live(&mut self, segment: SegmentId) -> Option<&mut LiveSegment> {

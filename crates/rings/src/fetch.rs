@@ -40,7 +40,9 @@ mod tests {
     #[test]
     fn any_address_will_do() {
         let octets = [7_u8; 300];
-        for (from, length) in [(octets.as_ptr(), 300), (std::ptr::null(), 4_096), (usize::MAX as *const u8, 1)] {
+        for (from, length) in
+            [(octets.as_ptr(), 300), (std::ptr::null(), 4_096), (usize::MAX as *const u8, 1)]
+        {
             fetch(from, length);
         }
         assert_eq!(octets, [7; 300]);

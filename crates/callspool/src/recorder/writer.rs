@@ -106,12 +106,7 @@ impl Writer {
         }
     }
 
-    fn carry_out(
-        &self,
-        ops: Ops,
-        open: &mut OpenFiles,
-        emptied: &mut Vec<Vec<u8>>,
-    ) -> io::Result<()> {
+    fn carry_out(&self, ops: Ops, open: &mut OpenFiles, emptied: &mut Vec<Vec<u8>>) -> io::Result<()> {
         for op in ops {
             self.pulse.waits();
             let written = self.disk.apply(op, open);

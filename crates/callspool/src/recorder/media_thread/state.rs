@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use spool::FileOp;
 use model::{EndReason, Incident, Mono, Report, SegmentId, WallTime};
+use spool::FileOp;
 
 use super::super::delay::Sampling;
 use super::super::handshakes::Door;

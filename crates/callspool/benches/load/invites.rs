@@ -1,5 +1,6 @@
 //! INVITE to 200 at a steady rate of new calls, each of which stays for a second.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::machine::Cores;
@@ -16,13 +17,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_micros(100);
 
 /// Octets of metadata, as session border controllers send them with what their phone systems add.
-const METADATA: usize = 6_000;
+pub(crate) const METADATA: usize = 6_000;
 /// Where the media of calls come from that have none: discard (RFC 863).
-const NO_MEDIA: u16 = 9;
+pub(crate) const NO_MEDIA: u16 = 9;
 
 /// SIPREC calls to the server that is measured.
 pub(crate) fn client(metadata: usize) -> Result<Client, Failure> {
-    let (remote, uri) = (SIP.parse()?, format!("sip:bench@{SIP}"));
+    client_of(SIP.parse()?, metadata)
+}
+
+/// The same to another one.
+pub(crate) fn client_of(remote: SocketAddr, metadata: usize) -> Result<Client, Failure> {
+    let uri = format!("sip:bench@{remote}");
     let local = [127, 0, 0, 1].into();
     Ok(Client::new(Lines { local, remote, uri, kind: Kind::Siprec { metadata } })?)
 }
@@ -44,30 +50,12 @@ pub(crate) struct Invites {
     pub(crate) threads_us: Vec<(String, f64)>,
 }
 
-/// T1 of RFC 3261: whoever waits longer is asked again, which is a second load.
-const SUSTAINED_MS: f64 = 500.0;
-
-impl Invites {
-    /// Whether all calls were answered before they were asked for again.
-    pub(crate) fn is_sustained(&self) -> bool {
-        let [_, p99, _] = self.setup_ms;
-        self.failed == 0 && p99 < SUSTAINED_MS
-    }
-}
-
 pub(crate) fn measure(rate: u32, seconds: u32) -> Result<Invites, Failure> {
     let server = Server::start(Cores::All)?;
     let mut client = client(METADATA)?;
     let before = procfs::cpu(server.pid())?;
     let took = place(&mut client, NO_MEDIA, rate, (rate * seconds) as usize, STAYS);
-    let until = Instant::now() + PATIENCE;
-    let mut oldest = 0;
-    while Instant::now() < until && oldest < client.calls.len() {
-        client.work();
-        client.hang_up_after(STAYS, oldest, usize::MAX);
-        oldest = client.oldest(oldest);
-        std::thread::sleep(PAUSE);
-    }
+    wait_until_over(&mut client, STAYS);
     let cpu = procfs::cpu(server.pid())?.since(&before);
     server.stop()?;
     let each = client.calls.len() as f64;
@@ -85,6 +73,18 @@ pub(crate) fn measure(rate: u32, seconds: u32) -> Result<Invites, Failure> {
         cpu_us: cpu.exact_us() / each,
         threads_us,
     })
+}
+
+/// Hangs up those that have been up for so long, until all are over.
+pub(crate) fn wait_until_over(client: &mut Client, stays: Duration) {
+    let until = Instant::now() + PATIENCE;
+    let mut oldest = 0;
+    while Instant::now() < until && oldest < client.calls.len() {
+        client.work();
+        client.hang_up_after(stays, oldest, usize::MAX);
+        oldest = client.oldest(oldest);
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Begins so many calls at that rate, hangs up after `stays`; how long the beginning took.

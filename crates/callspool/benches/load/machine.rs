@@ -43,10 +43,18 @@ pub(crate) fn on<R>(cores: Cores, start: impl FnOnce() -> R) -> R {
     started
 }
 
-/// Thousands of sockets need more descriptors than a shell gives; children inherit the limit.
+/// What 5,000 calls of two streams with RTCP ports of their own take, twice.
+const DESCRIPTORS: u64 = 65_536;
+
+/// Thousands of sockets need more descriptors than a shell gives; children inherit the limit. Only root raises the hard
+/// one.
 pub(crate) fn raise_descriptor_limit() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        let wanted = hard.max(DESCRIPTORS);
+        let raised = setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted);
+        if raised.is_err() {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! to listen.
 //!
 //! ```text
-//!  cargo bench -p callspool --bench load -- [--only packets|invites|pressure|exports|rtpengine] [--calls 500,1000] [--rates 100,500]
+//!  cargo bench -p callspool --bench load -- [--only signalling|packets|invites|pressure|exports|rtpengine] [--calls 500,1000] [--rates 100,500]
 //!                                           [--repeats 3] [--seconds 4] [--out FILE]
 //!
 //!  core 0: callspool serve (fresh for each row), and the bare receiver, one after the other
@@ -26,6 +26,7 @@ mod procfs;
 mod recordings;
 mod report;
 mod server;
+mod signalling;
 // What `callspool bench` measures by: the same calls, the same packets.
 #[path = "../../src/bench/figures.rs"]
 #[allow(dead_code, unused_imports)]
@@ -34,14 +35,19 @@ mod figures;
 #[allow(dead_code, unused_imports)]
 mod traffic;
 
+// The signalling task's own sockets and driver: a binary has no library to link.
+#[path = "../../src/clock.rs"]
+#[allow(dead_code, unused_imports)]
+mod clock;
+#[path = "../../src/net/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod net;
+
 use std::process::ExitCode;
 
 use options::Options;
 use pressure::Pressure;
 use report::Report;
-
-/// What is taken to be sustained where nothing else was measured.
-const EASY_RATE: u32 = 100;
 
 /// What can go wrong is told to the person who measures, and ends the run.
 type Failure = Box<dyn std::error::Error>;
@@ -68,20 +74,22 @@ fn run() -> Result<(), Failure> {
     machine::pin_to(machine::SENDER_CORE);
     server::go_by(&options.set);
     let mut report = Report::begin(&options)?;
-    let mut sustained = EASY_RATE;
+    if options.wants("signalling") {
+        for rate in signalling::RATES {
+            report.signalled(&signalling::measure(rate)?)?;
+        }
+    }
     if options.wants("invites") {
         for rate in &options.rates {
-            let found = invites::measure(*rate, options.invite_seconds)?;
-            if found.is_sustained() {
-                sustained = sustained.max(*rate);
-            }
-            report.invites(&found)?;
+            report.invites(&invites::measure(*rate, options.invite_seconds)?)?;
         }
     }
     if options.wants("pressure") {
-        for pressure in [Pressure::SETUP, Pressure::CATALOG, Pressure::overload(sustained)] {
+        for pressure in [Pressure::SETUP, Pressure::CATALOG] {
             report.pressed(&pressure::measure(pressure)?)?;
         }
+        let sustained = pressure::sustained(&mut report)?;
+        report.pressed(&pressure::measure(Pressure::overload(sustained))?)?;
     }
     if options.wants("packets") {
         for calls in &options.calls {

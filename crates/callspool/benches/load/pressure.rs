@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  setup      5,000 calls in 10 s, which stay
-//!  overload   twice the rate that was sustained before; then a rate that is easy, at once
 //!  catalog    500 calls a second that end after a second
+//!  sustained  a rate that grows by half each 3 s, until calls fail or wait too long
+//!  overload   twice the last that held; then a rate that is easy, at once
 //! ```
 //!
 //! The running calls are fed by threads of their own all the time, so that a pause of this program is none of theirs.
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::invites::{client, place};
 use crate::machine::Cores;
-use crate::report::median_p99_worst;
+use crate::report::{Report, median_p99_worst};
 use crate::server::Server;
 use crate::traffic::{Client, Senders};
 use crate::{Failure, recordings};
@@ -31,6 +32,15 @@ const SETTLE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// For the catalog to take what waits.
 const CATALOG: Duration = Duration::from_secs(60);
+/// The rates that are tried, up to what the client of this program can hardly place.
+const FIRST_RATE: u32 = 100;
+const LAST_RATE: u32 = 5_000;
+/// How long each is.
+const STEP_SECONDS: u32 = 3;
+/// T1 of RFC 3261: whoever waits longer is asked again, which is a second load.
+const SUSTAINED_MS: f64 = 500.0;
+/// Part of a rate that this program must reach for it to count.
+const REACHED: f64 = 0.95;
 /// A rate that is easy, after one that was not.
 const EASY_RATE: u32 = 50;
 const EASY_SECONDS: u32 = 3;
@@ -91,47 +101,95 @@ pub(crate) struct Answers {
     pub(crate) setup_ms: Option<[f64; 3]>,
 }
 
-pub(crate) fn measure(of: Pressure) -> Result<Pressed, Failure> {
-    let server = Server::start(Cores::All)?;
-    let senders = Senders::start([127, 0, 0, 1].into(), 1)?;
-    let mut running = client(0)?;
-    place(&mut running, senders.port(0), SET_UP_RATE, RUNNING, Duration::MAX);
-    wait_for_answers(&mut running);
-    for (number, call) in running.calls.iter().enumerate() {
-        senders.add(number, &call.media);
-    }
-    std::thread::sleep(SETTLE);
+/// A server with calls that go on.
+struct Site {
+    server: Server,
+    senders: Senders,
+    running: Client,
+}
 
-    let before = server.figures()?;
-    let mut new = client(METADATA)?;
-    let number = usize::try_from(of.rate * of.seconds)?;
-    let took = place(&mut new, senders.port(0), of.rate, number, of.stays).as_secs_f64();
-    let loaded = server.figures()?;
-    let catalog_per_s = (loaded.catalog_written - before.catalog_written) as f64 / took;
+impl Site {
+    fn begin() -> Result<Self, Failure> {
+        let server = Server::start(Cores::All)?;
+        let senders = Senders::start([127, 0, 0, 1].into(), 1)?;
+        let mut running = client(0)?;
+        place(&mut running, senders.port(0), SET_UP_RATE, RUNNING, Duration::MAX);
+        wait_for_answers(&mut running);
+        for (number, call) in running.calls.iter().enumerate() {
+            senders.add(number, &call.media);
+        }
+        std::thread::sleep(SETTLE);
+        Ok(Self { server, senders, running })
+    }
+
+    /// Places calls at a rate; how long that took.
+    fn press(&self, rate: u32, seconds: u32, stays: Duration) -> Result<(Client, Duration), Failure> {
+        let mut new = client(METADATA)?;
+        let number = usize::try_from(rate * seconds)?;
+        let took = place(&mut new, self.senders.port(0), rate, number, stays);
+        Ok((new, took))
+    }
+
+    /// Ends it; packets that were sent to the running calls, those that were left out for being late, and those that the
+    /// manifests have.
+    fn end(mut self) -> Result<(u64, u64, u64), Failure> {
+        self.senders.pause();
+        std::thread::sleep(SETTLE);
+        hang_up(&mut self.running);
+        let (sent, recorded) = (self.senders.sent(), recordings::sum_when_sealed(&self.server.repository())?);
+        self.server.stop()?;
+        Ok((sent.packets, sent.late, recorded.received))
+    }
+}
+
+/// The highest rate of new calls beside running ones at which all are answered before they are asked for again.
+pub(crate) fn sustained(report: &mut Report) -> Result<u32, Failure> {
+    let site = Site::begin()?;
+    let (mut rate, mut held) = (FIRST_RATE, None);
+    while rate <= LAST_RATE {
+        let (mut new, took) = site.press(rate, STEP_SECONDS, STAYS)?;
+        wait_for_answers(&mut new);
+        let (answers, reached) = (Answers::of(&new), new.calls.len() as f64 / took.as_secs_f64());
+        hang_up(&mut new);
+        let holds = answers.are_in_time() && reached >= REACHED * f64::from(rate);
+        report.step(rate, reached, &answers, holds)?;
+        if !holds {
+            break;
+        }
+        held = Some(rate);
+        rate += rate / 2;
+    }
+    site.end()?;
+    held.ok_or_else(|| format!("not even {FIRST_RATE} calls a second are answered in time").into())
+}
+
+pub(crate) fn measure(of: Pressure) -> Result<Pressed, Failure> {
+    let site = Site::begin()?;
+    let before = site.server.figures()?;
+    let (mut new, took) = site.press(of.rate, of.seconds, of.stays)?;
+    let loaded = site.server.figures()?;
+    let written = loaded.catalog_written - before.catalog_written;
     let rest = Instant::now();
+    // At once: it is to be over with the load.
+    let after = of.recovers.then(|| recover(&site.senders)).transpose()?;
     wait_for_answers(&mut new);
-    let answers = Answers::of(&mut new);
-    let after = of.recovers.then(|| recover(&senders)).transpose()?;
+    let answers = Answers::of(&new);
     let delay = loaded.delay.as_ref().zip(before.delay.as_ref()).map(|(l, b)| l.since(b));
     hang_up(&mut new);
-    while server.figures()?.catalog_queued > 0 && rest.elapsed() < CATALOG {
+    while site.server.figures()?.catalog_queued > 0 && rest.elapsed() < CATALOG {
         std::thread::sleep(Duration::from_millis(50));
     }
     let catalog_rest_s = rest.elapsed().as_secs_f64();
-    senders.pause();
-    std::thread::sleep(SETTLE);
-    hang_up(&mut running);
-    let (sent, recorded) = (senders.sent(), recordings::sum_when_sealed(&server.repository())?);
-    server.stop()?;
+    let (sent, left_out, received) = site.end()?;
     Ok(Pressed {
         of,
         new: answers,
         after,
-        sent: sent.packets,
-        lost: sent.packets.saturating_sub(recorded.received),
-        left_out: sent.late,
+        sent,
+        lost: sent.saturating_sub(received),
+        left_out,
         delay_p99_ms: delay.and_then(|d| d.quantile_ms(0.99)),
-        catalog_per_s,
+        catalog_per_s: written as f64 / took.as_secs_f64(),
         catalog_rest_s,
     })
 }
@@ -141,17 +199,22 @@ fn recover(senders: &Senders) -> Result<Answers, Failure> {
     let mut easy = client(METADATA)?;
     place(&mut easy, senders.port(0), EASY_RATE, usize::try_from(EASY_RATE * EASY_SECONDS)?, STAYS);
     wait_for_answers(&mut easy);
-    let answers = Answers::of(&mut easy);
+    let answers = Answers::of(&easy);
     hang_up(&mut easy);
     Ok(answers)
 }
 
 impl Answers {
-    fn of(client: &mut Client) -> Self {
+    fn of(client: &Client) -> Self {
         let mut times: Vec<f64> = client.calls.iter().filter_map(|c| c.setup_ms()).collect();
         let (calls, answered) = (client.calls.len(), times.len());
         let setup_ms = (answered > 0).then(|| median_p99_worst(&mut times));
         Self { calls, failed: calls - answered, refusals: client.refusals.clone(), setup_ms }
+    }
+
+    /// Whether all were answered before they were asked for again.
+    fn are_in_time(&self) -> bool {
+        self.failed == 0 && self.setup_ms.is_some_and(|[_, p99, _]| p99 < SUSTAINED_MS)
     }
 }
 

@@ -11,13 +11,16 @@ use crate::options::Options;
 use crate::packets::Packets;
 use crate::peer::Peer;
 use crate::pressure::{Answers, Pressed};
+use crate::signalling::Signalled;
 use crate::{Failure, machine};
 
 /// Says what is found as soon as it is found.
 pub(crate) struct Report {
     out: Option<File>,
     about: Value,
+    signalled: bool,
     invites: bool,
+    steps: bool,
     packets: bool,
 }
 
@@ -44,7 +47,7 @@ impl Report {
         }
         let set: Vec<String> = options.set.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let about = json!({ "date": date, "commit": commit, "machine": machine, "load": load, "set": set });
-        Ok(Self { out, about, invites: false, packets: false })
+        Ok(Self { out, about, signalled: false, invites: false, steps: false, packets: false })
     }
 
     pub(crate) fn invites(&mut self, found: &Invites) -> Result<(), Failure> {
@@ -112,6 +115,53 @@ impl Report {
                 "kernel_drops": p.kernel_drops, "bare_lost": p.bare_lost, "idle_kib": p.idle_kib,
                 "busy_kib": p.busy_kib, "busy_rss_kib": p.busy_rss_kib,
             }),
+        )
+    }
+
+    pub(crate) fn signalled(&mut self, found: &Signalled) -> Result<(), Failure> {
+        if !std::mem::replace(&mut self.signalled, true) {
+            println!();
+            println!(
+                "SIP alone        reached    median       p99     worst     failed  sent again   CPU for a call"
+            );
+        }
+        let Signalled { rate, reached, calls, failed, resent, cpu_us, setup_ms } = found;
+        let [median, p99, worst] = setup_ms;
+        // Those that fail cost something else.
+        let capacity = match failed {
+            0 => format!(": {:.0} calls a second and core", 1e6 / cpu_us),
+            _ => String::new(),
+        };
+        println!(
+            "{rate:>6} calls/s {reached:>9.0}/s {median:>6.2} ms {p99:>6.2} ms {worst:>6.1} ms {failed:>5} of \
+             {calls:<6} {resent:>4} {cpu_us:>9.0} µs{capacity}"
+        );
+        self.line(
+            "signalling",
+            json!({
+                "rate": rate, "reached": reached, "calls": calls, "failed": failed, "resent": resent,
+                "median_ms": median, "p99_ms": p99, "worst_ms": worst, "cpu_us": cpu_us,
+            }),
+        )
+    }
+
+    /// A step in the search for what is sustained.
+    pub(crate) fn step(
+        &mut self,
+        rate: u32,
+        reached: f64,
+        new: &Answers,
+        holds: bool,
+    ) -> Result<(), Failure> {
+        if !std::mem::replace(&mut self.steps, true) {
+            println!();
+            println!("what is sustained beside running calls:");
+        }
+        let word = if holds { "holds" } else { "does not hold" };
+        println!("{rate:>6} calls/s {reached:>9.0}/s {word}: {}", answers(new));
+        self.line(
+            "step",
+            json!({ "rate": rate, "reached": reached, "holds": holds, "setup_ms": new.setup_ms }),
         )
     }
 

@@ -202,6 +202,10 @@ fn attribute(value: &str) -> (String, Option<String>) {
 /// Without control characters: what is echoed in an answer must not break its lines. A space beside one at either
 /// end goes too: whoever reads the answer takes it for nobody's intention.
 fn plain(text: &str) -> String {
+    // Nearly all are plain as they stand.
+    if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return text.trim_ascii().to_owned();
+    }
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     text.trim().to_owned()
 }

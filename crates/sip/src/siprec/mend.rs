@@ -13,7 +13,7 @@ use memchr::memmem;
 /// work, for each place costs at most two searches as long as the next two limits say.
 const MENDS_MAX: usize = 256;
 /// Octets of one tag: as many attributes as are read, of a kilobyte each.
-const TAG_BYTES_MAX: usize = 32 * 1024;
+pub(super) const TAG_BYTES_MAX: usize = 32 * 1024;
 /// Octets of a name or an address in which `<` is looked for.
 const LEAF_BYTES_MAX: usize = 512;
 /// Elements of RFC 7865 that hold nothing but the text of a person.
@@ -215,7 +215,7 @@ fn local(name: &str) -> &str {
 }
 
 /// XML 1.0 section 2.3, all of Unicode taken as letters.
-fn begins_name(c: char) -> bool {
+pub(super) fn begins_name(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_' || c == ':' || !c.is_ascii()
 }
 

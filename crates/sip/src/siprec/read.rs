@@ -47,13 +47,20 @@ pub fn read(bytes: &[u8]) -> Result<RecordingMetadata, MetadataError> {
         return Err(MetadataError::TooLong(bytes.len()));
     }
     let text = mend::decode(bytes);
-    let (text, is_mended) = mend::mend(text.trim_start_matches('\u{feff}'));
-    let tree = grow(&text);
+    let text = text.trim_start_matches('\u{feff}');
+    let mended;
+    let mut tree = grow(text);
+    if tree.is_damaged || tree.is_odd {
+        let (text, is_mended) = mend::mend(text);
+        mended = text;
+        tree = grow(&mended);
+        tree.is_damaged |= is_mended;
+    }
     if tree.roots.iter().any(|root| root.name == "requestsnapshot") {
         return Err(MetadataError::Asks);
     }
     let mut reading = Reading::default();
-    reading.found.is_damaged = tree.is_damaged || is_mended;
+    reading.found.is_damaged = tree.is_damaged;
     reading.gather(&tree.roots, &Place::Document);
     reading.finish();
     let found = reading.found;
@@ -73,7 +80,7 @@ struct Reading {
     /// Participants and streams that have no id in the document.
     nameless: (Vec<String>, usize),
     /// [Marks](mark) of the key-values of the document, then of those of each participant.
-    marks: Vec<Vec<u64>>,
+    marks: Vec<Vec<u32>>,
 }
 
 /// Where an element stands, as far as it matters to what RFC 7865 does not know.
@@ -438,7 +445,7 @@ fn named_participant(element: &Element<'_>) -> String {
 
 /// A number that differs for nearly all key-values that differ: to find one among hundreds costs less this way than to
 /// compare texts that mostly begin alike.
-fn mark(key: &str, value: &str) -> u64 {
+fn mark(key: &str, value: &str) -> u32 {
     /// FNV-1a of 64 bits.
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
@@ -449,7 +456,9 @@ fn mark(key: &str, value: &str) -> u64 {
         let mark = rest.iter().fold(mark, |mark, byte| mix(mark, u64::from(*byte)));
         mix(mark, text.len() as u64)
     };
-    of_text(of_text(BASIS, key), value)
+    // What is mixed last moves the upper half most.
+    let mark = of_text(of_text(BASIS, key), value);
+    u32::try_from(mark >> 32).unwrap_or_default()
 }
 
 /// `<param name="queue" value="sales"/>`, or with the value as text.

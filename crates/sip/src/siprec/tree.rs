@@ -12,6 +12,8 @@ use quick_xml::escape::unescape;
 use quick_xml::events::attributes::Attributes;
 use quick_xml::events::{BytesStart, Event};
 
+use super::mend::{TAG_BYTES_MAX, begins_name};
+
 /// RFC 7865 nests four deep; vendors' extensions some more.
 const DEPTH_MAX: usize = 24;
 /// A conference of 256 with all its associations has some 5,000.
@@ -75,6 +77,8 @@ pub(super) struct Tree<'t> {
     pub(super) roots: Vec<Element<'t>>,
     /// Something is not well-formed, or a limit was met.
     pub(super) is_damaged: bool,
+    /// Something may be meant otherwise than it is written: [mending](super::mend) decides.
+    pub(super) is_odd: bool,
 }
 
 impl Element<'_> {
@@ -103,7 +107,7 @@ impl Element<'_> {
     }
 }
 
-/// Reads what can be read of a text that has been mended.
+/// Reads what can be read of a text. Where nothing of it is damaged or odd, mending it would change nothing.
 pub(super) fn grow(text: &str) -> Tree<'_> {
     let mut grower = Grower::default();
     let mut rest = text;
@@ -145,14 +149,22 @@ impl<'t> Grower<'t> {
                     self.open(text, &start);
                     self.close();
                 }
-                Ok(Event::End(end)) => self.close_written(end.name().as_ref()),
+                Ok(Event::End(end)) => {
+                    self.tree.is_odd |= !is_plain_name(end.name().0);
+                    self.close_written(end.name().0);
+                }
                 Ok(Event::Text(piece)) => self.text(piece.into_inner()),
                 Ok(Event::CData(piece)) => self.text(piece.into_inner()),
                 Ok(Event::GeneralRef(reference)) => {
                     self.text(Cow::Owned(resolve(&format!("&{};", &*reference))));
                 }
                 Ok(Event::Eof) => return None,
-                Ok(_) => {}
+                // `<!-->` is whole for who only looks for the end.
+                Ok(Event::Comment(inside)) => self.tree.is_odd |= inside.starts_with(['>', '-']),
+                // `<?>` too; and what an instruction in a name is, is a person's matter.
+                Ok(Event::PI(inside)) => self.tree.is_odd |= inside.starts_with('>') || self.is_in_leaf(),
+                Ok(Event::Decl(inside)) => self.tree.is_odd |= inside.starts_with('>') || self.is_in_leaf(),
+                Ok(Event::DocType(_)) => self.tree.is_odd = true,
                 Err(_) => return usize::try_from(reader.error_position()).ok(),
             }
         }
@@ -178,15 +190,19 @@ impl<'t> Grower<'t> {
         // The reader lends what it read for as long as its event lives; it is a piece of the text.
         let tag = piece_of(text, start).unwrap_or_default();
         let written_whole = start.name().0.len();
-        let written = local(tag.get(..written_whole).unwrap_or_default());
-        let mut attributes = Vec::new();
+        let whole = tag.get(..written_whole).unwrap_or_default();
+        let written = local(whole);
+        let mut is_odd = !is_plain_name(whole) || tag.len() >= TAG_BYTES_MAX || self.is_in_leaf();
+        let mut attributes: Vec<Attribute<'t>> = Vec::new();
         let mut read = Attributes::new(tag, written_whole);
-        for attribute in read.with_checks(false).take(ATTRIBUTES_MAX) {
+        let read = read.with_checks(false);
+        for attribute in read.by_ref().take(ATTRIBUTES_MAX) {
             let Ok(attribute) = attribute else {
                 self.tree.is_damaged = true;
                 continue;
             };
             let key = attribute.key.0;
+            is_odd |= !is_plain_name(key) || !ends_as_meant(tag, &attribute.value);
             // Of namespaces, schemas and languages.
             if !["xmlns", "xsi:", "xml:"].iter().any(|prefix| key.starts_with(prefix)) {
                 let written = local(key);
@@ -194,9 +210,14 @@ impl<'t> Grower<'t> {
                     value if value.contains('&') => trim(Cow::Owned(resolve(&value))),
                     value => trim(value),
                 };
+                if attributes.is_empty() {
+                    // Most have one, and there are hundreds of elements.
+                    attributes.reserve_exact(1);
+                }
                 attributes.push(Attribute { name: known_by(&written), written, value });
             }
         }
+        self.tree.is_odd |= is_odd || read.next().is_some();
         let name = known_by(&written);
         let kind = Kind::of(&name);
         // An end is missing.
@@ -212,6 +233,11 @@ impl<'t> Grower<'t> {
         self.elements += 1;
         let (number, text, children) = (self.elements, Cow::Borrowed(""), Vec::new());
         self.open.push(Element { number, written, name, kind, attributes, text, children });
+    }
+
+    /// Whether an element is open that holds the text of a person.
+    fn is_in_leaf(&self) -> bool {
+        self.open.iter().any(|outer| outer.kind == Kind::LeafOfNameId)
     }
 
     /// Closes the innermost element if it is of this name, as in all documents that are well-formed; else that of it.
@@ -317,6 +343,18 @@ fn resolve(text: &str) -> String {
     out
 }
 
+/// Whether a name is one for who looks for tags: it begins as names do, and nothing in it begins something else.
+fn is_plain_name(name: &str) -> bool {
+    name.chars().next().is_some_and(begins_name) && !name.bytes().any(|b| matches!(b, b'<' | b'"' | b'\''))
+}
+
+/// Whether the quote behind a value ends it for who looks for tags, too: then something else begins, or the tag ends.
+fn ends_as_meant(tag: &str, value: &str) -> bool {
+    let begin = value.as_ptr().addr().checked_sub(tag.as_ptr().addr());
+    let behind = begin.and_then(|begin| tag.as_bytes().get(begin.checked_add(value.len())? + 1));
+    matches!(behind, None | Some(b' ' | b'\t' | b'\r' | b'\n'))
+}
+
 /// Where a piece that was read out of a text stands in it, which the text lends for longer.
 fn piece_of<'t>(text: &'t str, piece: &str) -> Option<&'t str> {
     let at = piece.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
@@ -366,4 +404,76 @@ fn cut(text: &str, max: usize) -> &str {
         end -= 1;
     }
     text.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::mend::mend;
+    use super::*;
+
+    const SOUND: [&str; 3] = [
+        "<?xml version=\"1.0\"?><r:recording xmlns:r='urn:x'><!-- a - b --><participant participant_id=\"1\"><nameID aor='sip:a@b'>\
+         <name xml:lang=\"de\">Bo</name></nameID></participant></r:recording>",
+        "<recording>\r\n<stream stream_id=\"s\" ><label>1</label></stream><ac:data key=\"K-1\">v &amp; w</ac:data><a b = 'c' d=\"e\"/></recording>",
+        "<a><![CDATA[<b>]]><name>x</name><aor>y<!-- z --></aor></a>",
+    ];
+    const PIECES: [&str; 24] = [
+        "<",
+        ">",
+        "\"",
+        "'",
+        "/",
+        "=",
+        " ",
+        "<!--",
+        "-->",
+        "<!-->",
+        "<?",
+        "?>",
+        "<?>",
+        "<!DOCTYPE a>",
+        "<![CDATA[",
+        "]]>",
+        "<b>",
+        "</b>",
+        "<b/>",
+        "<name>",
+        "</name>",
+        "x=\"y\"",
+        "<3 >",
+        "&",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_096))]
+        #[test]
+        fn what_is_neither_damaged_nor_odd_needs_no_mending(
+            of in 0..SOUND.len(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), 0..PIECES.len(), any::<bool>()), 0..3),
+        ) {
+            let mut text = SOUND[of].to_owned();
+            for (at, piece, replaces) in changes {
+                let at = at.index(text.len());
+                let end = if replaces { at + 1 } else { at };
+                text = [&text[..at], PIECES[piece], &text[end..]].concat();
+            }
+            let tree = grow(&text);
+            if !tree.is_damaged && !tree.is_odd {
+                let (mended, is_mended) = mend(&text);
+                let again = grow(&mended);
+                prop_assert!(!is_mended && !again.is_damaged, "{text}");
+                prop_assert_eq!(format!("{:?}", tree.roots), format!("{:?}", again.roots), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn sound_documents_are_not_odd() {
+        for text in SOUND {
+            let tree = grow(text);
+            assert!(!tree.is_damaged && !tree.is_odd, "{text}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use media::relay::{
-    Beginning, By, Counts, EndId, Follow, OpenEnd, Recorder, Relay, Remembers, Security, Sends, Telling,
+    Beginning, By, Counts, EndId, Follow, Listening, OpenEnd, Recorder, Relay, Remembers, Security, Sends,
     Which,
 };
 use media::srtp::Outbound;
@@ -43,7 +43,7 @@ fn side(leg: u8, how: u8) -> (OpenEnd, Option<Outbound>) {
         }
     };
     let remote = Some(peers()[usize::from(leg)]);
-    let (remembers, digits) = (Remembers::TwoSeconds, Telling::Told);
+    let (remembers, digits) = (Remembers::TwoSeconds, Listening::EventsAndTones);
     (OpenEnd { follow, codecs, security, remembers, digits, ..OpenEnd::audio(leg, remote) }, peer)
 }
 

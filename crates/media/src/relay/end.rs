@@ -22,7 +22,7 @@ use super::sealing::Sealing;
 use super::sends::{By, Sends};
 use super::tee::Tee;
 use super::types::Types;
-use super::{EndId, OpenEnd, Remembers, Telling, Which, Why, is_sendable};
+use super::{EndId, OpenEnd, Remembers, Which, Why, is_sendable};
 use crate::rtp::{Familiar, Latch, Packet, canonical, is_rtcp, rtcp};
 use crate::srtp::{Closed, PACKET_MAX, Srtp};
 
@@ -166,7 +166,8 @@ pub(super) struct End {
     rate: Rate,
     tried: Rate,
     failed: Rate,
-    digits: Digits,
+    /// What listens for keys; none where nobody asks.
+    pub(super) digits: Option<Box<Digits>>,
     pub(super) ring: Option<Ring>,
     pub(super) tees: [Option<Tee>; 2],
     pub(super) counts: Counts,
@@ -186,7 +187,7 @@ impl End {
             rate: Rate::default(),
             tried: Rate::default(),
             failed: Rate::default(),
-            digits: Digits::default(),
+            digits: Digits::new(open.digits, &open.codecs),
             ring: None,
             tees: [None, None],
             counts: Counts::default(),
@@ -207,6 +208,9 @@ impl End {
             != (self.open.remote, self.open.remote_rtcp, self.open.rtcp_mux)
         {
             self.rtcp_from = None;
+        }
+        if (open.digits, &open.codecs) != (self.open.digits, &self.open.codecs) {
+            self.digits = Digits::new(open.digits, &open.codecs);
         }
         self.types = Types::of(&open.codecs);
         self.open = open.clone();
@@ -268,22 +272,7 @@ impl End {
         events: &mut Events<'_>,
     ) -> Result<Range<usize>, Why> {
         let is_known = self.admits(came.from);
-        let (put, proof) = match &mut self.guard {
-            Guard::Awaited => return Err(Why::Unopened),
-            Guard::Clear if !is_known => return Err(Why::Stranger),
-            Guard::Clear => (out.put(clear(came)?), Proof::None),
-            Guard::Keys { opens, .. } => {
-                // A stranger who has the keys is none.
-                try_keys(is_known, came.at, &mut self.tried, &self.failed)?;
-                match opens.open_rtp(came.at, came.bytes) {
-                    Ok(plain) => (out.put(plain), Proof::Keys),
-                    Err(why) => {
-                        self.failed.allows(came.at, FAILED_MAX);
-                        return Err(why.into());
-                    }
-                }
-            }
-        };
+        let (put, proof) = self.unlock(Which::Rtp, is_known, came, out)?;
         // What is not authentic takes nothing of the rate.
         let allowed = allow(&mut self.rate, self.open.kind, came.at);
         let taken = allowed.and_then(|()| self.belongs(came, proof, out.get(put.clone()), events));
@@ -291,6 +280,37 @@ impl End {
             out.take_back(&put);
         }
         taken.map(|()| put)
+    }
+
+    /// Puts a datagram into `out` as it is in the clear, if it may be the peer's: from where it is known, or by its keys. A
+    /// stranger who has the keys is none.
+    #[inline]
+    fn unlock(
+        &mut self,
+        kind: Which,
+        is_known: bool,
+        came: &Came<'_>,
+        out: &mut Sends,
+    ) -> Result<(Range<usize>, Proof), Why> {
+        let opens = match &mut self.guard {
+            Guard::Awaited => return Err(Why::Unopened),
+            Guard::Clear if !is_known => return Err(Why::Stranger),
+            Guard::Clear => return Ok((out.put(clear(came)?), Proof::None)),
+            Guard::Keys { opens, .. } => opens,
+        };
+        try_keys(is_known, came.at, &mut self.tried, &self.failed)?;
+        let opened = match kind {
+            Which::Rtp => opens.open_rtp(came.at, came.bytes),
+            Which::Rtcp => opens.open_rtcp(came.at, came.bytes),
+        };
+        match opened {
+            Ok(plain) if kind == Which::Rtcp && !rtcp::is_valid(plain) => Err(Why::Malformed),
+            Ok(plain) => Ok((out.put(plain), Proof::Keys)),
+            Err(why) => {
+                self.failed.allows(came.at, FAILED_MAX);
+                Err(why.into())
+            }
+        }
     }
 
     /// Whether a packet, in the clear, is of the peer, and what it tells.
@@ -363,11 +383,8 @@ impl End {
             events.push(Event::PayloadType { from: heard.payload_type, to: payload_type });
             heard.payload_type = payload_type;
         }
-        if self.open.digits == Telling::Told
-            && self.types.is_event(payload_type)
-            && let Some(key) = self.digits.event(ssrc, packet.timestamp, packet.payload)
-        {
-            events.push(Event::Digit(key));
+        if let Some(digits) = &mut self.digits {
+            digits.take(packet, events);
         }
     }
 
@@ -378,22 +395,7 @@ impl End {
         events: &mut Events<'_>,
     ) -> Result<Range<usize>, Why> {
         let is_known = self.may_report(came.from);
-        let (put, proof) = match &mut self.guard {
-            Guard::Awaited => return Err(Why::Unopened),
-            Guard::Clear if !is_known => return Err(Why::Stranger),
-            Guard::Clear => (out.put(clear(came)?), Proof::None),
-            Guard::Keys { opens, .. } => {
-                try_keys(is_known, came.at, &mut self.tried, &self.failed)?;
-                match opens.open_rtcp(came.at, came.bytes) {
-                    Ok(plain) if rtcp::is_valid(plain) => (out.put(plain), Proof::Keys),
-                    Ok(_) => return Err(Why::Malformed),
-                    Err(why) => {
-                        self.failed.allows(came.at, FAILED_MAX);
-                        return Err(why.into());
-                    }
-                }
-            }
-        };
+        let (put, proof) = self.unlock(Which::Rtcp, is_known, came, out)?;
         if let Err(why) = allow(&mut self.rate, self.open.kind, came.at) {
             out.take_back(&put);
             return Err(why);

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use model::WallTime;
 
-use super::EndId;
+use super::{DigitBy, EndId};
 
 /// Events that wait to be taken, of a call. The caller takes them after each batch; what comes beyond is of somebody who
 /// changes with every packet, and is counted.
@@ -51,8 +52,22 @@ pub enum Event {
         /// The source.
         ssrc: u32,
     },
-    /// A key was pressed, told by a telephone event: `0` to `9`, `*`, `#`, `A` to `D`.
-    Digit(char),
+    /// A key was pressed: `0` to `9`, `*`, `#`, `A` to `D`. A tone is sure 25 ms after it began.
+    Pressed {
+        /// Which.
+        key: char,
+        /// How that is known.
+        by: DigitBy,
+    },
+    /// It was released, or nothing more came of it.
+    Released {
+        /// Which.
+        key: char,
+        /// How that is known.
+        by: DigitBy,
+        /// How long it was pressed, as its sender says or as it was heard.
+        lasted: Duration,
+    },
 }
 
 /// An event, with where and when.

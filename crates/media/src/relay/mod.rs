@@ -33,6 +33,9 @@
 //! ([`Outbound::seal_once`](crate::srtp::Outbound::seal_once)): where a source must not go on under its own SSRC it gets
 //! another one, which is all that is ever rewritten; its reports go on under its own.
 //!
+//! Keys that are pressed it tells where an end is to [listen](Listening) for them: telephone events, and tones too. It changes
+//! nothing of what passes.
+//!
 //! What it is not for: a handshake or ZRTP between the legs themselves, and fax (UDPTL). Such lines must not be anchored.
 //!
 //! It has no socket and no clock. What is to be sent it writes into a batch of the caller's ([`Sends`]); for a packet it
@@ -55,12 +58,13 @@ use model::{Keys, WallTime};
 
 use crate::rtp::canonical;
 
+pub use self::digits::{DigitBy, Listening};
 use self::end::{Came, End, Guard};
 pub use self::end::{Counts, Follow};
 use self::events::Events;
 pub use self::events::{Event, Told};
 pub use self::open::{
-    ENDS_MAX, EndId, Keeping, LEGS_MAX, OpenEnd, Recording, Refused, Remembers, Security, Telling, Which, Why,
+    ENDS_MAX, EndId, Keeping, LEGS_MAX, OpenEnd, Recording, Refused, Remembers, Security, Which, Why,
 };
 use self::ring::Ring;
 pub use self::ring::{HELD_NS, REMEMBERED_NS};
@@ -338,9 +342,20 @@ impl Relay {
         self.ends.iter_mut().flatten().filter_map(|end| end.ring.as_mut()).for_each(Ring::release);
     }
 
-    /// Time has passed: what is remembered of streams that are silent is forgotten. To be called each second or so.
+    /// Time has passed: what is remembered of streams that are silent is forgotten, and keys of which nothing comes any more
+    /// are released. To be called each 100 ms or so.
     pub fn pass(&mut self, now: WallTime) {
-        self.ends.iter_mut().flatten().filter_map(|end| end.ring.as_mut()).for_each(|ring| ring.pass(now));
+        for (id, end) in (0..).map(EndId).zip(&mut self.ends) {
+            let Some(end) = end else { continue };
+            if let Some(ring) = &mut end.ring {
+                ring.pass(now);
+            }
+            if let Some(digits) = &mut end.digits {
+                let mut events = Events { end: id, at: now, queue: &mut self.events, untold: 0 };
+                digits.pass(now, &mut events);
+                end.counts.untold += events.untold;
+            }
+        }
     }
 
     /// Sends on what is replayed, as far as it is time. To be called when [`next_timeout`](Self::next_timeout) says.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use model::{Codec, Keys, MediaKind};
 
-use super::Follow;
+use super::{Follow, Listening};
 
 /// Ends of a call: eight legs of four lines, or more of fewer.
 pub const ENDS_MAX: usize = 32;
@@ -58,16 +58,6 @@ pub enum Remembers {
     TwoSeconds,
 }
 
-/// Whether something is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Telling {
-    /// Nobody asks.
-    #[default]
-    Ignored,
-    /// It is.
-    Told,
-}
-
 /// Whether a recorder in this process keeps what comes to an end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Keeping {
@@ -115,8 +105,8 @@ pub struct OpenEnd {
     pub remembers: Remembers,
     /// Whether a recorder in this process keeps what comes.
     pub keeping: Keeping,
-    /// Whether keys that are pressed are told, as telephone events name them.
-    pub digits: Telling,
+    /// Whether keys that are pressed are told.
+    pub digits: Listening,
 }
 
 impl OpenEnd {
@@ -136,7 +126,7 @@ impl OpenEnd {
             security: Security::Clear,
             remembers: Remembers::Nothing,
             keeping: Keeping::Nothing,
-            digits: Telling::Ignored,
+            digits: Listening::Nothing,
         }
     }
 }

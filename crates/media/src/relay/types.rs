@@ -6,7 +6,6 @@ use model::Codec;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Types {
     named: u128,
-    events: u128,
     aside: u128,
 }
 
@@ -16,11 +15,7 @@ impl Types {
         for (payload_type, codec) in codecs {
             let bit = 1 << (payload_type & 0x7f);
             types.named |= bit;
-            let is_event = codec.name.eq_ignore_ascii_case("telephone-event");
-            if is_event {
-                types.events |= bit;
-            }
-            if is_event || codec.name.eq_ignore_ascii_case("CN") {
+            if codec.is("telephone-event") || codec.is("CN") {
                 types.aside |= bit;
             }
         }
@@ -36,12 +31,6 @@ impl Types {
     /// Whether it may be one of the peer's: signalling names it, or none at all.
     pub(super) const fn knows(self, payload_type: u8) -> bool {
         self.named == 0 || self.names(payload_type)
-    }
-
-    /// Whether it tells events.
-    #[inline]
-    pub(super) const fn is_event(self, payload_type: u8) -> bool {
-        self.events & (1 << (payload_type & 0x7f)) != 0
     }
 
     /// Whether it comes between media without changing their codec.

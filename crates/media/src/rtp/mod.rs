@@ -31,6 +31,7 @@ mod view;
 
 pub use frame::{Frame, FrameKind, FrameSink};
 pub(crate) use latch::{Familiar, Latch, canonical};
+pub(crate) use mask::{BLOCK, Ear, Key, Samples};
 pub(crate) use packet::{Packet, is_rtcp};
 pub use receiver::StreamReceiver;
 pub use view::RtpView;

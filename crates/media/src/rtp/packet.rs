@@ -16,7 +16,7 @@ pub(crate) struct Packet<'a> {
     pub(crate) sequence: u16,
     pub(crate) timestamp: u32,
     pub(crate) ssrc: u32,
-    pub(super) arrival: WallTime,
+    pub(crate) arrival: WallTime,
     pub(super) from: SocketAddr,
 }
 

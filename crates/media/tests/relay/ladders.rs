@@ -1,7 +1,7 @@
 //! Who is heard, who is told.
 
 use expect_test::expect;
-use media::relay::{By, EndId, Follow, OpenEnd, Recording, Refused, Relay, Security, Telling, Which};
+use media::relay::{By, EndId, Follow, Listening, OpenEnd, Recording, Refused, Relay, Security, Which};
 
 use crate::world::{World, at, check, end, peer, play, rtcp, rtp};
 
@@ -203,22 +203,8 @@ fn silence_gives_nobody_the_voice_of_the_other_side() {
 
 #[test]
 fn what_signalling_holds_is_sent_nothing() {
-    let mut world = World::new(&legs());
+    let mut world = World::talking(&legs());
     let held = OpenEnd { remote: Some("0.0.0.0:4000".parse().unwrap()), ..end(0, "A") };
-    play(
-        &mut world,
-        "A 0 rtp 1 | B 1 rtp 1 2",
-        &expect![[r#"
-        A 0 rtp 1
-          → B rtp 1 of 1: u-law (end 1)
-          end 0: at A, was -
-          end 0: Source { from: None, to: 1 }
-        B 1 rtp 1 2
-          → A rtp 1 of 2: u-law (end 0)
-          end 1: at B, was -
-          end 1: Source { from: None, to: 2 }
-    "#]],
-    );
     world.relay.change(world.ends[0], &held).unwrap();
     play(
         &mut world,
@@ -299,21 +285,7 @@ fn before_signalling_knows_an_address_nobody_is_believed() {
 
 #[test]
 fn where_signalling_moves_a_peer_it_is_sent_to_at_once() {
-    let mut world = World::new(&legs());
-    play(
-        &mut world,
-        "A 0 rtp 1 | B 1 rtp 1 2",
-        &expect![[r#"
-        A 0 rtp 1
-          → B rtp 1 of 1: u-law (end 1)
-          end 0: at A, was -
-          end 0: Source { from: None, to: 1 }
-        B 1 rtp 1 2
-          → A rtp 1 of 2: u-law (end 0)
-          end 1: at B, was -
-          end 1: Source { from: None, to: 2 }
-    "#]],
-    );
+    let mut world = World::talking(&legs());
     world.relay.change(world.ends[0], &end(0, "X")).unwrap();
     play(
         &mut world,
@@ -362,7 +334,7 @@ fn checks_and_handshakes_are_the_callers_and_nothing_else_passes() {
 
 #[test]
 fn changes_of_source_and_codec_and_keys_that_are_pressed_are_told() {
-    let legs = [OpenEnd { digits: Telling::Told, ..end(0, "A") }, end(1, "B")];
+    let legs = [OpenEnd { digits: Listening::Events, ..end(0, "A") }, end(1, "B")];
     check(
         &legs,
         "A 0 rtp 1 | A 0 digit 2 | A 0 alaw 3 | A 0 rtp 900 7 | A 0 rtp 901 7",
@@ -373,7 +345,7 @@ fn changes_of_source_and_codec_and_keys_that_are_pressed_are_told() {
               end 0: Source { from: None, to: 1 }
             A 0 digit 2
               → B rtp 2 of 1: 4 octets (end 1)
-              end 0: Digit('5')
+              end 0: Pressed { key: '5', by: Event }
             A 0 alaw 3
               → B rtp 3 of 1: a-law (end 1)
               end 0: PayloadType { from: 0, to: 8 }

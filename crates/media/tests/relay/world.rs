@@ -78,6 +78,13 @@ pub(crate) fn rtcp(ssrc: u32, goodbye: bool) -> Vec<u8> {
     packet
 }
 
+/// Feedback of a receiver about source 1 (RFC 4585 section 6): that packets are missing, or pictures.
+pub(crate) fn feedback(packet_type: u8, ssrc: u32) -> Vec<u8> {
+    let lost: &[u8] = if packet_type == 205 { &[0, 7, 0, 1] } else { &[] };
+    let length = u8::try_from(2 + lost.len() / 4).unwrap();
+    [&[0x81, packet_type, 0, length][..], &ssrc.to_be_bytes(), &1_u32.to_be_bytes(), lost].concat()
+}
+
 /// Who has keys: opens what it is sent, protects what it sends.
 pub(crate) struct Phone {
     opens: Srtp,
@@ -122,6 +129,14 @@ impl World {
         Self { relay, ends, sends: Sends::default(), ms: 0 }
     }
 
+    /// Legs whose peers, A and B, have each been heard once.
+    pub(crate) fn talking(ends: &[OpenEnd]) -> Self {
+        let mut world = Self::new(ends);
+        let told = [world.step("A 0 rtp 1"), world.step("B 1 rtp 1 2")];
+        assert!(told.iter().all(|told| told.contains(" → ")), "{told:?}");
+        world
+    }
+
     /// `A 0 rtp 7`: A sends packet 7 to end 0. What went out, as lines.
     pub(crate) fn step(&mut self, step: &str) -> String {
         let words: Vec<&str> = step.split_whitespace().collect();
@@ -136,6 +151,8 @@ impl World {
             "digit" => (Which::Rtp, rtp(101, sequence, ssrc, &[5, 10, 0, 160])),
             "rtcp" => (Which::Rtcp, rtcp(number(0), false)),
             "mux" => (Which::Rtp, rtcp(number(0), false)),
+            "nack" => (Which::Rtcp, feedback(205, number(0))),
+            "pli" => (Which::Rtcp, feedback(206, number(0))),
             "bye" => (Which::Rtcp, rtcp(number(0), true)),
             "stun" => (Which::Rtp, vec![0, 1, 0, 0]),
             "dtls" => (Which::Rtp, vec![22, 254, 253]),
@@ -188,8 +205,13 @@ impl World {
 
 fn describe(bytes: &[u8]) -> String {
     if (192..=223).contains(&bytes[1]) {
-        let bye = if bytes.len() > 8 { " bye" } else { "" };
-        return format!("rtcp{bye} of {}", u32::from_be_bytes(bytes[4..8].try_into().unwrap()));
+        let what = match bytes[1] {
+            205 => " nack",
+            206 => " pli",
+            _ if bytes.len() > 8 => " bye",
+            _ => "",
+        };
+        return format!("rtcp{what} of {}", u32::from_be_bytes(bytes[4..8].try_into().unwrap()));
     }
     let sequence = u16::from_be_bytes([bytes[2], bytes[3]]);
     let ssrc = u32::from_be_bytes(bytes[8..12].try_into().unwrap());

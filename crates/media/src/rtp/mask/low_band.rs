@@ -29,7 +29,7 @@ const INVERSE_6: [i32; 64] = [
 
 /// The decoder's state.
 #[derive(Debug)]
-pub(in crate::rtp) struct LowBand {
+pub(crate) struct LowBand {
     /// Logarithmic scale factor, and the scale factor itself.
     log_scale: i32,
     scale: i32,

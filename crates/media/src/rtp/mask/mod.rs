@@ -31,9 +31,10 @@ use super::payload::PayloadTypes;
 use super::reorder::WAIT_NS;
 use super::{Frame, FrameKind, FrameSink};
 use held::{Held, Line};
-pub(in crate::rtp) use samples::Samples;
+pub(crate) use samples::Samples;
 use search::Search;
 use spans::Spans;
+pub(crate) use tones::{BLOCK, Ear, Key};
 
 /// 2 ms: what a frame may lie beside where the one before it ends. Beyond, something is missing between.
 const SLACK_US: i64 = 2_000;

@@ -12,7 +12,7 @@ const LINEAR_MAX: u32 = 48_000;
 
 /// How payloads of a codec become samples.
 #[derive(Debug)]
-pub(in crate::rtp) enum Samples {
+pub(crate) enum Samples {
     /// µ-law.
     Ulaw,
     /// A-law.
@@ -25,7 +25,7 @@ pub(in crate::rtp) enum Samples {
 
 impl Samples {
     /// None for codecs that cannot be looked into at the price of a packet.
-    pub(in crate::rtp) fn of(codec: &Codec) -> Option<Self> {
+    pub(crate) fn of(codec: &Codec) -> Option<Self> {
         if codec.channels > 1 {
             return None;
         }
@@ -42,7 +42,7 @@ impl Samples {
 
     /// Gives each sample of a payload.
     #[inline]
-    pub(in crate::rtp) fn each(&mut self, payload: &[u8], mut take: impl FnMut(i16)) {
+    pub(crate) fn each(&mut self, payload: &[u8], mut take: impl FnMut(i16)) {
         match self {
             Self::Ulaw => payload.iter().for_each(|o| take(g711::decode_ulaw(*o))),
             Self::Alaw => payload.iter().for_each(|o| take(g711::decode_alaw(*o))),

@@ -20,7 +20,7 @@ const RATE: f64 = 8_000.0;
 pub(super) const HOP: usize = 34;
 const HOPS: usize = 3;
 /// 12.75 ms: the least whose filters, 78 Hz wide, tell rows that are 73 Hz apart from each other.
-pub(super) const BLOCK: usize = HOP * HOPS;
+pub(crate) const BLOCK: usize = HOP * HOPS;
 /// An amplitude of -42 dBFS for each tone: 8 dB below what a receiver must hear (-25 dBm0 with 6 dB of twist).
 const LEAST: f32 = 260.0;
 /// 10 dB between row and column, either way.
@@ -70,11 +70,18 @@ const fn narrow(value: f64) -> f32 {
 
 /// A key of the sixteen: row and column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Key(u8);
+pub(crate) struct Key(u8);
+
+impl Key {
+    /// As it stands on a telephone (ITU-T Q.23).
+    pub(crate) fn name(self) -> char {
+        char::from(b"123A456B789C*0#D".get(usize::from(self.0)).copied().unwrap_or(b'?'))
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Ear {
+pub(crate) struct Ear {
     /// The last three hops, round.
     samples: [[f32; HOP]; HOPS],
     parts: [Part; HOPS],
@@ -93,7 +100,7 @@ impl Default for Ear {
 
 impl Ear {
     /// Forgets what it heard: what comes now does not follow it.
-    pub(super) const fn forget(&mut self) {
+    pub(crate) const fn forget(&mut self) {
         (self.filled, self.hops) = (0, 0);
     }
 
@@ -104,7 +111,7 @@ impl Ear {
 
     /// Takes a sample. With the last one of a block, what the block holds.
     #[inline]
-    pub(super) fn hear(&mut self, sample: i16) -> Option<Option<Key>> {
+    pub(crate) fn hear(&mut self, sample: i16) -> Option<Option<Key>> {
         self.samples[self.at][self.filled] = f32::from(sample);
         self.filled += 1;
         if self.filled < HOP {

@@ -1,9 +1,9 @@
 //! A call as the thread has it: its relay, the ports of its ends, and who keeps it.
 
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
-use media::relay::{EndId, Kept, Relay, Sends, Which};
+use media::relay::{Kept, Relay, Sends, Which};
 use model::WallTime;
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -13,69 +13,51 @@ pub(crate) struct Call {
     pub(crate) number: u64,
     pub(crate) relay: Relay,
     /// By the place of their end.
-    sockets: Vec<Option<Port>>,
+    ports: Vec<Option<Ports>>,
     keep: Option<Box<dyn Keep>>,
 }
 
-struct Port {
-    sockets: Sockets,
-    is_v6: bool,
+/// The sockets of an end, shared with whatever reads them.
+struct Ports {
+    rtp: Arc<UdpSocket>,
+    rtcp: Option<Arc<UdpSocket>>,
 }
 
 impl Call {
     pub(crate) fn new(number: u64, new: NewCall) -> Self {
-        let mut sockets = Vec::new();
-        for (end, own) in new.sockets {
-            if sockets.len() <= end.index() {
-                sockets.resize_with(end.index() + 1, || None);
+        let mut ports = Vec::new();
+        for (end, Sockets { rtp, rtcp }) in new.sockets {
+            if ports.len() <= end.index() {
+                ports.resize_with(end.index() + 1, || None);
             }
-            let is_v6 = own.rtp.local_addr().is_ok_and(|a| a.is_ipv6());
-            for socket in std::iter::once(&own.rtp).chain(&own.rtcp) {
+            for socket in std::iter::once(&rtp).chain(&rtcp) {
                 // Where the kernel gives no times, those of reading stand in.
                 let _ = socket.set_nonblocking(true);
                 let _ = setsockopt(socket, sockopt::ReceiveTimestampns, &true);
             }
-            if let Some(place) = sockets.get_mut(end.index()) {
-                *place = Some(Port { sockets: own, is_v6 });
+            if let Some(place) = ports.get_mut(end.index()) {
+                *place = Some(Ports { rtp: Arc::new(rtp), rtcp: rtcp.map(Arc::new) });
             }
         }
-        Self { number, relay: new.relay, sockets, keep: new.keep }
+        Self { number, relay: new.relay, ports, keep: new.keep }
     }
 
-    /// Which ports it has.
-    pub(crate) fn ports(&self) -> impl Iterator<Item = (usize, Which, BorrowedFd<'_>)> {
-        self.sockets.iter().enumerate().flat_map(|(end, port)| {
-            let sockets = port.iter().map(|p| &p.sockets);
-            sockets.flat_map(move |s| {
-                let rtcp = s.rtcp.iter().map(move |rtcp| (end, Which::Rtcp, rtcp.as_fd()));
-                std::iter::once((end, Which::Rtp, s.rtp.as_fd())).chain(rtcp)
-            })
+    /// Its ports, each with the place of its end.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (usize, Which, &Arc<UdpSocket>)> {
+        let ports = self.ports.iter().enumerate().filter_map(|(end, ports)| Some((end, ports.as_ref()?)));
+        ports.flat_map(|(end, Ports { rtp, rtcp })| {
+            let rtcp = rtcp.iter().map(move |rtcp| (end, Which::Rtcp, rtcp));
+            std::iter::once((end, Which::Rtp, rtp)).chain(rtcp)
         })
     }
 
-    /// A port, and whether it is of IPv6.
-    pub(crate) fn port(&self, end: usize, which: Which) -> Option<(&UdpSocket, bool)> {
-        let port = self.sockets.get(end)?.as_ref()?;
-        let socket = match which {
-            Which::Rtp => &port.sockets.rtp,
-            Which::Rtcp => port.sockets.rtcp.as_ref()?,
-        };
-        Some((socket, port.is_v6))
-    }
-
-    /// The same, with the relay to hand on what comes there.
-    pub(crate) fn receiving(&mut self, end: usize, which: Which) -> Option<(&UdpSocket, bool, &mut Relay)> {
-        let port = self.sockets.get(end)?.as_ref()?;
-        let socket = match which {
-            Which::Rtp => &port.sockets.rtp,
-            Which::Rtcp => port.sockets.rtcp.as_ref()?,
-        };
-        Some((socket, port.is_v6, &mut self.relay))
-    }
-
-    /// The end of a place.
-    pub(crate) fn end(&self, place: usize) -> Option<EndId> {
-        self.relay.end_at(place)
+    /// A port.
+    pub(crate) fn port(&self, end: usize, which: Which) -> Option<&UdpSocket> {
+        let Ports { rtp, rtcp } = self.ports.get(end)?.as_ref()?;
+        match which {
+            Which::Rtp => Some(rtp),
+            Which::Rtcp => rtcp.as_deref(),
+        }
     }
 
     pub(crate) fn keep(&mut self, kept: &Kept, sends: &Sends) {

@@ -1,6 +1,6 @@
 //! What a thread counts, for whoever watches.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Counts since the start. The thread that counts is the only one that writes.
@@ -16,6 +16,7 @@ pub struct Figures {
     pub(crate) system_calls: AtomicU64,
     pub(crate) delay_ns: AtomicU64,
     pub(crate) delay_max_ns: AtomicU64,
+    pub(crate) is_by_ring: AtomicBool,
 }
 
 impl Figures {
@@ -65,6 +66,12 @@ impl Figures {
     #[must_use]
     pub fn system_calls(&self) -> u64 {
         self.system_calls.load(Ordering::Relaxed)
+    }
+
+    /// Whether it reads and sends by io_uring: false before it has begun, and once the kernel refused to go on.
+    #[must_use]
+    pub fn is_by_ring(&self) -> bool {
+        self.is_by_ring.load(Ordering::Relaxed)
     }
 
     /// From when the kernel had a datagram until what it made was sent on: the mean since the start, and the longest

@@ -7,7 +7,7 @@
 //!        │ reports: events, handshakes,   ┌──────────────┐  first   forwards ──► the other legs
 //!        └────────── counts ──────────────┤    thread    ├─ then    tees ──────► recorders elsewhere
 //!                                         └──────▲───────┘  last    Keep ──────► a recorder in this process
-//!   ports of ends ── epoll, recvmmsg ────────────┘
+//!   ports of ends ── recvmmsg or io_uring ───────┘
 //! ```
 //!
 //! A thread sleeps until a port has something, takes all that all ports have, sends it on, and then rests for what is left
@@ -17,7 +17,9 @@
 //! The thread waits for nobody: a socket whose buffer is full loses what was to be sent by it, as a network would, in a
 //! count; reports that nobody takes are counted and lost. It never writes a file.
 
+mod arrivals;
 mod call;
+mod calls;
 mod clock;
 mod figures;
 mod sending;
@@ -35,7 +37,9 @@ use media::relay::{
 };
 use model::WallTime;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use rings::Sending;
 
+use crate::arrivals::Prepared;
 pub use crate::figures::Figures;
 use crate::thread::Thread;
 
@@ -51,12 +55,24 @@ pub struct RelayConfig {
     pub name: String,
     /// From when it woke until it looks again. Longer means fewer system calls and more delay.
     pub gather: Duration,
+    /// How it reads and sends.
+    pub ways: Ways,
+}
+
+/// How datagrams are read and forwarded: `docs/decisions/0025-relay.md` says why. Either way a packet is the same, and takes the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Ways {
+    /// Some calls of the kernel for each datagram (`epoll`, `recvmmsg`, `sendto`): every kernel has them.
+    Sockets,
+    /// Some calls for all datagrams of a round (io_uring, Linux 6.1); as [`Self::Sockets`] where the kernel does not allow it.
+    #[default]
+    IoUring,
 }
 
 impl Default for RelayConfig {
     /// 1 ms: far below what a jitter buffer holds, and a twentieth of what a packet of speech lasts.
     fn default() -> Self {
-        Self { name: "relay".to_owned(), gather: Duration::from_millis(1) }
+        Self { name: "relay".to_owned(), gather: Duration::from_millis(1), ways: Ways::default() }
     }
 }
 
@@ -177,6 +193,7 @@ pub struct Relays {
     reports: Receiver<Report>,
     wake: Arc<EventFd>,
     figures: Arc<Figures>,
+    instead: Option<String>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -190,10 +207,28 @@ impl Relays {
         let (report, reports) = bounded(REPORTS_MAX);
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let figures = Arc::new(Figures::default());
+        let mut arrivals = Prepared::new(&wake)?;
+        let (mut sending, mut instead) = (None, None);
+        if config.ways == Ways::IoUring {
+            // Both or neither: one alone would save half, and be another case to know.
+            match Sending::new().and_then(|ring| arrivals.by_ring(&wake).map(|()| ring)) {
+                Ok(ring) => sending = Some(Box::new(ring)),
+                Err(e) => {
+                    instead = Some(format!("io_uring is not to be had, and sockets are used instead: {e}"))
+                }
+            }
+        }
+        let (gather, figures_of) = (config.gather, Arc::clone(&figures));
         let prepared =
-            Thread::prepare(config.gather, ordered, report, Arc::clone(&wake), Arc::clone(&figures))?;
+            Thread { gather, orders: ordered, reports: report, arrivals, sending, figures: figures_of };
         let thread = std::thread::Builder::new().name(config.name.clone()).spawn(move || prepared.run())?;
-        Ok(Self { orders, reports, wake, figures, thread: Some(thread) })
+        Ok(Self { orders, reports, wake, figures, instead, thread: Some(thread) })
+    }
+
+    /// Why it does not read and send as it was wanted, where it does not.
+    #[must_use]
+    pub fn instead(&self) -> Option<&str> {
+        self.instead.as_deref()
     }
 
     /// Relays a call from now on, under a number of the caller's that no other call has.

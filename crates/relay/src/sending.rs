@@ -1,8 +1,8 @@
 //! Sends what a batch holds: by one call what goes by one socket, and by one datagram of the kernel's what goes to one
 //! address in equal pieces (UDP GSO).
 //!
-//! An end has ports of its own, so what is forwarded is mostly one datagram a socket, and costs a call. Copies for
-//! recorders go by one socket for all, by `sendmmsg`; replays are runs of equal packets to one address, where GSO helps.
+//! An end has ports of its own, so what is forwarded is mostly one datagram a socket, and costs a call; by io_uring what
+//! goes by many sockets is handed over by one. Copies for recorders go by one socket for all, by `sendmmsg`; replays are runs of equal packets to one address, where GSO helps.
 //! What the kernel does not take is lost and counted: it is a moment of sound, and what comes next is waiting.
 
 use std::io::IoSlice;
@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd;
 use media::relay::{Outgoing, Sends};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, sendmsg};
+use rings::{Passed, Sending};
 
 /// Datagrams of one call.
 const BATCH: usize = 64;
@@ -35,20 +36,53 @@ pub(crate) struct Sender {
     headers: MultiHeaders<SockaddrStorage>,
     addresses: Vec<Option<SockaddrStorage>>,
     segmentation: Segmentation,
+    /// What sends by many sockets at once, where there is such a thing.
+    ring: Option<Box<Sending>>,
     pub(crate) sent: u64,
     pub(crate) unsent: u64,
     pub(crate) calls: u64,
 }
 
 impl Sender {
-    pub(crate) fn new() -> Self {
+    /// What is forwarded goes by the ring, if there is one.
+    pub(crate) fn new(ring: Option<Box<Sending>>) -> Self {
         Self {
             headers: MultiHeaders::preallocate(BATCH, None),
             addresses: Vec::with_capacity(BATCH),
             segmentation: Segmentation::Tried,
+            ring,
             sent: 0,
             unsent: 0,
             calls: 0,
+        }
+    }
+
+    /// Sends what is forwarded, each by its port.
+    pub(crate) fn forward<'a>(
+        &mut self,
+        sends: &'a Sends,
+        port: impl Fn(&Outgoing) -> Option<&'a UdpSocket>,
+    ) {
+        let forwards = sends.forwards();
+        if forwards.is_empty() {
+            return;
+        }
+        if let Some(ring) = &mut self.ring {
+            let each = forwards.iter().filter_map(|o| Some((port(o)?, o.to, sends.octets(o))));
+            let mut passed = Passed::default();
+            if ring.send(each, &mut passed).is_err() {
+                self.ring = None;
+            }
+            self.sent += passed.sent;
+            self.unsent += forwards.len() as u64 - passed.sent;
+            self.calls += passed.calls;
+            return;
+        }
+        for run in forwards.chunk_by(|a, b| (a.tag, a.by) == (b.tag, b.by)) {
+            match run.first().and_then(&port) {
+                Some(socket) => self.send(socket, sends, run),
+                None => self.unsent += run.len() as u64,
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use media::relay::{Beginning, OpenEnd, Recorder, Remembers};
 use relay::Said;
-use support::{World, address, bind, hears, rtp, sequence};
+use support::{World, address, bind, each_way, hears, rtp, sequence};
 
 /// Hears copies until it is stopped or killed.
 struct Hearing {
@@ -61,70 +61,76 @@ fn talk(world: &World, numbers: std::ops::Range<u16>, apart: Duration) -> Vec<In
 
 #[test]
 fn one_of_two_is_lost_and_its_successor_has_all_that_it_had_not_written() {
-    let ends = [0, 1].map(|leg| OpenEnd { remembers: Remembers::TwoSeconds, ..OpenEnd::audio(leg, None) });
-    let world = World::new(ends.to_vec(), None);
-    let end = world.ends[0];
-    let (first, second) = (Hearing::start(), Hearing::start());
-    for (place, recorder) in [&first, &second].into_iter().enumerate() {
-        world.relays.tee(7, end, place, Some((recorder.to.clone(), Beginning::Now))).unwrap();
-    }
-    let apart = Duration::from_millis(5);
-    let mut said = talk(&world, 0..150, apart);
-    // The second hangs: it has heard all of that, and wrote some. It is missed after a while.
-    let lost = second.end();
-    assert_eq!(lost.len(), 150);
-    said.extend(talk(&world, 150..200, apart));
-    let third = Hearing::start();
-    world.relays.tee(7, end, 1, Some((third.to.clone(), Beginning::Remembered))).unwrap();
-    let replayed = world.told(|said| match said {
-        Said::Replaying { replayed, .. } => Some(replayed),
-        _ => None,
+    each_way(|ways| {
+        let ends =
+            [0, 1].map(|leg| OpenEnd { remembers: Remembers::TwoSeconds, ..OpenEnd::audio(leg, None) });
+        let world = World::new(ways, ends.to_vec(), None);
+        let end = world.ends[0];
+        let (first, second) = (Hearing::start(), Hearing::start());
+        for (place, recorder) in [&first, &second].into_iter().enumerate() {
+            world.relays.tee(7, end, place, Some((recorder.to.clone(), Beginning::Now))).unwrap();
+        }
+        let apart = Duration::from_millis(5);
+        let mut said = talk(&world, 0..150, apart);
+        // The second hangs: it has heard all of that, and wrote some. It is missed after a while.
+        let lost = second.end();
+        assert_eq!(lost.len(), 150);
+        said.extend(talk(&world, 150..200, apart));
+        let third = Hearing::start();
+        world.relays.tee(7, end, 1, Some((third.to.clone(), Beginning::Remembered))).unwrap();
+        let replayed = world.told(|said| match said {
+            Said::Replaying { replayed, .. } => Some(replayed),
+            _ => None,
+        });
+        // What was said since then is remembered; what was said before it has written long ago.
+        let now = Instant::now();
+        let remembered = said.iter().position(|at| now - *at <= Duration::from_secs(2)).unwrap();
+        talk(&world, 200..300, apart);
+        let (of_first, of_third) = (first.end(), third.end());
+        // One copy never noticed.
+        assert_eq!(of_first.iter().map(|p| sequence(p)).collect::<Vec<_>>(), (0..300).collect::<Vec<_>>());
+        // The other goes on without a hole, in order, each packet once.
+        let numbers: Vec<u16> = of_third.iter().map(|p| sequence(p)).collect();
+        let began = replayed.first.2;
+        assert!(
+            usize::from(began) <= remembered,
+            "{remembered} was said two seconds before, {began} is replayed"
+        );
+        assert_eq!(numbers, (began..300).collect::<Vec<_>>());
+        // What both have is the same, octet for octet.
+        for packet in &of_third {
+            assert_eq!(&of_first[usize::from(sequence(packet))], packet);
+        }
+        assert_eq!(world.relays.figures().unsent(), 0);
     });
-    // What was said since then is remembered; what was said before it has written long ago.
-    let now = Instant::now();
-    let remembered = said.iter().position(|at| now - *at <= Duration::from_secs(2)).unwrap();
-    talk(&world, 200..300, apart);
-    let (of_first, of_third) = (first.end(), third.end());
-    // One copy never noticed.
-    assert_eq!(of_first.iter().map(|p| sequence(p)).collect::<Vec<_>>(), (0..300).collect::<Vec<_>>());
-    // The other goes on without a hole, in order, each packet once.
-    let numbers: Vec<u16> = of_third.iter().map(|p| sequence(p)).collect();
-    let began = replayed.first.2;
-    assert!(
-        usize::from(began) <= remembered,
-        "{remembered} was said two seconds before, {began} is replayed"
-    );
-    assert_eq!(numbers, (began..300).collect::<Vec<_>>());
-    // What both have is the same, octet for octet.
-    for packet in &of_third {
-        assert_eq!(&of_first[usize::from(sequence(packet))], packet);
-    }
-    assert_eq!(world.relays.figures().unsent(), 0);
 }
 
 /// Many at once: pieces of one size go to the kernel together.
 #[test]
 fn a_replay_takes_few_system_calls() {
-    let ends = [0, 1].map(|leg| OpenEnd { remembers: Remembers::TwoSeconds, ..OpenEnd::audio(leg, None) });
-    let world = World::new(ends.to_vec(), None);
-    talk(&world, 0..200, Duration::ZERO);
-    let before = world.relays.figures().system_calls();
-    let recorder = Hearing::start();
-    world.relays.tee(7, world.ends[0], 0, Some((recorder.to.clone(), Beginning::Remembered))).unwrap();
-    let replayed = world.told(|said| match said {
-        Said::Replaying { replayed, .. } => Some(replayed),
-        _ => None,
+    each_way(|ways| {
+        let ends =
+            [0, 1].map(|leg| OpenEnd { remembers: Remembers::TwoSeconds, ..OpenEnd::audio(leg, None) });
+        let world = World::new(ways, ends.to_vec(), None);
+        talk(&world, 0..200, Duration::ZERO);
+        let before = world.relays.figures().system_calls();
+        let recorder = Hearing::start();
+        world.relays.tee(7, world.ends[0], 0, Some((recorder.to.clone(), Beginning::Remembered))).unwrap();
+        let replayed = world.told(|said| match said {
+            Said::Replaying { replayed, .. } => Some(replayed),
+            _ => None,
+        });
+        let until = Instant::now() + support::PATIENCE;
+        while world.relays.figures().teed() < replayed.packets && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let heard = recorder.end();
+        let calls = world.relays.figures().system_calls() - before;
+        assert_eq!(
+            heard.iter().map(|p| sequence(p)).collect::<Vec<_>>(),
+            (replayed.first.2..200).collect::<Vec<_>>()
+        );
+        // By eights; and what was not counted yet of the last packet that was forwarded.
+        assert!(calls <= replayed.packets.div_ceil(8) + 4, "{calls} calls for {}", replayed.packets);
     });
-    let until = Instant::now() + support::PATIENCE;
-    while world.relays.figures().teed() < replayed.packets && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let heard = recorder.end();
-    let calls = world.relays.figures().system_calls() - before;
-    assert_eq!(
-        heard.iter().map(|p| sequence(p)).collect::<Vec<_>>(),
-        (replayed.first.2..200).collect::<Vec<_>>()
-    );
-    // By eights; and what was not counted yet of the last packet that was forwarded.
-    assert!(calls <= replayed.packets.div_ceil(8) + 4, "{calls} calls for {}", replayed.packets);
 }

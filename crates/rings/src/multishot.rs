@@ -104,6 +104,8 @@ pub struct Multishot {
     unstopped: Vec<usize>,
     arming: Vec<usize>,
     takings: u64,
+    /// System calls.
+    calls: u64,
     /// What ends a wait early, and whether the kernel looks at it.
     wake: Option<OwnedFd>,
     is_waking: bool,
@@ -154,6 +156,7 @@ impl Multishot {
             unstopped: Vec::new(),
             arming: Vec::new(),
             takings: 0,
+            calls: 0,
             wake: None,
             is_waking: false,
         };
@@ -246,6 +249,12 @@ impl Multishot {
         }
     }
 
+    /// System calls since it was made, but those that only waited.
+    #[must_use]
+    pub const fn calls(&self) -> u64 {
+        self.calls
+    }
+
     fn watch_wake(&mut self) -> io::Result<()> {
         let Some(wake) = self.wake.as_ref().filter(|_| !self.is_waking) else { return Ok(()) };
         let poll = opcode::PollAdd::new(types::Fd(wake.as_raw_fd()), libc::POLLIN.cast_unsigned().into());
@@ -294,7 +303,8 @@ impl Multishot {
     }
 
     /// Hands requests to the kernel, and has it do its work.
-    fn submit(&self) -> io::Result<()> {
+    fn submit(&mut self) -> io::Result<()> {
+        self.calls += 1;
         match self.ring.submit() {
             // Interrupted, or completions must be taken first: it is asked again.
             Err(e) if !matches!(e.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => Err(e),

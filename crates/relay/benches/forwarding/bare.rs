@@ -1,5 +1,6 @@
 //! A forwarder that does nothing: the least that so many sockets cost. The same rounds, `epoll` and `recvmmsg` with
-//! kernel times as a relay, and each datagram is sent by the port of the other side. It looks at no octet.
+//! kernel times as a relay, and each datagram is sent by the port of the other side; or the same by io_uring. It looks at no
+//! octet.
 
 use std::io::IoSliceMut;
 use std::net::{SocketAddr, UdpSocket};
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
+use relay::Ways;
+use rings::{Multishot, Passed, Sending};
 
 /// As the relay's default.
 const GATHER: Duration = Duration::from_millis(1);
@@ -23,9 +26,21 @@ pub(crate) struct Bare {
 
 impl Bare {
     /// Sockets in pairs: what comes to one is sent by the other, to where its peer is.
-    pub(crate) fn start(pairs: Vec<[(UdpSocket, SocketAddr); 2]>) -> Result<Self, crate::Failure> {
+    pub(crate) fn start(
+        ways: Ways,
+        pairs: Vec<[(UdpSocket, SocketAddr); 2]>,
+    ) -> Result<Self, crate::Failure> {
         let ends = Arc::new(AtomicBool::new(false));
         let ending = Arc::clone(&ends);
+        if ways == Ways::IoUring {
+            let thread = std::thread::Builder::new().name("bare".to_owned());
+            let thread = thread.spawn(move || {
+                if let Err(e) = by_ring(&pairs, &ending) {
+                    eprintln!("the bare forwarder: {e}");
+                }
+            })?;
+            return Ok(Self { ends, thread: Some(thread) });
+        }
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for (index, (socket, _)) in pairs.iter().flatten().enumerate() {
             socket.set_nonblocking(true)?;
@@ -46,6 +61,36 @@ impl Drop for Bare {
             let _ = thread.join();
         }
     }
+}
+
+/// The same by io_uring.
+fn by_ring(pairs: &[[(UdpSocket, SocketAddr); 2]], ends: &AtomicBool) -> std::io::Result<()> {
+    let (mut ring, mut sending) = (Multishot::new(2_048)?, Sending::new()?);
+    ring.begin()?;
+    sending.begin()?;
+    for (index, (socket, _)) in pairs.iter().flatten().enumerate() {
+        setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
+        ring.watch(index as u64, &Arc::new(socket.try_clone()?))?;
+    }
+    let (mut octets, mut came) = (Vec::<u8>::new(), Vec::new());
+    while !ends.load(Ordering::Relaxed) {
+        ring.wait(Duration::from_millis(100))?;
+        let woke = Instant::now();
+        ring.take(|index, datagram| {
+            let from = octets.len();
+            octets.extend_from_slice(datagram.bytes);
+            came.push((usize::try_from(index).unwrap_or(0), from..octets.len()));
+        })?;
+        let each = came.iter().map(|(index, at)| {
+            let (by, to) = &pairs[index / 2][1 - index % 2];
+            (by, *to, &octets[at.clone()])
+        });
+        sending.send(each, &mut Passed::default())?;
+        octets.clear();
+        came.clear();
+        std::thread::sleep(GATHER.saturating_sub(woke.elapsed()));
+    }
+    Ok(())
 }
 
 fn forward(pairs: &[[(UdpSocket, SocketAddr); 2]], epoll: &Epoll, ends: &AtomicBool) {

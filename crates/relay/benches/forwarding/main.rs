@@ -5,8 +5,8 @@
 //!                     ◄────────────────────────── forwarded ◄──────────
 //! ```
 //!
-//! In turns on core 0: a *bare* forwarder (`epoll`, `recvmmsg` with kernel times, `sendto` by the other port, in the same
-//! rounds) and a relay that forwards only, that tees too, that records too, and that opens what it records. CPU is that of
+//! In turns on core 0, by sockets and then by io_uring: a *bare* forwarder (`epoll`, `recvmmsg` with kernel times, `sendto`
+//! by the other port, in the same rounds), against which all are held, and a relay that forwards only, that tees too, that records too, and that opens what it records. CPU is that of
 //! all its threads by `/proc/self/task/*/schedstat`, for each packet that was sent to it; the first second of a turn does
 //! not count. What is recorded is written to files, by a thread of its own on the same core.
 //!
@@ -21,6 +21,7 @@ mod traffic;
 use std::io::Write;
 use std::time::Duration;
 
+use relay::Ways;
 use setup::Mode;
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
@@ -42,13 +43,13 @@ fn main() -> Result<(), Failure> {
     let mut all = Vec::new();
     for _ in 0..turns {
         let mut bare = None;
-        for mode in Mode::ALL {
+        for mode in Mode::all() {
             let turn = run(mode, calls, Duration::from_secs(seconds))?;
-            if mode == Mode::Bare {
+            if mode == Mode::Bare(Ways::Sockets) {
                 bare = Some(turn.cpu_ns);
             }
             let ratio = bare.map_or(0.0, |bare| turn.cpu_ns / bare);
-            print!("{:<24}{:>8.2} µs{ratio:>8.2} ×", mode.name(), turn.cpu_ns / 1e3);
+            print!("{:<32}{:>8.2} µs{ratio:>8.2} ×", mode.name(), turn.cpu_ns / 1e3);
             print!("   sent {} (late {}), lost {}", turn.sent, turn.late, turn.lost);
             if let Some((mean, most)) = turn.delay {
                 print!("   delay {mean:.0?}, {most:.0?} at most");
@@ -60,14 +61,14 @@ fn main() -> Result<(), Failure> {
     }
     let _ = std::fs::remove_dir_all(keeping::directory());
     println!("medians");
-    for mode in Mode::ALL {
+    for mode in Mode::all() {
         let of = |value: fn(&(Turn, f64)) -> f64| {
             let mut values: Vec<f64> = all.iter().filter(|(t, _)| t.mode == mode).map(value).collect();
             values.sort_by(f64::total_cmp);
             values.get(values.len() / 2).copied().unwrap_or(0.0)
         };
         let (cpu, ratio) = (of(|(turn, _)| turn.cpu_ns), of(|(_, ratio)| *ratio));
-        println!("{:<24}{:>8.2} µs{ratio:>8.2} ×", mode.name(), cpu / 1e3);
+        println!("{:<32}{:>8.2} µs{ratio:>8.2} ×", mode.name(), cpu / 1e3);
     }
     Ok(())
 }

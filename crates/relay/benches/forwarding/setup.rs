@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use media::relay::{Beginning, Keeping, OpenEnd, Recorder, Relay, Remembers, Security};
 use model::{Codec, Keys, Suite};
-use relay::{Keep, NewCall, RelayConfig, Relays, Sockets};
+use relay::{Keep, NewCall, RelayConfig, Relays, Sockets, Ways};
 
 use crate::bare::Bare;
 use crate::keeping::{Disk, Segment};
@@ -15,27 +15,41 @@ use crate::{Failure, machine};
 /// What is done with a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
-    Bare,
-    Relay,
+    Bare(Ways),
+    Relay(Ways),
     /// And two seconds are remembered, and a copy goes to a recorder elsewhere.
-    Tee,
+    Tee(Ways),
     /// And a recorder in the same process writes files.
-    Record,
+    Record(Ways),
     /// The same, and one side is encrypted.
-    OpenAndRecord,
+    OpenAndRecord(Ways),
 }
 
 impl Mode {
-    pub(crate) const ALL: [Self; 5] = [Self::Bare, Self::Relay, Self::Tee, Self::Record, Self::OpenAndRecord];
+    /// Sockets first: what the others are held against.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let of = |ways| {
+            [
+                Self::Bare(ways),
+                Self::Relay(ways),
+                Self::Tee(ways),
+                Self::Record(ways),
+                Self::OpenAndRecord(ways),
+            ]
+        };
+        [Ways::Sockets, Ways::IoUring].into_iter().flat_map(of)
+    }
 
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Bare => "bare forwarder",
-            Self::Relay => "relay",
-            Self::Tee => "relay, remember, tee",
-            Self::Record => "relay, record",
-            Self::OpenAndRecord => "SRTP one side, record",
-        }
+    pub(crate) fn name(self) -> String {
+        let (what, ways) = match self {
+            Self::Bare(ways) => ("bare forwarder", ways),
+            Self::Relay(ways) => ("relay", ways),
+            Self::Tee(ways) => ("relay, remember, tee", ways),
+            Self::Record(ways) => ("relay, record", ways),
+            Self::OpenAndRecord(ways) => ("SRTP one side, record", ways),
+        };
+        let ways = if ways == Ways::IoUring { ", io_uring" } else { "" };
+        format!("{what}{ways}")
     }
 }
 
@@ -72,14 +86,19 @@ pub(crate) fn keys() -> Keys {
 
 pub(crate) fn start(mode: Mode, calls: u64, traffic: &mut Traffic) -> Result<Measured, Failure> {
     machine::pin_to(machine::MEASURED_CORE);
-    let measured = if mode == Mode::Bare { bare(calls, traffic) } else { relays(mode, calls, traffic) };
+    let measured = match mode {
+        Mode::Bare(ways) => bare(ways, calls, traffic),
+        Mode::Relay(ways) | Mode::Tee(ways) | Mode::Record(ways) | Mode::OpenAndRecord(ways) => {
+            relays(mode, ways, calls, traffic)
+        }
+    };
     machine::pin_to(machine::SENDER_CORE);
     // Segments begin and files are made before it is measured.
     std::thread::sleep(Duration::from_secs(1));
     measured
 }
 
-fn bare(calls: u64, traffic: &mut Traffic) -> Result<Measured, Failure> {
+fn bare(ways: Ways, calls: u64, traffic: &mut Traffic) -> Result<Measured, Failure> {
     let mut pairs = Vec::new();
     for _ in 0..calls {
         let mut own = |side: usize| -> Result<_, Failure> {
@@ -89,13 +108,17 @@ fn bare(calls: u64, traffic: &mut Traffic) -> Result<Measured, Failure> {
         };
         pairs.push([own(0)?, own(1)?]);
     }
-    Ok(Measured::Bare(Bare::start(pairs)?))
+    Ok(Measured::Bare(Bare::start(ways, pairs)?))
 }
 
-fn relays(mode: Mode, calls: u64, traffic: &mut Traffic) -> Result<Measured, Failure> {
-    let records = matches!(mode, Mode::Record | Mode::OpenAndRecord);
+fn relays(mode: Mode, ways: Ways, calls: u64, traffic: &mut Traffic) -> Result<Measured, Failure> {
+    let records = matches!(mode, Mode::Record(_) | Mode::OpenAndRecord(_));
     let disk = if records { Some(Disk::start()?) } else { None };
-    let relays = Relays::start(&RelayConfig::default())?;
+    let relays = Relays::start(&RelayConfig { ways, ..RelayConfig::default() })?;
+    if let Some(why) = relays.instead() {
+        return Err(why.into());
+    }
+    let tees = matches!(mode, Mode::Tee(_));
     // Nobody listens there: what is measured is the sending.
     let elsewhere = UdpSocket::bind("127.0.0.1:0")?;
     for call in 0..calls {
@@ -105,19 +128,19 @@ fn relays(mode: Mode, calls: u64, traffic: &mut Traffic) -> Result<Measured, Fai
             let (socket, place) = (UdpSocket::bind("127.0.0.1:0")?, usize::from(side));
             traffic.add(place, socket.local_addr()?);
             let security = match (mode, side) {
-                (Mode::OpenAndRecord, 0) => Security::Keys { inbound: keys(), outbound: keys() },
+                (Mode::OpenAndRecord(_), 0) => Security::Keys { inbound: keys(), outbound: keys() },
                 _ => Security::Clear,
             };
             let end = relay.open(&OpenEnd {
                 codecs: vec![(0, Codec::new("PCMU", 8_000, 1))],
                 rtcp_mux: true,
                 security,
-                remembers: if mode == Mode::Tee { Remembers::TwoSeconds } else { Remembers::Nothing },
+                remembers: if tees { Remembers::TwoSeconds } else { Remembers::Nothing },
                 keeping: if records { Keeping::Everything } else { Keeping::Nothing },
                 ours: [Some(socket.local_addr()?), None],
                 ..OpenEnd::audio(side, Some(traffic.address(place)?))
             })?;
-            if mode == Mode::Tee {
+            if tees {
                 let recorder = Recorder { rtp: elsewhere.local_addr()?, rtcp: None, keys: None };
                 relay.tee(model::WallTime(0), end, 0, Some((&recorder, Beginning::Now)))?;
             }

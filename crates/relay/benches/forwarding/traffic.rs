@@ -73,8 +73,9 @@ impl Traffic {
     /// A side sends to this port too.
     pub(crate) fn add(&mut self, side: usize, to: SocketAddr) {
         let SocketAddr::V4(to) = to else { return };
-        let keys =
-            (self.mode == Mode::OpenAndRecord && side == 0).then(|| Srtp::new(&keys(), &keys())).flatten();
+        let keys = (matches!(self.mode, Mode::OpenAndRecord(_)) && side == 0)
+            .then(|| Srtp::new(&keys(), &keys()))
+            .flatten();
         self.streams.push(Stream { to: to.into(), side, sequence: 0, keys });
     }
 

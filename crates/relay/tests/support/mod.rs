@@ -5,10 +5,19 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use media::relay::{EndId, OpenEnd, Relay};
-use relay::{Keep, NewCall, RelayConfig, Relays, Report, Said, Sockets};
+use relay::{Keep, NewCall, RelayConfig, Relays, Report, Said, Sockets, Ways};
 
 /// What is waited for is there long before, on the busiest machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Tries a test over each way to read and send. One that the machine does not allow is said.
+pub fn each_way(test: impl Fn(Ways)) {
+    test(Ways::Sockets);
+    match rings::Sending::new() {
+        Ok(_) => test(Ways::IoUring),
+        Err(e) => println!("NOT TRIED: io_uring is not to be had here: {e}"),
+    }
+}
 
 pub fn bind() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -63,7 +72,7 @@ pub struct World {
 
 impl World {
     /// A call of these ends, each of whose peers is a phone.
-    pub fn new(ends: Vec<OpenEnd>, keep: Option<Box<dyn Keep>>) -> Self {
+    pub fn new(ways: Ways, ends: Vec<OpenEnd>, keep: Option<Box<dyn Keep>>) -> Self {
         let mut relay = Relay::default();
         let (mut phones, mut ids, mut sockets, mut opened) = (vec![], vec![], vec![], vec![]);
         for mut end in ends {
@@ -78,7 +87,8 @@ impl World {
             ids.push(id);
             opened.push(end);
         }
-        let relays = Relays::start(&RelayConfig::default()).unwrap();
+        let relays = Relays::start(&RelayConfig { ways, ..RelayConfig::default() }).unwrap();
+        assert_eq!(relays.instead(), None);
         relays.add(7, NewCall { relay, sockets, keep }).unwrap();
         Self { relays, phones, ends: ids, opened }
     }

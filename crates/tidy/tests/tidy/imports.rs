@@ -20,7 +20,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("media", &["model"]),
     ("call", &["model", "sip", "media"]),
     ("spool", &["model", "media"]),
-    ("relay", &["model", "media", "datagrams"]),
+    ("relay", &["model", "media", "datagrams", "rings"]),
     ("store", &["model", "faults"]),
     ("api", &["model", "store"]),
     (

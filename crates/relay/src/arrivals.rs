@@ -1,0 +1,119 @@
+//! What comes to the ports: by `epoll` and a call for each port that has something, or by io_uring, for all of them at
+//! once. Both hand out the same; whoever asks does not see which it is.
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datagrams::{Datagram, Polled};
+use model::WallTime;
+use nix::sys::eventfd::EventFd;
+use rings::Multishot;
+
+/// 4.3 MiB of buffers: what 500 calls bring in 40 ms. What finds none waits in its socket.
+const BUFFERS: u16 = 2_048;
+
+/// With all that can fail done, on its way to the thread that reads.
+pub(crate) struct Prepared {
+    ring: Option<Box<Multishot>>,
+    polled: datagrams::Prepared,
+}
+
+impl Prepared {
+    /// By sockets: every kernel has that.
+    ///
+    /// # Errors
+    /// When there is no descriptor for it.
+    pub(crate) fn new(wake: &EventFd) -> io::Result<Self> {
+        let polled = datagrams::Prepared::new()?;
+        polled.wake_by(wake.as_fd())?;
+        Ok(Self { ring: None, polled })
+    }
+
+    /// By a ring.
+    ///
+    /// # Errors
+    /// When the kernel does not allow it.
+    pub(crate) fn by_ring(&mut self, wake: &EventFd) -> io::Result<()> {
+        let mut ring = Box::new(Multishot::new(BUFFERS)?);
+        ring.wake_by(wake.as_fd())?;
+        self.ring = Some(ring);
+        Ok(())
+    }
+
+    /// To be called by the thread that reads.
+    pub(crate) fn begin(self) -> Arrivals {
+        let ring = self.ring.and_then(|mut ring| ring.begin().is_ok().then_some(ring));
+        Arrivals { ring, polled: self.polled.begin() }
+    }
+}
+
+/// See the module.
+pub(crate) struct Arrivals {
+    ring: Option<Box<Multishot>>,
+    /// What is used where there is no ring, or none any more.
+    polled: Polled,
+}
+
+impl Arrivals {
+    pub(crate) const fn is_by_ring(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// # Errors
+    /// When the kernel has no memory for it: nothing of this socket is told.
+    pub(crate) fn watch(&mut self, key: u64, socket: &Arc<UdpSocket>) -> io::Result<()> {
+        match &mut self.ring {
+            Some(ring) => ring.watch(key, socket),
+            None => self.polled.watch(key, socket, 1),
+        }
+    }
+
+    pub(crate) fn forget(&mut self, socket: &UdpSocket) {
+        match &mut self.ring {
+            Some(ring) => ring.forget(socket),
+            None => self.polled.forget(socket),
+        }
+    }
+
+    /// Sleeps until something comes or somebody wakes it.
+    ///
+    /// # Errors
+    /// When the kernel refuses to be asked.
+    pub(crate) fn wait(&mut self, longest: Duration) -> io::Result<()> {
+        match &mut self.ring {
+            Some(ring) => ring.wait(longest),
+            None => self.polled.wait(longest),
+        }
+    }
+
+    /// Hands out what has come; how many system calls it took.
+    ///
+    /// # Errors
+    /// When the kernel refuses to be asked.
+    pub(crate) fn take(&mut self, each: &mut impl FnMut(u64, Datagram<'_>)) -> io::Result<u64> {
+        let Some(ring) = &mut self.ring else { return Ok(self.polled.take(each).calls) };
+        let before = ring.calls();
+        let taken = ring.take(|key, came| {
+            let at = came.at.and_then(|at| i64::try_from(at.as_nanos()).ok()).map(WallTime);
+            each(key, Datagram { at, from: came.from, bytes: came.bytes });
+        });
+        taken.map(|_| ring.calls() - before)
+    }
+
+    /// The kernel refused: from now on it is by sockets. False where it is already.
+    pub(crate) fn give_up_ring<'a>(
+        &mut self,
+        sockets: impl Iterator<Item = (u64, &'a Arc<UdpSocket>)>,
+    ) -> bool {
+        let Some(ring) = self.ring.take() else { return false };
+        // It lets go of the sockets first.
+        drop(ring);
+        for (key, socket) in sockets {
+            let _ = self.polled.watch(key, socket, 1);
+        }
+        true
+    }
+}

@@ -5,7 +5,7 @@
 //! away is skipped. Only what looks like a recording is walked and opened: `<tenant>/<date>/<call>/<file>`, no
 //! links, nothing above the root. Nothing here writes, but for the lock files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use faults::{Operation, before};
-use model::{CallId, SegmentId, TenantId, VolumeName};
+use model::{CallId, SegmentId, TenantId, VolumeName, WallTime};
 use nix::fcntl::OFlag;
 use spool::layout::{self, ManifestPath};
 use spool::log::{LogDamage, LogLine};
-use spool::manifest::{self, Manifest};
+use spool::manifest::{self, Manifest, ManifestError};
 use spool::{Files, ReadSeek};
 
 use crate::cli::{CliError, file_error};
@@ -277,10 +277,16 @@ impl Repository {
         Ok((lines, damage))
     }
 
-    /// The markers of segments that are live, or were when the process died.
+    /// The markers of segments that are live, or were when the process died, also those that a version before left.
     pub(crate) fn live_markers(&self) -> io::Result<Markers> {
         let mut all = Vec::new();
         for place in self.present() {
+            match place.read_whole(layout::MARKERS_PATH) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                markers => all.extend(
+                    spool::markers::read(&markers?).into_iter().map(|(_, segment, at)| (segment, Ok(at))),
+                ),
+            }
             let names = match place.list(layout::LIVE_DIR, std::fs::FileType::is_file) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
                 names => names?,
@@ -292,6 +298,30 @@ impl Repository {
         }
         all.sort_by_key(|(segment, _)| *segment);
         Ok(all)
+    }
+
+    /// What manifests were before, each with its path: of segments that are marked, and whose manifest cannot be read, as a
+    /// machine that loses its power may leave one that was replaced a moment ago. The spare files still have them then.
+    pub(crate) fn replaced_manifests(&self, markers: &Markers) -> Vec<(String, Vec<u8>)> {
+        let is_damaged = |path: &str| match self.first(|place| place.read_whole(path)) {
+            // What a newer version wrote is not damaged.
+            Ok(bytes) => !matches!(manifest::read(&bytes), Ok(_) | Err(ManifestError::UnknownVersion(_))),
+            Err(_) => false,
+        };
+        let marked = markers.iter().filter_map(|(segment, at)| Some((*segment, at.as_ref().ok()?.path())));
+        let damaged: BTreeMap<SegmentId, String> = marked.filter(|(_, path)| is_damaged(path)).collect();
+        let mut found: BTreeMap<&String, (WallTime, Vec<u8>)> = BTreeMap::new();
+        for place in self.present().filter(|_| !damaged.is_empty()) {
+            for name in place.list(layout::SPARE_DIR, std::fs::FileType::is_file).unwrap_or_default() {
+                let Ok(bytes) = place.read_whole(&format!("{}/{name}", layout::SPARE_DIR)) else { continue };
+                let Ok(spare) = manifest::read(&bytes) else { continue };
+                let Some(path) = damaged.get(&spare.record.id) else { continue };
+                if found.get(path).is_none_or(|(other, _)| *other <= spare.written) {
+                    found.insert(path, (spare.written, bytes));
+                }
+            }
+        }
+        found.into_iter().map(|(path, (_, bytes))| (path.clone(), bytes)).collect()
     }
 
     /// Does something on each volume. What is not there is left out, unless it is on none.
@@ -324,6 +354,10 @@ impl Place {
     fn manifest(&self, path: &str) -> Result<Manifest, String> {
         let bytes = self.read_whole(path).map_err(|e| e.to_string())?;
         let mut manifest = manifest::read(&bytes).map_err(|e| e.to_string())?;
+        if ManifestPath::parse(path).is_ok_and(|at| at.call != manifest.record.call) {
+            // Who took too long between opening a manifest and reading it may read the next one in that file.
+            return Err(format!("it speaks of call {}", manifest.record.call));
+        }
         let growing = manifest.growing_part().zip(path.rsplit_once('/'));
         let growing = growing.map(|(file, (directory, _))| self.open(&format!("{directory}/{file}")));
         if let Some(Ok(part)) = growing {
@@ -370,6 +404,10 @@ impl Files for Repository {
 
     fn len(&self, path: &str) -> io::Result<u64> {
         self.first(|place| Ok(std::fs::symlink_metadata(place.root.join(within(path)?))?.len()))
+    }
+
+    fn may_be_marked(&self, _segment: SegmentId) -> bool {
+        true
     }
 }
 

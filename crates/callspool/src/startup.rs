@@ -111,7 +111,20 @@ impl Mender {
                 format!("the markers of live segments cannot be read: {e}; the next start tries again");
             self.tell_unrepaired(&self.tenant, None, format!("volume {volume}: {text}"));
         });
+        self.put_back(volume, repository, markers.as_ref().ok()?);
         Some((volume.clone(), markers.ok()?))
+    }
+
+    /// Manifests that a loss of power damaged become what they were before. Those who replace them have emptied nothing yet.
+    fn put_back(&self, volume: &VolumeName, repository: &Repository, markers: &Markers) {
+        let Some(disk) = self.disks.get(volume) else { return };
+        for (path, bytes) in repository.replaced_manifests(markers) {
+            tracing::warn!(%path, "the manifest is damaged; the one before is put in its place");
+            let put = disk.apply_all(vec![spool::FileOp::Replace { path, bytes }]);
+            if let Err(e) = put {
+                tracing::error!("that cannot be done: {e}; the manifest is rebuilt");
+            }
+        }
     }
 
     /// A volume that was away is there: what an earlier process left on it is repaired now.
@@ -226,9 +239,11 @@ impl Mender {
     /// Makes repairs durable; the markers go then.
     fn settle(&self, volumes: &[VolumeName]) {
         for volume in volumes {
-            if let Some(Err(e)) = self.disks.get(volume).map(Disk::settle) {
+            let Some(disk) = self.disks.get(volume) else { continue };
+            if let Err(e) = disk.settle() {
                 tracing::error!("after repairs volume {volume} {e}; the next start looks again");
             }
+            disk.let_go();
         }
     }
 
@@ -297,8 +312,9 @@ impl Mender {
         let names = disk.list(&at.directory).unwrap_or_default();
         let own = names.iter().filter(|n| layout::part_number(&at.stem, n).is_some());
         let mut gone: Vec<String> = own.map(|n| format!("{}/{n}", at.directory)).collect();
-        gone.extend([at.path(), layout::marker_path(segment)]);
-        let ops = gone.into_iter().map(|path| spool::FileOp::Remove { path }).collect();
+        gone.push(at.path());
+        let mut ops: Vec<_> = gone.into_iter().map(|path| spool::FileOp::Remove { path }).collect();
+        ops.push(spool::FileOp::Unmark { path: layout::marker_path(segment) });
         disk.apply_all(ops).inspect_err(|e| tracing::error!(%segment, "it cannot be removed: {e}")).is_ok()
     }
 

@@ -108,7 +108,7 @@ fn what_fails_in_mid_call_costs_one_segment_and_the_call_goes_on() {
         let [(victim, call), _] = hit_one(&server, &orders, &repository, &rules);
         // A manifest may be written for the first time when the call is over: then it is closed as after a crash.
         let expected = [RecordingState::PartialInternalError, RecordingState::PartialInternalErrorRespondent];
-        let of_manifest = [Operation::Replace, Operation::Rename].contains(&operation);
+        let of_manifest = [Operation::Replace, Operation::Exchange].contains(&operation);
         let at_the_end = victim.len() == 1 && of_manifest;
         assert!(at_the_end || states(&victim) == expected, "{name}: {:?} of {call:?}", states(&victim));
         if !at_the_end {
@@ -121,6 +121,34 @@ fn what_fails_in_mid_call_costs_one_segment_and_the_call_goes_on() {
     expect_sound(server);
 }
 
+/// Inodes that are freed make new files slow for minutes, on some file systems.
+#[test]
+fn a_call_removes_no_file_from_its_invite_until_it_is_sealed() {
+    let (server, orders, repository) = server();
+    let watched =
+        [Operation::Remove, Operation::Rename, Operation::Exchange, Operation::Create, Operation::Mark];
+    let rules = watched.map(|o| format!("{}~repository:delay=0s@1+", o.name()));
+    orders.give(&rules.join("\n"));
+    // Long enough for its manifest to be replaced while it goes on.
+    let report = place(&server, "removing", &["--calls", "3", "--rate", "50/s", "--duration", "6s"]);
+    report.expect_all_ok("calls that are watched");
+    wait_for_repair(&repository);
+    let all: Vec<_> = directories(&repository).iter().flat_map(|d| sealed(d, "watched")).collect();
+    assert_eq!(states(&all), [RecordingState::Partial; 3]);
+    let count = |operation: Operation| {
+        let is_it = format!("({} ", operation.name());
+        server.log().lines().filter(|l| l.contains("on order") && l.contains(&is_it)).count()
+    };
+    let [removed, renamed, exchanged, created, marked] = watched.map(count);
+    assert_eq!((removed, renamed, created, marked), (0, 0, 6, 3), "{}", server.log());
+    assert!(exchanged >= 6, "while a call goes on and when it is sealed: {exchanged}");
+    // What was exchanged and nothing else.
+    let spares = std::fs::read_dir(repository.join(spool::layout::SPARE_DIR)).unwrap().count();
+    assert_eq!(spares, exchanged);
+    orders.withdraw();
+    expect_sound(server);
+}
+
 #[test]
 fn what_takes_its_time_costs_nothing() {
     let (server, orders, repository) = server();
@@ -128,7 +156,7 @@ fn what_takes_its_time_costs_nothing() {
         Operation::Append,
         Operation::Patch,
         Operation::Replace,
-        Operation::Rename,
+        Operation::Exchange,
         Operation::AppendLine,
         Operation::Read,
     ] {

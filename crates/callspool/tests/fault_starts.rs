@@ -22,6 +22,7 @@ use fault_support::orders::Orders;
 use fault_support::points::{Tried, Trouble, tried};
 use faults::Operation;
 use model::RecordingState;
+use spool::layout::{MARKERS_PATH, marker_bytes, marker_path};
 use support::program::Done;
 use support::server::Server;
 use support::{PATIENCE, http, wait_until};
@@ -83,8 +84,11 @@ fn what_fails_while_a_crash_is_repaired_is_done_by_the_next_start() {
         server.kill();
         drop(caller);
         tear(&up[0].join("001-1.mka"));
+        if operation == Operation::Remove {
+            mark_as_before(&repository);
+        }
         let within = match operation {
-            Operation::List | Operation::Remove => "/live".to_owned(),
+            Operation::List | Operation::Unmark | Operation::Remove => "/live".to_owned(),
             Operation::Sync => "repository".to_owned(),
             _ => up[0].file_name().unwrap().to_string_lossy().into_owned(),
         };
@@ -119,6 +123,15 @@ fn what_fails_while_a_crash_is_repaired_is_done_by_the_next_start() {
         }
     }
     expect_sound(server);
+}
+
+/// What is marked as live is marked as a version before did: by a file for each segment.
+fn mark_as_before(repository: &Path) {
+    let markers = repository.join(MARKERS_PATH);
+    for (_, segment, at) in spool::markers::read(&std::fs::read(&markers).unwrap()) {
+        std::fs::write(repository.join(marker_path(segment)), marker_bytes(&at.path())).unwrap();
+    }
+    std::fs::remove_file(markers).unwrap();
 }
 
 /// The beginning of a block that says it is longer than what follows.

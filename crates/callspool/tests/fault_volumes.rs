@@ -9,7 +9,7 @@ mod support;
 use fault_support::caller::{CallReport, place};
 use fault_support::catalog::alarms;
 use fault_support::disk::Disk;
-use fault_support::listing::directories;
+use fault_support::listing::{directories, marked};
 use fault_support::node::{Lost, expect_taken_over, node, received};
 use fault_support::volume::Volume;
 use model::RecordingState;
@@ -153,7 +153,7 @@ fn an_order_to_open_does_not_wait_for_a_disk_that_hangs() {
         assert_eq!(segments[0].state, RecordingState::Partial);
     }
     wait_until("disk1 to move again and to have nothing left of what went elsewhere", PATIENCE, || {
-        let live: Vec<_> = std::fs::read_dir(node.roots[0].join("live")).into_iter().flatten().collect();
+        let live = marked(&node.roots[0]);
         let moved = node.server.log().contains("volume disk1 moves again");
         if moved && live.is_empty() { Ok(()) } else { Err(format!("{live:?}, {moved}")) }
     });

@@ -66,23 +66,29 @@ operations! {
     Read = "read", Whole;
     /// Makes the directory of a call.
     MakeDir = "make-dir", Whole;
-    /// Makes a file that must not exist: a marker, a part.
+    /// Marks a segment as live, in the file of markers of its volume.
+    Mark = "mark", Writes;
+    /// Takes the marker of one that is sealed away.
+    Unmark = "unmark", Writes;
+    /// Makes a file that must not exist: a manifest, a part.
     Create = "create", Writes;
     /// Appends to a part or a sidecar.
     Append = "append", Writes;
     /// Writes over a part's head.
     Patch = "patch", Writes;
-    /// Writes a manifest beside the one that is there.
+    /// Writes a manifest into another file than the one that is there.
     Replace = "replace", Writes;
-    /// Puts it in its place.
+    /// Exchanges the two.
+    Exchange = "exchange", Whole;
+    /// Where names are not exchanged, puts the new one in its place.
     Rename = "rename", Whole;
     /// Appends a line to a call's log.
     AppendLine = "append-line", Writes;
     /// Makes that durable, when a person waits for it.
     SyncLine = "sync-line", Whole;
-    /// Cuts a part behind its last whole block.
+    /// Cuts a part behind its last whole block, or empties a file that a manifest left.
     Truncate = "truncate", Whole;
-    /// Removes a file: a marker, what was begun in vain.
+    /// Removes a file: what was begun in vain, the marker of a version before.
     Remove = "remove", Whole;
 
     // Of the catalog, apart from what its database does.

@@ -167,7 +167,8 @@ fn record(seconds: u64, disk: &mut impl Written) -> Result<(SegmentRecord, Strin
         writer.files().into_iter().zip(parts).map(|(path, bytes)| (path, bytes, String::from("0"))).collect();
     ops.drain(..).try_for_each(|op| disk.apply(&op))?;
     for path in writer.files() {
-        writer.mark(&path, marks_of(disk, &path)?);
+        let octets = disk.len(&path)?;
+        writer.mark(&path, marks_of(disk, &path, octets)?);
     }
     let record = writer.seal(now, &digests, &mut ops);
     ops.drain(..).try_for_each(|op| disk.apply(&op))?;
@@ -198,7 +199,7 @@ impl Written for Disk {
         let path = self.0.join(op.path());
         match op {
             FileOp::MakeDir { .. } => std::fs::create_dir_all(path),
-            FileOp::Create { bytes, .. } | FileOp::Replace { bytes, .. } => {
+            FileOp::Mark { bytes, .. } | FileOp::Create { bytes, .. } | FileOp::Replace { bytes, .. } => {
                 path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
                 std::fs::write(path, bytes)
             }

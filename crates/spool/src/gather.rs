@@ -58,11 +58,8 @@ pub fn conclude(now: Now, node: NodeNumber, conclusion: &model::Conclusion) -> V
         from: conclusion.from,
         why: of_state.to_owned(),
     };
-    let path = layout::log_path(&directory);
-    [total, state]
-        .iter()
-        .map(|e| FileOp::AppendLine { path: path.clone(), bytes: log::line(now.wall, e) })
-        .collect()
+    let bytes = [total, state].iter().flat_map(|e| log::line(now.wall, e)).collect();
+    vec![FileOp::AppendLine { path: layout::log_path(&directory), bytes }]
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@
 //!     001.pcap        its sidecar
 //!     002.json …      segment 2
 //!     call.log        what has become of all of it
-//! <repository>/live/<segment id>                     marker: this segment is being written
+//! <repository>/live/markers                          the segments that are being written (see [`crate::markers`])
+//! <repository>/live/spare/<n>                        what a live manifest is written to before it is exchanged
+//! <repository>/live/<segment id>                     a segment that was being written, as versions before marked it
 //! ```
 //!
 //! The stem is the segment's number. Two dialogs of one call may have begun as two calls and been given the
@@ -17,8 +19,12 @@
 
 use model::{CallId, SegmentId, TenantId, WallTime};
 
-/// The directory of live markers.
+/// The directory of what is there for live segments: no tenant is called so.
 pub const LIVE_DIR: &str = "live";
+/// The file that says which segments are live.
+pub const MARKERS_PATH: &str = "live/markers";
+/// The directory of files that manifests are written to, to be exchanged with those that are in their places.
+pub const SPARE_DIR: &str = "live/spare";
 /// The name of a call's log.
 pub const LOG_NAME: &str = "call.log";
 
@@ -34,10 +40,16 @@ pub fn log_path(directory: &str) -> String {
     format!("{directory}/{LOG_NAME}")
 }
 
-/// The path of a segment's live marker.
+/// What a segment's live marker is called. Versions before had a file of that name; now [one file](crate::markers) has all.
 #[must_use]
 pub fn marker_path(segment: SegmentId) -> String {
     format!("{LIVE_DIR}/{segment}")
+}
+
+/// The segment of a live marker, by what it is called.
+#[must_use]
+pub fn marked_segment(marker_path: &str) -> Option<SegmentId> {
+    marker_path.strip_prefix(LIVE_DIR)?.strip_prefix('/')?.parse().ok()
 }
 
 /// What the files of a segment are called: its number, and its id too when that name is taken.

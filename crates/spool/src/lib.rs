@@ -8,7 +8,7 @@
 //!
 //! - [`SegmentWriter`]: one segment, from before its first packet until its manifest is sealed.
 //! - [`FileOp`], [`Files`]: all that the shell has to do with files; [`memory::MemoryDisk`] does it in memory.
-//! - [`layout`]: where files lie and what they are called; [`manifest`], [`log`], [`mka`], [`pcap`]: what is in
+//! - [`layout`]: where files lie and what they are called; [`markers`]: which segments are being written; [`manifest`], [`log`], [`mka`], [`pcap`]: what is in
 //!   them. `docs/segment-format.md` draws the bytes.
 //! - [`repair`]: closes what a process that died left open. [`verify`]: digests, structure, log.
 //! - [`timeline`], [`assemble`]: a call as one recording with true pauses; [`export`], [`wav`]: that as a file; [`ogg`]: pages
@@ -33,6 +33,7 @@ pub mod joining;
 pub mod layout;
 pub mod log;
 pub mod manifest;
+pub mod markers;
 mod marks;
 pub mod memory;
 pub mod mka;

@@ -16,12 +16,12 @@ pub(crate) const MARKED_OCTETS: u64 = 8 << 20;
 /// 64 KiB at once.
 const READ_OCTETS: usize = 64 << 10;
 
-/// The marks of a part, or of what is no part: none.
+/// The marks of a part of so many octets, or of what is no part: none.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn marks_of(files: &dyn Files, path: &str) -> io::Result<Vec<PartMark>> {
-    if !path.ends_with(".mka") || files.len(path)? < MARKED_OCTETS {
+pub fn marks_of(files: &dyn Files, path: &str, octets: u64) -> io::Result<Vec<PartMark>> {
+    if !path.ends_with(".mka") || octets < MARKED_OCTETS {
         return Ok(Vec::new());
     }
     Ok(mka::scan(BufReader::with_capacity(READ_OCTETS, files.open(path)?))?.marks)

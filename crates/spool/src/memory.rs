@@ -41,6 +41,13 @@ impl MemoryDisk {
                 let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
                 self.dirs.extend(ends.map(|at| path[..at].to_owned()));
             }
+            // A file of its own, as versions before had it: one that is cut in the middle is torn in either way.
+            FileOp::Mark { path, bytes } => {
+                if self.files.contains_key(path) {
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, path.clone()));
+                }
+                self.files.insert(path.clone(), cut(bytes));
+            }
             FileOp::Create { path, bytes } => {
                 self.needs_dir(path)?;
                 if self.files.contains_key(path) {

@@ -7,6 +7,8 @@
 use std::io::{self, Read, Seek};
 use std::sync::Arc;
 
+use model::SegmentId;
+
 use crate::digest::Digest;
 
 /// One operation on the repository. Operations of one call are carried out in the order in which they were
@@ -17,6 +19,14 @@ pub enum FileOp {
     MakeDir {
         /// The directory.
         path: String,
+    },
+    /// Mark a segment as live, before anything else of it is there; that it is marked already is a failure. Where that
+    /// is noted is the shell's: in [one file](crate::markers) for each volume.
+    Mark {
+        /// The [marker](crate::layout::marker_path).
+        path: String,
+        /// What it [says](crate::layout::marker_bytes).
+        bytes: Vec<u8>,
     },
     /// Create a file of mode 0600 with these bytes; that it exists already is a failure.
     Create {
@@ -41,18 +51,18 @@ pub enum FileOp {
         /// With what.
         bytes: Vec<u8>,
     },
-    /// Put a whole file in place atomically (temporary file, then rename), whether it exists or not.
+    /// Put a whole file in place atomically (another file, then rename), whether it exists or not.
     Replace {
         /// The file.
         path: String,
         /// All its bytes.
         bytes: Vec<u8>,
     },
-    /// Add a whole line to a log in one write; the file is created when missing.
+    /// Add whole lines to a log in one write; the file is created when missing.
     AppendLine {
         /// The file.
         path: String,
-        /// The line with its line feed.
+        /// The lines, each with its line feed.
         bytes: Vec<u8>,
     },
     /// Cut a file to this length (repair only).
@@ -81,6 +91,7 @@ impl FileOp {
     pub fn path(&self) -> &str {
         match self {
             Self::MakeDir { path }
+            | Self::Mark { path, .. }
             | Self::Create { path, .. }
             | Self::Patch { path, .. }
             | Self::Replace { path, .. }
@@ -105,6 +116,11 @@ pub trait Files {
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
     /// The length of a file in octets.
     fn len(&self, path: &str) -> io::Result<u64>;
+    /// Whether a segment may be marked as live. Who does not know says so: to take away a mark that is not there does
+    /// nothing.
+    fn may_be_marked(&self, segment: SegmentId) -> bool {
+        self.len(&crate::layout::marker_path(segment)).is_ok()
+    }
 }
 
 /// 64 MiB: four times a manifest of 32 streams with 4,096 gaps each. What is longer is not ours, and would

@@ -108,7 +108,7 @@ fn call() -> (Counted, SegmentRecord, String) {
     let mut digests = Vec::new();
     for path in writer.files() {
         let digest = digest_of(&disk, &path).unwrap();
-        writer.mark(&path, marks_of(&disk, &path).unwrap());
+        writer.mark(&path, marks_of(&disk, &path, digest.bytes).unwrap());
         digests.push((path, digest.bytes, digest.sha256));
     }
     let record = writer.seal(now, &digests, &mut ops);

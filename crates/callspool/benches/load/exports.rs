@@ -170,7 +170,7 @@ fn record(repository: &Path) -> Result<(), Failure> {
     let mut digests = Vec::new();
     for path in writer.files() {
         let digest = digest_of(&disk, &path)?;
-        writer.mark(&path, marks_of(&disk, &path)?);
+        writer.mark(&path, marks_of(&disk, &path, digest.bytes)?);
         digests.push((path, digest.bytes, digest.sha256));
     }
     writer.seal(now, &digests, &mut ops);

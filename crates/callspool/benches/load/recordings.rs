@@ -24,7 +24,8 @@ pub(crate) struct Recorded {
 /// Waits until nothing is live, and adds up.
 pub(crate) fn sum_when_sealed(repository: &Path) -> Result<Recorded, Failure> {
     let until = Instant::now() + SEALED;
-    while std::fs::read_dir(repository.join("live"))?.next().is_some() {
+    let markers = repository.join(spool::layout::MARKERS_PATH);
+    while !spool::markers::read(&std::fs::read(&markers)?).is_empty() {
         if Instant::now() > until {
             return Err("segments are not sealed".into());
         }

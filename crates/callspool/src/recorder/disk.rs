@@ -12,9 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use faults::{Operation, Share, before};
 use model::Failure;
 use nix::errno::Errno;
-use spool::FileOp;
+use spool::{FileOp, layout};
 
+use super::markers::Markers;
 use super::reserve::Reserve;
+use super::spares::Spares;
+use crate::clock::mono;
 
 /// A volume's directory.
 #[derive(Debug, Clone)]
@@ -22,7 +25,10 @@ pub(crate) struct Disk {
     root: PathBuf,
     /// Markers that go with the next sync. Shared by those who work on the volume.
     unmarked: Arc<Mutex<Vec<String>>>,
-    reserve: Arc<Reserve>,
+    pub(super) reserve: Arc<Reserve>,
+    pub(super) markers: Arc<Markers>,
+    /// Those who replace files all the time have some.
+    pub(super) spares: Option<Arc<Spares>>,
 }
 
 /// Markers that may wait for a sync. What is beyond stays until the next start, which looks whether the segment is
@@ -58,18 +64,25 @@ const OPEN_MAX: usize = 2;
 
 impl Disk {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), unmarked: Arc::default(), reserve: Arc::default() }
+        Self {
+            root: root.to_owned(),
+            unmarked: Arc::default(),
+            reserve: Arc::default(),
+            markers: Arc::default(),
+            spares: None,
+        }
     }
 
-    /// The same, with descriptors kept for it and for so many openers.
+    /// The same, with spare files, and with descriptors kept for it and for so many openers.
     pub(crate) fn with_reserve(root: &Path, openers: usize) -> Self {
-        Self { reserve: Arc::new(Reserve::fill(openers)), ..Self::new(root) }
+        Self { reserve: Arc::new(Reserve::fill(openers)), spares: Some(Arc::default()), ..Self::new(root) }
     }
 
     /// Makes durable all that was written to the volume, then removes the markers of what was sealed before. Those
     /// that stay are tried again the next time.
     pub(crate) fn settle(&self) -> Result<(), Unsettled> {
-        let sealed = std::mem::take(&mut *self.unmarked());
+        let (sealed, began) = (std::mem::take(&mut *self.unmarked()), mono());
+        self.markers.look();
         // Opened anew each time, so that it is the volume that files are made on now.
         let synced = self.reserve.open(|| File::open(&self.root)).and_then(|volume| {
             before(Operation::Sync, &self.root)?;
@@ -82,12 +95,13 @@ impl Disk {
         }
         let (mut left, mut why) = (Vec::new(), None);
         for path in sealed {
-            if let Err(e) = self.remove(&path) {
+            if let Err(e) = self.take_mark(&path) {
                 why.get_or_insert(e);
                 left.push(path);
             }
         }
         self.unmark(left);
+        self.empty_spares(began);
         why.map_or(Ok(()), |e| Err(Unsettled::Marked(e)))
     }
 
@@ -101,11 +115,40 @@ impl Disk {
         unmarked.extend(paths.into_iter().take(room));
     }
 
+    /// Takes a marker away: one of the file of markers, or a file of a version before.
+    fn take_mark(&self, path: &str) -> io::Result<()> {
+        match layout::marked_segment(path) {
+            Some(segment) if self.markers.unmark(&self.root, &self.reserve, segment)? => Ok(()),
+            _ => self.remove(path),
+        }
+    }
+
+    fn mark(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
+        let segment = layout::marked_segment(path).ok_or_else(|| wrong(format!("'{path}' is no marker")))?;
+        let manifest = layout::read_marker(bytes).map_err(|e| wrong(e.to_string()))?;
+        self.markers.mark(&self.root, &self.reserve, segment, &manifest.path())
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         before(Operation::Remove, &self.path(path))?;
         match std::fs::remove_file(self.path(path)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
+        }
+    }
+
+    /// Makes a directory for its owner alone, and those above it; whether it was there before.
+    pub(crate) fn make_dir(&self, directory: &str) -> io::Result<bool> {
+        let path = self.path(directory);
+        before(Operation::MakeDir, &path)?;
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(path).map(|()| false)
+            }
+            Err(e) => Err(e),
         }
     }
 
@@ -137,10 +180,8 @@ impl Disk {
 
     fn carry_out(&self, op: FileOp, open: &mut OpenFiles) -> io::Result<Option<Vec<u8>>> {
         match op {
-            FileOp::MakeDir { path } => {
-                before(Operation::MakeDir, &self.path(&path))?;
-                DirBuilder::new().recursive(true).mode(0o700).create(self.path(&path))?;
-            }
+            FileOp::MakeDir { path } => _ = self.make_dir(&path)?,
+            FileOp::Mark { path, bytes } => self.mark(&path, &bytes)?,
             FileOp::Create { path, bytes } => {
                 if is_part(&path) {
                     open.files.retain(|(name, _)| !is_part(name));
@@ -193,18 +234,6 @@ impl Disk {
         File::open(path)?.sync_data()
     }
 
-    /// Writes beside and renames over: a reader sees the old file or the new one, never a mixture.
-    fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        let target = self.path(path);
-        let beside = target.with_extension("json.new");
-        let share = before(Operation::Replace, &target)?;
-        let mut file =
-            self.reserve.open(|| private().write(true).create(true).truncate(true).open(&beside))?;
-        share.write(bytes, |bytes| file.write_all(bytes))?;
-        before(Operation::Rename, &target)?;
-        std::fs::rename(&beside, &target)
-    }
-
     fn appending<'a>(
         &self,
         path: &Arc<str>,
@@ -242,7 +271,7 @@ fn is_part(path: &str) -> bool {
     path.ends_with(".mka")
 }
 
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options

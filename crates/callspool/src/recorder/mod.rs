@@ -20,16 +20,19 @@ mod handshakes;
 mod joiner;
 mod listening;
 mod live;
+mod markers;
 mod media_thread;
 mod opener;
 mod outcomes;
 mod placer;
 mod ports;
 mod quality;
+mod replacing;
 mod reserve;
 mod resting;
 mod sealer;
 mod source;
+mod spares;
 mod tell;
 mod threads;
 mod thresholds;
@@ -41,7 +44,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -225,7 +228,6 @@ impl Recorder {
                     teller: teller.clone(),
                     shared: Arc::clone(&shared),
                     pulse: config.pulses.take(&*name),
-                    has_markers: AtomicBool::new(false),
                 };
                 threads.push(spawn(name, move || opening.run())?);
             }

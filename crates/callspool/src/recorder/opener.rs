@@ -1,4 +1,4 @@
-//! The opener threads, some for each volume: give a segment its ports, its directory and its first manifest, in
+//! The opener threads, some for each volume: give a segment its ports, its directory, its marker and its first manifest, in
 //! that order, before the request is answered. One may hang with its disk; the placer asks another volume then.
 //!
 //! Those of a volume take their jobs from one queue, because an opening is mostly waiting for the file system, which
@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender};
 use model::{Failure, NodeNumber, OpenSegment};
@@ -46,8 +46,6 @@ pub(crate) struct Opener {
     pub(crate) teller: Teller,
     pub(crate) shared: Arc<Shared>,
     pub(crate) pulse: Pulse,
-    /// The directory of markers was made.
-    pub(crate) has_markers: AtomicBool,
 }
 
 /// A segment on disk, and what was made for it.
@@ -153,27 +151,33 @@ impl Opener {
             return Err(Failure::Storage(format!("volume {} is not there", self.volume.name)));
         }
         let directory = layout::call_directory(&order.tenant, order.call_started, order.call);
-        let names = self.disk.list(&directory).map_err(told)?;
+        // Before the marker: a directory that nobody comes back to is empty, and one that is new needs no list.
+        let names = match self.disk.make_dir(&directory).map_err(told)? {
+            true => self.disk.list(&directory).map_err(told)?,
+            false => Vec::new(),
+        };
         let place = Place { node: self.node, volume: self.volume.name.clone() };
         let mut writer = SegmentWriter::open_beside(order, place, now, &names);
         let mut ops = Vec::new();
         writer.flush(now, Vec::new(), &mut ops);
-        let files = self.create(ops, &directory, &names).map_err(told)?;
+        let files = self.create(ops, &directory).map_err(told)?;
         self.pulse.goes_on();
         Ok(Made { live: LiveSegment::new(order, now, self.index, writer, streams), files })
     }
 
     /// Makes the first files, all of them or none; which.
-    fn create(&self, ops: Vec<FileOp>, directory: &str, names: &[String]) -> io::Result<Vec<String>> {
+    fn create(&self, ops: Vec<FileOp>, directory: &str) -> io::Result<Vec<String>> {
         let (mut open, mut made) = (OpenFiles::default(), Vec::new());
-        let log_is_new = !names.iter().any(|n| n == layout::LOG_NAME);
         for op in ops {
             match &op {
-                FileOp::Create { path, .. } | FileOp::Replace { path, .. } => made.push(path.clone()),
-                FileOp::AppendLine { path, .. } if log_is_new => made.push(path.clone()),
+                // It is there.
+                FileOp::MakeDir { .. } => continue,
+                FileOp::Mark { path, .. } | FileOp::Create { path, .. } | FileOp::Replace { path, .. } => {
+                    made.push(path.clone());
+                }
                 _ => {}
             }
-            if let Err(e) = self.apply(op, &mut open) {
+            if let Err(e) = self.disk.apply(op, &mut open) {
                 if e.kind() == io::ErrorKind::AlreadyExists {
                     // It is another's.
                     made.pop();
@@ -185,38 +189,18 @@ impl Opener {
         Ok(made)
     }
 
-    /// Carries out one operation. The directory of markers is made once, and again if somebody took it away.
-    fn apply(&self, op: FileOp, open: &mut OpenFiles) -> io::Result<()> {
-        match &op {
-            FileOp::MakeDir { path } if path == layout::LIVE_DIR => {
-                if !self.has_markers.load(Ordering::Relaxed) {
-                    self.disk.apply(op, open)?;
-                    self.has_markers.store(true, Ordering::Relaxed);
-                }
-                Ok(())
-            }
-            FileOp::Create { path, .. } if path.starts_with(layout::LIVE_DIR) => {
-                let made = self.disk.apply(op.clone(), open);
-                if made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-                    self.disk.apply(FileOp::MakeDir { path: layout::LIVE_DIR.to_owned() }, open)?;
-                    return self.disk.apply(op, open).map(drop);
-                }
-                made.map(drop)
-            }
-            _ => self.disk.apply(op, open).map(drop),
-        }
-    }
-
     /// The marker, which was made first, goes last: until then a repair finds the others by it.
     fn remove(&self, made: Vec<String>, directory: &str) {
         let mut open = OpenFiles::default();
         for path in made.into_iter().rev() {
-            if path.starts_with(layout::LIVE_DIR) {
-                // If nothing else was in it, the call's directory goes too.
-                self.disk.remove_empty(directory);
-            }
+            let op = match layout::marked_segment(&path) {
+                Some(_) => FileOp::Unmark { path },
+                None => FileOp::Remove { path },
+            };
             // What cannot be removed is found and closed by the repair at the next start.
-            let _ = self.disk.apply(FileOp::Remove { path }, &mut open);
+            let _ = self.disk.apply(op, &mut open);
         }
+        // If nothing else was in it, the call's directory goes too.
+        self.disk.remove_empty(directory);
     }
 }

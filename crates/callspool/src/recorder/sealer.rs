@@ -37,6 +37,9 @@ const FAILURES_MAX: u32 = 8;
 /// beyond is left to the next start, and logged.
 const WAITING_MAX: usize = 16_384;
 
+/// 5 minutes: some megabytes, which are read again in some milliseconds. What is longer has its end noted before.
+const LONG_NS: i64 = 300_000_000_000;
+
 /// What the sealer does.
 pub(crate) enum SealJob {
     /// Seal this segment, or close what there is of it when storage failed under it.
@@ -82,13 +85,17 @@ impl Sealer {
     /// Runs until no writer is left.
     pub(crate) fn run(self) {
         crate::priority::step_back();
-        let mut waiting = VecDeque::new();
+        let (mut waiting, mut queued) = (VecDeque::new(), VecDeque::new());
         let mut due = Instant::now() + RETRY;
         loop {
-            let job = match waiting.is_empty() {
-                true => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => self.jobs.recv_deadline(due),
+            let job = match (queued.pop_front(), waiting.is_empty()) {
+                (Some(job), _) => Ok(job),
+                (None, true) => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                (None, false) => self.jobs.recv_deadline(due),
             };
+            if let Ok(job) = &job {
+                self.line_up(job, &mut queued);
+            }
             match job {
                 Ok(job) => self.carry_out(job, &mut waiting),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -107,6 +114,31 @@ impl Sealer {
                 self.retry(&mut waiting);
                 due = Instant::now() + RETRY;
             }
+        }
+    }
+
+    /// Takes what has come meanwhile. What is not sealed at once has its end noted, in case the process dies before; most
+    /// are sealed at once.
+    fn line_up(&self, first: &SealJob, queued: &mut VecDeque<SealJob>) {
+        if let SealJob::Seal { writer, failure: None } = first
+            && writer.record().ended.is_some_and(|ended| ended.nanos_since(writer.record().started) > LONG_NS)
+        {
+            self.note_end(writer);
+        }
+        while queued.len() < WAITING_MAX
+            && let Ok(job) = self.jobs.try_recv()
+        {
+            if let SealJob::Seal { writer, failure: None } = &job {
+                self.note_end(writer);
+            }
+            queued.push_back(job);
+        }
+    }
+
+    /// What the disk does not take here it may take when the segment is sealed.
+    fn note_end(&self, writer: &SegmentWriter) {
+        if let Err(error) = self.disk.apply_all(vec![writer.ended(now())]) {
+            tracing::debug!(segment = %writer.record().id, "its end is not noted: {error}");
         }
     }
 
@@ -156,7 +188,9 @@ impl Sealer {
             .into_iter()
             .map(|path| digest_of(&self.repository, &path).map(|d| (path, d.bytes, d.sha256)))
             .collect();
-        self.mark(&mut writer);
+        for (path, octets, _) in digests.iter().flatten() {
+            self.mark(&mut writer, path, *octets);
+        }
         let mut ops = Vec::new();
         let sealed = digests.map(|digests| writer.seal(now(), &digests, &mut ops));
         match sealed.and_then(|record| self.disk.apply_all(ops).map(|()| record)) {
@@ -164,18 +198,19 @@ impl Sealer {
                 self.teller.segment_with_copy(&record, &directory);
                 record
             }
-            Err(e) => self.close_failed(&writer, failure(&e), waiting),
+            Err(e) => {
+                self.note_end(&writer);
+                self.close_failed(&writer, failure(&e), waiting)
+            }
         }
     }
 
     /// Notes where one may begin to read what is long. Without marks it is sound as well.
-    fn mark(&self, writer: &mut SegmentWriter) {
-        for path in writer.files() {
-            match marks_of(&self.repository, &path) {
-                Ok(marks) => writer.mark(&path, marks),
-                Err(error) => {
-                    tracing::warn!(%path, %error, "cannot be looked through: seeking in it takes longer")
-                }
+    fn mark(&self, writer: &mut SegmentWriter, path: &str, octets: u64) {
+        match marks_of(&self.repository, path, octets) {
+            Ok(marks) => writer.mark(path, marks),
+            Err(error) => {
+                tracing::warn!(%path, %error, "cannot be looked through: seeking in it takes longer")
             }
         }
     }

@@ -110,6 +110,10 @@ impl Watch {
             },
             Presence::Away(_) | Presence::Unknown => Ok(false),
         };
+        if found != Ok(true) {
+            // Nothing that was open in the place of the volume is it any more, as far as anybody knows.
+            self.disk.let_go();
+        }
         // What is not the volume any more may be it again, or may be made anew.
         let found = match found {
             Ok(true) => Ok(()),
@@ -126,6 +130,9 @@ impl Watch {
             let why = found.as_ref().err().cloned().unwrap_or_default();
             format!("is not there: {why}; nothing is written in its place: mount it again")
         });
+        if !away {
+            self.disk.is_found();
+        }
         if !away && was != Presence::Here {
             let _ = self.returned.send(Arc::clone(&self.volume));
         }

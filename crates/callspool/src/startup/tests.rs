@@ -108,6 +108,42 @@ async fn a_live_segment_without_files_ends_with_an_alarm_whosever_it_is() {
     }
 }
 
+/// A machine that loses its power may keep that a file was put in place and lose what is in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_a_loss_of_power_emptied_is_what_it_was_before() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = Disk::with_reserve(root.path(), 1);
+    let began = now();
+    let mut open =
+        OpenSegment::first(SegmentId::from_u64(5_001), CallId::from_u64(4_000), began.wall, Vec::new());
+    open.data.sip_call_ids = vec!["first".to_owned()];
+    let mut segment = spool::SegmentWriter::open(&open, NodeNumber::SINGLE, began);
+    let flush = |segment: &mut spool::SegmentWriter, seconds| {
+        let mut ops = Vec::new();
+        segment.flush(began + Duration::from_secs(seconds), Vec::new(), &mut ops);
+        disk.apply_all(ops).unwrap();
+    };
+    flush(&mut segment, 0);
+    open.data.sip_call_ids = vec!["second".to_owned()];
+    segment.annotate(began, open.data.clone(), Vec::new());
+    flush(&mut segment, 2);
+    let path = root.path().join(segment.manifest_path());
+    let replaced = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, "").unwrap();
+
+    let repository = Repository::new(root.path());
+    let disks = BTreeMap::from([(VolumeName::default(), Disk::new(root.path()))]);
+    let begun = begin(repository.clone(), disks);
+    let left = begun.mender.survey().await;
+    begun.mend(left).await;
+    let found = repository.manifests(segment.directory()).unwrap();
+    let manifest = found[0].manifest.as_ref().unwrap();
+    assert!(replaced.contains("second") && manifest.sealed);
+    assert_eq!(manifest.record.data.sip_call_ids, ["first"]);
+    assert_eq!(repository.live_markers().unwrap(), []);
+    begun.end();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_join_that_a_crash_cut_in_half_is_completed_and_the_call_concluded_as_one() {
     for half in [Half::Into, Half::From] {

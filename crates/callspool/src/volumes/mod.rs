@@ -98,6 +98,10 @@ impl Hand {
 /// a millisecond.
 const SLOW: Duration = Duration::from_millis(500);
 
+/// How long a single opener may be held up by what does not hold up the others (a directory that somebody has, a bad
+/// place on a disk) before its volume counts as standing still: many times what a disk takes to find a spoiled sector.
+const ALONE_MAX: Duration = Duration::from_secs(30);
+
 /// How long a volume is known again by its directory alone: numbers of file systems without a disk are used again when
 /// one is unmounted, and nobody mounts another in its place within so little time.
 const RECOGNIZED: Duration = Duration::from_millis(100);
@@ -165,6 +169,8 @@ pub(crate) struct Volume {
     pub(crate) written: AtomicU64,
     /// Since when each hand is in an operation, in monotonic nanoseconds; 0: it is not.
     busy: [AtomicU64; HANDS],
+    /// When the newest of those operations began that an opener has ended.
+    got_on: AtomicU64,
     live: Mutex<BTreeSet<SegmentId>>,
 }
 
@@ -190,6 +196,7 @@ impl Volume {
             filling: AtomicBool::default(),
             written: AtomicU64::default(),
             busy: Default::default(),
+            got_on: AtomicU64::default(),
             live: Mutex::default(),
         }
     }
@@ -299,16 +306,29 @@ impl Volume {
     pub(crate) fn at_work<T>(&self, hand: Hand, work: impl FnOnce() -> T) -> T {
         let busy = self.busy.get(hand.index());
         let note = |since: u64| _ = busy.map(|busy| busy.store(since, Ordering::Relaxed));
-        note(crate::clock::mono().0.max(1));
+        let began = crate::clock::mono().0.max(1);
+        note(began);
         let done = work();
         note(0);
+        if matches!(hand, Hand::Opener(_)) {
+            self.got_on.fetch_max(began, Ordering::Relaxed);
+        }
         done
     }
 
-    /// The longest that a hand has been in an operation.
+    /// The longest that a hand has been in an operation that says something of the volume: one opener does not while
+    /// others get on, unless that lasts. They get on when one has ended an operation that began later.
     pub(crate) fn busy_for(&self, now: Mono) -> Duration {
-        let since = self.busy.iter().map(|b| b.load(Ordering::Relaxed)).filter(|b| *b > 0);
-        since.map(|b| now.since(Mono(b))).max().unwrap_or_default()
+        let got_on = self.got_on.load(Ordering::Relaxed);
+        let hands = self.busy.iter().enumerate().map(|(hand, busy)| (hand, busy.load(Ordering::Relaxed)));
+        let busy = hands.filter(|(_, since)| *since > 0).map(|(hand, since)| {
+            let is_alone = hand >= Hand::Opener(0).index() && since <= got_on;
+            (is_alone, now.since(Mono(since)))
+        });
+        busy.filter(|(is_alone, busy)| !is_alone || *busy >= ALONE_MAX)
+            .map(|(_, busy)| busy)
+            .max()
+            .unwrap_or_default()
     }
 
     /// Notes whether it stands still; whether that is news.
@@ -484,3 +504,6 @@ pub(crate) fn free_of(root: &Path) -> io::Result<u64> {
 pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
+
+#[cfg(test)]
+mod tests;

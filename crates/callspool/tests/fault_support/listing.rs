@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use model::SegmentRecord;
+use model::{SegmentId, SegmentRecord};
+use spool::layout::{LIVE_DIR, MARKERS_PATH};
 
 use crate::support::recording::ListedCall;
 use crate::support::server::Server;
@@ -39,11 +40,18 @@ pub fn wait_until_taken(server: &Server, count: usize) {
 
 /// Waits until every segment is closed: those that a kill left open too, whose repair goes on while calls are taken.
 pub fn wait_for_repair(repository: &Path) {
-    wait_until("no segment to be marked live", PATIENCE, || {
-        let live: Vec<_> =
-            std::fs::read_dir(repository.join("live")).into_iter().flatten().flatten().collect();
-        if live.is_empty() { Ok(()) } else { Err(format!("{live:?}")) }
+    wait_until("no segment to be marked live", PATIENCE, || match marked(repository) {
+        live if live.is_empty() => Ok(()),
+        live => Err(format!("{live:?}")),
     });
+}
+
+/// The segments that are marked as live on a volume: now, or as versions before marked them.
+pub fn marked(repository: &Path) -> Vec<SegmentId> {
+    let markers = std::fs::read(repository.join(MARKERS_PATH)).unwrap_or_default();
+    let files = std::fs::read_dir(repository.join(LIVE_DIR)).into_iter().flatten().flatten();
+    let files = files.filter_map(|file| file.file_name().to_str()?.parse().ok());
+    spool::markers::read(&markers).into_iter().map(|(_, segment, _)| segment).chain(files).collect()
 }
 
 /// Stops the server and starts it again: all that lies on disk is sound, and a catalog that is made anew from it

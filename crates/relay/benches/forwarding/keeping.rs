@@ -71,6 +71,10 @@ fn apply(root: &Path, op: &FileOp, open: &mut BTreeMap<String, File>) -> io::Res
     let path = root.join(op.path());
     match op {
         FileOp::MakeDir { .. } => fs::create_dir_all(path),
+        FileOp::Mark { bytes, .. } => {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            File::create_new(path)?.write_all(bytes)
+        }
         FileOp::Create { bytes, .. } => File::create_new(path)?.write_all(bytes),
         FileOp::Append { path: name, bytes } => {
             if !open.contains_key(&**name) {

@@ -173,13 +173,14 @@ impl Work<'_> {
         }
         let why = record.end.as_ref().map(EndReason::describe).unwrap_or_default();
         self.what.push(format!("closed as '{}': {why}", record.state));
+        let mut bytes = self.beginning(&record);
         let told =
             |l: &log::LogLine| matches!(l.entry, Entry::Repaired { segment, .. } if segment == record.id);
         if !self.lines.iter().any(told) {
             let entry = Entry::Repaired { segment: record.id, what: self.what.clone() };
-            let bytes = log::line(self.now.wall, &entry);
-            self.ops.push(FileOp::AppendLine { path: layout::log_path(&self.at.directory), bytes });
+            bytes.extend(log::line(self.now.wall, &entry));
         }
+        self.log(bytes);
         let sealed = manifest::to_bytes(&record, true, self.now.wall);
         self.ops.push(FileOp::Replace { path: self.at.path(), bytes: sealed.clone() });
         self.seal(&record, &sealed);
@@ -189,14 +190,29 @@ impl Work<'_> {
     /// What the log has to say of a sealed manifest.
     fn seal(&mut self, record: &SegmentRecord, sealed: &[u8]) {
         let sha256 = crate::digest::of_bytes(sealed).sha256;
-        let (directory, stem) = (&self.at.directory, &self.at.stem);
-        self.ops.extend(crate::writer::seal_log_ops(self.now, record, directory, stem, sha256, &self.lines));
+        self.log(crate::writer::seal_lines(self.now, record, &self.at.stem, sha256, &self.lines));
+    }
+
+    /// The line of a segment's beginning, if the log lacks it: it is written with the next one only.
+    fn beginning(&self, record: &SegmentRecord) -> Vec<u8> {
+        let told =
+            |l: &log::LogLine| matches!(l.entry, Entry::Opened { segment, .. } if segment == record.id);
+        if self.lines.iter().any(told) {
+            return Vec::new();
+        }
+        log::line(record.started, &crate::writer::opened(record, &self.at.stem))
+    }
+
+    /// Adds lines to the log, if there are any.
+    fn log(&mut self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.ops.push(FileOp::AppendLine { path: layout::log_path(&self.at.directory), bytes });
+        }
     }
 
     fn remove_marker(&mut self, segment: SegmentId) {
-        let path = layout::marker_path(segment);
-        if self.files.len(&path).is_ok() {
-            self.ops.push(FileOp::Unmark { path });
+        if self.files.may_be_marked(segment) {
+            self.ops.push(FileOp::Unmark { path: layout::marker_path(segment) });
         }
     }
 

@@ -33,6 +33,8 @@ enum Said {
 struct Life {
     said: Vec<(u64, Said, i64)>,
     end: Option<EndReason>,
+    /// The end was noted, because others were sealed before.
+    noted: bool,
 }
 
 fn life() -> impl Strategy<Value = Life> {
@@ -50,7 +52,7 @@ fn life() -> impl Strategy<Value = Life> {
         Just(Some(EndReason::Upstream(Failure::MediaTimeout))),
     ];
     let said = proptest::collection::vec((1_u64..=2, said, 0_i64..=100), 1..200);
-    (said, end).prop_map(|(said, end)| Life { said, end })
+    (said, end, any::<bool>()).prop_map(|(said, end, noted)| Life { said, end, noted })
 }
 
 /// A frame that was received: when, and what to find it by.
@@ -107,6 +109,7 @@ fn live(life: &Life) -> Trace {
         let at = now((last + 200).unsigned_abs());
         let mut batch = Vec::new();
         writer.end(at, at.wall, reason.clone(), Vec::new(), &mut batch);
+        batch.extend(life.noted.then(|| writer.ended(at)));
         flush(last + 200, batch, &mut disk);
         let digests: Vec<_> = writer
             .files()
@@ -170,7 +173,8 @@ fn cut(start: &MemoryDisk, ops: &[FileOp], at: usize, octets: usize) -> MemoryDi
 fn octets(op: Option<&FileOp>) -> usize {
     match op {
         Some(
-            FileOp::Create { bytes, .. }
+            FileOp::Mark { bytes, .. }
+            | FileOp::Create { bytes, .. }
             | FileOp::Append { bytes, .. }
             | FileOp::Patch { bytes, .. }
             | FileOp::Replace { bytes, .. }

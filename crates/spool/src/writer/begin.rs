@@ -26,21 +26,15 @@ impl SegmentWriter {
     pub(super) fn begin_files(&mut self, now: Now) {
         let manifest_path = self.manifest_path();
         // The marker first: whatever else is there after a crash, it leads to it.
-        self.ready.push(FileOp::MakeDir { path: layout::LIVE_DIR.to_owned() });
         let path = layout::marker_path(self.record.id);
-        self.ready.push(FileOp::Create { path, bytes: layout::marker_bytes(&manifest_path) });
+        self.ready.push(FileOp::Mark { path, bytes: layout::marker_bytes(&manifest_path) });
         self.ready.push(FileOp::MakeDir { path: self.directory.clone() });
         let at = self.ready.len();
         self.begin_part(0);
         let bytes = manifest::to_bytes(&self.record, false, now.wall);
         self.ready.insert(at, FileOp::Create { path: manifest_path, bytes });
-        let entry = Entry::Opened {
-            segment: self.record.id,
-            number: self.record.number,
-            manifest: layout::manifest_name(&self.stem),
-            state: self.record.state,
-        };
-        self.ready.insert(at + 1, self.log_line(now, &entry));
+        // The manifest says the same: the line waits for the first that says more, and a client waits for less.
+        self.unlogged = log::line(now.wall, &opened(&self.record, &self.stem));
         (self.changed, self.manifest_now) = (false, false);
     }
 
@@ -91,8 +85,21 @@ impl SegmentWriter {
         }
     }
 
-    pub(super) fn log_line(&self, now: Now, entry: &Entry) -> FileOp {
-        FileOp::AppendLine { path: layout::log_path(&self.directory), bytes: log::line(now.wall, entry) }
+    /// A line for the call's log, behind that of the segment's beginning.
+    pub(super) fn log_line(&mut self, now: Now, entry: &Entry) -> FileOp {
+        let mut bytes = std::mem::take(&mut self.unlogged);
+        bytes.extend(log::line(now.wall, entry));
+        FileOp::AppendLine { path: layout::log_path(&self.directory), bytes }
+    }
+}
+
+/// What the log of its call says of the beginning of a segment.
+pub(crate) fn opened(record: &SegmentRecord, stem: &str) -> Entry {
+    Entry::Opened {
+        segment: record.id,
+        number: record.number,
+        manifest: layout::manifest_name(stem),
+        state: RecordingState::begin(record.respondent),
     }
 }
 

@@ -136,11 +136,11 @@ impl SegmentWriter {
         (self.changed, self.manifest_now) = (false, false);
     }
 
-    /// Ends the segment: the last flush, and a manifest that knows the end. The shell then digests
-    /// [`files`](Self::files) and calls [`seal`](Self::seal). A second end changes nothing.
+    /// Ends the segment with the last flush. The shell then digests [`files`](Self::files) and calls
+    /// [`seal`](Self::seal); if that is not at once, it writes [`ended`](Self::ended) before. A second end changes nothing.
     pub fn end(
         &mut self,
-        now: Now,
+        _now: Now,
         at: WallTime,
         reason: EndReason,
         streams: Vec<StreamRecord>,
@@ -160,7 +160,14 @@ impl SegmentWriter {
         self.record.state = self.record.state.apply(reason.transition()).unwrap_or(self.record.state);
         self.record.ended = Some(at.max(self.record.started));
         self.record.end = Some(reason);
-        self.replace_manifest(now, ops);
+    }
+
+    /// The manifest of a segment that has ended, before it is sealed: a process that dies until then would not know how
+    /// it ended.
+    #[must_use]
+    pub fn ended(&self, now: Now) -> FileOp {
+        let bytes = manifest::to_bytes(&self.record, false, now.wall);
+        FileOp::Replace { path: self.manifest_path(), bytes }
     }
 
     /// Writes the final manifest with the files' digests (name or path, octets, SHA-256), notes state and seal
@@ -183,7 +190,9 @@ impl SegmentWriter {
             let sealed = manifest::to_bytes(&self.record, true, now.wall);
             let sha256 = digest::of_bytes(&sealed).sha256;
             ops.push(FileOp::Replace { path: self.manifest_path(), bytes: sealed });
-            ops.extend(seal_log_ops(now, &self.record, &self.directory, &self.stem, sha256, &[]));
+            let mut bytes = std::mem::take(&mut self.unlogged);
+            bytes.extend(seal_lines(now, &self.record, &self.stem, sha256, &[]));
+            ops.push(FileOp::AppendLine { path: layout::log_path(&self.directory), bytes });
             ops.push(FileOp::Unmark { path: layout::marker_path(self.record.id) });
         }
         self.record.clone()
@@ -259,16 +268,15 @@ const fn counted(a: &Accounting) -> ([bool; 12], [u32; 3]) {
     (whether, [a.ssrc_changes, a.source_changes, a.codec_changes])
 }
 
-/// State and seal of a segment in its call's log. Lines that the log holds already (`lines`) are not repeated, so
-/// that a repair may be cut and run again.
-pub(crate) fn seal_log_ops(
+/// State and seal of a segment, as lines of its call's log. Those that the log holds already (`lines`) are not
+/// repeated, so that a repair may be cut and run again.
+pub(crate) fn seal_lines(
     now: Now,
     record: &SegmentRecord,
-    directory: &str,
     stem: &str,
     manifest_sha256: String,
     lines: &[log::LogLine],
-) -> Vec<FileOp> {
+) -> Vec<u8> {
     let of = CopyOf::Segment(record.id);
     let logged = log::state_of(lines, of);
     let state = Entry::State {
@@ -281,11 +289,10 @@ pub(crate) fn seal_log_ops(
     let sealed = Entry::Sealed { segment: record.id, manifest, sha256: manifest_sha256 };
     let mut due = Vec::new();
     if logged != Some(record.state) {
-        due.push(state);
+        due.extend(log::line(now.wall, &state));
     }
     if !lines.iter().any(|l| l.entry == sealed) {
-        due.push(sealed);
+        due.extend(log::line(now.wall, &sealed));
     }
-    let path = layout::log_path(directory);
-    due.iter().map(|e| FileOp::AppendLine { path: path.clone(), bytes: log::line(now.wall, e) }).collect()
+    due
 }

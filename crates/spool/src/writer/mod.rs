@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  open ──► push, push, … ──► flush each 100 ms ──► end ──► (the shell digests the files) ──► seal
-//!             │ no allocation        │ operations: first the marker, directory, manifest, log line,
+//!             │ no allocation        │ operations: first the marker, directory, manifest,
 //!             ▼                      │ head of part 1; then what was buffered, Duration, manifest
 //!        part or sidecar             ▼
 //! ```
@@ -36,7 +36,8 @@ use crate::codec::{TICK_US, TrackCodec};
 use crate::layout;
 use crate::op::FileOp;
 use crate::sealer::{Identity, Sealer};
-pub(crate) use finish::seal_log_ops;
+pub(crate) use begin::opened;
+pub(crate) use finish::seal_lines;
 use part::PartWriter;
 use sidecar::{SidecarFlush, SidecarWriter};
 use stream::{Buffer, StreamState};
@@ -137,6 +138,8 @@ pub struct SegmentWriter {
     paused: bool,
     /// Lines about pauses in the call's log.
     asks_logged: u32,
+    /// The line of the segment's beginning, until it is written.
+    unlogged: Vec<u8>,
     counts: WriterCounts,
     sealer: Box<dyn Sealer>,
     parts: u16,
@@ -193,6 +196,7 @@ impl SegmentWriter {
             manifest_now: false,
             paused: false,
             asks_logged: 0,
+            unlogged: Vec::new(),
             counts: WriterCounts::default(),
             sealer,
             phase: Phase::Live,

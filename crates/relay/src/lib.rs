@@ -63,9 +63,9 @@ pub struct RelayConfig {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Ways {
     /// Some calls of the kernel for each datagram (`epoll`, `recvmmsg`, `sendto`): every kernel has them.
+    #[default]
     Sockets,
     /// Some calls for all datagrams of a round (io_uring, Linux 6.1); as [`Self::Sockets`] where the kernel does not allow it.
-    #[default]
     IoUring,
 }
 

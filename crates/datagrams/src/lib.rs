@@ -9,4 +9,4 @@ mod batch;
 mod polled;
 
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Datagram, Expected, FIRST, Left, Taken};
-pub use polled::{Polled, Prepared};
+pub use polled::{Coming, Polled, Prepared};

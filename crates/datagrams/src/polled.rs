@@ -32,6 +32,18 @@ const DATAGRAMS_MAX: u64 = 65_536;
 /// What epoll says of whoever ends a wait: no descriptor.
 const WAKE: u64 = u64::MAX;
 
+/// How many sockets before its turn the key of one is told.
+const FORETOLD: usize = 8;
+
+/// What [`Polled::take_foretold`] hands out.
+#[derive(Debug)]
+pub enum Coming<'a> {
+    /// Something comes with this key soon: who would wait for memory then may have it fetched.
+    Soon(u64),
+    /// It is here.
+    Now(u64, Datagram<'a>),
+}
+
 struct Watched {
     key: u64,
     /// Whose shares it may bring: how many streams.
@@ -153,6 +165,15 @@ impl Polled {
     /// Hands out what has come until now, each with the key of its socket. Only where many times of what a stream brings has
     /// come to one socket, or to all of them, is the rest left for the next time: so nobody who floods keeps others waiting.
     pub fn take(&mut self, each: &mut impl FnMut(u64, Datagram<'_>)) -> Taken {
+        self.take_foretold(&mut |coming| {
+            if let Coming::Now(key, datagram) = coming {
+                each(key, datagram);
+            }
+        })
+    }
+
+    /// The same, where it is told of most datagrams that they come a little before.
+    pub fn take_foretold(&mut self, each: &mut impl FnMut(Coming<'_>)) -> Taken {
         self.takings += 1;
         let mut taken = Taken { count: 0, calls: 0, left: Left::Something };
         for _ in 0..self.unread.len() {
@@ -177,7 +198,9 @@ impl Polled {
                     named => named.unwrap_or(0),
                 };
             }
+            (0..FORETOLD).for_each(|event| self.foretell(event, named, each));
             for event in 0..named {
+                self.foretell(event + FORETOLD, named, each);
                 let fd = self.events.get(event).and_then(|e| RawFd::try_from(e.data()).ok());
                 if let Some(fd) = fd {
                     self.read(fd, &mut taken, each);
@@ -191,8 +214,17 @@ impl Polled {
         taken
     }
 
+    /// Tells of the socket of an event, if there are so many.
+    fn foretell(&self, event: usize, named: usize, each: &mut impl FnMut(Coming<'_>)) {
+        let event = self.events.get(event).filter(|_| event < named);
+        let fd = event.and_then(|e| usize::try_from(e.data()).ok());
+        if let Some(watched) = fd.and_then(|fd| self.watched.get(fd)?.as_ref()) {
+            each(Coming::Soon(watched.key));
+        }
+    }
+
     /// Reads a socket, once in a taking.
-    fn read(&mut self, fd: RawFd, taken: &mut Taken, each: &mut impl FnMut(u64, Datagram<'_>)) {
+    fn read(&mut self, fd: RawFd, taken: &mut Taken, each: &mut impl FnMut(Coming<'_>)) {
         let watched = index(fd).and_then(|i| self.watched.get_mut(i)?.as_mut());
         let Some(watched) = watched else { return };
         let mut left = Left::Something;
@@ -201,7 +233,7 @@ impl Polled {
             let (key, shares) = (watched.key, usize::try_from(watched.shares).unwrap_or(usize::MAX));
             let expected = if shares > 1 { Expected::Many } else { Expected::One };
             let reading = (expected, BATCHES_MAX.saturating_mul(shares.max(1)));
-            let mut hand = |datagram: Datagram<'_>| each(key, datagram);
+            let mut hand = |datagram: Datagram<'_>| each(Coming::Now(key, datagram));
             let read = self.batch.read(&watched.socket, watched.is_v6, reading, &mut hand);
             taken.count += read.count;
             taken.calls += read.calls;

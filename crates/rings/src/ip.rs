@@ -30,6 +30,15 @@ pub(crate) enum Checksums {
 /// A datagram: from, to, and what is in it, empty where the packet was longer than what is there of it.
 pub(crate) type Datagram<'a> = (SocketAddr, SocketAddr, &'a [u8]);
 
+/// The port that a packet is for, as it seems: nothing is checked.
+pub(crate) fn port(packet: &[u8]) -> Option<u16> {
+    let header = match packet.first()? >> 4 {
+        4 => usize::from(packet.first()? & 0xf) * 4,
+        _ => IPV6_HEADER,
+    };
+    packet.get(header + 2..header + 4).map(|port| half(port, 0))
+}
+
 /// Reads a packet of which `length` octets came.
 pub(crate) fn datagram(packet: &[u8], length: usize, checksums: Checksums) -> Result<Datagram<'_>, Refused> {
     let (from, to, header, total) = match packet.first().ok_or(Refused::Malformed)? >> 4 {

@@ -25,5 +25,5 @@ mod sending;
 pub use fetch::fetch;
 pub use message::Received;
 pub use multishot::{Multishot, Taken};
-pub use packet::{Counts, PacketRing, Ports, Sent};
+pub use packet::{Counts, Foretold, PacketRing, Ports, Sent};
 pub use sending::{Passed, Sending};

@@ -27,7 +27,7 @@ use super::listening::Listening;
 use super::live::{Aside, Changed, LiveSegment, Looks};
 use super::ports::Ports;
 use super::resting::Resting;
-use super::source::{Left, Prepared};
+use super::source::{Coming, Left, Prepared};
 use super::tell::Teller;
 use super::threads::Bell;
 use super::writer::{Job, Ops, Then};
@@ -36,7 +36,7 @@ use crate::descriptors::of_streams;
 use crate::pulse::Pulse;
 use crate::volumes::Volumes;
 pub(crate) use orders::{MediaConfig, MediaOrder, Shared};
-use state::{End, State, concerns, forget, watch};
+use state::{End, Foretold, State, concerns, forget, watch};
 
 /// Orders that are carried out together: two hundred thousand a second, on a tick of 5 ms.
 const ORDERS_MAX: usize = 1_024;
@@ -354,7 +354,12 @@ impl MediaThread {
         let began = now();
         let State { source, slots, aside, sampling, .. } = state;
         let (mut now, mut seen, mut lost) = (began, 0_u32, 0);
-        let (packets, left) = source.take(began.wall, &mut |key, datagram| {
+        let mut foretold = Foretold::default();
+        let (packets, left) = source.take_foretold(began.wall, &mut |coming| {
+            let (key, datagram) = match coming {
+                Coming::Now(key, datagram) => (key, datagram),
+                Coming::Soon(key) => return foretold.fetch(slots, key),
+            };
             seen = seen.wrapping_add(1);
             if seen.is_multiple_of(TIMED_ANEW) {
                 now = crate::clock::now();

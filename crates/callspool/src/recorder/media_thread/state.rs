@@ -82,6 +82,35 @@ impl State {
     }
 }
 
+/// Packets of which it was told that they come.
+#[derive(Default)]
+pub(super) struct Foretold {
+    keys: [Option<Key>; Self::DEEPER],
+    next: usize,
+}
+
+impl Foretold {
+    /// Packets after which what was fetched is there: what it points to is fetched then.
+    const DEEPER: usize = 4;
+
+    /// Has fetched what a packet with this key will ask for.
+    #[inline]
+    pub(super) fn fetch(&mut self, slots: &[Option<Box<LiveSegment>>], key: Key) {
+        let live = |key: Key| slots.get(key.slot()).and_then(Option::as_deref);
+        if let Some(live) = live(key) {
+            live.fetch();
+        }
+        let place = self.keys.get_mut(self.next % Self::DEEPER);
+        let before = place.and_then(|place| place.replace(key));
+        self.next = self.next.wrapping_add(1);
+        if let Some(before) = before
+            && let Some(live) = live(before)
+        {
+            live.fetch_deeper(Some(before.stream()));
+        }
+    }
+}
+
 /// Has the source hand out what comes to these streams. A stream that cannot be heard is told of: its segment goes on with
 /// the others.
 pub(super) fn watch(

@@ -41,6 +41,14 @@ pub(crate) struct Datagram<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+/// What a source hands out.
+pub(crate) enum Coming<'a> {
+    /// Something comes with this key soon, most likely.
+    Soon(Key),
+    /// It is here.
+    Now(Key, Datagram<'a>),
+}
+
 /// Whose a socket is: the slot of a segment in its media thread, a stream of it, and which of its sockets. 64 bits, as
 /// the kernel gives them back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,18 +233,33 @@ impl Source {
     /// Hands out what has come until now, and says how many datagrams that were. Only where many times of what a stream
     /// brings has come to one socket, or to all of them, is the rest left for the next time: so nobody who floods keeps
     /// others waiting. `now` stands in where the kernel gave no time.
-    pub(crate) fn take(&mut self, now: WallTime, each: &mut impl FnMut(Key, Datagram<'_>)) -> (u64, Left) {
+    ///
+    /// Of most datagrams it is told a little before that they come.
+    pub(crate) fn take_foretold(&mut self, now: WallTime, each: &mut impl FnMut(Coming<'_>)) -> (u64, Left) {
         match self {
             Self::Polled(polled) => {
-                let taken = polled.take(&mut |key, came| {
-                    let at = came.at.map_or(now, stepped);
-                    each(Key(key), Datagram { at, from: came.from, bytes: came.bytes });
+                let taken = polled.take_foretold(&mut |coming| match coming {
+                    datagrams::Coming::Soon(key) => each(Coming::Soon(Key(key))),
+                    datagrams::Coming::Now(key, came) => {
+                        let at = came.at.map_or(now, stepped);
+                        each(Coming::Now(Key(key), Datagram { at, from: came.from, bytes: came.bytes }));
+                    }
                 });
                 (taken.count, taken.left)
             }
             Self::Uring(uring) => uring.take(now, each),
             Self::Packets(packets) => packets.take(each),
         }
+    }
+
+    /// The same without being told before.
+    #[cfg(test)]
+    pub(crate) fn take(&mut self, now: WallTime, each: &mut impl FnMut(Key, Datagram<'_>)) -> (u64, Left) {
+        self.take_foretold(now, &mut |coming| {
+            if let Coming::Now(key, datagram) = coming {
+                each(key, datagram);
+            }
+        })
     }
 
     /// Datagrams that came and were lost before they could be taken, since it was asked last, where the kernel says so.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use model::{Mono, WallTime};
 use nix::ifaddrs::getifaddrs;
-use rings::{Counts, PacketRing, Sent};
+use rings::{Counts, Foretold, PacketRing, Sent};
 
 use super::super::ports::PortConfig;
-use super::{Datagram, Key, Left, wall};
+use super::{Coming, Datagram, Key, Left, wall};
 use crate::clock;
 
 /// How often it is looked at what found no room, and which addresses the machine has.
@@ -108,7 +108,7 @@ impl Packets {
         family.places.get_mut(usize::from(local.port().checked_sub(self.min)?))
     }
 
-    pub(super) fn take(&mut self, each: &mut impl FnMut(Key, Datagram<'_>)) -> (u64, Left) {
+    pub(super) fn take(&mut self, each: &mut impl FnMut(Coming<'_>)) -> (u64, Left) {
         let now = clock::mono();
         if now.since(self.looked) >= LOOK {
             self.look(now);
@@ -121,8 +121,17 @@ impl Packets {
         let (mut count, mut left) = (0, Left::Nothing);
         for family in families {
             let Family { ring, places, is_any, emptied, .. } = family;
-            let taken = ring.take(|Sent { at, from, to, bytes }| {
-                let index = to.port().checked_sub(*min).map(usize::from);
+            let taken = ring.take_foretold(|coming| {
+                let index = |port: u16| port.checked_sub(*min).map(usize::from);
+                let Sent { at, from, to, bytes } = match coming {
+                    Foretold::Now(sent) => sent,
+                    Foretold::Soon(port) => {
+                        let place = index(port).and_then(|i| places.get(i)?.as_ref());
+                        place.into_iter().for_each(|place| each(Coming::Soon(place.key)));
+                        return;
+                    }
+                };
+                let index = index(to.port());
                 let Some(place) = index.and_then(|i| places.get_mut(i)?.as_mut()) else { return };
                 let at = wall(at);
                 let is_late = *emptied <= place.watched && at < place.since;
@@ -138,7 +147,7 @@ impl Packets {
                     return;
                 }
                 count += 1;
-                each(place.key, Datagram { at, from, bytes });
+                each(Coming::Now(place.key, Datagram { at, from, bytes }));
             });
             if taken.is_all {
                 *emptied = *takings;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::WallTime;
 use rings::Multishot;
 
-use super::{Datagram, Key, Left, wall};
+use super::{Coming, Datagram, Key, Left, wall};
 
 /// 4.3 MiB of buffers: what 5,000 calls bring in four ticks of 5 ms. What finds none waits in its socket.
 pub(super) const BUFFERS: u16 = 2_048;
@@ -33,10 +33,10 @@ impl Uring {
         self.ring.forget(socket);
     }
 
-    pub(super) fn take(&mut self, now: WallTime, each: &mut impl FnMut(Key, Datagram<'_>)) -> (u64, Left) {
+    pub(super) fn take(&mut self, now: WallTime, each: &mut impl FnMut(Coming<'_>)) -> (u64, Left) {
         let taken = self.ring.take(|key, received| {
             let at = received.at.map_or(now, wall);
-            each(Key(key), Datagram { at, from: received.from, bytes: received.bytes });
+            each(Coming::Now(Key(key), Datagram { at, from: received.from, bytes: received.bytes }));
         });
         match taken {
             Ok(taken) => (taken.count, if taken.is_all { Left::Nothing } else { Left::Something }),

@@ -512,7 +512,9 @@ impl LiveSegment {
         }
         self.is_restless = is_restless;
         if looks == Looks::Now {
-            self.look_at = now.mono + LOOK_EVERY;
+            // From when it was due, so that looks do not fall behind by a flush each time.
+            let next = self.look_at + LOOK_EVERY;
+            self.look_at = if next > now.mono { next } else { now.mono + LOOK_EVERY };
         }
         looks
     }

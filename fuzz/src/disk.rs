@@ -2,7 +2,13 @@
 
 use model::WallTime;
 use sha2::{Digest, Sha256};
+use spool::Files as _;
+use spool::layout::ManifestPath;
 use spool::manifest::{FORMAT, VERSION};
+use spool::memory::MemoryDisk;
+use spool::redo::{Record, Room, Shelf};
+
+use crate::Input;
 
 /// A part: no more comes out than went in, and a scan never calls more of it whole than there is.
 pub fn matroska(data: &[u8]) {
@@ -77,4 +83,73 @@ pub fn sidecar(data: &[u8]) {
         let again = spool::pcap::scan(&bytes[..whole]).unwrap();
         assert_eq!((again.packets, again.torn), (scan.packets, false));
     }
+}
+
+/// Parts of a segment that is live, of one that is not, and what is no part at all.
+const REDONE: [&str; 4] = [
+    "t/2026-11-20/06bqx3m8r0400/001-1.mka",
+    "t/2026-11-20/06bqx3m8r0400/001.pcap",
+    "t/2026-11-20/06bqx3m8r0400/002-1.mka",
+    "../../etc/passwd",
+];
+
+/// A redo file, made up and made by our own hand, cut and spoiled: what is read of the latter is what was written first,
+/// only files of what is live change, without holes, and when it is done again nothing.
+pub fn redo(data: &[u8]) {
+    if let Ok(records) = spool::redo::records(data) {
+        assert!(records.map(|r| r.path.len() + r.bytes.len()).sum::<usize>() <= data.len());
+    }
+    let mut input = Input(data);
+    let (cut, spoiled) = (usize::from(input.octet()) * 8, usize::from(input.octet()) * 8);
+    let there = [input.octet(), input.octet(), input.octet()];
+    // What an octet is depends on where it is.
+    let content = |file: usize, from: usize, octets: usize| -> Vec<u8> {
+        (from..from + octets).map(|at| u8::try_from((at * 7 + file) % 255).unwrap() + 1).collect()
+    };
+    let mut shelf = Shelf::new(1);
+    assert_eq!(shelf.room(model::Mono(1)), Room::Wanted(0));
+    shelf.opened(0);
+    assert_eq!(shelf.room(model::Mono(1)), Room::There);
+    let mut written = Vec::new();
+    while !input.is_empty() && written.len() < 64 {
+        let (file, offset) = (usize::from(input.octet()) % REDONE.len(), input.octet());
+        let bytes = content(file, usize::from(offset), usize::from(input.octet()));
+        written.push((file, u64::from(offset), bytes));
+    }
+    for (file, offset, bytes) in &written {
+        shelf.put(&Record { path: REDONE[*file], offset: *offset, bytes }).unwrap();
+    }
+    let mut redo = shelf.unwritten().map(|w| w.bytes.to_vec()).unwrap_or_default();
+    redo.truncate(redo.len().saturating_sub(cut));
+    if spoiled > 0
+        && let Some(octet) = redo.get_mut(spoiled)
+    {
+        *octet ^= 1;
+    }
+    let Ok(records) = spool::redo::records(&redo) else { return };
+    let records: Vec<_> = records.collect();
+    for (read, (file, offset, bytes)) in records.iter().zip(&written) {
+        assert_eq!(*read, Record { path: REDONE[*file], offset: *offset, bytes });
+    }
+    let mut disk = MemoryDisk::new();
+    for (file, octets) in there.into_iter().enumerate() {
+        // Whole, or with zeros in its place.
+        let whole = content(file, 0, usize::from(octets));
+        disk.put(REDONE[file], if octets % 3 == 0 { vec![0; whole.len()] } else { whole });
+    }
+    let marked = [ManifestPath::parse("t/2026-11-20/06bqx3m8r0400/001.json").unwrap()];
+    let lacking: Vec<_> = spool::redo::missing(records.iter().copied(), &marked, &disk)
+        .unwrap()
+        .iter()
+        .map(|m| (m.path, usize::try_from(m.offset).unwrap(), m.bytes.to_vec()))
+        .collect();
+    for (path, offset, bytes) in lacking {
+        assert!(REDONE[..2].contains(&path), "{path} is not to be written");
+        assert!(offset as u64 <= disk.len(path).unwrap(), "behind a hole");
+        let mut file = disk.bytes(path).unwrap().to_vec();
+        file.resize(file.len().max(offset + bytes.len()), 0);
+        file[offset..offset + bytes.len()].copy_from_slice(&bytes);
+        disk.put(path, file);
+    }
+    assert_eq!(spool::redo::missing(records, &marked, &disk).unwrap(), []);
 }

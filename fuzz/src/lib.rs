@@ -21,7 +21,7 @@ mod srtp;
 mod stun;
 mod video;
 
-pub use disk::{call_log, manifest, matroska, sidecar};
+pub use disk::{call_log, manifest, matroska, redo, sidecar};
 pub use relay::relay;
 pub use rtp::{rtcp, rtp, sdp};
 pub use seeds::{SEEDS, Seeds};
@@ -59,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "manifest", run: manifest, longest: 8_192 },
     Target { name: "call_log", run: call_log, longest: 4_096 },
     Target { name: "sidecar", run: sidecar, longest: 2_048 },
+    Target { name: "redo", run: redo, longest: 2_048 },
 ];
 
 /// Takes pieces off the front of an input: what a fuzzer steers a run with.

@@ -35,10 +35,23 @@ pub const SEEDS: &[Seeds] = &[
     ("manifest", manifest),
     ("call_log", call_log),
     ("sidecar", || files_ending(".pcap")),
+    ("redo", redo),
 ];
 
 const SDP: &str = "v=0\r\no=- 1 -1 IN IP4 192.0.2.1\r\ns=x\r\nc=IN IP4 192.0.2.1/127\r\nt=0 0\r\na=sendonly\r\nm=audio 4000/2 RTP/AVP 0 8 96 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=label:1\r\na=rtcp:4005 IN IP6 ::1\r\na=ptime:20\r\nm=video 0 RTP/AVP 97\r\na=mid:2\r\nc=IN IP6 2001:db8::2\r\na=rtcp-mux\r\nm=audio 4010 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20|1:4 UNENCRYPTED_SRTCP\r\na=crypto:2 AEAD_AES_128_GCM inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGw==\r\n";
 const METADATA: &str = "<?xml version=\"1.0\"?><recording xmlns=\"urn:ietf:params:xml:ns:recording:1\"><datamode>complete</datamode><session session_id=\"s1\"><sipSessionID>ab30317f1a784dc48ff824d0d3715d86;remote=47755a9de7794ba387653f2099600ef2</sipSessionID></session><participant participant_id=\"p1\"><nameID aor=\"sip:1001@pbx\"><name xml:lang=\"en\">Bob &amp; Co</name></nameID></participant><participantsessionassoc participant_id=\"p1\" session_id=\"s1\"><associate-time>2026-11-20T09:15:00Z</associate-time></participantsessionassoc><stream stream_id=\"t1\" session_id=\"s1\"><label>1</label></stream><participantstreamassoc participant_id=\"p1\"><send>t1</send></participantstreamassoc></recording>";
+
+/// What was appended in turn to two files, whole, cut, spoiled, and where the files are shorter or of zeros.
+fn redo() -> Vec<Vec<u8>> {
+    let appended = [0, 10, 20, 1, 10, 9, 0, 30, 40, 2, 10, 5, 3, 10, 5, 1, 19, 30];
+    let seed = |head: [u8; 5]| [&head[..], &appended].concat();
+    vec![
+        seed([0, 0, 10, 10, 10]),
+        seed([3, 0, 10, 10, 10]),
+        seed([0, 20, 40, 10, 10]),
+        seed([0, 0, 60, 9, 1]),
+    ]
+}
 
 /// Some honest packets by two ciphers, and one of noise.
 fn srtp() -> Vec<Vec<u8>> {

@@ -309,6 +309,13 @@ fn volumes(volumes: &Volumes) -> Vec<Family> {
         each(Family::counter("callspool_volume_written_bytes", "Octets written"), &|v| {
             count(v.written.load(Ordering::Relaxed))
         }),
+        each(Family::counter("callspool_volume_redo_bytes", "Octets written to the redo"), &|v| {
+            count(v.redone.load(Ordering::Relaxed))
+        }),
+        each(
+            Family::counter("callspool_volume_straight_bytes", "Octets of media that there was no redo for"),
+            &|v| count(v.straight.load(Ordering::Relaxed)),
+        ),
         each(Family::gauge("callspool_volume_backlog_bytes", "Octets that wait to be written"), &|v| {
             count(v.backlog.load(Ordering::Relaxed))
         }),

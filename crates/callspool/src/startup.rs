@@ -27,7 +27,7 @@ use crate::catalog::{CatalogLink, tell_call};
 use crate::clock::now;
 use crate::config::Config;
 use crate::pending::Pending;
-use crate::recorder::{Disk, Teller};
+use crate::recorder::{self, Disk, Teller, When};
 use crate::repository::{Markers, Repository};
 use crate::whole::{ManifestFile, WholeCall};
 
@@ -92,7 +92,8 @@ impl Mender {
         let mut left = Left::default();
         for (volume, repository) in self.repository.each() {
             let (mender, name) = (self.clone(), volume.clone());
-            let listing = tokio::task::spawn_blocking(move || mender.markers(&name, &repository));
+            let listing =
+                tokio::task::spawn_blocking(move || mender.find(&name, &repository, When::AtTheStart));
             match tokio::time::timeout(PATIENCE, listing).await {
                 Ok(listed) => left.markers.extend(listed.ok().flatten()),
                 Err(_) => left.silent.push(volume),
@@ -104,15 +105,59 @@ impl Mender {
         left
     }
 
-    /// What is marked as live on a volume.
-    fn markers(&self, volume: &VolumeName, repository: &Repository) -> Option<(VolumeName, Markers)> {
-        let markers = repository.live_markers().inspect_err(|e| {
-            let text =
-                format!("the markers of live segments cannot be read: {e}; the next start tries again");
-            self.tell_unrepaired(&self.tenant, None, format!("volume {volume}: {text}"));
-        });
-        self.put_back(volume, repository, markers.as_ref().ok()?);
-        Some((volume.clone(), markers.ok()?))
+    /// What an earlier process left marked as live on a volume. What the redo has of it is in its files then.
+    fn find(
+        &self,
+        volume: &VolumeName,
+        repository: &Repository,
+        when: When,
+    ) -> Option<(VolumeName, Markers)> {
+        let tell = |text| self.tell_unrepaired(&self.tenant, None, format!("volume {volume}: {text}"));
+        let mut markers = repository
+            .live_markers()
+            .inspect_err(|e| {
+                tell(format!("the markers of live segments cannot be read: {e}; the next start tries again"));
+            })
+            .ok()?;
+        if when == When::Later {
+            // Those of this process are closed by who holds them.
+            markers.retain(|(segment, _)| segment.made_at() < self.begun);
+        }
+        self.put_back(volume, repository, &markers);
+        match self.replay(volume, repository, &markers, when) {
+            Ok(()) => Some((volume.clone(), markers)),
+            // What is in there would lie behind the end of a segment that is closed without it.
+            Err(e) => {
+                tell(format!(
+                    "what a crash left in {} cannot be written to the segments: {e}; they are not closed, and the next \
+                     start tries again",
+                    spool::redo::DIR
+                ));
+                None
+            }
+        }
+    }
+
+    fn replay(
+        &self,
+        volume: &VolumeName,
+        repository: &Repository,
+        markers: &Markers,
+        when: When,
+    ) -> io::Result<()> {
+        let Some(disk) = self.disks.get(volume) else { return Ok(()) };
+        let marked: Vec<ManifestPath> = markers.iter().filter_map(|(_, at)| at.clone().ok()).collect();
+        let replayed = recorder::replay(disk, repository, &marked, recorder::run(), when)?;
+        if replayed.files > 0 {
+            let recorder::Replayed { files, octets, left } = replayed;
+            if let Some(e) = left {
+                tracing::error!("volume {volume}: its redo is not emptied: {e}; the next start tries again");
+            }
+            tracing::info!(
+                "volume {volume}: {octets} octets of {files} redo files were not in their segments yet"
+            );
+        }
+        Ok(())
     }
 
     /// Manifests that a loss of power damaged become what they were before. Those who replace them have emptied nothing yet.
@@ -137,10 +182,8 @@ impl Mender {
             }
             std::thread::sleep(LOOK);
         }
-        let Some((_, mut markers)) = self.markers(volume, &repository) else { return };
-        // Those of this process are closed by who holds them.
-        markers.retain(|(segment, _)| segment.made_at() < self.begun);
-        let markers = vec![(volume.clone(), markers)];
+        let Some(found) = self.find(volume, &repository, When::Later) else { return };
+        let markers = vec![found];
         self.mend(Left { markers, ..Left::default() }, stop);
     }
 

@@ -62,7 +62,7 @@ fn hit_one(
     let what = format!("{rules:?}");
     let before = directories(repository);
     let name = rules.iter().map(|(o, w)| format!("{}-{w}", o.name())).collect::<Vec<_>>().join("-");
-    let caller = Caller::start(server, &name, &["--calls", "2", "--rate", "50/s", "--duration", "2500ms"]);
+    let caller = Caller::start(server, &name, &["--calls", "2", "--rate", "50/s", "--duration", "3500ms"]);
     let up = wait_until("two calls to be up", PATIENCE, || {
         let new: BTreeSet<_> = directories(repository).difference(&before).cloned().collect();
         let has_media = |d: &PathBuf| d.join("001-1.mka").metadata().is_ok_and(|m| m.len() > 2_000);
@@ -191,6 +191,33 @@ fn where_every_operation_takes_its_time_nothing_is_lost() {
 }
 
 #[test]
+fn without_a_redo_media_go_straight_to_their_files() {
+    for (operation, what, _) in tried(|t| t == Tried::WithoutARedo) {
+        let mut server = Server::prepare(&[]);
+        let orders = Orders::of(&mut server);
+        let rule = format!("{}~repository:{what}", operation.name());
+        orders.give(&rule);
+        server.restart();
+        let repository = server.state().join("repository");
+        let report = place(&server, "straight", &["--calls", "2", "--duration", "2500ms"]);
+        orders.expect_obeyed(&server, &rule);
+        wait_until(&format!("an alarm about {rule}"), PATIENCE, || {
+            let log = server.log();
+            let is_told = log.lines().any(|l| l.contains("the redo of volume repository cannot be written"));
+            if is_told { Ok(()) } else { Err(log) }
+        });
+        let all: Vec<_> = directories(&repository).iter().flat_map(|d| sealed(d, &rule)).collect();
+        for call in &report.calls {
+            let mine: Vec<_> = all.iter().filter(|s| s.is_of(&call.sip_call_id)).cloned().collect();
+            assert_eq!(states(&mine), [RecordingState::Partial], "{rule}");
+            assert_eq!(received(&mine), call.streams[0].packets, "{rule}");
+        }
+        orders.withdraw();
+        expect_sound(server);
+    }
+}
+
+#[test]
 fn what_fails_while_a_segment_is_sealed_is_done_again() {
     let (server, orders, repository) = server();
     for (operation, what, _) in tried(|t| t == Tried::AtTheEnd) {
@@ -199,7 +226,7 @@ fn what_fails_while_a_segment_is_sealed_is_done_again() {
         assert_eq!(victim.len(), 1, "{name}: {:?}", states(&victim));
         // All media are there, so nothing is lost; that it was given up for a while is said.
         let kept: i64 = victim[0].record.parts.iter().map(|p| p.duration_us / 1_000).sum();
-        assert!(kept >= 2_300, "{name}: {kept} ms of 2,500");
+        assert!(kept >= 3_300, "{name}: {kept} ms of 3,500");
         let id = victim[0].record.id.to_string();
         wait_until("an alarm that it was given up", PATIENCE, || {
             let told = server.log().lines().any(|l| l.contains("given up") && l.contains(&id));

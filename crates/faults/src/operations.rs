@@ -90,6 +90,14 @@ operations! {
     Truncate = "truncate", Whole;
     /// Removes a file: what was begun in vain, the marker of a version before.
     Remove = "remove", Whole;
+    /// Opens a redo file of a volume, or makes it.
+    RedoOpen = "redo-open", Whole;
+    /// Writes to it what was flushed.
+    RedoAppend = "redo-append", Writes;
+    /// Empties it.
+    RedoEmpty = "redo-empty", Whole;
+    /// Reads it, at a start.
+    RedoRead = "redo-read", Whole;
 
     // Of the catalog, apart from what its database does.
     /// Makes the file of a catalog, or sees that there is one.

@@ -10,6 +10,7 @@
 //! - [`FileOp`], [`Files`]: all that the shell has to do with files; [`memory::MemoryDisk`] does it in memory.
 //! - [`layout`]: where files lie and what they are called; [`markers`]: which segments are being written; [`manifest`], [`log`], [`mka`], [`pcap`]: what is in
 //!   them. `docs/segment-format.md` draws the bytes.
+//! - [`redo`]: what was appended in the last seconds, once more in one piece, and what a crash kept from its own file.
 //! - [`repair`]: closes what a process that died left open. [`verify`]: digests, structure, log.
 //! - [`timeline`], [`assemble`]: a call as one recording with true pauses; [`export`], [`wav`]: that as a file; [`ogg`]: pages
 //!   for whoever makes such files elsewhere. [`peaks`]: how loud it was, for a picture.
@@ -43,6 +44,7 @@ pub mod pcap;
 pub mod peaks;
 pub mod placement;
 mod rebuild;
+pub mod redo;
 pub mod repair;
 pub mod sealer;
 pub mod timeline;

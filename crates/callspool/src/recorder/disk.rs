@@ -7,11 +7,13 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use faults::{Operation, Share, before};
+use faults::{Operation, before};
 use model::Failure;
 use nix::errno::Errno;
+use spool::redo::Piece;
 use spool::{FileOp, layout};
 
 use super::markers::Markers;
@@ -29,6 +31,28 @@ pub(crate) struct Disk {
     pub(super) markers: Arc<Markers>,
     /// Those who replace files all the time have some.
     pub(super) spares: Option<Arc<Spares>>,
+    pub(super) syncs: Arc<Syncs>,
+    /// Held while what a crash left in the redo is written: a volume that is slow at the start is asked again.
+    pub(super) replaying: Arc<Mutex<()>>,
+}
+
+/// Syncs of a volume, counted. What was written when so many had begun is durable when a later one has ended.
+#[derive(Debug, Default)]
+pub(super) struct Syncs {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Syncs {
+    /// How many have begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// The number of the last that has ended well.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::SeqCst)
+    }
 }
 
 /// Markers that may wait for a sync. What is beyond stays until the next start, which looks whether the segment is
@@ -44,11 +68,19 @@ pub(crate) enum Unsettled {
     Marked(#[source] io::Error),
 }
 
-/// A file that is being appended to, and how long it is.
+/// A file that is being appended to.
 #[derive(Debug)]
-struct Appending {
+pub(super) struct Appending {
+    name: Arc<str>,
+    /// Where it is.
+    whole: PathBuf,
     file: File,
+    /// How long it is.
     len: u64,
+    /// What is to be appended later: it is in the redo.
+    pub(super) waiting: Vec<Piece>,
+    /// Octets of that.
+    pub(super) waits: usize,
 }
 
 /// Files of one segment that are kept open between flushes: its newest part, its sidecar. The part before is closed
@@ -56,7 +88,7 @@ struct Appending {
 #[derive(Debug, Default)]
 pub(crate) struct OpenFiles {
     /// The last used is the first.
-    files: Vec<(Arc<str>, Appending)>,
+    pub(super) files: Vec<Appending>,
 }
 
 /// A part and the sidecar: what a segment's count of descriptors has for files.
@@ -70,6 +102,8 @@ impl Disk {
             reserve: Arc::default(),
             markers: Arc::default(),
             spares: None,
+            syncs: Arc::default(),
+            replaying: Arc::default(),
         }
     }
 
@@ -83,13 +117,7 @@ impl Disk {
     pub(crate) fn settle(&self) -> Result<(), Unsettled> {
         let (sealed, began) = (std::mem::take(&mut *self.unmarked()), mono());
         self.markers.look();
-        // Opened anew each time, so that it is the volume that files are made on now.
-        let synced = self.reserve.open(|| File::open(&self.root)).and_then(|volume| {
-            before(Operation::Sync, &self.root)?;
-            Ok(nix::unistd::syncfs(&volume)?)
-        });
-        self.reserve.refill();
-        if let Err(e) = synced {
+        if let Err(e) = self.sync() {
             self.unmark(sealed);
             return Err(Unsettled::Synced(e));
         }
@@ -103,6 +131,21 @@ impl Disk {
         self.unmark(left);
         self.empty_spares(began);
         why.map_or(Ok(()), |e| Err(Unsettled::Marked(e)))
+    }
+
+    /// Makes durable all that was written to the volume.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let number = self.syncs.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        // Opened anew each time, so that it is the volume that files are made on now.
+        let synced = self.reserve.open(|| File::open(&self.root)).and_then(|volume| {
+            before(Operation::Sync, &self.root)?;
+            Ok(nix::unistd::syncfs(&volume)?)
+        });
+        self.reserve.refill();
+        if synced.is_ok() {
+            self.syncs.ended.fetch_max(number, Ordering::SeqCst);
+        }
+        synced
     }
 
     fn unmarked(&self) -> MutexGuard<'_, Vec<String>> {
@@ -184,7 +227,7 @@ impl Disk {
             FileOp::Mark { path, bytes } => self.mark(&path, &bytes)?,
             FileOp::Create { path, bytes } => {
                 if is_part(&path) {
-                    open.files.retain(|(name, _)| !is_part(name));
+                    open.files.retain(|file| !is_part(&file.name));
                 }
                 let share = before(Operation::Create, &self.path(&path))?;
                 let mut file =
@@ -192,15 +235,12 @@ impl Disk {
                 share.write(&bytes, |bytes| file.write_all(bytes))?;
             }
             FileOp::Append { path, bytes } => {
-                let whole = self.path(&path);
-                let share = before(Operation::Append, &whole)?;
-                self.appending(&path, &whole, open)?.append(&whole, &bytes, share)?;
+                self.appending(&path, open)?.append(&bytes)?;
                 return Ok(Some(bytes));
             }
             FileOp::Patch { path, offset, bytes } => {
-                let whole = self.path(&path);
-                let share = before(Operation::Patch, &whole)?;
-                let file = &self.appending(&path.into(), &whole, open)?.file;
+                let Appending { file, whole, .. } = self.appending(&path.into(), open)?;
+                let share = before(Operation::Patch, whole)?;
                 share.write(&bytes, |bytes| file.write_all_at(bytes, offset))?;
             }
             FileOp::Replace { path, bytes } => self.replace(&path, &bytes)?,
@@ -212,7 +252,7 @@ impl Disk {
             }
             FileOp::Truncate { path, bytes } => {
                 before(Operation::Truncate, &self.path(&path))?;
-                open.files.retain(|(name, _)| **name != *path);
+                open.files.retain(|file| *file.name != *path);
                 self.reserve.open(|| private().write(true).open(self.path(&path)))?.set_len(bytes)?;
             }
             FileOp::Remove { path } => self.remove(&path)?,
@@ -234,36 +274,59 @@ impl Disk {
         File::open(path)?.sync_data()
     }
 
-    fn appending<'a>(
+    /// A file to append to, kept open. Another that nothing is to be appended to later may be closed for it.
+    pub(super) fn appending<'a>(
         &self,
         path: &Arc<str>,
-        whole: &Path,
         open: &'a mut OpenFiles,
     ) -> io::Result<&'a mut Appending> {
-        match open.files.iter().position(|(name, _)| name == path) {
+        match open.files.iter().position(|file| Arc::ptr_eq(&file.name, path) || file.name == *path) {
             Some(index) => open.files[..=index].rotate_right(1),
             None => {
-                let file = self.reserve.open(|| OpenOptions::new().write(true).open(whole))?;
+                let whole = self.path(path);
+                let file = self.reserve.open(|| OpenOptions::new().write(true).open(&whole))?;
                 let len = file.metadata()?.len();
                 open.files.truncate(OPEN_MAX - 1);
-                open.files.insert(0, (Arc::clone(path), Appending { file, len }));
+                let name = Arc::clone(path);
+                let appending = Appending { name, whole, file, len, waiting: Vec::new(), waits: 0 };
+                open.files.insert(0, appending);
+                // Opened with a descriptor that was kept for this, perhaps.
+                self.reserve.refill();
             }
         }
-        let first = open.files.first_mut().map(|(_, appending)| appending);
-        first.ok_or_else(|| io::Error::other("the file was not kept open"))
+        open.files.first_mut().ok_or_else(|| io::Error::other("the file was not kept open"))
+    }
+}
+
+impl OpenFiles {
+    /// Whether this file is open, or can be without another being closed.
+    pub(super) fn has_place_for(&self, path: &Arc<str>) -> bool {
+        self.files.len() < OPEN_MAX || self.files.iter().any(|file| file.name == *path)
+    }
+
+    /// Whether something waits to be appended.
+    pub(super) fn have_waiting(&self) -> bool {
+        self.files.iter().any(|file| !file.waiting.is_empty())
     }
 }
 
 impl Appending {
-    fn append(&mut self, path: &Path, bytes: &[u8], share: Share) -> io::Result<()> {
+    /// Appends to it.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let share = before(Operation::Append, &self.whole)?;
         if let Err(e) = share.write(bytes, |bytes| self.file.write_all_at(bytes, self.len)) {
             // What got there of it would be a torn block in front of the next one. Where even this fails, the
             // segment is closed all the same, as after a crash: behind its last whole block.
-            let _ = before(Operation::Truncate, path).and_then(|_| self.file.set_len(self.len));
+            let _ = before(Operation::Truncate, &self.whole).and_then(|_| self.file.set_len(self.len));
             return Err(e);
         }
         self.len += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Where the next octets belong.
+    pub(super) const fn end(&self) -> u64 {
+        self.len + self.waits as u64
     }
 }
 

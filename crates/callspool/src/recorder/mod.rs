@@ -27,10 +27,13 @@ mod outcomes;
 mod placer;
 mod ports;
 mod quality;
+mod redo;
 mod replacing;
+mod replay;
 mod reserve;
 mod resting;
 mod sealer;
+mod shelving;
 mod source;
 mod spares;
 mod tell;
@@ -61,6 +64,8 @@ pub(crate) use listening::{
 pub(crate) use media_thread::Shared;
 pub(crate) use ports::PortConfig;
 pub(crate) use quality::QualityRules;
+pub(crate) use redo::run;
+pub(crate) use replay::{Replayed, When, replay};
 pub(crate) use source::{Kind, possible};
 pub(crate) use tell::Teller;
 pub(crate) use threads::Threads;
@@ -81,6 +86,7 @@ use placer::{Placer, Placing};
 use ports::Ports;
 use resting::Resting;
 use sealer::Sealer;
+use shelving::Shelving;
 use source::Chosen;
 use threads::Bell;
 use turns::Turns;
@@ -240,7 +246,14 @@ impl Recorder {
                 media: media.clone(),
                 sealer,
                 reports: reports.clone(),
-                pulse: config.pulses.take(format!("writer-{index}")),
+                shelving: Shelving::new(
+                    Arc::clone(volume),
+                    config.pulses.take(format!("writer-{index}")),
+                    disk.clone(),
+                    teller.clone(),
+                    config.tenant.clone(),
+                    redo::run(),
+                ),
             };
             threads.push(spawn(format!("writer-{index}"), move || writing.run())?);
             let sealing = Sealer {

@@ -1,16 +1,17 @@
 //! The writer threads, one for each volume, which append what media threads flushed.
 //!
-//! Jobs of a segment are carried out in the order in which they came. When one fails, the segment has failed: the
-//! front is told, and its further media are not written, because they would lie behind a hole that nothing marks.
+//! Jobs of a segment are carried out in the order in which they came. What is to be appended goes to the redo of the
+//! volume first and to its own file some flushes later (see [`shelving`](super::shelving)); before anything else is
+//! done to a segment, what waits for its files is written. When a job fails, the segment has failed: the front is told,
+//! and its further media are not written, because they would lie behind a hole that nothing marks.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Receiver, Sender};
-use model::{Failure, Report, SegmentId};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use model::{Failure, Mono, Report, SegmentId};
 use smallvec::SmallVec;
 use spool::{FileOp, SegmentWriter};
 
@@ -18,8 +19,9 @@ use super::Threads;
 use super::disk::{Disk, OpenFiles, failure};
 use super::media_thread::MediaOrder;
 use super::sealer::SealJob;
-use crate::pulse::Pulse;
-use crate::volumes::{Hand, Volume};
+use super::shelving::{Shelving, WAITS};
+use crate::clock::mono;
+use crate::volumes::Volume;
 
 /// 8 KiB: 100 ms of two-way G.711 are 2 KiB. A buffer that a stall made longer is not used again.
 const SPARE_OCTETS_MAX: usize = 8 << 10;
@@ -51,78 +53,178 @@ pub(crate) struct Writer {
     pub(crate) media: Threads,
     pub(crate) sealer: Sender<SealJob>,
     pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
-    pub(crate) pulse: Pulse,
+    pub(crate) shelving: Shelving,
+}
+
+/// What is kept of a segment between its jobs.
+#[derive(Default)]
+struct Held {
+    files: OpenFiles,
+    failed: Option<Failure>,
+    /// Since when something waits for its files.
+    since: Option<Mono>,
+}
+
+/// All segments that had a job.
+#[derive(Default)]
+struct AllHeld {
+    by_id: BTreeMap<SegmentId, Held>,
+    /// For which something waits, and since when; the longest first. Some were written meanwhile.
+    due: VecDeque<(Mono, SegmentId)>,
 }
 
 impl Writer {
     /// Runs until no media thread is left.
-    pub(crate) fn run(self) {
-        let mut open: BTreeMap<SegmentId, OpenFiles> = BTreeMap::new();
-        let mut failed: BTreeMap<SegmentId, Failure> = BTreeMap::new();
-        while let Ok(jobs) = self.jobs.recv() {
-            // All of them are of one media thread.
-            let of = jobs.first().map(|job| job.segment);
-            let mut emptied = Vec::with_capacity(jobs.len());
-            for job in jobs {
-                self.pulse.goes_on();
-                self.work(job, &mut open, &mut failed, &mut emptied);
+    pub(crate) fn run(mut self) {
+        let mut all = AllHeld::default();
+        loop {
+            let due = all.due.front().map(|(since, _)| *since + WAITS);
+            let jobs = match due.into_iter().chain(self.shelving.next_look()).min() {
+                None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => self.jobs.recv_timeout(at.since(mono())),
+            };
+            let now = mono();
+            match jobs {
+                Ok(jobs) => self.take(now, jobs, &mut all),
+                Err(RecvTimeoutError::Timeout) => self.shelving.prepare(now),
+                Err(RecvTimeoutError::Disconnected) => break,
             }
-            if let Some(of) = of.filter(|_| !emptied.is_empty()) {
-                // What does not get there is not missed.
-                self.media.try_send(of, MediaOrder::Recycle(emptied));
+            self.write_due(now, &mut all);
+            self.shelving.look(now);
+            self.shelving.rests();
+        }
+        self.write_since(mono(), &mut all);
+        self.shelving.finish(mono());
+    }
+
+    fn take(&mut self, now: Mono, jobs: Vec<Job>, all: &mut AllHeld) {
+        self.shelving.prepare(now);
+        // All of them are of one media thread.
+        let of = jobs.first().map(|job| job.segment);
+        let mut emptied = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            self.shelving.goes_on();
+            self.work(now, job, all, &mut emptied);
+            if self.shelving.is_batch_full() {
+                self.commit(now, all);
             }
-            self.pulse.waits();
+        }
+        self.commit(now, all);
+        if let Some(of) = of.filter(|_| !emptied.is_empty()) {
+            // What does not get there is not missed.
+            self.media.try_send(of, MediaOrder::Recycle(emptied));
         }
     }
 
-    fn work(
-        &self,
-        job: Job,
-        open: &mut BTreeMap<SegmentId, OpenFiles>,
-        failed: &mut BTreeMap<SegmentId, Failure>,
-        emptied: &mut Vec<Vec<u8>>,
-    ) {
-        if let Entry::Vacant(failed) = failed.entry(job.segment) {
-            let open = open.entry(job.segment).or_default();
-            let done = self.volume.at_work(Hand::Writer, || self.carry_out(job.ops, open, emptied));
-            match done {
+    fn commit(&mut self, now: Mono, all: &mut AllHeld) {
+        if !self.shelving.commit(now) {
+            self.write_since(now, all);
+        }
+    }
+
+    fn work(&mut self, now: Mono, job: Job, all: &mut AllHeld, emptied: &mut Vec<Vec<u8>>) {
+        let Job { segment, octets, ops, then } = job;
+        let held = all.by_id.entry(segment).or_default();
+        let (mut failed, mut waits) = (None, 0);
+        if held.failed.is_none() {
+            match self.carry_out(now, ops, held, emptied, &mut waits) {
                 Ok(()) => {
-                    let octets = u64::try_from(job.octets).unwrap_or_default();
-                    self.volume.written.fetch_add(octets, Ordering::Relaxed);
+                    let written = u64::try_from(octets.saturating_sub(waits)).unwrap_or_default();
+                    self.volume.written.fetch_add(written, Ordering::Relaxed);
                 }
-                Err(e) => {
-                    failed.insert(failure(&e));
-                    self.tell_failure(job.segment, &e);
-                }
+                Err(e) => failed = Some(e),
             }
         }
-        self.volume.backlog.fetch_sub(job.octets, Ordering::Relaxed);
-        if let Then::Seal(writer) = job.then {
-            open.remove(&job.segment);
-            let failure = failed.remove(&job.segment);
+        // What waits is counted until it is written.
+        self.volume.backlog.fetch_sub(octets.saturating_sub(waits), Ordering::Relaxed);
+        if held.since.is_none() && held.files.have_waiting() {
+            held.since = Some(now);
+            all.due.push_back((now, segment));
+        }
+        let ends = matches!(then, Then::Seal(_));
+        if ends && failed.is_none() && held.failed.is_none() {
+            failed = self.write_out(held).err();
+        }
+        if let Some(e) = failed {
+            self.fail(segment, held, &e);
+        }
+        if let Then::Seal(writer) = then {
+            let failure = all.by_id.remove(&segment).and_then(|held| held.failed);
             if self.sealer.send(SealJob::Seal { writer, failure }).is_err() {
                 tracing::error!("the sealer thread is gone; a segment will be repaired at the next start");
             }
         }
     }
 
-    fn carry_out(&self, ops: Ops, open: &mut OpenFiles, emptied: &mut Vec<Vec<u8>>) -> io::Result<()> {
+    /// `waits` grows by what is not written yet.
+    fn carry_out(
+        &mut self,
+        now: Mono,
+        ops: Ops,
+        held: &mut Held,
+        emptied: &mut Vec<Vec<u8>>,
+        waits: &mut usize,
+    ) -> io::Result<()> {
         for op in ops {
-            self.pulse.waits();
-            let written = self.disk.apply(op, open);
-            self.pulse.goes_on();
-            if let Some(mut buffer) = written? {
-                // What a stall made long is not kept, nor held on to until the last of them is written.
-                if buffer.capacity() <= SPARE_OCTETS_MAX {
-                    buffer.clear();
-                    emptied.push(buffer);
-                }
+            let FileOp::Append { path, mut bytes } = op else {
+                self.write_out(held)?;
+                self.shelving.at_disk(|| self.disk.apply(op, &mut held.files))?;
+                continue;
+            };
+            if !held.files.has_place_for(&path) {
+                self.write_out(held)?;
+            }
+            let file = self.disk.appending(&path, &mut held.files)?;
+            if self.shelving.put(now, &path, &bytes, file) {
+                *waits += bytes.len();
+            } else {
+                self.shelving.write_out(file)?;
+                self.shelving.at_disk(|| file.append(&bytes))?;
+            }
+            // What a stall made long is not kept, nor held on to until the last of them is written.
+            if bytes.capacity() <= SPARE_OCTETS_MAX {
+                bytes.clear();
+                emptied.push(bytes);
             }
         }
         Ok(())
     }
 
-    fn tell_failure(&self, segment: SegmentId, error: &io::Error) {
+    /// Writes what waits for the files of a segment.
+    fn write_out(&mut self, held: &mut Held) -> io::Result<()> {
+        held.since = None;
+        held.files.files.iter_mut().try_for_each(|file| self.shelving.write_out(file))
+    }
+
+    /// Writes what has waited long enough.
+    fn write_due(&mut self, now: Mono, all: &mut AllHeld) {
+        while let Some((since, _)) = all.due.front()
+            && *since <= self.shelving.due(now)
+        {
+            self.write_next(all);
+        }
+    }
+
+    /// Writes all that has waited since then.
+    fn write_since(&mut self, until: Mono, all: &mut AllHeld) {
+        while all.due.front().is_some_and(|(since, _)| *since <= until) {
+            self.write_next(all);
+        }
+    }
+
+    fn write_next(&mut self, all: &mut AllHeld) {
+        let Some((since, segment)) = all.due.pop_front() else { return };
+        let Some(held) = all.by_id.get_mut(&segment).filter(|held| held.since == Some(since)) else { return };
+        self.shelving.goes_on();
+        if let Err(e) = self.write_out(held) {
+            self.fail(segment, held, &e);
+        }
+    }
+
+    fn fail(&mut self, segment: SegmentId, held: &mut Held, error: &io::Error) {
+        held.failed = Some(failure(error));
+        held.since = None;
+        self.shelving.give_up(&mut held.files);
         tracing::error!(%segment, volume = %self.volume.name, "cannot write: {error}");
         self.volume.failed(&failure(error), error);
         // At a stop the thread may be gone, and the segment with it.

@@ -165,8 +165,12 @@ pub(crate) struct Volume {
     pub(crate) backlog_max: usize,
     /// So much waited for its writer that nothing was begun on it, and not little enough since.
     filling: AtomicBool,
-    /// Octets written to it since the start.
+    /// Octets written to it since the start, those of its redo not among them.
     pub(crate) written: AtomicU64,
+    /// Octets written to its redo since the start.
+    pub(crate) redone: AtomicU64,
+    /// Octets of media that went straight to their files, because there was no redo to put them in.
+    pub(crate) straight: AtomicU64,
     /// Since when each hand is in an operation, in monotonic nanoseconds; 0: it is not.
     busy: [AtomicU64; HANDS],
     /// When the newest of those operations began that an opener has ended.
@@ -195,6 +199,8 @@ impl Volume {
             backlog_max,
             filling: AtomicBool::default(),
             written: AtomicU64::default(),
+            redone: AtomicU64::default(),
+            straight: AtomicU64::default(),
             busy: Default::default(),
             got_on: AtomicU64::default(),
             live: Mutex::default(),
@@ -360,6 +366,14 @@ impl Volume {
     /// Free octets, as of the last look.
     pub(crate) fn free(&self) -> u64 {
         self.free.load(Ordering::Relaxed)
+    }
+
+    /// Octets that one of its redo files may have: none where it is away or has less room than must stay free. All of
+    /// them together take a quarter of the rest at most.
+    pub(crate) fn room_for_redo(&self) -> Option<u64> {
+        let is_full = self.full.load(Ordering::Relaxed);
+        let room = self.free().checked_sub(self.min_free).filter(|_| !is_full && self.is_here());
+        room.map(|room| room / (4 * spool::redo::LEAVES_MAX as u64))
     }
 
     /// Whether more waits for its writer than it may.

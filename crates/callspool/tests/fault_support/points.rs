@@ -15,6 +15,8 @@ pub enum Tried {
     AtTheBeginning,
     /// Again and again beside a call, which loses nothing: an alarm of this kind says so with these words.
     BesideACall(&'static str, &'static str),
+    /// From the start on, beside a call, which loses nothing: its media go straight to their files, and an alarm says so.
+    WithoutARedo,
     /// Again and again while a start repairs what a crash left: the next start does.
     AfterACrash,
     /// At a start, which fails with these words; the next one does not.
@@ -45,7 +47,7 @@ pub fn cases(operation: Operation) -> &'static [(&'static str, Tried)] {
     use Operation as O;
     use Tried::{
         AfterACrash, AtAStart, AtTheBeginning, AtTheEnd, BesideACall, InACommand, InANote, InMidCall,
-        WithAWebhook, WithTheCatalog,
+        WithAWebhook, WithTheCatalog, WithoutARedo,
     };
     match operation {
         O::Identity => &[
@@ -88,6 +90,10 @@ pub fn cases(operation: Operation) -> &'static [(&'static str, Tried)] {
         O::SyncLine => &[("fail", InANote)],
         O::Truncate => &[("fail", InMidCall), ("fail@1+", AfterACrash)],
         O::Remove => &[("fail@1+", AfterACrash)],
+        O::RedoOpen => &[("fail@1+", WithoutARedo)],
+        O::RedoAppend => &[("fail@1+", WithoutARedo), ("torn@1+", WithoutARedo), ("fail@9+", WithoutARedo)],
+        O::RedoEmpty => &[("fail@1+", WithoutARedo), ("fail@1+", AfterACrash)],
+        O::RedoRead => &[("fail@1+", AfterACrash)],
         O::CatalogMake => &[("fail@1+", WithTheCatalog(Trouble::Nothing, "the catalog is not up to date"))],
         O::CatalogAside => &[("fail@1+", WithTheCatalog(Trouble::Garbage, "cannot be set aside"))],
         O::ReindexNote => &[("fail@1+", WithTheCatalog(Trouble::Garbage, "a restart would forget it"))],

@@ -14,8 +14,9 @@ use crate::fixture::{self, Heard, Spool, heard, now, pcmu, segment, stream, two_
 use crate::memory::MemoryDisk;
 use crate::mka::Reader;
 use crate::pcap::SidecarReader;
+use crate::redo::tests::{World, replay};
 use crate::writer::SegmentWriter;
-use crate::{digest_of, verify};
+use crate::{digest_of, redo, verify};
 
 /// What is said in 20 ms.
 #[derive(Clone, Copy, Debug)]
@@ -239,6 +240,58 @@ proptest! {
             let once_more = repair(now(99_000), segment, &path, NodeNumber::SINGLE, disk).unwrap();
             prop_assert_eq!(once_more.ops, vec![]);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    #[test]
+    fn a_crash_anywhere_loses_no_more_by_way_of_the_redo(
+        life in life(),
+        at in any::<prop::sample::Index>(),
+        inside in any::<prop::sample::Index>(),
+    ) {
+        let Trace { ops, received, segment, path } = live(&life);
+        let (mut world, last) = (World::new(), ops.last().unwrap().0);
+        let mut ops = ops.into_iter().peekable();
+        for ms in (0..=last).step_by(100) {
+            let mut batch = Vec::new();
+            while let Some((_, op)) = ops.next_if(|(asked, _)| *asked <= ms) {
+                batch.push(op);
+            }
+            match ms % 1_000 {
+                100 => world.sync_begins(ms),
+                400 => world.sync_ends(ms),
+                _ => {}
+            }
+            world.flush(ms, batch);
+        }
+        let at = at.index(world.done.len());
+        let (died_ms, cut) = &world.done[at];
+        let mut disk = MemoryDisk::new();
+        world.done[..at].iter().for_each(|(_, done)| done.apply(&mut disk, usize::MAX));
+        let octets = inside.index(cut.octets() + 1);
+        if octets > 0 {
+            cut.apply(&mut disk, octets);
+        }
+        let before = disk.clone();
+        replay(&mut disk, std::slice::from_ref(&path));
+        if matches!(world.done[at..], [(_, redo::tests::Done::Op(FileOp::Unmark { .. }))]) {
+            // It was sealed, and nothing was missing.
+            before.paths().filter(|p| p.ends_with(".mka")).for_each(|p| assert_eq!(before.bytes(p), disk.bytes(p)));
+        }
+        let Some(repaired) = find_and_repair(&disk, segment, *died_ms) else { return Ok(()) };
+        disk.apply_all(&repaired.ops).unwrap();
+        if repaired.record.is_none() {
+            return Ok(());
+        }
+        let verified = verify::call(&disk, &path.directory).unwrap();
+        prop_assert!(verified.is_sound(), "{:?}", verified.findings);
+        let heard = readable(&disk, &path.directory);
+        for r in received.iter().filter(|r| r.at_ms <= died_ms - 200) {
+            prop_assert!(heard.contains(&r.payload), "received at {} is lost; died at {}", r.at_ms, died_ms);
+        }
+        prop_assert_eq!(repair(now(99_000), segment, &path, NodeNumber::SINGLE, &disk).unwrap().ops, vec![]);
     }
 }
 

@@ -71,9 +71,11 @@ pub fn call(files: &dyn Files, directory: &str) -> io::Result<Verified> {
         found.wrong("", "there is no such directory, or nothing in it");
         return Ok(found);
     }
-    let lines = check_log(&mut found, files, directory)?;
-    check_joins(&mut found, files, directory, &lines)?;
+    let log = check_log(&mut found, files, directory)?;
+    let (lines, has_log) = (log.as_deref().unwrap_or_default(), log.is_some());
+    check_joins(&mut found, files, directory, lines)?;
     let mut known = vec![LOG_NAME.to_owned()];
+    let mut is_missed = false;
     for name in names.iter().filter(|n| n.ends_with(".json")) {
         known.push(name.clone());
         let bytes = read_small(files, &format!("{directory}/{name}"))?.unwrap_or_default();
@@ -81,12 +83,20 @@ pub fn call(files: &dyn Files, directory: &str) -> io::Result<Verified> {
         found.bytes += bytes.len() as u64;
         match manifest::read(&bytes) {
             Ok(manifest) => {
-                check_sealed(&mut found, name, &manifest, &bytes, &lines);
+                check_sealed(&mut found, name, &manifest, &bytes, lines);
+                // The log of a segment in progress begins with the first line that says more than its manifest.
+                is_missed |= manifest.sealed && !has_log;
                 known.extend(check_files(&mut found, files, directory, &manifest)?);
                 found.segments.push(manifest.record);
             }
             Err(e) => found.wrong(name, e.to_string()),
         }
+    }
+    if is_missed {
+        found.wrong(
+            LOG_NAME,
+            "the log is missing: states, edits and holds of this call are not known from disk",
+        );
     }
     for stray in names.iter().filter(|n| !known.contains(n)) {
         found.wrong(stray, "no manifest speaks of this file");
@@ -95,14 +105,9 @@ pub fn call(files: &dyn Files, directory: &str) -> io::Result<Verified> {
     Ok(found)
 }
 
-fn check_log(found: &mut Verified, files: &dyn Files, directory: &str) -> io::Result<Vec<LogLine>> {
-    let Some(bytes) = read_small(files, &layout::log_path(directory))? else {
-        found.wrong(
-            LOG_NAME,
-            "the log is missing: states, edits and holds of this call are not known from disk",
-        );
-        return Ok(Vec::new());
-    };
+/// None: there is no log.
+fn check_log(found: &mut Verified, files: &dyn Files, directory: &str) -> io::Result<Option<Vec<LogLine>>> {
+    let Some(bytes) = read_small(files, &layout::log_path(directory))? else { return Ok(None) };
     found.files += 1;
     found.bytes += bytes.len() as u64;
     let (lines, damage) = log::read(&bytes);
@@ -122,7 +127,7 @@ fn check_log(found: &mut Verified, files: &dyn Files, directory: &str) -> io::Re
             }
         }
     }
-    Ok(lines)
+    Ok(Some(lines))
 }
 
 /// What one log says of two calls that are one, the other should say too.

@@ -37,6 +37,9 @@ fn a_segment_is_there_before_its_first_packet() {
     assert!(!manifest.sealed);
     assert_eq!(manifest.record.parts[0].tracks.len(), 2);
     assert!(mka::scan(spool.bytes("001-1.mka")).unwrap().is_clean());
+    // Its log begins with the first line that says more than the manifest.
+    let verified = crate::verify::call(&spool.disk, spool.writer.directory()).unwrap();
+    assert!(verified.is_sound(), "{:?}", verified.findings);
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl Disk {
     /// that stay are tried again the next time.
     pub(crate) fn settle(&self) -> Result<(), Unsettled> {
         let (sealed, began) = (std::mem::take(&mut *self.unmarked()), mono());
-        self.markers.look();
+        self.markers.look(&self.root);
         if let Err(e) = self.sync() {
             self.unmark(sealed);
             return Err(Unsettled::Synced(e));

@@ -3,7 +3,7 @@
 //! It stays open, so that a mark is one write and needs no descriptor; it is let go when the volume departs, and read
 //! anew when it is back. Nobody holds the table while the disk works: a write that hangs holds up no other.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -49,7 +49,7 @@ impl Markers {
             Some((_, Err(full))) => return Err(io::Error::other(full)),
             None => return Err(io::Error::from(io::ErrorKind::NotFound)),
         };
-        write(root, Operation::Mark, segment, &file, at, &octets)
+        write(root, Operation::Mark, segment, &file, at, &octets).inspect_err(|_| self.forget(&file))
     }
 
     /// Takes the marker of a segment away; whether it had one.
@@ -59,18 +59,28 @@ impl Markers {
         else {
             return Ok(false);
         };
-        write(root, Operation::Unmark, segment, &file, at, &FREE)?;
+        write(root, Operation::Unmark, segment, &file, at, &FREE).inspect_err(|_| self.forget(&file))?;
         if let Some(open) = &mut *self.open() {
             open.table.release(segment);
         }
         Ok(true)
     }
 
-    /// Forgets the file when somebody has removed it, so that it is made anew.
-    pub(super) fn look(&self) {
+    /// Forgets the file when it is not the one in its place any more: somebody removed it, or the volume was unmounted and
+    /// mounted again. The next who needs it opens what is there.
+    pub(super) fn look(&self, root: &Path) {
+        let Some(file) = self.open().as_ref().map(|open| Arc::clone(&open.file)) else { return };
+        let number = |found: io::Result<Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+        let there = number(std::fs::symlink_metadata(root.join(layout::MARKERS_PATH)));
+        if there.is_none() || there != number(file.metadata()) {
+            self.forget(&file);
+        }
+    }
+
+    /// A file that cannot be written to may be of a mount that is gone.
+    fn forget(&self, file: &Arc<File>) {
         let mut open = self.open();
-        // What is open is asked, not the disk.
-        if open.as_ref().is_some_and(|open| open.file.metadata().is_ok_and(|file| file.nlink() == 0)) {
+        if open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.file, file)) {
             *open = None;
         }
     }
@@ -188,9 +198,9 @@ mod tests {
     fn a_file_that_somebody_removed_is_made_anew() {
         let (dir, reserve, markers) = (tempfile::tempdir().unwrap(), Reserve::default(), Markers::default());
         markers.mark(dir.path(), &reserve, id(1), &path(1)).unwrap();
-        markers.look();
+        markers.look(dir.path());
         std::fs::remove_dir_all(dir.path().join(layout::LIVE_DIR)).unwrap();
-        markers.look();
+        markers.look(dir.path());
         markers.mark(dir.path(), &reserve, id(2), &path(2)).unwrap();
         assert_eq!(found(dir.path()), [id(2)]);
     }
@@ -203,7 +213,7 @@ mod tests {
         assert!(markers.mark(dir.path(), &reserve, id(0x5107), &path(1)).is_err());
         faults::withdraw(&rule);
         assert_eq!(found(dir.path()), []);
-        assert!(markers.unmark(dir.path(), &reserve, id(0x5107)).unwrap());
+        assert!(!markers.unmark(dir.path(), &reserve, id(0x5107)).unwrap(), "it is read anew");
         markers.mark(dir.path(), &reserve, id(2), &path(2)).unwrap();
         let length = std::fs::metadata(dir.path().join(layout::MARKERS_PATH)).unwrap().len();
         assert_eq!((found(dir.path()), length), (vec![id(2)], 256));

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::now;
 use crate::live_calls::{Awaited, LiveCommand, NoEar};
 use crate::metrics::{Queued, Signalled};
-use crate::net::{DriverInput, SipDriver};
+use crate::net::{Alarm, DriverInput, SipDriver};
 use crate::pulse::Pulse;
 use crate::recorder::{AlarmThresholds, Recorder, Teller};
 use crate::supervise::Supervisor;
@@ -108,6 +108,14 @@ pub(crate) struct FrontTask {
     pub(crate) supervisor: Supervisor,
     /// When the next round without an input is due.
     pub(crate) round: Instant,
+    pub(crate) alarms: Alarms,
+}
+
+/// What the task waits for beside its driver.
+#[derive(Default)]
+pub(crate) struct Alarms {
+    front: Alarm,
+    round: Alarm,
 }
 
 impl FrontTask {
@@ -170,18 +178,11 @@ impl FrontTask {
     }
 
     async fn select_running(&mut self) -> Input {
-        let timer = self.front.next_timeout();
-        let timeout = async {
-            match timer {
-                Some(at) => tokio::time::sleep_until(crate::clock::instant(at).into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let round = tokio::time::sleep_until(self.round.into());
+        let timer = self.front.next_timeout().map(crate::clock::instant);
         tokio::select! {
             biased;
-            () = round => Input::Round,
-            () = timeout => Input::Timeout,
+            () = self.alarms.round.at(Some(self.round)) => Input::Round,
+            () = self.alarms.front.at(timer) => Input::Timeout,
             Some(report) = self.reports.recv() => Input::Report(report),
             Some(order) = self.orders.recv() => Input::Order(order),
             Some(command) = self.commands.recv() => Input::Command(command),

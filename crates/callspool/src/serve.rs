@@ -33,7 +33,7 @@ use crate::control;
 use crate::descriptors::{Shares, divide, raise_limit};
 use crate::dtls::{Clients, Identity};
 use crate::dumps;
-use crate::front::{FrontOrder, FrontTask, Load, Tuning};
+use crate::front::{Alarms, FrontOrder, FrontTask, Load, Tuning};
 use crate::joins::JoinLink;
 use crate::listen::{HeardSides, SidesLink};
 use crate::live_calls::{self, Awaited, LiveCommand};
@@ -344,6 +344,7 @@ fn front_task(
         pulse,
         supervisor,
         round: Instant::now(),
+        alarms: Alarms::default(),
     };
     Ok((task, link, numbered))
 }

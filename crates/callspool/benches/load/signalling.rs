@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::invites::{METADATA, NO_MEDIA, client_of, place, wait_until_over};
 use crate::machine::{self, Cores};
-use crate::net::{NetConfig, Rates, SipDriver, SipSockets};
+use crate::net::{Alarm, NetConfig, Rates, SipDriver, SipSockets};
 use crate::report::median_p99_worst;
 use crate::{Failure, clock};
 
@@ -151,19 +151,13 @@ impl Signalling {
 
     /// Runs until it is told to stop; the CPU that this thread took meanwhile.
     async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Duration {
-        let before = cpu_of_thread();
+        let (before, mut alarm) = (cpu_of_thread(), Alarm::default());
         loop {
-            let timer = self.front.next_timeout();
-            let due = async {
-                match timer {
-                    Some(at) => tokio::time::sleep_until(clock::instant(at).into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let timer = self.front.next_timeout().map(clock::instant);
             tokio::select! {
                 biased;
                 _ = &mut stop => return cpu_of_thread().saturating_sub(before),
-                () = due => self.front.handle_timeout(clock::now()),
+                () = alarm.at(timer) => self.front.handle_timeout(clock::now()),
                 input = self.driver.select() => self.driver.apply(input),
             }
             self.carry_out();

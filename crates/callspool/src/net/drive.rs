@@ -20,6 +20,7 @@ use call::{Arrival, Newcomers, Turn};
 use model::Now;
 use sip::{Agent, Destination, Event, Flow, Gate, Head, Message, OpenGate, Transport};
 
+use super::alarm::Alarm;
 use super::rates::{Rate, Rates};
 use super::refused::Refused;
 use super::resolver::{Answer, Resolver};
@@ -95,6 +96,8 @@ pub(crate) struct SipDriver<G = OpenGate> {
     agent: Agent<G>,
     sockets: SipSockets,
     resolver: Option<Resolver>,
+    /// For the agent's timers.
+    alarm: Alarm,
     /// Apart, because what holds a driver is handed around.
     shedding: Option<Box<Shedding>>,
     tally: SipTally,
@@ -103,7 +106,8 @@ pub(crate) struct SipDriver<G = OpenGate> {
 impl<G: Gate> SipDriver<G> {
     /// Joins the two.
     pub(crate) fn new(agent: Agent<G>, sockets: SipSockets) -> Self {
-        Self { agent, sockets, resolver: None, shedding: None, tally: SipTally::default() }
+        let (alarm, tally) = (Alarm::default(), SipTally::default());
+        Self { agent, sockets, resolver: None, alarm, shedding: None, tally }
     }
 
     /// Has names looked up.
@@ -151,13 +155,7 @@ impl<G: Gate> SipDriver<G> {
     /// Waits for the next input. Timers that are due go before what has come, so that a flood delays none; what has come
     /// goes before calls that wait to be looked at.
     pub(crate) async fn select(&mut self) -> DriverInput {
-        let timer = self.agent.next_timeout();
-        let timeout = async {
-            match timer {
-                Some(at) => tokio::time::sleep_until(clock::instant(at).into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let timer = self.agent.next_timeout().map(clock::instant);
         let has_newcomers = self.newcomers() > 0;
         let is_due = |s: &Shedding| s.inputs >= TURN_EACH && s.newcomers.is_due(clock::mono());
         if has_newcomers && self.shedding.as_deref().is_some_and(is_due) {
@@ -165,7 +163,7 @@ impl<G: Gate> SipDriver<G> {
         }
         tokio::select! {
             biased;
-            () = timeout => DriverInput::Timeout,
+            () = self.alarm.at(timer) => DriverInput::Timeout,
             answer = next_answer(&mut self.resolver) => DriverInput::Resolved(answer),
             event = self.sockets.select() => DriverInput::Net(event),
             // Gives way to the runtime now and then: without that, sockets would say at last that nothing has come.

@@ -20,6 +20,7 @@
 //!
 //! Never here: anything of transactions and dialogs; names are only what a TLS server must prove to have.
 
+mod alarm;
 mod config;
 mod connection;
 mod connections;
@@ -39,6 +40,7 @@ mod told;
 mod udp;
 mod websocket;
 
+pub(crate) use alarm::Alarm;
 pub(crate) use config::{NetConfig, NetLimits};
 pub(crate) use drive::{DriverInput, SipDriver, Unread};
 pub(crate) use rates::{Rate, Rates};

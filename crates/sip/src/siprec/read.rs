@@ -1,6 +1,6 @@
 //! What a document says, from the tree of its elements.
 
-use super::tree::{Element, grow};
+use super::tree::{Node, Siblings, grow};
 use super::values::{self, Ids, STATES};
 use super::{
     Association, CommunicationSession, Group, MetadataError, Participant, Recorded, RecordingMetadata,
@@ -56,12 +56,12 @@ pub fn read(bytes: &[u8]) -> Result<RecordingMetadata, MetadataError> {
         tree = grow(&mended);
         tree.is_damaged |= is_mended;
     }
-    if tree.roots.iter().any(|root| root.name == "requestsnapshot") {
+    if tree.roots().any(|root| root.name == "requestsnapshot") {
         return Err(MetadataError::Asks);
     }
     let mut reading = Reading::default();
     reading.found.is_damaged = tree.is_damaged;
-    reading.gather(&tree.roots, &Place::Document);
+    reading.gather(tree.roots(), &Place::Document);
     reading.finish();
     let found = reading.found;
     let is_empty = found.groups.is_empty()
@@ -93,9 +93,9 @@ enum Place {
 
 impl Reading {
     /// Takes elements that may be those of RFC 7865, or hold them.
-    fn gather(&mut self, elements: &[Element<'_>], place: &Place) {
+    fn gather(&mut self, elements: Siblings<'_>, place: &Place) {
         // Participants first: what refers to one may stand before it.
-        for element in elements.iter().filter(|e| e.name == "participant") {
+        for element in elements.clone().filter(|e| e.name == "participant") {
             self.participant(element);
         }
         for element in elements {
@@ -108,13 +108,13 @@ impl Reading {
                 "participantsessionassoc" => self.association(element),
                 "participantstreamassoc" => self.stream_association(element),
                 "sessionrecordingassoc" => self.recorded(element),
-                _ if holds_known(element) => self.gather(&element.children, place),
+                _ if holds_known(element) => self.gather(element.children(), place),
                 _ => self.extension(element, place, ""),
             }
         }
     }
 
-    fn root(&mut self, element: &Element<'_>) {
+    fn root(&mut self, element: Node<'_>) {
         if let Some(mode) = element.field(&["datamode"]) {
             self.found.complete = mode.eq_ignore_ascii_case("complete");
         }
@@ -122,7 +122,7 @@ impl Reading {
         self.rest(element, &["datamode", "id"], &Place::Document);
     }
 
-    fn group(&mut self, element: &Element<'_>) {
+    fn group(&mut self, element: Node<'_>) {
         let group = Group {
             id: id(element, &GROUP_ID),
             associated: when(element, &ASSOCIATED),
@@ -136,7 +136,7 @@ impl Reading {
         self.rest(element, &known, &Place::Document);
     }
 
-    fn session(&mut self, element: &Element<'_>) {
+    fn session(&mut self, element: Node<'_>) {
         let mut sip_session_ids: Vec<String> = Vec::new();
         for value in element.values("sipsessionid") {
             let value = value.split_ascii_whitespace().collect();
@@ -174,7 +174,7 @@ impl Reading {
         self.rest(element, &known, &Place::Document);
     }
 
-    fn participant(&mut self, element: &Element<'_>) {
+    fn participant(&mut self, element: Node<'_>) {
         let aors = aors(element, &mut self.found.is_damaged);
         let given = id(element, &PARTICIPANT_ID);
         let id = match (given.is_empty(), aors.first()) {
@@ -235,7 +235,7 @@ impl Reading {
         self.rest(element, &known, &Place::Participant(place));
     }
 
-    fn stream(&mut self, element: &Element<'_>) {
+    fn stream(&mut self, element: Node<'_>) {
         let id = id(element, &STREAM_ID);
         let text = |names: &[&str]| element.field(names).map(str::to_owned);
         let read = StreamInfo {
@@ -257,7 +257,7 @@ impl Reading {
         self.rest(element, &known, &Place::Document);
     }
 
-    fn association(&mut self, element: &Element<'_>) {
+    fn association(&mut self, element: Node<'_>) {
         let participant = named_participant(element);
         self.associate(&participant, element.field(&OF_SESSION).map(str::to_owned), element);
         let known = [
@@ -274,7 +274,7 @@ impl Reading {
         self.rest(element, &known, &Place::Document);
     }
 
-    fn associate(&mut self, participant: &str, session: Option<String>, element: &Element<'_>) {
+    fn associate(&mut self, participant: &str, session: Option<String>, element: Node<'_>) {
         let association = Association {
             participant: participant.to_owned(),
             session,
@@ -284,7 +284,7 @@ impl Reading {
         add(&mut self.found.associations, association, ENTRIES_MAX, &mut self.found.is_damaged);
     }
 
-    fn stream_association(&mut self, element: &Element<'_>) {
+    fn stream_association(&mut self, element: Node<'_>) {
         let mut association = StreamAssociation {
             participant: named_participant(element),
             associated: when(element, &ASSOCIATED),
@@ -319,7 +319,7 @@ impl Reading {
         add(&mut self.found.stream_associations, association, ENTRIES_MAX, &mut self.found.is_damaged);
     }
 
-    fn recorded(&mut self, element: &Element<'_>) {
+    fn recorded(&mut self, element: Node<'_>) {
         let recorded = Recorded {
             session: id(element, &["sessionid", "session", "id"]),
             associated: when(element, &ASSOCIATED),
@@ -328,32 +328,32 @@ impl Reading {
         add(&mut self.found.recorded, recorded, ENTRIES_MAX, &mut self.found.is_damaged);
     }
 
-    fn state(&mut self, element: &Element<'_>) {
+    fn state(&mut self, element: Node<'_>) {
         let said = STATES.iter().flat_map(|name| element.values(name)).filter_map(values::state).max();
         self.found.state = self.found.state.max(said);
     }
 
     /// What of an element of RFC 7865 is none of it.
-    fn rest(&mut self, element: &Element<'_>, known: &[&str], place: &Place) {
-        for attribute in element.attributes.iter().filter(|a| !known.contains(&&*a.name)) {
+    fn rest(&mut self, element: Node<'_>, known: &[&str], place: &Place) {
+        for attribute in element.attributes().iter().filter(|a| !known.contains(&&*a.name)) {
             self.keep(place, "", &attribute.written, &attribute.value);
         }
-        let is_known = |e: &&Element<'_>| known.contains(&&*e.name);
-        if element.children.iter().any(|child| !is_known(&child)) {
+        let is_known = |e: &Node<'_>| known.contains(&&*e.name);
+        if element.children().any(|child| !is_known(&child)) {
             // The known ones are fields; the others may be anything.
-            let others = element.children.iter().filter(|child| !is_known(child));
+            let others = element.children().filter(|child| !is_known(child));
             for child in others.clone().filter(|child| child.name == "participant") {
                 self.participant(child);
             }
             for child in others.filter(|child| child.name != "participant") {
-                self.gather(std::slice::from_ref(child), place);
+                self.gather(child.alone(), place);
             }
         }
     }
 
     /// Key-values of an element that RFC 7865 does not know. `above` is the element that it stands in, where that is
     /// unknown too and says more than that it is an extension.
-    fn extension(&mut self, element: &Element<'_>, place: &Place, above: &str) {
+    fn extension(&mut self, element: Node<'_>, place: &Place, above: &str) {
         let of_session = matches!(place, Place::Document) && above.is_empty();
         if of_session && STATES.contains(&&*element.name) {
             self.found.state = self.found.state.max(values::state(&element.text));
@@ -361,7 +361,7 @@ impl Reading {
         if let Some((key, value)) = pair(element) {
             return self.keep(place, above, &key, value);
         }
-        if element.children.is_empty() {
+        if element.is_childless() {
             self.keep(place, above, &element.written, &element.text);
         }
         let is_wrapper = element.text.is_empty() && WRAPPERS.iter().any(|word| element.name.contains(word));
@@ -369,10 +369,10 @@ impl Reading {
         if of_session && is_wrapper {
             self.state(element);
         }
-        for attribute in &element.attributes {
+        for attribute in element.attributes() {
             self.keep(place, above, &attribute.written, &attribute.value);
         }
-        for child in &element.children {
+        for child in element.children() {
             self.extension(child, place, above);
         }
     }
@@ -439,7 +439,7 @@ impl Reading {
 }
 
 /// The participant that an association names, as it came; empty where it names none.
-fn named_participant(element: &Element<'_>) -> String {
+fn named_participant(element: Node<'_>) -> String {
     element.field(&OF_PARTICIPANT).or_else(|| element.field(&["id"])).unwrap_or_default().to_owned()
 }
 
@@ -462,23 +462,23 @@ fn mark(key: &str, value: &str) -> u32 {
 }
 
 /// `<param name="queue" value="sales"/>`, or with the value as text.
-fn pair<'a>(element: &'a Element<'_>) -> Option<(String, &'a str)> {
+fn pair<'a>(element: Node<'a>) -> Option<(String, &'a str)> {
     let attribute =
-        |names: [&str; 2]| element.attributes.iter().find(|a| names.contains(&&*a.name)).map(|a| &a.value);
-    if !element.children.is_empty() || !PAIRS.contains(&&*element.name) {
+        |names: [&str; 2]| element.attributes().iter().find(|a| names.contains(&&*a.name)).map(|a| &*a.value);
+    if !element.is_childless() || !PAIRS.contains(&&*element.name) {
         return None;
     }
-    let value = attribute(["value", "val"]).unwrap_or(&element.text);
-    attribute(["name", "key"]).filter(|key| !key.is_empty()).map(|key| (key.to_ascii_lowercase(), &**value))
+    let value = attribute(["value", "val"]).unwrap_or(element.text());
+    attribute(["name", "key"]).filter(|key| !key.is_empty()).map(|key| (key.to_ascii_lowercase(), value))
 }
 
 /// Whether elements of RFC 7865 stand in one that it does not know: lists of drafts, envelopes of vendors.
-fn holds_known(element: &Element<'_>) -> bool {
-    element.children.iter().any(|child| match &*child.name {
+fn holds_known(element: Node<'_>) -> bool {
+    element.children().any(|child| match &*child.name {
         "participant" | "participantsessionassoc" | "participantstreamassoc" | "sessionrecordingassoc" => {
             true
         }
-        "recording" | "recordingmetadata" => !child.children.is_empty(),
+        "recording" | "recordingmetadata" => !child.is_childless(),
         "session" => child.has(&["sessionid"]),
         "stream" => child.has(&["streamid"]),
         _ => holds_known(child),
@@ -486,7 +486,7 @@ fn holds_known(element: &Element<'_>) -> bool {
 }
 
 /// The addresses of a participant with their names: in `nameID`, as attribute, element or text, or without it.
-fn aors(element: &Element<'_>, is_damaged: &mut bool) -> Vec<(String, Option<String>)> {
+fn aors(element: Node<'_>, is_damaged: &mut bool) -> Vec<(String, Option<String>)> {
     let mut aors: Vec<(String, Option<String>)> = Vec::new();
     let mut nameless = None;
     for holder in element.named("nameid").chain(std::iter::once(element)) {
@@ -513,11 +513,11 @@ fn aors(element: &Element<'_>, is_damaged: &mut bool) -> Vec<(String, Option<Str
     aors
 }
 
-fn id(element: &Element<'_>, names: &[&str]) -> String {
+fn id(element: Node<'_>, names: &[&str]) -> String {
     element.field(names).unwrap_or_default().to_owned()
 }
 
-fn when(element: &Element<'_>, names: &[&str]) -> Option<model::WallTime> {
+fn when(element: Node<'_>, names: &[&str]) -> Option<model::WallTime> {
     names.iter().flat_map(|name| element.values(name)).find_map(time)
 }
 

@@ -6,6 +6,7 @@
 //! are views into its text.
 
 use std::borrow::Cow;
+use std::ops::{Deref, Range};
 
 use quick_xml::Reader;
 use quick_xml::escape::unescape;
@@ -32,18 +33,17 @@ const ENTITY_BYTES_MAX: usize = 10;
 /// An element, its names in one form.
 #[derive(Debug)]
 pub(super) struct Element<'t> {
-    /// Its place among all elements of the document, from 1.
-    number: usize,
     /// The local name in lower case.
     pub(super) written: Cow<'t, str>,
     /// The same without hyphens and underscores: what it is known by.
     pub(super) name: Cow<'t, str>,
     kind: Kind,
-    /// Those of namespaces left out.
-    pub(super) attributes: Vec<Attribute<'t>>,
+    /// Which of all attributes are its own, those of namespaces left out.
+    attributes: Range<usize>,
     /// Its own text, trimmed.
     pub(super) text: Cow<'t, str>,
-    pub(super) children: Vec<Element<'t>>,
+    /// The place behind the last element that stands in it.
+    end: usize,
 }
 
 /// An attribute, its names as those of elements.
@@ -70,40 +70,109 @@ enum Kind {
     Other,
 }
 
-/// A document.
+/// A document: its elements and attributes in the order in which they begin, so that what stands in an element stands
+/// behind it. A document that is cut in front may have several that stand in no other.
 #[derive(Debug, Default)]
 pub(super) struct Tree<'t> {
-    /// The outermost elements; a document that is cut in front may have several.
-    pub(super) roots: Vec<Element<'t>>,
+    elements: Vec<Element<'t>>,
+    attributes: Vec<Attribute<'t>>,
     /// Something is not well-formed, or a limit was met.
     pub(super) is_damaged: bool,
     /// Something may be meant otherwise than it is written: [mending](super::mend) decides.
     pub(super) is_odd: bool,
 }
 
-impl Element<'_> {
+impl Tree<'_> {
+    /// The outermost elements.
+    pub(super) fn roots(&self) -> Siblings<'_> {
+        Siblings { tree: self, at: 0, end: self.elements.len() }
+    }
+}
+
+/// An element in its document.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Node<'a> {
+    tree: &'a Tree<'a>,
+    at: usize,
+    element: &'a Element<'a>,
+}
+
+/// Elements that stand side by side, in order.
+#[derive(Debug, Clone)]
+pub(super) struct Siblings<'a> {
+    tree: &'a Tree<'a>,
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Iterator for Siblings<'a> {
+    type Item = Node<'a>;
+
+    fn next(&mut self) -> Option<Node<'a>> {
+        let (tree, at) = (self.tree, self.at);
+        let element = tree.elements.get(at).filter(|_| at < self.end)?;
+        self.at = element.end.max(at + 1);
+        Some(Node { tree, at, element })
+    }
+}
+
+impl<'a> Deref for Node<'a> {
+    type Target = Element<'a>;
+
+    fn deref(&self) -> &Element<'a> {
+        self.element
+    }
+}
+
+impl<'a> Node<'a> {
+    /// What stands in it.
+    pub(super) fn children(self) -> Siblings<'a> {
+        Siblings { tree: self.tree, at: self.at + 1, end: self.element.end }
+    }
+
+    /// The element without those beside it.
+    pub(super) fn alone(self) -> Siblings<'a> {
+        Siblings { tree: self.tree, at: self.at, end: self.at + 1 }
+    }
+
+    /// Whether nothing stands in it.
+    pub(super) fn is_childless(self) -> bool {
+        self.element.end <= self.at + 1
+    }
+
+    /// Its own text, for as long as the document lives.
+    pub(super) fn text(self) -> &'a str {
+        &self.element.text
+    }
+
+    /// Its attributes.
+    pub(super) fn attributes(self) -> &'a [Attribute<'a>] {
+        self.tree.attributes.get(self.element.attributes.clone()).unwrap_or_default()
+    }
+
     /// The first attribute, or else child, of one of these names that has a value.
-    pub(super) fn field(&self, names: &[&str]) -> Option<&str> {
+    pub(super) fn field(self, names: &[&str]) -> Option<&'a str> {
         names.iter().find_map(|name| self.values(name).next())
     }
 
     /// The values of the attributes and children of this name that have one.
-    pub(super) fn values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
-        let attributes = self.attributes.iter().filter(move |a| a.name == name).map(|a| &*a.value);
-        let children = self.named(name).map(|child| &*child.text);
+    pub(super) fn values<'n>(self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+        let attributes = self.attributes().iter().filter(move |a| a.name == name).map(|a| &*a.value);
+        let children = self.named(name).map(|child| &*child.element.text);
         attributes.chain(children).filter(|value| !value.is_empty())
     }
 
     /// The children of this name.
-    pub(super) fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Self> {
-        self.children.iter().filter(move |child| child.name == name)
+    pub(super) fn named<'n>(self, name: &'n str) -> impl Iterator<Item = Self> + use<'a, 'n> {
+        self.children().filter(move |child| child.name == name)
     }
 
     /// Whether an attribute or child of one of these names is there, with or without a value.
-    pub(super) fn has(&self, names: &[&str]) -> bool {
-        names
-            .iter()
-            .any(|name| self.attributes.iter().any(|a| a.name == *name) || self.named(name).next().is_some())
+    pub(super) fn has(self, names: &[&str]) -> bool {
+        let has = |name: &str| {
+            self.attributes().iter().any(|a| a.name == name) || self.named(name).next().is_some()
+        };
+        names.iter().any(|name| has(name))
     }
 }
 
@@ -129,9 +198,8 @@ pub(super) fn grow(text: &str) -> Tree<'_> {
 #[derive(Default)]
 struct Grower<'t> {
     tree: Tree<'t>,
-    /// The elements that are open, outermost first.
-    open: Vec<Element<'t>>,
-    elements: usize,
+    /// The places of the elements that are open, outermost first.
+    open: Vec<usize>,
 }
 
 impl<'t> Grower<'t> {
@@ -171,7 +239,7 @@ impl<'t> Grower<'t> {
     }
 
     fn text(&mut self, piece: Cow<'t, str>) {
-        let Some(element) = self.open.last_mut() else { return };
+        let Some(element) = self.innermost() else { return };
         if element.text.is_empty() {
             // What stands between elements is no text, and what text begins with is trimmed anyway.
             let piece = match piece {
@@ -191,18 +259,41 @@ impl<'t> Grower<'t> {
         let tag = piece_of(text, start).unwrap_or_default();
         let written_whole = start.name().0.len();
         let whole = tag.get(..written_whole).unwrap_or_default();
+        self.tree.is_odd |= !is_plain_name(whole) || tag.len() >= TAG_BYTES_MAX || self.is_in_leaf();
         let written = local(whole);
-        let mut is_odd = !is_plain_name(whole) || tag.len() >= TAG_BYTES_MAX || self.is_in_leaf();
-        let mut attributes: Vec<Attribute<'t>> = Vec::new();
-        let mut read = Attributes::new(tag, written_whole);
+        let name = known_by(&written);
+        let kind = Kind::of(&name);
+        // An end is missing.
+        let unfit = self.opened().position(|outer| !outer.kind.may_hold(kind));
+        if let Some(depth) = unfit {
+            self.tree.is_damaged = true;
+            self.close_to(depth);
+        }
+        if self.open.len() >= DEPTH_MAX {
+            self.tree.is_damaged = true;
+            // Its end would close another: it takes the innermost place.
+            self.close();
+        }
+        let attributes = self.attributes(tag, written_whole);
+        let at = self.tree.elements.len();
+        self.open.push(at);
+        let (text, end) = (Cow::Borrowed(""), at + 1);
+        self.tree.elements.push(Element { written, name, kind, attributes, text, end });
+    }
+
+    /// Takes the attributes of a tag; their places.
+    fn attributes(&mut self, tag: &'t str, end_of_name: usize) -> Range<usize> {
+        let tree = &mut self.tree;
+        let first = tree.attributes.len();
+        let mut read = Attributes::new(tag, end_of_name);
         let read = read.with_checks(false);
         for attribute in read.by_ref().take(ATTRIBUTES_MAX) {
             let Ok(attribute) = attribute else {
-                self.tree.is_damaged = true;
+                tree.is_damaged = true;
                 continue;
             };
             let key = attribute.key.0;
-            is_odd |= !is_plain_name(key) || !ends_as_meant(tag, &attribute.value);
+            tree.is_odd |= !is_plain_name(key) || !ends_as_meant(tag, &attribute.value);
             // Of namespaces, schemas and languages.
             if !["xmlns", "xsi:", "xml:"].iter().any(|prefix| key.starts_with(prefix)) {
                 let written = local(key);
@@ -210,53 +301,47 @@ impl<'t> Grower<'t> {
                     value if value.contains('&') => trim(Cow::Owned(resolve(&value))),
                     value => trim(value),
                 };
-                if attributes.is_empty() {
-                    // Most have one, and there are hundreds of elements.
-                    attributes.reserve_exact(1);
-                }
-                attributes.push(Attribute { name: known_by(&written), written, value });
+                tree.attributes.push(Attribute { name: known_by(&written), written, value });
             }
         }
-        self.tree.is_odd |= is_odd || read.next().is_some();
-        let name = known_by(&written);
-        let kind = Kind::of(&name);
-        // An end is missing.
-        if let Some(at) = self.open.iter().position(|outer| !outer.kind.may_hold(kind)) {
-            self.tree.is_damaged = true;
-            self.close_to(at);
-        }
-        if self.open.len() >= DEPTH_MAX {
-            self.tree.is_damaged = true;
-            // Its end would close another: it takes the innermost place.
-            self.close();
-        }
-        self.elements += 1;
-        let (number, text, children) = (self.elements, Cow::Borrowed(""), Vec::new());
-        self.open.push(Element { number, written, name, kind, attributes, text, children });
+        tree.is_odd |= read.next().is_some();
+        first..tree.attributes.len()
+    }
+
+    /// The elements that are open, outermost first.
+    fn opened(&self) -> impl DoubleEndedIterator<Item = &Element<'t>> {
+        self.open.iter().filter_map(|at| self.tree.elements.get(*at))
+    }
+
+    fn innermost(&mut self) -> Option<&mut Element<'t>> {
+        self.open.last().and_then(|at| self.tree.elements.get_mut(*at))
     }
 
     /// Whether an element is open that holds the text of a person.
     fn is_in_leaf(&self) -> bool {
-        self.open.iter().any(|outer| outer.kind == Kind::LeafOfNameId)
+        self.opened().any(|outer| outer.kind == Kind::LeafOfNameId)
     }
 
     /// Closes the innermost element if it is of this name, as in all documents that are well-formed; else that of it.
     fn close_written(&mut self, raw: &str) {
         let is_innermost =
             |e: &Element<'_>| !e.written.is_empty() && e.written.eq_ignore_ascii_case(unprefixed(raw));
-        match self.open.last() {
-            Some(innermost) if is_innermost(innermost) => self.close(),
-            _ => self.close_named(&known_by(&local(raw))),
+        if self.opened().next_back().is_some_and(is_innermost) {
+            self.close();
+        } else {
+            self.close_named(&known_by(&local(raw)));
         }
     }
 
     /// Closes the innermost element of this name, and what was left open in it.
     fn close_named(&mut self, name: &str) {
-        let Some(at) = self.open.iter().rposition(|element| element.name == name) else {
+        let place = self.opened().enumerate().filter(|(_, element)| element.name == name).last();
+        let Some(depth) = place.map(|(depth, _)| depth) else {
             self.tree.is_damaged = true;
             // `<nam>Bob</name>`: the begin was misspelled, or the end.
-            if let Some(innermost) = self.open.last_mut()
-                && innermost.children.is_empty()
+            let count = self.tree.elements.len();
+            if let Some(innermost) = self.innermost()
+                && innermost.end == count
                 && !innermost.text.trim().is_empty()
             {
                 if LEAVES.contains(&name) {
@@ -266,8 +351,8 @@ impl<'t> Grower<'t> {
             }
             return;
         };
-        self.tree.is_damaged |= at + 1 < self.open.len();
-        self.close_to(at);
+        self.tree.is_damaged |= depth + 1 < self.open.len();
+        self.close_to(depth);
     }
 
     /// Closes all from this depth on.
@@ -278,14 +363,18 @@ impl<'t> Grower<'t> {
     }
 
     fn close(&mut self) {
-        let Some(mut element) = self.open.pop() else { return };
-        element.text = trim(element.text);
-        if element.number > ELEMENTS_MAX {
-            self.tree.is_damaged = true;
-            return;
+        let Some(at) = self.open.pop() else { return };
+        let tree = &mut self.tree;
+        let end = tree.elements.len();
+        let Some(element) = tree.elements.get_mut(at) else { return };
+        element.text = trim(std::mem::take(&mut element.text));
+        element.end = end;
+        if at >= ELEMENTS_MAX {
+            // All behind it stand in it.
+            tree.is_damaged = true;
+            tree.attributes.truncate(element.attributes.start);
+            tree.elements.truncate(at);
         }
-        let siblings = self.open.last_mut().map_or(&mut self.tree.roots, |parent| &mut parent.children);
-        siblings.push(element);
     }
 }
 
@@ -464,7 +553,7 @@ mod tests {
                 let (mended, is_mended) = mend(&text);
                 let again = grow(&mended);
                 prop_assert!(!is_mended && !again.is_damaged, "{text}");
-                prop_assert_eq!(format!("{:?}", tree.roots), format!("{:?}", again.roots), "{}", text);
+                prop_assert_eq!(format!("{:?}", tree.elements), format!("{:?}", again.elements), "{}", text);
             }
         }
     }

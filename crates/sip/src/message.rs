@@ -271,7 +271,8 @@ fn plain_tag(value: &[u8]) -> Result<Option<&[u8]>, NotPlain> {
     let rest = rest.strip_prefix(b"<").ok_or(NotPlain)?;
     let close = rest.iter().position(|b| *b == b'>').ok_or(NotPlain)?;
     let params = rest.get(close + 1..).ok_or(NotPlain)?;
-    if name.contains(&b',') || params.iter().any(|b| matches!(b, b'"' | b'<' | b'>' | b',')) {
+    let is_separate = params.trim_ascii_start().first().is_none_or(|b| *b == b';');
+    if !is_separate || name.contains(&b',') || params.iter().any(|b| matches!(b, b'"' | b'<' | b'>' | b',')) {
         return Err(NotPlain);
     }
     let mut tags = params.split(|b| *b == b';').skip(1).filter_map(|param| {
@@ -395,6 +396,7 @@ mod tests {
             ("\"<x>;tag=0\" <sip:a@b>;x=\";tag=3\";tag=1", Some("1")),
             ("sip:a@b;tag=1", Some("1")),
             ("M\u{fc}ller, Hans <sip:a@b>;tag=1", Some("1")),
+            ("<sip:a@b>junk;tag=1", None),
             ("<sip:a@b", None),
             ("", None),
         ] {

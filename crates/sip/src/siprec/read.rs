@@ -396,6 +396,11 @@ impl Reading {
             Place::Participant(_) | Place::Document => (0, None),
         };
         let list = list.map_or(&mut found.extensions, |participant| &mut participant.extensions);
+        // Nothing is compared with a list that takes no more: a document may name thousands.
+        if list.len() >= ENTRIES_MAX {
+            found.is_damaged = true;
+            return;
+        }
         if self.marks.len() <= at {
             self.marks.resize_with(at + 1, Vec::new);
         }

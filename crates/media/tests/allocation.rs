@@ -3,7 +3,9 @@
 
 mod receiving;
 
-use media::relay::{Beginning, Keeping, OpenEnd, Recorder, Relay, Remembers, Security, Sends, Which};
+use media::relay::{
+    Beginning, Keeping, Listening, OpenEnd, Recorder, Relay, Remembers, Security, Sends, Which,
+};
 use media::srtp::{Outbound, Srtp};
 use media::{Frame, StreamReceiver};
 use model::{Keys, Suite};
@@ -93,7 +95,7 @@ fn encrypted_nothing_is_allocated_by_packets_either() {
 }
 
 #[test]
-fn relayed_between_any_sides_teed_and_remembered_nothing_is_allocated_by_packets() {
+fn relayed_between_any_sides_teed_remembered_and_listened_to_nothing_is_allocated_by_packets() {
     let single = |suite: Suite, octet| Keys::single(suite, vec![octet; suite.secret_len()]).unwrap();
     let suite = Suite::AesCm128HmacSha1Tag80;
     let guarded = Security::Keys { inbound: single(suite, 1), outbound: single(suite, 2) };
@@ -107,8 +109,14 @@ fn relayed_between_any_sides_teed_and_remembered_nothing_is_allocated_by_packets
         let mut phone = Outbound::new(&single(suite, 1)).unwrap();
         let mut relay = Relay::default();
         let (remembers, keeping) = (Remembers::TwoSeconds, Keeping::Everything);
-        let first =
-            OpenEnd { security: here.clone(), remembers, keeping, ..OpenEnd::audio(0, Some(sender())) };
+        let first = OpenEnd {
+            codecs: receiving::stream().codecs,
+            security: here.clone(),
+            remembers,
+            keeping,
+            digits: Listening::EventsAndTones,
+            ..OpenEnd::audio(0, Some(sender()))
+        };
         let first = relay.open(&first).unwrap();
         let other =
             OpenEnd { security: there, ..OpenEnd::audio(1, Some(receiving::address("192.0.2.20:5000"))) };

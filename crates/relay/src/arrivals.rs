@@ -117,3 +117,53 @@ impl Arrivals {
         true
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use nix::sys::eventfd::EfdFlags;
+
+    use super::*;
+
+    fn bound() -> Arc<UdpSocket> {
+        Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap())
+    }
+
+    fn take(arrivals: &mut Arrivals) -> Vec<(u64, Vec<u8>)> {
+        let mut came = Vec::new();
+        arrivals.take(&mut |key, datagram| came.push((key, datagram.bytes.to_vec()))).unwrap();
+        came
+    }
+
+    #[test]
+    fn a_ring_that_is_given_up_costs_nothing_that_came_later() {
+        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let mut prepared = Prepared::new(&wake).unwrap();
+        if let Err(e) = prepared.by_ring(&wake) {
+            println!("NOT TRIED: io_uring is not to be had here: {e}");
+            return;
+        }
+        let mut arrivals = prepared.begin();
+        assert!(arrivals.is_by_ring());
+        let (sockets, sender) = ([bound(), bound()], bound());
+        let say = |at: usize, what: &[u8]| sender.send_to(what, sockets[at].local_addr().unwrap()).unwrap();
+        for (key, socket) in (0..).zip(&sockets) {
+            arrivals.watch(key, socket).unwrap();
+        }
+        say(0, b"by ring");
+        assert_eq!(take(&mut arrivals), [(0, b"by ring".to_vec())]);
+        assert!(arrivals.give_up_ring((0..).zip(&sockets)));
+        assert!(!arrivals.is_by_ring() && !arrivals.give_up_ring(std::iter::empty()));
+        say(1, b"by socket");
+        say(0, b"too");
+        arrivals.wait(Duration::from_secs(20)).unwrap();
+        let mut came = take(&mut arrivals);
+        came.sort();
+        assert_eq!(came, [(0, b"too".to_vec()), (1, b"by socket".to_vec())]);
+        arrivals.forget(&sockets[1]);
+        say(1, b"gone");
+        assert_eq!(take(&mut arrivals), []);
+        wake.write(1).unwrap();
+        arrivals.wait(Duration::from_secs(60)).unwrap();
+    }
+}

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::program::{Program, run};
+use support::recording::marked;
 use support::server::Server;
 use support::{PATIENCE, wait_until};
 
@@ -123,8 +124,8 @@ fn who_interrupts_it_leaves_no_call_and_no_process() {
     // It records: there is a call.
     wait_until("a call to be recorded", PATIENCE, || {
         let own = std::fs::read_dir(&there).unwrap().flatten().next().ok_or("no directory")?;
-        let live = std::fs::read_dir(own.path().join("repository/live")).map_err(|e| e.to_string())?;
-        if live.count() > 0 { Ok(()) } else { Err("no live segment".to_owned()) }
+        let live = marked(&own.path().join("repository"));
+        if live.is_empty() { Err("no live segment".to_owned()) } else { Ok(()) }
     });
     program.terminate();
     let status = program.wait(LONG);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use model::{EndReason, Failure, RecordingState};
 use support::calls::{Way, place};
 use support::messages::SipMessage;
-use support::recording::Recorded;
+use support::recording::{Recorded, marked};
 use support::rtp::{Mouth, Talk};
 use support::server::Server;
 use support::sipp::Scenario;
@@ -279,9 +279,7 @@ fn a_cancelled_invite_leaves_nothing_behind() {
     });
     eprintln!("{cancelled} of 20 were cancelled before they were answered");
     wait_until("no segment to be live", PATIENCE, || {
-        // Where all were cancelled before their turn there is no directory either.
-        let markers = server.state().join("repository/live").read_dir().into_iter().flatten();
-        let left: Vec<_> = markers.flatten().map(|m| m.file_name()).collect();
+        let left = marked(&server.state().join("repository"));
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}, {:?}", server.calls())) }
     });
     assert!(server.recordings().iter().all(|r| r.sealed), "a manifest is not sealed");

@@ -9,10 +9,11 @@ mod support;
 use fault_support::caller::{CallReport, place};
 use fault_support::catalog::alarms;
 use fault_support::disk::Disk;
-use fault_support::listing::{directories, marked};
+use fault_support::listing::directories;
 use fault_support::node::{Lost, expect_taken_over, node, received};
 use fault_support::volume::Volume;
 use model::RecordingState;
+use support::recording::marked;
 use support::{PATIENCE, wait_until};
 
 const DISK_KIB: u32 = 16 << 10;

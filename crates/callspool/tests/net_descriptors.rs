@@ -1,6 +1,6 @@
 //! Running out of descriptors: accepting pauses, nothing else does, and it goes on when there are some again.
 //!
-//! Alone in its process, because it lowers the process's own limit.
+//! In a process of its own, because it lowers the process's own limit, and the tests of `net` are here too.
 
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "only a part of the binary is here")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is test code")]
@@ -17,8 +17,26 @@ use std::time::Duration;
 use net::{NetConfig, NetEvent, SipSockets};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-#[tokio::test]
-async fn accept_backs_off_without_descriptors_and_goes_on() {
+const ALONE: &str = "CALLSPOOL_TEST_ALONE";
+
+#[test]
+fn accept_backs_off_without_descriptors_and_goes_on() {
+    if std::env::var_os(ALONE).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(without_descriptors());
+    }
+    let name = std::thread::current().name().unwrap().to_owned();
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    let done = alone.args(["--exact", &name]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        done.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
+async fn without_descriptors() {
     let address = "127.0.0.1:0".parse().unwrap();
     let config = NetConfig { udp: vec![address], tcp: vec![address], ..NetConfig::default() };
     let mut sockets = SipSockets::bind(&config).unwrap();

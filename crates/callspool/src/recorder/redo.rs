@@ -1,7 +1,7 @@
 //! The redo files of a volume, as its writer has them: `spool::redo` says what is written to them and when.
 //!
 //! Each is opened once and kept. What an earlier process left in one is not touched: that is for whoever
-//! [replays](super::replay) it.
+//! [replays](mod@super::replay) it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};

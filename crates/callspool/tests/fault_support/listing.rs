@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use model::{SegmentId, SegmentRecord};
-use spool::layout::{LIVE_DIR, MARKERS_PATH};
+use model::SegmentRecord;
 
-use crate::support::recording::ListedCall;
+use crate::support::recording::{ListedCall, marked};
 use crate::support::server::Server;
 use crate::support::{PATIENCE, wait_until};
 
@@ -44,14 +43,6 @@ pub fn wait_for_repair(repository: &Path) {
         live if live.is_empty() => Ok(()),
         live => Err(format!("{live:?}")),
     });
-}
-
-/// The segments that are marked as live on a volume: now, or as versions before marked them.
-pub fn marked(repository: &Path) -> Vec<SegmentId> {
-    let markers = std::fs::read(repository.join(MARKERS_PATH)).unwrap_or_default();
-    let files = std::fs::read_dir(repository.join(LIVE_DIR)).into_iter().flatten().flatten();
-    let files = files.filter_map(|file| file.file_name().to_str()?.parse().ok());
-    spool::markers::read(&markers).into_iter().map(|(_, segment, _)| segment).chain(files).collect()
 }
 
 /// Stops the server and starts it again: all that lies on disk is sound, and a catalog that is made anew from it

@@ -3,13 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::{SegmentRecord, StreamRecord};
+use model::{SegmentId, SegmentRecord, StreamRecord};
 use serde::Deserialize;
 use serde_json::Value;
+use spool::layout::{LIVE_DIR, MARKERS_PATH};
 
 use super::audio::{self, Sound};
 use super::server::Server;
 use super::{PATIENCE, wait_until};
+
+/// The segments that are marked as live on a volume: now, or as versions before marked them.
+pub fn marked(repository: &Path) -> Vec<SegmentId> {
+    let markers = std::fs::read(repository.join(MARKERS_PATH)).unwrap_or_default();
+    let files = std::fs::read_dir(repository.join(LIVE_DIR)).into_iter().flatten().flatten();
+    let files = files.filter_map(|file| file.file_name().to_str()?.parse().ok());
+    spool::markers::read(&markers).into_iter().map(|(_, segment, _)| segment).chain(files).collect()
+}
 
 /// A call as `callspool ls --json` tells of it.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]

@@ -125,7 +125,10 @@ impl Mender {
         }
         self.put_back(volume, repository, &markers);
         match self.replay(volume, repository, &markers, when) {
-            Ok(()) => Some((volume.clone(), markers)),
+            Ok(failed) => {
+                markers.retain(|(_, at)| !at.as_ref().is_ok_and(|at| failed.contains(at)));
+                Some((volume.clone(), markers))
+            }
             // What is in there would lie behind the end of a segment that is closed without it.
             Err(e) => {
                 tell(format!(
@@ -144,12 +147,12 @@ impl Mender {
         repository: &Repository,
         markers: &Markers,
         when: When,
-    ) -> io::Result<()> {
-        let Some(disk) = self.disks.get(volume) else { return Ok(()) };
+    ) -> io::Result<Vec<ManifestPath>> {
+        let Some(disk) = self.disks.get(volume) else { return Ok(Vec::new()) };
         let marked: Vec<ManifestPath> = markers.iter().filter_map(|(_, at)| at.clone().ok()).collect();
         let replayed = recorder::replay(disk, repository, &marked, recorder::run(), when)?;
-        if replayed.files > 0 {
-            let recorder::Replayed { files, octets, left } = replayed;
+        let recorder::Replayed { files, octets, left, failed } = replayed;
+        if files > 0 {
             if let Some(e) = left {
                 tracing::error!("volume {volume}: its redo is not emptied: {e}; the next start tries again");
             }
@@ -157,7 +160,13 @@ impl Mender {
                 "volume {volume}: {octets} octets of {files} redo files were not in their segments yet"
             );
         }
-        Ok(())
+        for (at, e) in &failed {
+            let segment = at.path();
+            tracing::error!(
+                "what a crash left of {segment} cannot be written to it: {e}; the next start tries again"
+            );
+        }
+        Ok(failed.into_iter().map(|(at, _)| at).collect())
     }
 
     /// Manifests that a loss of power damaged become what they were before. Those who replace them have emptied nothing yet.

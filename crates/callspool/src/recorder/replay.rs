@@ -35,11 +35,13 @@ pub(crate) struct Replayed {
     pub(crate) left: Option<io::Error>,
     /// Octets that segments lacked.
     pub(crate) octets: u64,
+    /// Segments that could not be read or written, and why: they must not be closed without what is in the redo for them.
+    pub(crate) failed: Vec<(ManifestPath, io::Error)>,
 }
 
 /// Does so for the segments that are marked, and empties what it was in, once all of it is durable. `run` is that of
-/// this process, whose own redo files are left alone. Done again, it does the rest. An error is of what could not be read or written; that
-/// nothing could be emptied is told, and no reason not to go on.
+/// this process, whose own redo files are left alone. Done again, it does the rest. An error is of the redo itself; that a
+/// segment could not be read or written, or nothing be emptied, is told, and no reason not to go on with others.
 pub(crate) fn replay(
     disk: &Disk,
     volume: &dyn Files,
@@ -53,18 +55,36 @@ pub(crate) fn replay(
     let mut replayed = Replayed::default();
     for (_, path) in &found {
         let bytes = read(path)?;
-        let records = redo::records(&bytes).map_err(io::Error::other)?;
-        for missing in redo::missing(records, marked, volume)? {
-            write(&disk.path(missing.path), missing.offset, missing.bytes)?;
-            replayed.octets += missing.bytes.len() as u64;
+        match restore(disk, volume, &bytes, marked) {
+            Ok(octets) => replayed.octets += octets,
+            // One that cannot be read keeps no other from it.
+            Err(_) => {
+                for one in marked {
+                    match restore(disk, volume, &bytes, std::slice::from_ref(one)) {
+                        Ok(octets) => replayed.octets += octets,
+                        Err(e) => replayed.failed.push((one.clone(), e)),
+                    }
+                }
+            }
         }
         replayed.files += 1;
     }
-    if !found.is_empty() {
+    if !found.is_empty() && replayed.failed.is_empty() {
         let emptied = disk.sync().and_then(|()| found.iter().try_for_each(|(_, path)| empty(path)));
         replayed.left = emptied.err();
     }
     Ok(replayed)
+}
+
+/// Writes to segments what they lack of a redo file; how many octets that were.
+fn restore(disk: &Disk, volume: &dyn Files, redo: &[u8], marked: &[ManifestPath]) -> io::Result<u64> {
+    let mut octets = 0;
+    let records = redo::records(redo).map_err(io::Error::other)?;
+    for missing in redo::missing(records, marked, volume)? {
+        write(&disk.path(missing.path), missing.offset, missing.bytes)?;
+        octets += missing.bytes.len() as u64;
+    }
+    Ok(octets)
 }
 
 /// Redo files in which an earlier process left something, with their numbers.

@@ -1,8 +1,9 @@
-//! What it costs to listen: an hour of a call with two sides, exported, drawn, and begun to be played.
+//! What it costs to listen: an hour of a call with two sides, exported, drawn, and begun to be played; and the longest
+//! call that anybody has, drawn and begun to be played.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,8 +21,10 @@ use crate::report::median;
 use crate::server::{PAGE, Server};
 use crate::{Failure, machine};
 
-/// The call's length.
-pub(crate) const LONG: Duration = Duration::from_secs(3_600);
+/// The length of the call that is exported.
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+/// The length of the longest: a working day.
+const LONG: Duration = Duration::from_secs(8 * 3_600);
 /// Of each kind; medians count.
 const TURNS: usize = 3;
 const FORMATS: [&str; 4] = ["wav", "flac", "mp3", "opus"];
@@ -33,7 +36,16 @@ const CALL: CallId = CallId::from_u64(1);
 #[derive(Debug)]
 pub(crate) struct Exports {
     pub(crate) formats: Vec<Export>,
-    /// From the request to the last octet of an hour's peaks, in milliseconds: the first time, and again.
+    pub(crate) listened: Listened,
+}
+
+/// What who listens to a call through a server waits for.
+#[derive(Debug)]
+pub(crate) struct Listened {
+    pub(crate) length: Duration,
+    /// Processors that the server has.
+    pub(crate) cores: usize,
+    /// From the request to the last octet of the call's peaks, in milliseconds: the first time, and again.
     pub(crate) peaks_ms: [f64; 2],
     /// From the request to the first octet behind a WAV's head, in milliseconds: from the beginning, and from the
     /// last minute.
@@ -50,26 +62,58 @@ pub(crate) struct Export {
     pub(crate) took_s: f64,
 }
 
+/// An hour, by one processor.
 pub(crate) fn measure() -> Result<Exports, Failure> {
-    let directory = tempfile::Builder::new().prefix("callspool-bench.").tempdir()?;
-    record(&directory.path().join("repository"))?;
-    let data_dir = directory.path().to_owned();
-    let server = Server::start_in(Cores::One, directory)?;
-    let token = std::fs::read_to_string(data_dir.join("token"))?;
-    let known = Instant::now() + PATIENCE;
-    while !String::from_utf8_lossy(&get(&token, "", "")?.0).contains(" 200 ") {
-        if Instant::now() > known {
-            return Err("the call did not come into the catalog".into());
+    let site = Site::begin(HOUR, Cores::One)?;
+    let formats =
+        FORMATS.into_iter().map(|format| export(&site.data_dir, format)).collect::<Result<_, _>>()?;
+    Ok(Exports { formats, listened: site.listen()? })
+}
+
+/// The longest, by all processors.
+pub(crate) fn measure_long() -> Result<Listened, Failure> {
+    Site::begin(LONG, Cores::All)?.listen()
+}
+
+/// A server that knows the call.
+struct Site {
+    server: Server,
+    data_dir: PathBuf,
+    token: String,
+    length: Duration,
+    cores: Cores,
+}
+
+impl Site {
+    fn begin(length: Duration, cores: Cores) -> Result<Self, Failure> {
+        let directory = tempfile::Builder::new().prefix("callspool-bench.").tempdir()?;
+        record(&directory.path().join("repository"), length)?;
+        let data_dir = directory.path().to_owned();
+        let server = Server::start_in(cores, directory)?;
+        let token = std::fs::read_to_string(data_dir.join("token"))?;
+        let known = Instant::now() + PATIENCE;
+        while !String::from_utf8_lossy(&get(&token, "", "")?.0).contains(" 200 ") {
+            if Instant::now() > known {
+                return Err("the call did not come into the catalog".into());
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
-        std::thread::sleep(Duration::from_millis(100));
+        Ok(Self { server, data_dir, token, length, cores })
     }
-    let formats = FORMATS.into_iter().map(|format| export(&data_dir, format)).collect::<Result<_, _>>()?;
-    let peaks = [get(&token, "/peaks", "")?.2, get(&token, "/peaks", "")?.2];
-    // 16 kHz at most, 16 bits, two channels: the last minute begins behind this anyway.
-    let late = format!("Range: bytes={}-\r\n", (LONG.as_secs() - 60) * 8_000 * 4);
-    let first = [get(&token, "/audio.wav", "")?.1, get(&token, "/audio.wav", &late)?.1];
-    server.stop()?;
-    Ok(Exports { formats, peaks_ms: peaks, first_ms: first })
+
+    fn listen(self) -> Result<Listened, Failure> {
+        let get = |of, header| get(&self.token, of, header);
+        let peaks_ms = [get("/peaks", "")?.2, get("/peaks", "")?.2];
+        // 16 kHz at most, 16 bits, two channels: the last minute begins behind this anyway.
+        let late = format!("Range: bytes={}-\r\n", (self.length.as_secs() - 60) * 8_000 * 4);
+        let first_ms = [get("/audio.wav", "")?.1, get("/audio.wav", &late)?.1];
+        self.server.stop()?;
+        let cores = match self.cores {
+            Cores::One => 1,
+            Cores::All => machine::cores_online().unwrap_or(1),
+        };
+        Ok(Listened { length: self.length, cores, peaks_ms, first_ms })
+    }
 }
 
 fn export(data_dir: &Path, format: &'static str) -> Result<Export, Failure> {
@@ -128,7 +172,7 @@ fn get(token: &str, of: &str, header: &str) -> Result<(Vec<u8>, f64, f64), Failu
 }
 
 /// Writes the call as a recorder does.
-fn record(repository: &Path) -> Result<(), Failure> {
+fn record(repository: &Path, length: Duration) -> Result<(), Failure> {
     let started = WallTime::from_millis(1_795_166_100_000);
     let streams = [(1, Side::Agent), (2, Side::External)];
     let streams = streams.map(|(n, side)| OpenStream::audio(n, side, &[(0, pcmu())])).to_vec();
@@ -138,7 +182,7 @@ fn record(repository: &Path) -> Result<(), Failure> {
     let mut voices = [Speech::new(8_000, 1), Speech::new(8_000, 2)];
     let (codec, mut samples, mut payload, mut ops) =
         (std::sync::Arc::new(pcmu()), Vec::new(), Vec::new(), Vec::new());
-    for packet in 0..LONG.as_secs() * 50 {
+    for packet in 0..length.as_secs() * 50 {
         now = now + Duration::from_millis(20);
         for (stream, voice) in (1..).zip(&mut voices) {
             samples.clear();

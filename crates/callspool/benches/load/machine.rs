@@ -66,7 +66,7 @@ pub(crate) fn describe() -> String {
 }
 
 /// `available_parallelism` counts only the core that we are pinned to.
-fn cores_online() -> Option<usize> {
+pub(crate) fn cores_online() -> Option<usize> {
     let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     Some(info.lines().filter(|l| l.starts_with("processor")).count())
 }

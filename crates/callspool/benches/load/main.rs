@@ -2,8 +2,9 @@
 //! to listen.
 //!
 //! ```text
-//!  cargo bench -p callspool --bench load -- [--only signalling|packets|invites|pressure|exports|rtpengine] [--calls 500,1000] [--rates 100,500]
+//!  cargo bench -p callspool --bench load -- [--only PART,…] [--calls 500,1000] [--rates 100,500]
 //!                                           [--repeats 3] [--seconds 4] [--out FILE]
+//!  parts: signalling invites pressure (setup catalog overload) packets exports long rtpengine
 //!
 //!  core 0: callspool serve (fresh for each row), and the bare receiver, one after the other
 //!  core 1: this process: calls over SIP, then RTP by sendmmsg
@@ -84,10 +85,12 @@ fn run() -> Result<(), Failure> {
             report.invites(&invites::measure(*rate, options.invite_seconds)?)?;
         }
     }
-    if options.wants("pressure") {
-        for pressure in [Pressure::SETUP, Pressure::CATALOG] {
+    for pressure in [Pressure::SETUP, Pressure::CATALOG] {
+        if options.wants(pressure.name) {
             report.pressed(&pressure::measure(pressure)?)?;
         }
+    }
+    if options.wants("overload") {
         let sustained = pressure::sustained(&mut report)?;
         report.pressed(&pressure::measure(Pressure::overload(sustained))?)?;
     }
@@ -98,6 +101,9 @@ fn run() -> Result<(), Failure> {
     }
     if options.wants("exports") {
         report.exports(&exports::measure()?)?;
+    }
+    if options.wants("long") {
+        report.listened(&exports::measure_long()?)?;
     }
     if options.wants("rtpengine") {
         report.peer(peer::measure(&options)?.as_ref())?;

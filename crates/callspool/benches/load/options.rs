@@ -11,9 +11,16 @@ const CALLS: &[usize] = &[500, 1_000, 2_000, 2_500];
 /// New calls per second.
 const RATES: &[u32] = &[100, 500, 1_000];
 
+/// What can be measured by itself.
+const PARTS: &[&str] =
+    &["signalling", "invites", "setup", "catalog", "overload", "packets", "exports", "long", "rtpengine"];
+/// New calls beside running ones.
+const PRESSURE: [&str; 3] = ["setup", "catalog", "overload"];
+
 #[derive(Debug)]
 pub(crate) struct Options {
-    pub(crate) only: Option<String>,
+    /// Parts that are measured; none named: all.
+    pub(crate) only: Vec<String>,
     pub(crate) calls: Vec<usize>,
     pub(crate) rates: Vec<u32>,
     /// Turns of recorder and bare receiver; their medians count.
@@ -31,7 +38,7 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn read(arguments: &[String]) -> Result<Self, Failure> {
         let mut options = Self {
-            only: None,
+            only: Vec::new(),
             calls: CALLS.to_vec(),
             rates: RATES.to_vec(),
             repeats: 3,
@@ -48,7 +55,7 @@ impl Options {
             }
             let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
             match word.as_str() {
-                "--only" => options.only = Some(value.clone()),
+                "--only" => options.only = parts(value)?,
                 "--calls" => options.calls = list(value)?,
                 "--rates" => options.rates = list(value)?,
                 "--repeats" => options.repeats = value.parse()?,
@@ -68,8 +75,23 @@ impl Options {
     }
 
     pub(crate) fn wants(&self, what: &str) -> bool {
-        self.only.as_deref().is_none_or(|only| only == what)
+        self.only.is_empty() || self.only.iter().any(|part| part == what)
     }
+}
+
+/// Names of parts; `pressure` is three of them.
+fn parts(text: &str) -> Result<Vec<String>, Failure> {
+    let mut parts = Vec::new();
+    for part in text.split(',') {
+        match part {
+            "pressure" => parts.extend(PRESSURE),
+            known if PARTS.contains(&known) => parts.push(known),
+            other => {
+                return Err(format!("unknown part {other}: one of pressure, {}", PARTS.join(", ")).into());
+            }
+        }
+    }
+    Ok(parts.into_iter().map(str::to_owned).collect())
 }
 
 fn list<T: std::str::FromStr>(text: &str) -> Result<Vec<T>, T::Err> {

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::figures::Figures;
 use crate::invites::{client, place};
 use crate::machine::Cores;
 use crate::report::{Report, median_p99_worst};
@@ -26,6 +27,8 @@ const RUNNING: usize = 200;
 const SET_UP_RATE: u32 = 100;
 /// How long a call of `catalog` and `overload` stays.
 const STAYS: Duration = Duration::from_secs(1);
+/// How long the running calls are looked at alone first.
+const ALONE: Duration = Duration::from_secs(5);
 /// For what is still on its way.
 const SETTLE: Duration = Duration::from_millis(500);
 /// For the last answers.
@@ -85,8 +88,11 @@ pub(crate) struct Pressed {
     pub(crate) lost: u64,
     /// Packets that this process left out, for it was late.
     pub(crate) left_out: u64,
-    /// From the kernel to the buffer, 99 of 100.
+    /// From the kernel to the buffer, 99 of 100; and what it was before, without new calls.
     pub(crate) delay_p99_ms: Option<f64>,
+    pub(crate) alone_p99_ms: Option<f64>,
+    /// New calls that were answered per second: as many end, where they do not stay.
+    pub(crate) answered_per_s: f64,
     /// Changes that the catalog took per second, and how long it took for the rest when no more came.
     pub(crate) catalog_per_s: f64,
     pub(crate) catalog_rest_s: f64,
@@ -99,6 +105,8 @@ pub(crate) struct Answers {
     pub(crate) failed: usize,
     pub(crate) refusals: BTreeMap<String, u64>,
     pub(crate) setup_ms: Option<[f64; 3]>,
+    /// INVITE to refusal.
+    pub(crate) refusal_ms: Option<[f64; 3]>,
 }
 
 /// A server with calls that go on.
@@ -165,6 +173,8 @@ pub(crate) fn sustained(report: &mut Report) -> Result<u32, Failure> {
 
 pub(crate) fn measure(of: Pressure) -> Result<Pressed, Failure> {
     let site = Site::begin()?;
+    let alone = site.server.figures()?;
+    std::thread::sleep(ALONE);
     let before = site.server.figures()?;
     let (mut new, took) = site.press(of.rate, of.seconds, of.stays)?;
     let loaded = site.server.figures()?;
@@ -174,7 +184,11 @@ pub(crate) fn measure(of: Pressure) -> Result<Pressed, Failure> {
     let after = of.recovers.then(|| recover(&site.senders)).transpose()?;
     wait_for_answers(&mut new);
     let answers = Answers::of(&new);
-    let delay = loaded.delay.as_ref().zip(before.delay.as_ref()).map(|(l, b)| l.since(b));
+    let answered_per_s = (answers.calls - answers.failed) as f64 / took.as_secs_f64();
+    let p99_ms = |from: &Figures, until: &Figures| {
+        let delay = until.delay.as_ref().zip(from.delay.as_ref()).map(|(until, from)| until.since(from));
+        delay.and_then(|d| d.quantile_ms(0.99))
+    };
     hang_up(&mut new);
     while site.server.figures()?.catalog_queued > 0 && rest.elapsed() < CATALOG {
         std::thread::sleep(Duration::from_millis(50));
@@ -188,7 +202,9 @@ pub(crate) fn measure(of: Pressure) -> Result<Pressed, Failure> {
         sent,
         lost: sent.saturating_sub(received),
         left_out,
-        delay_p99_ms: delay.and_then(|d| d.quantile_ms(0.99)),
+        delay_p99_ms: p99_ms(&before, &loaded),
+        alone_p99_ms: p99_ms(&alone, &before),
+        answered_per_s,
         catalog_per_s: written as f64 / took.as_secs_f64(),
         catalog_rest_s,
     })
@@ -209,7 +225,9 @@ impl Answers {
         let mut times: Vec<f64> = client.calls.iter().filter_map(|c| c.setup_ms()).collect();
         let (calls, answered) = (client.calls.len(), times.len());
         let setup_ms = (answered > 0).then(|| median_p99_worst(&mut times));
-        Self { calls, failed: calls - answered, refusals: client.refusals.clone(), setup_ms }
+        let mut times: Vec<f64> = client.calls.iter().filter_map(|c| c.refusal_ms()).collect();
+        let refusal_ms = (!times.is_empty()).then(|| median_p99_worst(&mut times));
+        Self { calls, failed: calls - answered, refusals: client.refusals.clone(), setup_ms, refusal_ms }
     }
 
     /// Whether all were answered before they were asked for again.

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use crate::exports::{self, Exports};
+use crate::exports::{self, Exports, Listened};
 use crate::invites::Invites;
 use crate::options::Options;
 use crate::packets::Packets;
@@ -166,8 +166,8 @@ impl Report {
     }
 
     pub(crate) fn pressed(&mut self, found: &Pressed) -> Result<(), Failure> {
-        let Pressed { of, new, after, sent, lost, left_out, delay_p99_ms, catalog_per_s, catalog_rest_s } =
-            found;
+        let Pressed { of, new, after, sent, lost, left_out, .. } = found;
+        let Pressed { delay_p99_ms, alone_p99_ms, answered_per_s, catalog_per_s, catalog_rest_s, .. } = found;
         println!();
         println!("{}: {} new calls a second for {} s beside running ones", of.name, of.rate, of.seconds);
         println!("            new calls: {}", answers(new));
@@ -175,25 +175,31 @@ impl Report {
             println!("            right after it, at an easy rate: {}", answers(after));
         }
         println!(
-            "            running calls: {lost} of {sent} packets lost ({left_out} not sent in time); kernel to buffer p99 {:.1} ms",
+            "            running calls: {lost} of {sent} packets lost ({left_out} not sent in time); kernel to buffer p99 {:.1} ms, before without new calls {:.1} ms",
             delay_p99_ms.unwrap_or(f64::NAN),
+            alone_p99_ms.unwrap_or(f64::NAN),
         );
         println!(
-            "            catalog: {catalog_per_s:.0} changes a second, {catalog_rest_s:.1} s for the rest"
+            "            catalog: {answered_per_s:.0} calls and {catalog_per_s:.0} changes a second, {catalog_rest_s:.1} s for the rest"
         );
-        let of_answers = |a: &Answers| json!({ "calls": a.calls, "failed": a.failed, "refusals": a.refusals, "setup_ms": a.setup_ms });
+        let of_answers = |a: &Answers| {
+            json!({
+                "calls": a.calls, "failed": a.failed, "refusals": a.refusals, "setup_ms": a.setup_ms,
+                "refusal_ms": a.refusal_ms,
+            })
+        };
         self.line(
             "pressure",
             json!({
                 "name": of.name, "rate": of.rate, "seconds": of.seconds, "new": of_answers(new),
                 "after": after.as_ref().map(of_answers), "sent": sent, "lost": lost, "left_out": left_out,
-                "delay_p99_ms": delay_p99_ms, "catalog_per_s": catalog_per_s, "catalog_rest_s": catalog_rest_s,
+                "delay_p99_ms": delay_p99_ms, "alone_p99_ms": alone_p99_ms, "answered_per_s": answered_per_s, "catalog_per_s": catalog_per_s, "catalog_rest_s": catalog_rest_s,
             }),
         )
     }
 
     pub(crate) fn exports(&mut self, found: &Exports) -> Result<(), Failure> {
-        let long = exports::LONG.as_secs_f64();
+        let long = exports::HOUR.as_secs_f64();
         println!();
         println!("exports of an hour, two sides of G.711     octets   CPU     × real time   took");
         for e in &found.formats {
@@ -206,18 +212,27 @@ impl Report {
                 e.took_s
             );
         }
-        let ([peaks, again], [first, late]) = (found.peaks_ms, found.first_ms);
-        println!(
-            "peaks of it: {peaks:.0} ms, again {again:.0} ms; first audio: {first:.1} ms, of the last minute {late:.1} ms"
-        );
         let formats: Vec<Value> = found
             .formats
             .iter()
             .map(|e| json!({ "format": e.format, "bytes": e.bytes, "cpu_s": e.cpu_s, "took_s": e.took_s }))
             .collect();
+        self.line("exports", json!({ "formats": formats }))?;
+        self.listened(&found.listened)
+    }
+
+    pub(crate) fn listened(&mut self, found: &Listened) -> Result<(), Failure> {
+        let Listened { length, cores, peaks_ms, first_ms } = found;
+        let ([peaks, again], [first, late]) = (*peaks_ms, *first_ms);
+        let hours = length.as_secs() / 3_600;
+        println!();
+        println!(
+            "a call of {hours} h from a server with {cores} processors: peaks {peaks:.0} ms, again {again:.0} ms; \
+             first audio {first:.1} ms, of the last minute {late:.1} ms"
+        );
         self.line(
-            "exports",
-            json!({ "formats": formats, "peaks_ms": found.peaks_ms, "first_ms": found.first_ms }),
+            "listened",
+            json!({ "hours": hours, "processors": cores, "peaks_ms": peaks_ms, "first_ms": first_ms }),
         )
     }
 
@@ -258,9 +273,12 @@ fn answers(of: &Answers) -> String {
     let [median, p99, worst] = of.setup_ms.unwrap_or([f64::NAN; 3]);
     let refusals: Vec<String> = of.refusals.iter().map(|(why, times)| format!("{why}: {times}")).collect();
     let refusals = if refusals.is_empty() { String::new() } else { format!(" ({})", refusals.join(", ")) };
+    let after = of.refusal_ms.map_or_else(String::new, |[median, p99, worst]| {
+        format!("; INVITE → refusal median {median:.1} ms, p99 {p99:.1} ms, worst {worst:.1} ms")
+    });
     let answered = of.calls - of.failed;
     format!(
-        "{answered} of {} answered{refusals}; INVITE → 200 median {median:.1} ms, p99 {p99:.1} ms, worst {worst:.1} ms",
+        "{answered} of {} answered{refusals}; INVITE → 200 median {median:.1} ms, p99 {p99:.1} ms, worst {worst:.1} ms{after}",
         of.calls
     )
 }

@@ -1,5 +1,5 @@
-//! Calls at a steady rate, by the built-in caller: a batch each ten seconds, of a kind that changes from one to the
-//! next.
+//! What became of calls; and calls at a steady rate, by the built-in caller: a batch each ten seconds, of a kind that
+//! changes from one to the next.
 
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
@@ -62,15 +62,29 @@ impl Calls {
         let reports: Vec<serde_json::Value> =
             told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let reports = reports.iter().filter(|report| report["sip_call_id"].is_string());
-        let mut setups = self.setups.lock().unwrap();
         for report in reports {
             if let Some(setup) = report["setup_ms"].as_f64() {
-                setups.push(setup);
-                self.answered.fetch_add(1, Ordering::Relaxed);
+                self.answered(Some(setup));
             } else if !stop.load(Ordering::Relaxed) {
-                self.wrong.fetch_add(1, Ordering::Relaxed);
+                self.failed();
             }
         }
+    }
+
+    /// A call begins.
+    pub(crate) fn begun(&self) {
+        self.made.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One was answered, after so many milliseconds.
+    pub(crate) fn answered(&self, setup_ms: Option<f64>) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        self.setups.lock().unwrap().extend(setup_ms);
+    }
+
+    /// One was refused, or not answered at all.
+    pub(crate) fn failed(&self) {
+        self.wrong.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Calls that were made.

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Failure;
+use crate::figures::Figures;
+use crate::machine::Cores;
+use crate::options::{Callers, Options};
 
 /// Where it receives SIP, and where its page is.
 pub(crate) const SIP: &str = "127.0.0.1:16060";
@@ -29,18 +34,40 @@ const SETTINGS: &[(&str, &str)] = &[
     ("LOG__LEVEL", "warn"),
 ];
 
+/// And these for many calls at a time: the limits are those that they reach.
+const FOR_MANY: &[(&str, &str)] = &[
+    ("SIP__MAX_SESSIONS", "100000"),
+    ("SIP__MAX_REQUESTS_PER_SOURCE", "0"),
+    ("MEDIA__PORT_MIN", "17000"),
+    ("MEDIA__PORT_MAX", "60999"),
+    ("RECORDING__MAX_CALLS", "100000"),
+];
+
 pub(crate) struct Node {
     child: Child,
     directory: tempfile::TempDir,
+    /// Which processors it has, and which the traffic: all of them for both, where few calls are made.
+    cores: Cores,
 }
 
 impl Node {
-    pub(crate) fn start() -> Result<Self, Failure> {
+    /// Starts it.
+    pub(crate) fn start(options: &Options, callers: Callers) -> Result<Self, Failure> {
         if TcpStream::connect(SIP).is_ok() || TcpStream::connect(PAGE).is_ok() {
             return Err(format!("somebody listens at {SIP} or {PAGE} already").into());
         }
-        let directory = tempfile::Builder::new().prefix("callspool-soak.").tempdir()?;
-        let mut node = Self { child: command(&directory).arg("serve").spawn()?, directory };
+        let directory = tempfile::Builder::new().prefix("callspool-soak.").tempdir_in(&options.dir)?;
+        let is_for_many = matches!(callers, Callers::Many { .. });
+        let mut serve = command(&directory);
+        // Ctrl-C is for us: calls are hung up before it is stopped.
+        serve.arg("serve").process_group(0);
+        let beside =
+            options.set.iter().map(|(key, value)| (key.to_uppercase().replace('.', "__"), value.clone()));
+        let for_many =
+            FOR_MANY.iter().filter(|_| is_for_many).map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        serve.envs(for_many.chain(beside).map(|(name, value)| (format!("CALLSPOOL_{name}"), value)));
+        let cores = if is_for_many { Cores::divided(None) } else { Cores::default() };
+        let mut node = Self { child: cores.start(serve)?, directory, cores };
         let until = Instant::now() + START;
         while Instant::now() < until {
             if let Some(status) = node.child.try_wait()? {
@@ -56,6 +83,37 @@ impl Node {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Threads that send: signalling and the page have some of the traffic's processors too.
+    pub(crate) fn senders(&self) -> usize {
+        (self.cores.for_traffic() / 2).max(1)
+    }
+
+    /// What it says of itself.
+    pub(crate) fn figures(&self) -> Result<Figures, Failure> {
+        let (_, answer) = ask("GET", "/metrics", &self.token()?, "")?;
+        Ok(Figures::read(&String::from_utf8_lossy(&answer), Instant::now())
+            .ok_or("no figures at /metrics")?)
+    }
+
+    /// What it says of itself once all that it was given is sealed.
+    pub(crate) fn figures_when_sealed(&self) -> Result<Figures, Failure> {
+        let until = Instant::now() + STOP;
+        loop {
+            let figures = self.figures()?;
+            if figures.segments == 0 {
+                return Ok(figures);
+            }
+            if Instant::now() > until {
+                return Err(format!("{} segments are not sealed", figures.segments).into());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     pub(crate) fn token(&self) -> Result<String, Failure> {
@@ -100,6 +158,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        self.cores.give_back();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

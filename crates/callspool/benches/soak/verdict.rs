@@ -15,11 +15,19 @@ struct Rule {
     beside: f64,
 }
 
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 7] = [
     Rule { name: "memory", unit: "KiB", of: |s| Some(s.memory_kib), factor: 1.1, beside: 8_192.0 },
     Rule { name: "descriptors", unit: "", of: |s| Some(s.descriptors), factor: 1.1, beside: 20.0 },
     Rule { name: "threads", unit: "", of: |s| Some(s.threads), factor: 1.0, beside: 8.0 },
     Rule { name: "INVITE to 200, p50", unit: "ms", of: |s| Some(s.invite_ms?[0]), factor: 1.5, beside: 5.0 },
+    Rule { name: "INVITE to 200, p99", unit: "ms", of: |s| Some(s.invite_ms?[1]), factor: 1.5, beside: 20.0 },
+    Rule {
+        name: "kernel to buffer, p99",
+        unit: "ms",
+        of: |s| Some(s.delay_ms?[1]),
+        factor: 1.5,
+        beside: 2.0,
+    },
     Rule { name: "list of calls, p50", unit: "ms", of: |s| Some(s.list_ms?[0]), factor: 1.5, beside: 5.0 },
 ];
 
@@ -65,7 +73,7 @@ impl fmt::Display for Verdict {
             let is = if line.is_flat() { "flat" } else { "NOT FLAT" };
             writeln!(
                 f,
-                "{name:<20} {second:>10.1} → {last:>10.1} {unit:<4} {is} (at most {factor} times and {beside} more; highest {worst:.1})"
+                "{name:<21} {second:>10.1} → {last:>10.1} {unit:<4} {is} (at most {factor} times and {beside} more; highest {worst:.1})"
             )?;
         }
         Ok(())

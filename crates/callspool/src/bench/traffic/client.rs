@@ -49,6 +49,8 @@ pub(crate) struct Call {
     sent: i64,
     request: String,
     answered: i64,
+    /// When it was refused; 0: it was not, or not by an answer.
+    refused: i64,
     /// Where its streams go to.
     pub(crate) media: Vec<SocketAddr>,
     /// Request-URI and To of what follows.
@@ -60,6 +62,11 @@ impl Call {
     /// INVITE to 200.
     pub(crate) fn setup_ms(&self) -> Option<f64> {
         self.is_answered().then(|| (self.answered - self.invited) as f64 / 1e6)
+    }
+
+    /// INVITE to what refused it.
+    pub(crate) fn refusal_ms(&self) -> Option<f64> {
+        (self.refused > 0).then(|| (self.refused - self.invited) as f64 / 1e6)
     }
 
     /// Whether it was answered.
@@ -121,8 +128,18 @@ impl Client {
         let now = now_ns();
         let _ = self.socket.send_to(request.as_bytes(), self.lines.remote);
         let (media, contact, to) = (Vec::new(), String::new(), String::new());
-        let state = State::Calling;
-        self.calls.push(Call { state, invited: now, sent: now, request, answered: 0, media, contact, to });
+        let (state, answered, refused) = (State::Calling, 0, 0);
+        self.calls.push(Call {
+            state,
+            invited: now,
+            sent: now,
+            request,
+            answered,
+            refused,
+            media,
+            contact,
+            to,
+        });
         self.waiting.push_back(number);
         number
     }
@@ -216,7 +233,7 @@ impl Client {
                 self.ack(number);
             }
             (State::Calling, true, _) => {
-                (call.state, call.request) = (State::Failed, String::new());
+                (call.state, call.refused, call.request) = (State::Failed, at, String::new());
                 call.to = header(text, "To").unwrap_or_default().to_owned();
                 *self.refusals.entry(line.trim().to_owned()).or_default() += 1;
                 self.ack_refusal(number);
@@ -409,6 +426,7 @@ mod tests {
         assert_eq!(client.answered(), [0]);
         assert_eq!(client.calls[0].media.len(), 2);
         assert!(client.calls[0].setup_ms().unwrap() > 0.0 && !client.calls[1].is_answered());
+        assert!(client.calls[1].refusal_ms().unwrap() > 0.0 && client.calls[0].refusal_ms().is_none());
         assert_eq!(client.refusals, BTreeMap::from([("503 Full".to_owned(), 1)]));
         drop(client);
         let (bye, _) = next();

@@ -201,6 +201,7 @@ fn step(what: What, step: &Step, limits: &Limits) -> Value {
         "setup_median_ms": step.setup_ms.map(|[median, ..]| median),
         "setup_p99_ms": step.setup_ms.map(|[_, p99, _]| p99),
         "setup_worst_ms": step.setup_ms.map(|[.., worst]| worst),
+        "refusal_p99_ms": step.refusal_ms.map(|[_, p99, _]| p99),
         "packets_s": step.packets_s,
         "sent": step.sent.packets,
         "received": step.received,

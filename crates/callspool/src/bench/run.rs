@@ -243,6 +243,8 @@ impl<'a> Run<'a> {
         step.resent = self.client.resent - resent;
         step.refusals.clone_from(&self.client.refusals);
         step.setup_ms = median_p99_worst(&mut times);
+        let mut refused: Vec<f64> = calls.iter().filter_map(|c| c.refusal_ms()).collect();
+        step.refusal_ms = median_p99_worst(&mut refused);
     }
 
     fn work_for(&mut self, length: Duration) -> Result<(), CliError> {

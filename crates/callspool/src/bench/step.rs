@@ -57,6 +57,8 @@ pub(super) struct Step {
     pub(super) resent: u64,
     /// INVITE to 200: median, 99 of 100, worst, in milliseconds. None when no call was placed.
     pub(super) setup_ms: Option<[f64; 3]>,
+    /// INVITE to what refused it, the same. None when nothing was refused.
+    pub(super) refusal_ms: Option<[f64; 3]>,
     /// What was sent since the step before.
     pub(super) sent: Sent,
     /// RTP packets a second while it was measured.

@@ -1,4 +1,5 @@
-//! FLAC: every sample as it was assembled. How long the file is shows only when it has been made.
+//! FLAC: every sample as it was assembled, and up to 31 of silence behind the last where the last frame would be too short
+//! for the encoder. How long the file is shows only when it has been made.
 //!
 //! ```text
 //!  "fLaC" │ 00 000022 STREAMINFO │ 84 length VORBIS_COMMENT │ frame (4,096 samples) │ …      (RFC 9639)
@@ -17,6 +18,8 @@ use crate::assemble::Options;
 
 /// 4,096 samples in a frame, as encoders commonly do.
 const BLOCK: usize = 4_096;
+/// 2 to 4 ms at 8 and 16 kHz: the encoder makes no shorter frame, also not the last, which RFC 9639 allows to be shorter.
+const SHORTEST: u64 = 32;
 /// 8 frames at a time: 4 s at 8 kHz.
 const BLOCKS_A_PIECE: u64 = 8;
 
@@ -35,6 +38,10 @@ impl Flac {
         let rate = usize::try_from(options.rate.hz()).unwrap_or(0);
         let info = StreamInfo::new(rate, channels, 16).map_err(|e| failed(&e))?;
         let config = config::Encoder::default().into_verified().map_err(|(_, e)| failed(&e))?;
+        let total = match total % BLOCK as u64 {
+            rest @ 1..SHORTEST => total - rest + SHORTEST,
+            _ => total,
+        };
         Ok(Self { info, config, channels, total, head: head(options, tags, total) })
     }
 

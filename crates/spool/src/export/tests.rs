@@ -82,6 +82,27 @@ fn every_format_is_as_long_as_it_says() {
     assert_eq!(export(&segments, Format::Flac, Rate::Narrow).octets(), None);
 }
 
+/// Samples that a FLAC file says that it has (RFC 9639 section 8.2).
+fn said(flac: &[u8]) -> u64 {
+    u64::from_be_bytes(*flac[18..].first_chunk().unwrap()) & ((1 << 36) - 1)
+}
+
+#[test]
+fn flac_ends_wherever_a_call_ends() {
+    // One frame of 4,096 samples, and so many milliseconds more, of eight samples each.
+    for (ms, expected) in [(0, 4_096), (1, 4_128), (2, 4_128), (3, 4_128), (4, 4_128), (5, 4_136)] {
+        let mut spool = Spool::new();
+        spool.push(&heard(1, 0, 9));
+        spool.push(&heard(1, 492 + ms, 9));
+        let record = spool.finish(600, EndReason::HangUp);
+        let segments = vec![(record, spool.writer.directory().to_owned())];
+        let tools = Tools { files: &spool.disk, decoders: &NoDecoders, mp3: &Telling };
+        let flac = whole(&mut export(&segments, Format::Flac, Rate::Narrow), &tools);
+        assert_eq!(said(&flac), expected, "{ms}");
+        assert_eq!(flac.windows(2).filter(|w| w == b"\xff\xf8").count(), 1 + usize::from(ms > 0), "{ms}");
+    }
+}
+
 #[test]
 fn what_a_format_cannot_do_is_said() {
     let (_, mut segments) = call();

@@ -87,15 +87,15 @@ impl Lane {
     }
 
     /// Takes a payload; of two at the same place the later one counts.
-    pub(super) fn put(&mut self, tick: i64, coding: Coding, payload: &[u8]) -> Taken {
+    pub(super) fn put(&mut self, tick: i64, coding: Coding, payload: Vec<u8>) -> Taken {
         if tick < self.kept_from() {
             return Taken::Passed;
         }
         if self.octets + payload.len() > WAITING_OCTETS_MAX {
             return Taken::TooMuch;
         }
-        let waiting = Waiting { coding, payload: payload.to_vec() };
         self.octets += payload.len();
+        let waiting = Waiting { coding, payload };
         if let Some(replaced) = self.waiting.insert(tick, waiting) {
             self.octets -= replaced.payload.len();
         }
@@ -232,7 +232,7 @@ mod tests {
     fn check(puts: &[(i64, u8, usize)], expected: &[(i64, &[i16])]) {
         let mut lane = Lane::starting_at(0, false);
         for (tick, octet, count) in puts {
-            assert_eq!(lane.put(*tick, ULAW, &vec![*octet; *count]), Taken::Waits);
+            assert_eq!(lane.put(*tick, ULAW, vec![*octet; *count]), Taken::Waits);
         }
         lane.prepare(100, &NoDecoders, &mut Vec::new());
         let runs: Vec<_> = lane.runs.iter().map(|r| (r.first, r.samples.as_slice())).collect();
@@ -254,10 +254,10 @@ mod tests {
     #[test]
     fn what_has_passed_is_told() {
         let mut lane = Lane::starting_at(0, false);
-        assert_eq!(lane.put(0, ULAW, &[0; 160]), Taken::Waits);
+        assert_eq!(lane.put(0, ULAW, vec![0; 160]), Taken::Waits);
         lane.prepare(3 * STRETCH_TICKS, &NoDecoders, &mut Vec::new());
-        assert_eq!(lane.put(160, ULAW, &[0; 160]), Taken::Passed);
-        assert_eq!(lane.put(9 * STRETCH_TICKS, ULAW, &vec![0; WAITING_OCTETS_MAX + 1]), Taken::TooMuch);
+        assert_eq!(lane.put(160, ULAW, vec![0; 160]), Taken::Passed);
+        assert_eq!(lane.put(9 * STRETCH_TICKS, ULAW, vec![0; WAITING_OCTETS_MAX + 1]), Taken::TooMuch);
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
         let decode = |from: i64| {
             let mut lane = Lane::starting_at(from, false);
             for (tick, payload) in &frames {
-                lane.put(*tick, Coding::Here(InProcess::G722), payload);
+                lane.put(*tick, Coding::Here(InProcess::G722), payload.clone());
             }
             lane.prepare(29 * TICKS_PER_SECOND, &NoDecoders, &mut Vec::new());
             lane.forget(from);

@@ -184,7 +184,7 @@ impl Assembler {
         let mut notes = Vec::new();
         let (lanes, segments, cursor, from) = (&mut self.lanes, &self.segments, self.cursor, self.from);
         let layout = self.options.layout;
-        let mut take = |notes: &mut Vec<Note>, index: usize, found: Found<'_>| {
+        let mut take = |notes: &mut Vec<Note>, index: usize, found: Found| {
             let Some(segment) = segments.get(index) else { return };
             if matches!(layout, Layout::One(only) if only != found.stream) {
                 return;

@@ -62,7 +62,7 @@ impl SidecarSource {
         record: &SegmentRecord,
         files: &dyn Files,
         notes: &mut Vec<Note>,
-        mut each: impl FnMut(Found<'_>),
+        mut each: impl FnMut(Found),
     ) {
         if matches!(self.state, State::Closed) {
             let opened = files.open(&self.path).map_err(|e| e.to_string());
@@ -90,7 +90,7 @@ impl SidecarSource {
             if let (Some(stream), Some(rtp)) = (stream, rtp)
                 && let Some(coding) = coding(stream, rtp.payload_type, packet.at)
             {
-                each(Found { tick, stream: stream.id, coding: Ok(coding), payload: rtp.payload });
+                each(Found { tick, stream: stream.id, coding: Ok(coding), payload: rtp.payload.to_vec() });
             }
         }
     }

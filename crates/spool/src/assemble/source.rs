@@ -35,12 +35,12 @@ pub(super) struct Source {
 }
 
 /// A payload that was received, and where it lies in its segment.
-pub(super) struct Found<'a> {
+pub(super) struct Found {
     pub(super) tick: i64,
     pub(super) stream: StreamId,
     /// How it is decoded, or the name of what nobody decodes.
     pub(super) coding: Result<Coding, String>,
-    pub(super) payload: &'a [u8],
+    pub(super) payload: Vec<u8>,
 }
 
 impl Source {
@@ -64,7 +64,7 @@ impl Source {
         until: i64,
         files: &dyn Files,
         notes: &mut Vec<Note>,
-        mut each: impl FnMut(Found<'_>),
+        mut each: impl FnMut(Found),
     ) {
         if matches!(self.state, State::Closed) && self.part.begin < until {
             match self.open(files) {
@@ -104,7 +104,7 @@ impl Source {
             }
             if let Some(track) = reader.head().track(block.track) {
                 let coding = track.codec.map(coding_of_track).ok_or_else(|| track.codec_id.clone());
-                each(Found { tick, stream: track.stream, coding, payload: &block.payload });
+                each(Found { tick, stream: track.stream, coding, payload: block.payload });
             }
         }
     }

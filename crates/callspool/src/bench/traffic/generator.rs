@@ -232,7 +232,7 @@ fn speech() -> [u8; PAYLOAD] {
     payload
 }
 
-/// A socket to send from, and the one beside it where reports come to, which nobody reads.
+/// A socket to send from, and the one beside it where reports come to.
 pub(crate) fn sockets(local: IpAddr) -> io::Result<(UdpSocket, UdpSocket)> {
     for _ in 0..PORT_TRIES {
         let rtp = UdpSocket::bind((local, 0))?;

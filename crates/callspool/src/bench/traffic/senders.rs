@@ -13,6 +13,9 @@ use super::generator::{Generator, PAUSE, Sent, sockets};
 /// How long a thread may take to answer; it goes round in a fraction of that.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// Reports that are taken before packets have their turn again: a thousand streams send one in five seconds each.
+const REPORTS_MAX: usize = 16;
+
 enum Order {
     Add(usize, Vec<SocketAddr>),
     Remove(BTreeSet<usize>),
@@ -26,8 +29,6 @@ struct Thread {
     port: u16,
     sent: Arc<Mutex<Sent>>,
     handle: JoinHandle<io::Result<()>>,
-    /// Reports come to it, and nobody reads them; closed, each would be answered by ICMP.
-    _reports: UdpSocket,
 }
 
 /// See the module. Dropped, they send nothing more.
@@ -41,9 +42,10 @@ impl Senders {
             let (orders, taken) = channel();
             let sent = Arc::new(Mutex::new(Sent::default()));
             let shared = Arc::clone(&sent);
-            let run = move || run(Generator::new(rtp), &taken, &shared);
+            reports.set_nonblocking(true)?;
+            let run = move || run(Generator::new(rtp), &reports, &taken, &shared);
             let handle = std::thread::Builder::new().name(format!("sender-{number}")).spawn(run)?;
-            Ok(Thread { orders, port, sent, handle, _reports: reports })
+            Ok(Thread { orders, port, sent, handle })
         };
         (0..threads.max(1)).map(start).collect::<io::Result<_>>().map(Self)
     }
@@ -105,7 +107,14 @@ impl Senders {
     }
 }
 
-fn run(mut generator: Generator, orders: &Receiver<Order>, sent: &Mutex<Sent>) -> io::Result<()> {
+/// `reports` is where reports come to: closed, each would be answered by ICMP; full, each would be counted as one that the
+/// kernel had to drop, as those are that a recorder does not read in time.
+fn run(
+    mut generator: Generator,
+    reports: &UdpSocket,
+    orders: &Receiver<Order>,
+    sent: &Mutex<Sent>,
+) -> io::Result<()> {
     let mut is_paused = false;
     loop {
         match orders.try_recv() {
@@ -128,6 +137,7 @@ fn run(mut generator: Generator, orders: &Receiver<Order>, sent: &Mutex<Sent>) -
             if let Ok(mut sent) = sent.try_lock() {
                 sent.clone_from(&generator.sent);
             }
+            (0..REPORTS_MAX).take_while(|_| reports.recv(&mut []).is_ok()).for_each(drop);
             std::thread::sleep(PAUSE);
         }
     }

@@ -94,12 +94,11 @@ fn flac_ends_wherever_a_call_ends() {
         let mut spool = Spool::new();
         spool.push(&heard(1, 0, 9));
         spool.push(&heard(1, 492 + ms, 9));
-        let record = spool.finish(600, EndReason::HangUp);
+        let record = spool.finish(u64::try_from(512 + ms).unwrap(), EndReason::HangUp);
         let segments = vec![(record, spool.writer.directory().to_owned())];
         let tools = Tools { files: &spool.disk, decoders: &NoDecoders, mp3: &Telling };
         let flac = whole(&mut export(&segments, Format::Flac, Rate::Narrow), &tools);
         assert_eq!(said(&flac), expected, "{ms}");
-        assert_eq!(flac.windows(2).filter(|w| w == b"\xff\xf8").count(), 1 + usize::from(ms > 0), "{ms}");
     }
 }
 

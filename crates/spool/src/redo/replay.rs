@@ -5,7 +5,8 @@ use std::io::{self, Read as _, Seek as _};
 
 use super::Record;
 use crate::layout::{self, ManifestPath};
-use crate::op::Files;
+use crate::manifest::{self, ManifestError};
+use crate::op::{self, Files};
 
 /// Octets that are to be written to a file that is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,49 +22,68 @@ pub struct Missing<'a> {
 /// What of a redo file the segments' own files lack. To be written in this order; written again it changes nothing.
 ///
 /// Only files of segments that are marked as live are looked at (`marked`): of others all is durable. None is made,
-/// and nothing is written behind a hole. What is there and reads otherwise (a machine that lost its power may have
-/// kept the length of a file and not what was in it) is written once more: an octet of such a file is written once,
-/// but for its head, which is never here.
+/// and nothing is written behind a hole, nor behind the end that a file had when its segment was sealed: what the redo
+/// has beyond was given up when the segment was. What is there and reads otherwise (a machine that lost its power may
+/// have kept the length of a file and not what was in it) is written once more: an octet of such a file is written
+/// once, but for its head, which is never here.
 pub fn missing<'a>(
     records: impl IntoIterator<Item = Record<'a>>,
     marked: &[ManifestPath],
     files: &dyn Files,
 ) -> io::Result<Vec<Missing<'a>>> {
-    let mut stems: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut by_directory: BTreeMap<&str, Vec<&ManifestPath>> = BTreeMap::new();
     for at in marked {
-        stems.entry(&at.directory).or_default().push(&at.stem);
+        by_directory.entry(&at.directory).or_default().push(at);
     }
-    let is_marked = |path: &str| {
-        let of = |(directory, name)| stems.get(directory).map(|stems| (stems, name));
-        path.rsplit_once('/').and_then(of).is_some_and(|(stems, name)| {
-            stems
-                .iter()
-                .any(|stem| layout::part_number(stem, name).is_some() || name == layout::sidecar_name(stem))
-        })
+    let segment_of = |path: &str| {
+        let (directory, name) = path.rsplit_once('/')?;
+        let is_of = |at: &&&ManifestPath| {
+            layout::part_number(&at.stem, name).is_some() || name == layout::sidecar_name(&at.stem)
+        };
+        by_directory.get(directory)?.iter().find(is_of).copied()
     };
-    let mut by_file: BTreeMap<&str, Vec<Record<'a>>> = BTreeMap::new();
+    let mut by_file: BTreeMap<&str, (&ManifestPath, Vec<Record<'a>>)> = BTreeMap::new();
     for record in records {
         // One of many records of a file: the name is looked at once.
         match by_file.get_mut(record.path) {
-            Some(of_file) => of_file.push(record),
-            None if is_marked(record.path) => drop(by_file.insert(record.path, vec![record])),
-            None => {}
+            Some((_, of_file)) => of_file.push(record),
+            None => {
+                if let Some(at) = segment_of(record.path) {
+                    by_file.insert(record.path, (at, vec![record]));
+                }
+            }
         }
     }
     let mut all = Vec::new();
-    for (path, records) in by_file {
-        match files.len(path) {
-            Ok(length) => of_file(path, length, &records, files, &mut all)?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
-        }
+    for (path, (at, records)) in by_file {
+        let length = match files.len(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            length => length?,
+        };
+        let end = end_of(at, path, files)?;
+        of_file(path, length, end, &records, files, &mut all)?;
     }
     Ok(all)
+}
+
+/// Where a file ended when its segment was sealed; without an end while it is open.
+fn end_of(at: &ManifestPath, path: &str, files: &dyn Files) -> io::Result<u64> {
+    let record = match op::read_small(files, &at.path())?.as_deref().map(manifest::read) {
+        Some(Ok(manifest)) if manifest.sealed => manifest.record,
+        // It is for the newer callspool to say.
+        Some(Err(ManifestError::UnknownVersion(_))) => return Ok(0),
+        _ => return Ok(u64::MAX),
+    };
+    let parts = record.parts.iter().map(|part| (&part.file, part.bytes));
+    let sidecar = record.sidecar.iter().map(|sidecar| (&sidecar.file, sidecar.bytes));
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    Ok(parts.chain(sidecar).find(|(file, _)| *file == name).map_or(0, |(_, octets)| octets))
 }
 
 fn of_file<'a>(
     path: &'a str,
     length: u64,
+    end: u64,
     records: &[Record<'a>],
     files: &dyn Files,
     all: &mut Vec<Missing<'a>>,
@@ -72,6 +92,8 @@ fn of_file<'a>(
     // How far the file reaches when what was found so far is written.
     let mut reach = length;
     for Record { offset, bytes, .. } in records.iter().copied() {
+        let within = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
+        let bytes = bytes.get(..within).unwrap_or_default();
         let Some(end) = offset.checked_add(bytes.len() as u64).filter(|_| offset <= reach) else { continue };
         let kept = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
         if kept > 0 {

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use model::Mono;
+use model::segment::PartRecord;
+use model::{Mono, NodeNumber};
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
@@ -13,6 +14,8 @@ use super::*;
 use crate::layout::ManifestPath;
 use crate::memory::MemoryDisk;
 use crate::op::{FileOp, Files};
+use crate::writer::SegmentWriter;
+use crate::{fixture, manifest};
 
 /// As long as the recorder lets something wait.
 const WAITS: Duration = Duration::from_millis(500);
@@ -426,6 +429,49 @@ proptest! {
         let expected: Vec<_> = written[..whole].iter().map(|(p, o, b)| Record { path: p, offset: *o, bytes: b }).collect();
         prop_assert_eq!(read, expected);
     }
+}
+
+/// A segment that failed may be sealed without what the redo still has.
+#[test]
+fn a_sealed_segment_is_left_as_it_was_sealed() {
+    let writer = SegmentWriter::open(
+        &fixture::segment(1, 0, fixture::two_streams()),
+        NodeNumber::SINGLE,
+        fixture::now(0),
+    );
+    let mut record = writer.record().clone();
+    record.parts = vec![PartRecord {
+        number: 1,
+        file: "001-1.mka".to_owned(),
+        tracks: Vec::new(),
+        offset_us: 0,
+        duration_us: 0,
+        bytes: 6,
+        sha256: None,
+        marks: Vec::new(),
+    }];
+    let number = Number { run: 1, file: 1 };
+    let lacks = |sealed: bool, there: &[u8], name: &str| {
+        let mut disk = MemoryDisk::new();
+        let path = format!("{}/{name}", marked().directory);
+        disk.put(&path, there.to_vec());
+        disk.put(&marked().path(), manifest::to_bytes(&record, sealed, record.started));
+        let mut file = number.head().to_vec();
+        for (offset, bytes) in [(4, &b"abcd"[..]), (8, b"ef")] {
+            put(&mut file, number, &Record { path: &path, offset, bytes }).unwrap();
+        }
+        let found = missing(records(&file).unwrap(), &[marked()], &disk).unwrap();
+        found.iter().map(|m| (m.offset, m.bytes.to_vec())).collect::<Vec<_>>()
+    };
+    let behind = [(6, b"cd".to_vec()), (8, b"ef".to_vec())];
+    assert_eq!(lacks(false, b"headab", "001-1.mka"), behind);
+    assert_eq!(lacks(true, b"headab", "001-1.mka"), []);
+    // A loss of power took what had been sealed, and the redo has it.
+    assert_eq!(lacks(true, b"head", "001-1.mka"), [(4, b"ab".to_vec())]);
+    assert_eq!(lacks(true, b"head\0\0", "001-1.mka"), [(4, b"ab".to_vec())]);
+    // What is not of what was sealed.
+    assert_eq!(lacks(true, b"head", "001-2.mka"), []);
+    assert_eq!(lacks(false, b"headab", "001-2.mka"), behind);
 }
 
 #[test]

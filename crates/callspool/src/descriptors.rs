@@ -5,6 +5,7 @@
 
 use std::io;
 
+use model::OpenStream;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -17,18 +18,21 @@ pub(crate) const BESIDE_SEGMENTS: u64 = 200 + http::CONNECTIONS_MAX as u64;
 /// 20,000 descriptors, a common limit, that is still all that are wanted by default.
 const CONNECTIONS_PART: u64 = 4;
 /// Streams of the usual call: one for each side.
-pub(crate) const USUAL_STREAMS: usize = 2;
+const USUAL_STREAMS: u64 = 2;
 
-/// What a segment takes: two sockets a stream, a part and a sidecar.
-#[must_use]
-pub(crate) const fn of_segment(streams: usize) -> u64 {
-    of_streams(streams) + 2
-}
+/// What a segment takes beside the ports of its streams: the part that is being written.
+pub(crate) const OF_PART: u64 = 1;
+/// What it takes while it has a second file to write to, its sidecar. Few have one, so it is not taken before.
+pub(crate) const OF_SIDECAR: u64 = 1;
+/// What the ports of a stream take, where RTCP has its own.
+const OF_PORTS: u64 = 2;
+/// What the usual call takes at most.
+pub(crate) const OF_CALL: u64 = USUAL_STREAMS * OF_PORTS + OF_PART + OF_SIDECAR;
 
-/// What so many streams take: each two sockets.
+/// What the ports of these streams take: one each where RTCP shares it (RFC 5761), or two.
 #[must_use]
-pub(crate) const fn of_streams(streams: usize) -> u64 {
-    2 * streams as u64
+pub(crate) fn of_ports<'a>(streams: impl IntoIterator<Item = &'a OpenStream>) -> u64 {
+    streams.into_iter().map(|s| if s.rtcp_mux { 1 } else { OF_PORTS }).sum()
 }
 
 /// What is told when there are not enough.

@@ -10,15 +10,20 @@ use std::net::TcpStream;
 
 use fault_support::caller::{Caller, Report, place};
 use fault_support::catalog;
-use fault_support::process::{descriptors, id_of};
+use fault_support::process::{descriptors, id_of, sockets};
 use fault_support::sip;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use support::rtp::Mouth;
 use support::server::Server;
+use support::talker::{Talker, payload};
+use support::uac::Dialog;
 use support::{PATIENCE, http, wait_until};
 
-/// What callspool keeps for itself, and room for twelve calls of one stream, which take four each. A quarter of what
-/// is left goes to connections for SIP, of which this server may have two.
-const ALLOWED: u64 = 712 + 2 + 12 * 4;
+/// What callspool keeps for itself.
+const OWN: u64 = 712;
+/// That, and room for twelve calls of one stream, which take three each: two ports and a part. A quarter of what is left
+/// goes to connections for SIP, of which this server may have two.
+const ALLOWED: u64 = OWN + 2 + 12 * 3;
 
 fn expect_complete(server: &Server, report: &Report) {
     for call in report.answered() {
@@ -74,6 +79,50 @@ fn at_the_limit_new_calls_are_refused_and_those_that_go_on_lose_nothing() {
     let after = place(&server, "after", &["--calls", "6", "--duration", "500ms"]);
     expect_complete(&server, &after);
     expect_complete(&server, &more);
+}
+
+/// Descriptors that segments take, as the server counts them.
+fn taken(server: &Server) -> u64 {
+    let text = http::get(&server.http_address(), "/metrics", &[]).unwrap().text();
+    let value = text.lines().find_map(|l| l.strip_prefix("callspool_segments_descriptors ")?.parse().ok());
+    value.unwrap_or_else(|| panic!("not counted in {text}"))
+}
+
+fn expect_taken(server: &Server, expected: u64) {
+    wait_until(&format!("{expected} descriptors"), PATIENCE, || match taken(server) {
+        n if n == expected => Ok(()),
+        n => Err(n.to_string()),
+    });
+}
+
+#[test]
+fn a_call_takes_what_it_has_open_and_where_there_is_no_more_its_files_take_turns() {
+    // A port for both RTP and RTCP, and a part; with room for it a sidecar.
+    for (allowed, with_sidecar) in [(OWN + 2, 2), (OWN + 8, 3)] {
+        let mut server = Server::prepare(&[("SIP__TCP_MAX_CONNECTIONS", "1"), ("API__METRICS_OPEN", "true")]);
+        server.allow_descriptors(allowed);
+        server.restart();
+        let (mouth, before) = (Mouth::open(), sockets(&server));
+        let (mut dialog, media) = Dialog::begin_by(&server, "mux", mouth.port(), "RTP/AVP", "a=rtcp-mux\r\n");
+        expect_taken(&server, 2);
+        assert_eq!(sockets(&server), before + 1);
+        let mut talker = Talker::new(&mouth, media.rtp());
+        // Speech goes to the part, digits to the sidecar, each in a flush of its own.
+        for digit in 0..5 {
+            talker.say(12, &payload(u64::from(digit)));
+            talker.press(digit);
+        }
+        talker.say(12, &payload(5));
+        expect_taken(&server, with_sidecar);
+        dialog.bye();
+        let recorded = server.wait_for_state(dialog.call_id(), "complete");
+        let counts = recorded.stream().accounting;
+        assert_eq!((counts.received, counts.lost, counts.dropped), (6 * 12 + 5 * 3, 0, 0), "{counts:?}");
+        assert_eq!(recorded.segment().sidecar.as_ref().map(|s| s.packets), Some(15));
+        expect_taken(&server, 0);
+        let done = server.callspool(&["verify", "--all"]);
+        assert_eq!(done.code, Some(0), "{}{}", done.text(), done.err);
+    }
 }
 
 /// Every descriptor of the process is taken: no more are allowed than there are, and clients of the page take those

@@ -83,16 +83,15 @@ pub(super) struct Appending {
     pub(super) waits: usize,
 }
 
-/// Files of one segment that are kept open between flushes: its newest part, its sidecar. The part before is closed
-/// when the next one begins.
+/// Files of one segment that are kept open between flushes: its newest part, and its sidecar while there is a descriptor
+/// for that. The part before is closed when the next one begins.
 #[derive(Debug, Default)]
 pub(crate) struct OpenFiles {
     /// The last used is the first.
     pub(super) files: Vec<Appending>,
+    /// Whether there may be two.
+    pub(super) has_second: bool,
 }
-
-/// A part and the sidecar: what a segment's count of descriptors has for files.
-const OPEN_MAX: usize = 2;
 
 impl Disk {
     pub(crate) fn new(root: &Path) -> Self {
@@ -286,7 +285,7 @@ impl Disk {
                 let whole = self.path(path);
                 let file = self.reserve.open(|| OpenOptions::new().write(true).open(&whole))?;
                 let len = file.metadata()?.len();
-                open.files.truncate(OPEN_MAX - 1);
+                open.files.truncate(open.places() - 1);
                 let name = Arc::clone(path);
                 let appending = Appending { name, whole, file, len, waiting: Vec::new(), waits: 0 };
                 open.files.insert(0, appending);
@@ -301,7 +300,11 @@ impl Disk {
 impl OpenFiles {
     /// Whether this file is open, or can be without another being closed.
     pub(super) fn has_place_for(&self, path: &Arc<str>) -> bool {
-        self.files.len() < OPEN_MAX || self.files.iter().any(|file| file.name == *path)
+        self.files.len() < self.places() || self.files.iter().any(|file| file.name == *path)
+    }
+
+    fn places(&self) -> usize {
+        1 + usize::from(self.has_second)
     }
 
     /// Whether something waits to be appended.

@@ -313,16 +313,16 @@ impl LiveSegment {
         self.streams.iter().filter(|s| s.sockets.is_some()).map(|s| s.ports.clone()).collect()
     }
 
-    /// The streams that are open.
-    pub(crate) fn open_streams(&self) -> usize {
-        self.streams.iter().filter(|s| s.sockets.is_some()).count()
+    /// Descriptors that its ports take.
+    pub(crate) fn ports_held(&self) -> u64 {
+        self.streams.iter().filter_map(LiveStream::sockets).map(|sockets| sockets.each().count() as u64).sum()
     }
 
-    /// How many of these streams need new ports.
-    pub(crate) fn fresh_among(&self, wanted: &[OpenStream]) -> usize {
+    /// Those of these streams that need new ports.
+    pub(crate) fn fresh_among<'a>(&self, wanted: &'a [OpenStream]) -> impl Iterator<Item = &'a OpenStream> {
         let is_open =
             |w: &&OpenStream| self.streams.iter().any(|s| s.open.stream == w.stream && s.sockets.is_some());
-        wanted.iter().filter(|w| !is_open(w)).count()
+        wanted.iter().filter(move |w| !is_open(w))
     }
 
     /// Has fetched what a packet of it asks for first. It is not looked at itself: that would be waiting for it.

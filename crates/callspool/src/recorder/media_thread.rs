@@ -32,7 +32,7 @@ use super::tell::Teller;
 use super::threads::Bell;
 use super::writer::{Job, Ops, Then};
 use crate::clock::now;
-use crate::descriptors::of_streams;
+use crate::descriptors::of_ports;
 use crate::pulse::Pulse;
 use crate::volumes::Volumes;
 pub(crate) use orders::{MediaConfig, MediaOrder, Shared};
@@ -302,15 +302,15 @@ impl MediaThread {
 
     /// Gives a segment the streams that are wanted.
     fn change_streams(&self, state: &mut State, live: &mut LiveSegment, wanted: &[OpenStream]) -> Changed {
-        let before = of_streams(live.open_streams());
-        let wants = of_streams(live.fresh_among(wanted));
+        let before = live.ports_held();
+        let wants = of_ports(live.fresh_among(wanted));
         // Nothing new is had without descriptors; the rest of the change is carried out all the same.
         let granted = self.shared.reserve(wants, self.config.descriptors_max);
         let reserved = if granted.is_ok() { wants } else { 0 };
         let ports = granted.map(|()| &*self.ports);
         let changed = live.change(now(), wanted, ports, &mut state.aside);
         forget(&mut state.source, &changed.gone);
-        self.shared.release((before + reserved).saturating_sub(of_streams(live.open_streams())));
+        self.shared.release((before + reserved).saturating_sub(live.ports_held()));
         changed
     }
 
@@ -440,7 +440,7 @@ impl MediaThread {
         let at = live.at(now, end.at);
         live.writer.stopped_by(end.by);
         live.writer.end(now, at, end.reason, records, &mut state.ops);
-        let freed = of_streams(live.open_streams());
+        let freed = live.ports_held();
         if let Some(volume) = self.volumes.get(live.volume) {
             volume.end(live.id);
             if volume.is_lost() {

@@ -254,6 +254,8 @@ impl Recorder {
                     config.tenant.clone(),
                     redo::run(),
                 ),
+                shared: Arc::clone(&shared),
+                descriptors_max: config.descriptors_max,
             };
             threads.push(spawn(format!("writer-{index}"), move || writing.run())?);
             let sealing = Sealer {

@@ -22,7 +22,7 @@ use super::sealer::ended_by;
 use super::tell::Teller;
 use super::turns::{Turn, Turns};
 use crate::clock::now;
-use crate::descriptors::of_segment;
+use crate::descriptors::{OF_PART, of_ports};
 use crate::pulse::Pulse;
 use crate::volumes::{Hand, Volume};
 
@@ -92,8 +92,8 @@ impl Opener {
     /// Opens a segment and hands it to its media thread, which reports it.
     fn begin(&self, job: &OpenJob) -> Result<(), Failure> {
         // One that takes over has the sockets of the one that failed.
-        let streams = if job.order.takes_over.is_some() { 0 } else { job.order.streams.len() };
-        let need = of_segment(streams);
+        let streams = if job.order.takes_over.is_some() { &[] } else { &job.order.streams[..] };
+        let need = OF_PART + of_ports(streams);
         self.shared.reserve(need, self.descriptors_max)?;
         self.shared.segments.fetch_add(1, Ordering::Relaxed);
         let begun = self.open(&job.order).and_then(|made| self.hand_over(job, made));

@@ -23,7 +23,7 @@ use super::disk::{Disk, failure};
 use super::media_thread::Shared;
 use super::tell::Teller;
 use crate::clock::now;
-use crate::descriptors::of_segment;
+use crate::descriptors::OF_PART;
 use crate::repository::Repository;
 use crate::volumes::Volume;
 
@@ -153,8 +153,8 @@ impl Sealer {
                 self.teller.segment_ended(record.id);
                 self.shared.outcomes.segment(&record);
                 self.shared.segments.fetch_sub(1, Ordering::Relaxed);
-                // Those of its streams were given back when the media thread ended it.
-                self.shared.release(of_segment(0));
+                // Those of its streams were given back when the media thread ended it, that of a sidecar by the writer.
+                self.shared.release(OF_PART);
                 let _ = self.reports.blocking_send(Report::Ended { record: Box::new(record) });
             }
             SealJob::Conclude(mut conclusion) => {

@@ -17,10 +17,11 @@ use spool::{FileOp, SegmentWriter};
 
 use super::Threads;
 use super::disk::{Disk, OpenFiles, failure};
-use super::media_thread::MediaOrder;
+use super::media_thread::{MediaOrder, Shared};
 use super::sealer::SealJob;
 use super::shelving::{Shelving, WAITS};
 use crate::clock::mono;
+use crate::descriptors::OF_SIDECAR;
 use crate::volumes::Volume;
 
 /// 8 KiB: 100 ms of two-way G.711 are 2 KiB. A buffer that a stall made longer is not used again.
@@ -54,6 +55,9 @@ pub(crate) struct Writer {
     pub(crate) sealer: Sender<SealJob>,
     pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
     pub(crate) shelving: Shelving,
+    pub(crate) shared: Arc<Shared>,
+    /// Descriptors that segments may take together.
+    pub(crate) descriptors_max: u64,
 }
 
 /// What is kept of a segment between its jobs.
@@ -149,7 +153,11 @@ impl Writer {
             self.fail(segment, held, &e);
         }
         if let Then::Seal(writer) = then {
-            let failure = all.by_id.remove(&segment).and_then(|held| held.failed);
+            let held = all.by_id.remove(&segment).unwrap_or_default();
+            let Held { files, failed: failure, .. } = held;
+            let given_back = if files.has_second { OF_SIDECAR } else { 0 };
+            drop(files);
+            self.shared.release(given_back);
             if self.sealer.send(SealJob::Seal { writer, failure }).is_err() {
                 tracing::error!("the sealer thread is gone; a segment will be repaired at the next start");
             }
@@ -171,6 +179,11 @@ impl Writer {
                 self.shelving.at_disk(|| self.disk.apply(op, &mut held.files))?;
                 continue;
             };
+            let is_second = !held.files.has_second && !held.files.has_place_for(&path);
+            if is_second {
+                held.files.has_second = self.shared.reserve(OF_SIDECAR, self.descriptors_max).is_ok();
+            }
+            // Where there is no descriptor for both, they take turns.
             if !held.files.has_place_for(&path) {
                 self.write_out(held)?;
             }

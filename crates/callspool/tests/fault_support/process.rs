@@ -30,3 +30,24 @@ pub fn resident_kib(id: u32) -> u64 {
 pub fn descriptors(id: u32) -> usize {
     std::fs::read_dir(format!("/proc/{id}/fd")).expect("the process is there").count()
 }
+
+/// The UDP sockets among them.
+pub fn sockets(server: &Server) -> usize {
+    let id = id_of(server);
+    let links = std::fs::read_dir(format!("/proc/{id}/fd")).expect("the process is there").flatten();
+    let inodes: Vec<String> = links
+        .filter_map(|e| {
+            Some(
+                std::fs::read_link(e.path())
+                    .ok()?
+                    .to_str()?
+                    .strip_prefix("socket:[")?
+                    .trim_end_matches(']')
+                    .to_owned(),
+            )
+        })
+        .collect();
+    let table = std::fs::read_to_string("/proc/net/udp").expect("/proc/net/udp");
+    let inode = |line: &str| line.split_whitespace().nth(9).map(str::to_owned);
+    table.lines().skip(1).filter_map(inode).filter(|inode| inodes.contains(inode)).count()
+}

@@ -7,10 +7,8 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::Check;
 use crate::config::Config;
-use crate::descriptors::{BESIDE_SEGMENTS, USUAL_STREAMS, divide, of_segment};
+use crate::descriptors::{BESIDE_SEGMENTS, OF_CALL, divide};
 
-/// What the usual call takes.
-const PER_CALL: u64 = of_segment(USUAL_STREAMS);
 /// 2025-01-01: a clock that is before it was never set.
 const EARLIEST_SECONDS: i64 = 1_735_689_600;
 
@@ -32,8 +30,8 @@ fn descriptors(config: &Config) -> Check {
 fn descriptors_of(hard: u64, config: &Config) -> Check {
     let what = "file descriptors";
     let beside = BESIDE_SEGMENTS + config.sip.tcp_max_connections as u64;
-    let needed = config.recording.max_calls as u64 * PER_CALL + beside;
-    let calls = divide(hard, config.sip.tcp_max_connections).segments / PER_CALL;
+    let needed = config.recording.max_calls as u64 * OF_CALL + beside;
+    let calls = divide(hard, config.sip.tcp_max_connections).segments / OF_CALL;
     if hard >= needed {
         return Check::good(
             what,

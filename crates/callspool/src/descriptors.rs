@@ -3,6 +3,7 @@
 //! Recorders that run out of them lose calls silently; this one counts before it takes a call. Every port is a
 //! descriptor, and every file that is being written.
 
+use std::fs::File;
 use std::io;
 
 use model::OpenStream;
@@ -67,9 +68,33 @@ pub(crate) fn raise_limit() -> u64 {
     if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
 }
 
+/// 65,536, what the unit allows: half a MiB of the kernel's memory, which is taken at once.
+const ROOM_MAX: u64 = 65_536;
+
+/// Has the kernel make room for so many descriptors now, or for [`ROOM_MAX`]. It doubles its table each time that is full;
+/// whoever opens something meanwhile, of all threads, waits until every processor has noticed: 5 to 20 ms were seen, eight
+/// times until 5,000 calls are up.
+pub(crate) fn make_room(descriptors: u64) {
+    let highest = i32::try_from(descriptors.min(ROOM_MAX).saturating_sub(1)).unwrap_or(0);
+    // The one with the highest number, for a moment. Failing is no harm: the table grows when it must.
+    if let Ok(any) = File::open("/dev/null") {
+        let _ = rustix::io::fcntl_dupfd_cloexec(any, highest);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_room_before_it_is_needed() {
+        let (wanted, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        make_room(wanted);
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size =
+            status.lines().find_map(|l| l.strip_prefix("FDSize:")?.trim().parse::<u64>().ok()).unwrap();
+        assert!(size >= wanted.min(ROOM_MAX), "{size} of {wanted}");
+    }
 
     #[test]
     fn connections_get_what_is_wanted_unless_little_is_allowed() {

@@ -30,7 +30,7 @@ use crate::catalog::CatalogLink;
 use crate::cli::{CliError, file_error};
 use crate::config::{Config, Loaded, MediaSource, Role, Surroundings};
 use crate::control;
-use crate::descriptors::{Shares, divide, raise_limit};
+use crate::descriptors::{Shares, divide, make_room, raise_limit};
 use crate::dtls::{Clients, Identity};
 use crate::dumps;
 use crate::front::{Alarms, FrontOrder, FrontTask, Load, Tuning};
@@ -366,6 +366,7 @@ fn tuning(config: &Config, users: &TrunkUsers) -> Tuning {
 /// How the descriptors are divided; told when they do not reach.
 fn descriptors(config: &Config) -> Shares {
     let (allowed, wanted) = (raise_limit(), config.sip.tcp_max_connections);
+    make_room(allowed);
     let shares = divide(allowed, wanted);
     let Shares { connections, segments } = shares;
     if connections < wanted {

@@ -1,6 +1,7 @@
 //! INVITE to 200 at a steady rate of new calls, each of which stays for a second.
 
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use crate::machine::Cores;
@@ -21,16 +22,44 @@ pub(crate) const METADATA: usize = 6_000;
 /// Where the media of calls come from that have none: discard (RFC 863).
 pub(crate) const NO_MEDIA: u16 = 9;
 
+/// Where calls have RTCP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rtcp {
+    /// At a port of its own.
+    Own,
+    /// At the port of RTP (RFC 5761).
+    Mux,
+}
+
+impl Rtcp {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Mux => "mux",
+        }
+    }
+}
+
+impl FromStr for Rtcp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = [Self::Own, Self::Mux].into_iter().find(|rtcp| rtcp.name() == text);
+        found.ok_or_else(|| format!("RTCP is not at {text}: own or mux"))
+    }
+}
+
 /// SIPREC calls to the server that is measured.
-pub(crate) fn client(metadata: usize) -> Result<Client, Failure> {
-    client_of(SIP.parse()?, metadata)
+pub(crate) fn client(metadata: usize, rtcp: Rtcp) -> Result<Client, Failure> {
+    client_of(SIP.parse()?, metadata, rtcp)
 }
 
 /// The same to another one.
-pub(crate) fn client_of(remote: SocketAddr, metadata: usize) -> Result<Client, Failure> {
+pub(crate) fn client_of(remote: SocketAddr, metadata: usize, rtcp: Rtcp) -> Result<Client, Failure> {
     let uri = format!("sip:bench@{remote}");
-    let local = [127, 0, 0, 1].into();
-    Ok(Client::new(Lines { local, remote, uri, kind: Kind::Siprec { metadata } })?)
+    let (local, kind) = ([127, 0, 0, 1].into(), Kind::Siprec { metadata });
+    let more = if rtcp == Rtcp::Mux { "a=rtcp-mux\r\n" } else { "" };
+    Ok(Client::new(Lines { local, remote, uri, kind, more })?)
 }
 
 /// What came out at a rate.
@@ -52,7 +81,7 @@ pub(crate) struct Invites {
 
 pub(crate) fn measure(rate: u32, seconds: u32) -> Result<Invites, Failure> {
     let server = Server::start(Cores::All)?;
-    let mut client = client(METADATA)?;
+    let mut client = client(METADATA, Rtcp::Own)?;
     let before = procfs::cpu(server.pid())?;
     let took = place(&mut client, NO_MEDIA, rate, (rate * seconds) as usize, STAYS);
     wait_until_over(&mut client, STAYS);

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  cargo bench -p callspool --bench load -- [--only PART,…] [--calls 500,1000] [--rates 100,500]
-//!                                           [--repeats 3] [--seconds 4] [--out FILE]
+//!                                           [--sources sockets,io_uring,packet_ring] [--rtcp own|mux] [--running 200]
+//!                                           [--repeats 3] [--seconds 4] [--set KEY=VALUE] [--out FILE]
 //!  parts: signalling invites pressure (setup catalog overload) packets exports long rtpengine
 //!
 //!  core 0: callspool serve (fresh for each row), and the bare receiver, one after the other
@@ -65,10 +66,10 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, sockets] = arguments.as_slice()
+    if let [first, asked @ ..] = arguments.as_slice()
         && first == bare::ARGUMENT
     {
-        return bare::serve(sockets.parse()?);
+        return bare::serve(asked);
     }
     let options = Options::read(&arguments)?;
     machine::raise_descriptor_limit();
@@ -87,16 +88,18 @@ fn run() -> Result<(), Failure> {
     }
     for pressure in [Pressure::SETUP, Pressure::CATALOG] {
         if options.wants(pressure.name) {
-            report.pressed(&pressure::measure(pressure)?)?;
+            report.pressed(&pressure::measure(pressure, &options)?)?;
         }
     }
     if options.wants("overload") {
-        let sustained = pressure::sustained(&mut report)?;
-        report.pressed(&pressure::measure(Pressure::overload(sustained))?)?;
+        let sustained = pressure::sustained(&mut report, &options)?;
+        report.pressed(&pressure::measure(Pressure::overload(sustained), &options)?)?;
     }
     if options.wants("packets") {
         for calls in &options.calls {
-            report.packets(&packets::measure(*calls, &options)?)?;
+            for source in &options.sources {
+                report.packets(&packets::measure(*calls, *source, &options)?)?;
+            }
         }
     }
     if options.wants("exports") {

@@ -4,12 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Failure;
+use crate::bare::Source;
+use crate::invites::Rtcp;
 
 /// Calls at once: the usual sizes of a site, and up to what the generator can hardly feed. A call needs six
 /// descriptors, so 20,000 of them, a common hard limit, end at 2,600 calls.
 const CALLS: &[usize] = &[500, 1_000, 2_000, 2_500];
 /// New calls per second.
 const RATES: &[u32] = &[100, 500, 1_000];
+/// Calls that go on, two streams each, while new ones are pressed in.
+const RUNNING: usize = 200;
 
 /// What can be measured by itself.
 const PARTS: &[&str] =
@@ -23,6 +27,12 @@ pub(crate) struct Options {
     pub(crate) only: Vec<String>,
     pub(crate) calls: Vec<usize>,
     pub(crate) rates: Vec<u32>,
+    /// Over which sources packets are received, one after the other.
+    pub(crate) sources: Vec<Source>,
+    /// Where the calls of `packets` and `setup` have RTCP.
+    pub(crate) rtcp: Rtcp,
+    /// Calls that go on beside those of `pressure` and `setup`.
+    pub(crate) running: usize,
     /// Turns of recorder and bare receiver; their medians count.
     pub(crate) repeats: usize,
     /// Of each turn, after a second that is not counted.
@@ -41,6 +51,9 @@ impl Options {
             only: Vec::new(),
             calls: CALLS.to_vec(),
             rates: RATES.to_vec(),
+            sources: Vec::new(),
+            rtcp: Rtcp::Own,
+            running: RUNNING,
             repeats: 3,
             turn: Duration::from_secs(4),
             invite_seconds: 10,
@@ -58,6 +71,9 @@ impl Options {
                 "--only" => options.only = parts(value)?,
                 "--calls" => options.calls = list(value)?,
                 "--rates" => options.rates = list(value)?,
+                "--sources" => options.sources = list(value)?,
+                "--rtcp" => options.rtcp = value.parse()?,
+                "--running" => options.running = value.parse()?,
                 "--repeats" => options.repeats = value.parse()?,
                 "--seconds" => {
                     options.turn = Duration::from_secs(value.parse()?);
@@ -70,6 +86,10 @@ impl Options {
                 "--out" => options.out = Some(value.into()),
                 _ => return Err(format!("unknown option {word}").into()),
             }
+        }
+        if options.sources.is_empty() {
+            let set = options.set.iter().rev().find(|(key, _)| key == "media.source");
+            options.sources = vec![set.map_or(Ok(Source::Sockets), |(_, source)| source.parse())?];
         }
         Ok(options)
     }

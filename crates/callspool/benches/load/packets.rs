@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::bare::Bare;
+use crate::bare::{Bare, Source};
 use crate::invites::{client, place};
 use crate::machine::Cores;
 use crate::options::Options;
@@ -30,6 +30,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(crate) struct Packets {
     pub(crate) calls: usize,
+    pub(crate) source: Source,
     /// Packets a second that were asked for and that were sent.
     pub(crate) wanted: f64,
     pub(crate) reached: f64,
@@ -57,18 +58,18 @@ pub(crate) struct Turn {
     cpu: Cpu,
 }
 
-pub(crate) fn measure(calls: usize, options: &Options) -> Result<Packets, Failure> {
-    let server = Server::start(Cores::One)?;
+pub(crate) fn measure(calls: usize, source: Source, options: &Options) -> Result<Packets, Failure> {
+    let server = Server::start_over(Cores::One, source)?;
     let local = [127, 0, 0, 1].into();
     let (rtp, _rtcp) = sockets(local)?;
     let empty = procfs::memory(server.pid())?;
-    let mut client = client(0)?;
+    let mut client = client(0, options.rtcp)?;
     set_up(&mut client, rtp.local_addr()?.port(), calls)?;
     let idle = procfs::memory(server.pid())?;
 
     let media: Vec<SocketAddr> = client.calls.iter().flat_map(|c| c.media.clone()).collect();
     let watched: BTreeSet<u16> = media.iter().map(SocketAddr::port).collect();
-    let mut bare = Bare::start(media.len())?;
+    let mut bare = Bare::start(source, media.len(), options.rtcp)?;
     let mut to_recorder = Generator::new(rtp.try_clone()?);
     to_recorder.add(0, &media);
     let mut to_bare = Generator::new(rtp);
@@ -91,6 +92,7 @@ pub(crate) fn measure(calls: usize, options: &Options) -> Result<Packets, Failur
     let per_call = |m: Memory, kib: fn(Memory) -> f64| (kib(m) - kib(empty)) / calls as f64;
     Ok(Packets {
         calls,
+        source,
         wanted: media.len() as f64 * 50.0,
         reached: median(&recorder_turns.iter().map(Turn::rate).collect::<Vec<_>>()),
         recorder_us: median(&recorder),

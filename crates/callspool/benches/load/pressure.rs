@@ -14,15 +14,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::figures::Figures;
-use crate::invites::{client, place};
+use crate::invites::{Rtcp, client, place};
 use crate::machine::Cores;
+use crate::options::Options;
 use crate::report::{Report, median_p99_worst};
 use crate::server::Server;
 use crate::traffic::{Client, Senders};
-use crate::{Failure, recordings};
+use crate::{Failure, procfs, recordings};
 
-/// Calls that go on meanwhile, two streams each.
-const RUNNING: usize = 200;
 /// New calls per second while they are placed.
 const SET_UP_RATE: u32 = 100;
 /// How long a call of `catalog` and `overload` stays.
@@ -80,6 +79,10 @@ impl Pressure {
 #[derive(Debug)]
 pub(crate) struct Pressed {
     pub(crate) of: Pressure,
+    /// Calls that went on meanwhile.
+    pub(crate) running: usize,
+    /// Descriptors of callspool when all were answered that are.
+    pub(crate) descriptors: usize,
     pub(crate) new: Answers,
     /// With the easy rate afterwards.
     pub(crate) after: Option<Answers>,
@@ -114,25 +117,27 @@ struct Site {
     server: Server,
     senders: Senders,
     running: Client,
+    rtcp: Rtcp,
 }
 
 impl Site {
-    fn begin() -> Result<Self, Failure> {
-        let server = Server::start(Cores::All)?;
+    fn begin(options: &Options) -> Result<Self, Failure> {
+        let source = options.sources.first().copied().ok_or("no source")?;
+        let server = Server::start_over(Cores::All, source)?;
         let senders = Senders::start([127, 0, 0, 1].into(), 1)?;
-        let mut running = client(0)?;
-        place(&mut running, senders.port(0), SET_UP_RATE, RUNNING, Duration::MAX);
+        let mut running = client(0, options.rtcp)?;
+        place(&mut running, senders.port(0), SET_UP_RATE, options.running, Duration::MAX);
         wait_for_answers(&mut running);
         for (number, call) in running.calls.iter().enumerate() {
             senders.add(number, &call.media);
         }
         std::thread::sleep(SETTLE);
-        Ok(Self { server, senders, running })
+        Ok(Self { server, senders, running, rtcp: options.rtcp })
     }
 
     /// Places calls at a rate; how long that took.
     fn press(&self, rate: u32, seconds: u32, stays: Duration) -> Result<(Client, Duration), Failure> {
-        let mut new = client(METADATA)?;
+        let mut new = client(METADATA, self.rtcp)?;
         let number = usize::try_from(rate * seconds)?;
         let took = place(&mut new, self.senders.port(0), rate, number, stays);
         Ok((new, took))
@@ -151,8 +156,8 @@ impl Site {
 }
 
 /// The highest rate of new calls beside running ones at which all are answered before they are asked for again.
-pub(crate) fn sustained(report: &mut Report) -> Result<u32, Failure> {
-    let site = Site::begin()?;
+pub(crate) fn sustained(report: &mut Report, options: &Options) -> Result<u32, Failure> {
+    let site = Site::begin(options)?;
     let (mut rate, mut held) = (FIRST_RATE, None);
     while rate <= LAST_RATE {
         let (mut new, took) = site.press(rate, STEP_SECONDS, STAYS)?;
@@ -171,8 +176,8 @@ pub(crate) fn sustained(report: &mut Report) -> Result<u32, Failure> {
     held.ok_or_else(|| format!("not even {FIRST_RATE} calls a second are answered in time").into())
 }
 
-pub(crate) fn measure(of: Pressure) -> Result<Pressed, Failure> {
-    let site = Site::begin()?;
+pub(crate) fn measure(of: Pressure, options: &Options) -> Result<Pressed, Failure> {
+    let site = Site::begin(options)?;
     let alone = site.server.figures()?;
     std::thread::sleep(ALONE);
     let before = site.server.figures()?;
@@ -189,6 +194,7 @@ pub(crate) fn measure(of: Pressure) -> Result<Pressed, Failure> {
         let delay = until.delay.as_ref().zip(from.delay.as_ref()).map(|(until, from)| until.since(from));
         delay.and_then(|d| d.quantile_ms(0.99))
     };
+    let descriptors = procfs::descriptors(site.server.pid())?;
     hang_up(&mut new);
     while site.server.figures()?.catalog_queued > 0 && rest.elapsed() < CATALOG {
         std::thread::sleep(Duration::from_millis(50));
@@ -197,6 +203,8 @@ pub(crate) fn measure(of: Pressure) -> Result<Pressed, Failure> {
     let (sent, left_out, received) = site.end()?;
     Ok(Pressed {
         of,
+        running: options.running,
+        descriptors,
         new: answers,
         after,
         sent,
@@ -212,7 +220,7 @@ pub(crate) fn measure(of: Pressure) -> Result<Pressed, Failure> {
 
 /// Whether it is all over when less comes.
 fn recover(senders: &Senders) -> Result<Answers, Failure> {
-    let mut easy = client(METADATA)?;
+    let mut easy = client(METADATA, Rtcp::Own)?;
     place(&mut easy, senders.port(0), EASY_RATE, usize::try_from(EASY_RATE * EASY_SECONDS)?, STAYS);
     wait_for_answers(&mut easy);
     let answers = Answers::of(&easy);

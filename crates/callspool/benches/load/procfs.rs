@@ -61,6 +61,11 @@ pub(crate) fn memory(pid: u32) -> Result<Memory, Failure> {
     Ok(Memory { rss: field("Rss:"), pss: field("Pss:") })
 }
 
+/// Descriptors that a process has open.
+pub(crate) fn descriptors(pid: u32) -> Result<usize, Failure> {
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
 /// Datagrams that the kernel dropped because the buffers of these ports were full.
 pub(crate) fn kernel_drops(ports: &BTreeSet<u16>) -> Result<u64, Failure> {
     let table = std::fs::read_to_string("/proc/net/udp")?;

@@ -78,14 +78,15 @@ impl Report {
         if !std::mem::replace(&mut self.packets, true) {
             println!();
             println!(
-                "packets   asked/s   sent/s   callspool    bare   ratio  difference   lost: kernel  disk"
+                "packets       source   asked/s   sent/s   callspool    bare   ratio  difference   lost: kernel  disk"
             );
         }
         let p = found;
         let lost = i128::from(p.sent) - i128::from(p.recorded.received);
         println!(
-            "{:>5} calls {:>7.0} {:>8.0} {:>8.2} µs {:>5.2} µs {:>6.2} {:>8.2} µs {lost:>6} {:>7} {:>5}",
+            "{:>5} calls {:>11} {:>7.0} {:>8.0} {:>8.2} µs {:>5.2} µs {:>6.2} {:>8.2} µs {lost:>6} {:>7} {:>5}",
             p.calls,
+            p.source,
             p.wanted,
             p.reached,
             p.recorder_us,
@@ -108,7 +109,7 @@ impl Report {
         self.line(
             "packets",
             json!({
-                "calls": p.calls, "wanted": p.wanted, "reached": p.reached, "recorder_us": p.recorder_us,
+                "calls": p.calls, "source": p.source.name(), "wanted": p.wanted, "reached": p.reached, "recorder_us": p.recorder_us,
                 "bare_us": p.bare_us, "ratio": p.ratio, "difference_us": p.difference_us,
                 "threads_us": by_name(&p.threads_us), "sent": p.sent, "received": p.recorded.received, "lost": lost,
                 "missing": p.recorded.lost, "dropped": p.recorded.dropped, "odd": p.recorded.odd,
@@ -166,11 +167,14 @@ impl Report {
     }
 
     pub(crate) fn pressed(&mut self, found: &Pressed) -> Result<(), Failure> {
-        let Pressed { of, new, after, sent, lost, left_out, .. } = found;
+        let Pressed { of, running, descriptors, new, after, sent, lost, left_out, .. } = found;
         let Pressed { delay_p99_ms, alone_p99_ms, answered_per_s, catalog_per_s, catalog_rest_s, .. } = found;
         println!();
-        println!("{}: {} new calls a second for {} s beside running ones", of.name, of.rate, of.seconds);
-        println!("            new calls: {}", answers(new));
+        println!(
+            "{}: {} new calls a second for {} s beside {running} running ones",
+            of.name, of.rate, of.seconds
+        );
+        println!("            new calls: {}; then {descriptors} descriptors", answers(new));
         if let Some(after) = after {
             println!("            right after it, at an easy rate: {}", answers(after));
         }
@@ -191,7 +195,7 @@ impl Report {
         self.line(
             "pressure",
             json!({
-                "name": of.name, "rate": of.rate, "seconds": of.seconds, "new": of_answers(new),
+                "name": of.name, "rate": of.rate, "seconds": of.seconds, "running": running, "descriptors": descriptors, "new": of_answers(new),
                 "after": after.as_ref().map(of_answers), "sent": sent, "lost": lost, "left_out": left_out,
                 "delay_p99_ms": delay_p99_ms, "alone_p99_ms": alone_p99_ms, "answered_per_s": answered_per_s, "catalog_per_s": catalog_per_s, "catalog_rest_s": catalog_rest_s,
             }),

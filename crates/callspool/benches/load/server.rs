@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::bare::Source;
 use crate::figures::Figures;
 use crate::machine::Cores;
 use crate::{Failure, machine};
@@ -56,11 +57,26 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(cores: Cores) -> Result<Self, Failure> {
-        Self::start_in(cores, tempfile::Builder::new().prefix("callspool-bench.").tempdir()?)
+        Self::start_in(cores, directory()?)
+    }
+
+    /// One that receives media over this source, or an error.
+    pub(crate) fn start_over(cores: Cores, source: Source) -> Result<Self, Failure> {
+        let server = Self::start_as(cores, directory()?, &[("MEDIA__SOURCE", source.name())])?;
+        let used = format!("callspool_media_source{{source=\"{source}\"}} ");
+        match server.metrics()?.lines().any(|line| line.starts_with(&used)) {
+            true => Ok(server),
+            // It receives over another where this one is not to be had.
+            false => Err(format!("this machine does not allow {source}").into()),
+        }
     }
 
     /// With what lies in the directory already.
     pub(crate) fn start_in(cores: Cores, directory: tempfile::TempDir) -> Result<Self, Failure> {
+        Self::start_as(cores, directory, &[])
+    }
+
+    fn start_as(cores: Cores, directory: tempfile::TempDir, more: &[(&str, &str)]) -> Result<Self, Failure> {
         if TcpStream::connect(SIP).is_ok() || TcpStream::connect(PAGE).is_ok() {
             return Err(format!("somebody listens at {SIP} or {PAGE} already").into());
         }
@@ -70,6 +86,9 @@ impl Server {
             command.env(format!("CALLSPOOL_{name}"), value);
         }
         for (name, value) in SET.get().into_iter().flatten() {
+            command.env(format!("CALLSPOOL_{name}"), value);
+        }
+        for (name, value) in more {
             command.env(format!("CALLSPOOL_{name}"), value);
         }
         command.env("CALLSPOOL_NODE__DATA_DIR", directory.path());
@@ -86,6 +105,10 @@ impl Server {
 
     /// What it says of itself.
     pub(crate) fn figures(&self) -> Result<Figures, Failure> {
+        Ok(Figures::read(&self.metrics()?, Instant::now()).ok_or("no figures at /metrics")?)
+    }
+
+    fn metrics(&self) -> Result<String, Failure> {
         let token = std::fs::read_to_string(self.directory.path().join("token"))?;
         let mut stream = TcpStream::connect(PAGE)?;
         let token = token.trim();
@@ -95,7 +118,7 @@ impl Server {
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        Ok(Figures::read(&answer, Instant::now()).ok_or("no figures at /metrics")?)
+        Ok(answer)
     }
 
     pub(crate) fn repository(&self) -> PathBuf {
@@ -135,6 +158,10 @@ impl Server {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
     }
+}
+
+fn directory() -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("callspool-bench.").tempdir()
 }
 
 impl Drop for Server {

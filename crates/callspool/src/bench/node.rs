@@ -121,7 +121,7 @@ impl Node {
     }
 
     pub(super) fn lines(&self, kind: Kind) -> Lines {
-        Lines { local: self.local, remote: self.sip, uri: self.uri.clone(), kind }
+        Lines { local: self.local, remote: self.sip, uri: self.uri.clone(), kind, more: "" }
     }
 
     /// Whether calls of others stand in its figures.

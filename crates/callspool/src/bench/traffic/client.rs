@@ -83,6 +83,14 @@ pub(crate) struct Lines {
     /// Request-URI and To.
     pub(crate) uri: String,
     pub(crate) kind: Kind,
+    /// Lines of SDP, each ended by CRLF, that each m-line has beside the usual.
+    pub(crate) more: &'static str,
+}
+
+impl Lines {
+    fn body(&self, media_port: u16, session: &str) -> (String, String) {
+        self.kind.body(self.local, media_port, self.more, session)
+    }
 }
 
 /// The client.
@@ -315,7 +323,7 @@ impl Client {
 
     fn invite_request(&self, number: usize, media_port: u16) -> String {
         let (address, run, uri) = (self.address, &self.run, &self.lines.uri);
-        let (headers, body) = self.lines.kind.body(self.lines.local, media_port, &format!("{run}-{number}"));
+        let (headers, body) = self.lines.body(media_port, &format!("{run}-{number}"));
         format!(
             "INVITE {uri} SIP/2.0\r\n\
              Via: SIP/2.0/UDP {address};branch=z9hG4bK{run}.{number}.INVITE;rport\r\nMax-Forwards: 70\r\n\
@@ -393,7 +401,7 @@ mod tests {
         let remote = server.local_addr().unwrap();
         let (local, uri) = (remote.ip(), format!("sip:bench@{remote}"));
         let kind = Kind::Siprec { metadata: 0 };
-        let mut client = Client::new(Lines { local, remote, uri, kind }).unwrap();
+        let mut client = Client::new(Lines { local, remote, uri, kind, more: "" }).unwrap();
         let next = || {
             let mut buffer = vec![0; 8_192];
             let (length, from) = server.recv_from(&mut buffer).unwrap();

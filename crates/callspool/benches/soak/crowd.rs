@@ -86,6 +86,7 @@ impl Crowd {
             remote: SIP.parse()?,
             uri: format!("sip:soak@{SIP}"),
             kind: Kind::Siprec { metadata: METADATA },
+            more: "",
         };
         let mut site = Site {
             crowd: self,

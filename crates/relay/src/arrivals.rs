@@ -17,7 +17,7 @@ const BUFFERS: u16 = 2_048;
 
 /// With all that can fail done, on its way to the thread that reads.
 pub(crate) struct Prepared {
-    ring: Option<Box<Multishot>>,
+    ring: Option<rings::Prepared<Multishot>>,
     polled: datagrams::Prepared,
 }
 
@@ -37,7 +37,7 @@ impl Prepared {
     /// # Errors
     /// When the kernel does not allow it.
     pub(crate) fn by_ring(&mut self, wake: &EventFd) -> io::Result<()> {
-        let mut ring = Box::new(Multishot::new(BUFFERS)?);
+        let mut ring = Multishot::new(BUFFERS)?;
         ring.wake_by(wake.as_fd())?;
         self.ring = Some(ring);
         Ok(())
@@ -45,7 +45,7 @@ impl Prepared {
 
     /// To be called by the thread that reads.
     pub(crate) fn begin(self) -> Arrivals {
-        let ring = self.ring.and_then(|mut ring| ring.begin().is_ok().then_some(ring));
+        let ring = self.ring.and_then(|ring| ring.begin().ok());
         Arrivals { ring, polled: self.polled.begin() }
     }
 }

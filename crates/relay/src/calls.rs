@@ -56,6 +56,8 @@ impl Calls {
             Order::Tee { call, end, place, to } => {
                 let Some((slot, found)) = self.get(call) else { return };
                 let to = to.as_ref().map(|(recorder, beginning)| (&**recorder, *beginning));
+                let addresses = to.iter().flat_map(|(to, _)| std::iter::once(to.rtp).chain(to.rtcp));
+                addresses.for_each(|address| out.tees.meet(address.ip()));
                 match found.relay.tee(now, end, place, to) {
                     Ok(Some(replayed)) => {
                         self.replaying.retain(|other| *other != slot);

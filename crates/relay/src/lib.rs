@@ -212,7 +212,7 @@ impl Relays {
         if config.ways == Ways::IoUring {
             // Both or neither: one alone would save half, and be another case to know.
             match Sending::new().and_then(|ring| arrivals.by_ring(&wake).map(|()| ring)) {
-                Ok(ring) => sending = Some(Box::new(ring)),
+                Ok(ring) => sending = Some(ring),
                 Err(e) => {
                     instead = Some(format!("io_uring is not to be had, and sockets are used instead: {e}"))
                 }

@@ -2,11 +2,12 @@
 //! address in equal pieces (UDP GSO).
 //!
 //! An end has ports of its own, so what is forwarded is mostly one datagram a socket, and costs a call; by io_uring what
-//! goes by many sockets is handed over by one. Copies for recorders go by one socket for all, by `sendmmsg`; replays are runs of equal packets to one address, where GSO helps.
+//! goes by many sockets is handed over by one. Copies for recorders go by a socket for each host, by `sendmmsg`; replays
+//! are runs of equal packets to one address, where GSO helps.
 //! What the kernel does not take is lost and counted: it is a moment of sound, and what comes next is waiting.
 
 use std::io::IoSlice;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use media::relay::{Outgoing, Sends};
@@ -57,6 +58,15 @@ impl Sender {
         }
     }
 
+    pub(crate) const fn is_by_ring(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// From now on each goes by a call of its own.
+    pub(crate) fn give_up_ring(&mut self) {
+        self.ring = None;
+    }
+
     /// Sends what is forwarded, each by its port.
     pub(crate) fn forward<'a>(
         &mut self,
@@ -71,7 +81,7 @@ impl Sender {
             let each = forwards.iter().filter_map(|o| Some((port(o)?, o.to, sends.octets(o))));
             let mut passed = Passed::default();
             if ring.send(each, &mut passed).is_err() {
-                self.ring = None;
+                self.give_up_ring();
             }
             self.sent += passed.sent;
             self.unsent += forwards.len() as u64 - passed.sent;
@@ -188,28 +198,74 @@ impl Sender {
     }
 }
 
-/// Two sockets that copies for recorders are sent from, where there are such addresses.
+/// Sockets that copies for recorders are sent from: one for each host that there are recorders on. One whose network takes
+/// nothing fills the buffer of its own, and costs the others nothing.
 pub(crate) struct TeeSockets {
+    /// For hosts beyond [`HOSTS_MAX`], and where there was no descriptor for one more.
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
+    hosts: Vec<(IpAddr, UdpSocket)>,
 }
 
 impl TeeSockets {
     pub(crate) fn open() -> Self {
-        let open = |any: &str| {
-            let socket = UdpSocket::bind(any).ok()?;
-            socket.set_nonblocking(true).ok()?;
-            // Copies of two seconds of many calls at once.
-            let _ = nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::SndBuf, &SEND_BUFFER);
-            Some(socket)
-        };
-        Self { v4: open("0.0.0.0:0"), v6: open("[::]:0") }
+        Self { v4: socket("0.0.0.0:0"), v6: socket("[::]:0"), hosts: Vec::new() }
+    }
+
+    /// A recorder is to be sent to. What it is sent comes from the same port from now on.
+    pub(crate) fn meet(&mut self, host: IpAddr) {
+        if self.hosts.len() >= HOSTS_MAX || self.own(host).is_some() {
+            return;
+        }
+        if let Some(socket) = socket(if host.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }) {
+            self.hosts.push((host, socket));
+        }
     }
 
     pub(crate) fn towards(&self, to: SocketAddr) -> Option<&UdpSocket> {
-        if to.is_ipv4() { self.v4.as_ref() } else { self.v6.as_ref() }
+        let shared = if to.is_ipv4() { self.v4.as_ref() } else { self.v6.as_ref() };
+        self.own(to.ip()).or(shared)
     }
+
+    fn own(&self, host: IpAddr) -> Option<&UdpSocket> {
+        self.hosts.iter().find(|(of, _)| *of == host).map(|(_, socket)| socket)
+    }
+}
+
+fn socket(any: &str) -> Option<UdpSocket> {
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.set_nonblocking(true).ok()?;
+    // Copies of two seconds of many calls at once.
+    let _ = nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::SndBuf, &SEND_BUFFER);
+    Some(socket)
 }
 
 /// Octets of the kernel's buffer of a socket for copies.
 const SEND_BUFFER: usize = 4 << 20;
+/// 32: more record servers than a proxy has. Those that it is told of later in its life share a socket.
+const HOSTS_MAX: usize = 32;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_host_has_a_socket_as_far_as_there_are_some() {
+        let mut sockets = TeeSockets::open();
+        let port = |sockets: &TeeSockets, host: u8, port| {
+            let to = SocketAddr::from(([127, 0, 0, host], port));
+            sockets.towards(to).unwrap().local_addr().unwrap().port()
+        };
+        let shared = port(&sockets, 1, 4_000);
+        for _ in 0..2 {
+            (1..=40).for_each(|host| sockets.meet([127, 0, 0, host].into()));
+        }
+        let own: Vec<u16> = (1..=40).map(|host| port(&sockets, host, 4_000)).collect();
+        assert_eq!(port(&sockets, 7, 4_002), own[6], "the same for all its ports");
+        let (known, later) = own.split_at(HOSTS_MAX);
+        let different: std::collections::BTreeSet<_> = known.iter().chain([&shared]).collect();
+        assert_eq!(different.len(), HOSTS_MAX + 1);
+        assert!(later.iter().all(|port| *port == shared));
+    }
+}

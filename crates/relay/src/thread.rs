@@ -34,7 +34,7 @@ pub(crate) struct Thread {
     pub(crate) reports: Channel<Report>,
     pub(crate) arrivals: Prepared,
     /// What forwards by many sockets at once, where it is to be so.
-    pub(crate) sending: Option<Box<Sending>>,
+    pub(crate) sending: Option<rings::Prepared<Sending>>,
     pub(crate) figures: Arc<Figures>,
 }
 
@@ -64,7 +64,7 @@ struct Works {
 
 /// The ways out of the thread.
 pub(crate) struct Out {
-    tees: TeeSockets,
+    pub(crate) tees: TeeSockets,
     reports: Channel<Report>,
     pub(crate) figures: Arc<Figures>,
     told: u64,
@@ -97,7 +97,11 @@ impl Passing {
 impl Thread {
     /// Works until it is told to stop, or nobody can tell it any more.
     pub(crate) fn run(self) {
-        let sending = self.sending.and_then(|mut ring| ring.begin().is_ok().then_some(ring));
+        self.begin().run();
+    }
+
+    fn begin(self) -> Rounds {
+        let sending = self.sending.and_then(|ring| ring.begin().ok());
         let works = Works {
             calls: Calls::default(),
             out: Out { tees: TeeSockets::open(), reports: self.reports, figures: self.figures, told: 0 },
@@ -111,8 +115,9 @@ impl Thread {
             base: WallTime(0),
         };
         let arrivals = self.arrivals.begin();
-        works.out.figures.is_by_ring.store(arrivals.is_by_ring(), Ordering::Relaxed);
-        Rounds { gather: self.gather, orders: self.orders, arrivals, works }.run();
+        let mut rounds = Rounds { gather: self.gather, orders: self.orders, arrivals, works };
+        rounds.agree();
+        rounds
     }
 }
 
@@ -130,6 +135,7 @@ impl Rounds {
             self.receive(time);
             self.works.replay(time.now);
             self.works.carry_out();
+            self.agree();
             passing.go_on(&mut self.works.calls.slots, time.now);
             self.works.tell();
             std::thread::sleep(self.gather.saturating_sub(woke.elapsed()));
@@ -170,12 +176,20 @@ impl Rounds {
 
     /// The kernel refuses what it allowed before: what comes is read socket by socket from now on.
     fn give_up_ring(&mut self) {
-        if self.arrivals.give_up_ring(self.works.calls.ports()) {
-            self.works.out.figures.is_by_ring.store(false, Ordering::Relaxed);
-        } else {
+        if !self.arrivals.give_up_ring(self.works.calls.ports()) {
             // There is no other way to sleep.
             std::thread::sleep(self.gather);
         }
+    }
+
+    /// By io_uring both ways or neither, whichever of them the kernel refused; and it is said which it is.
+    fn agree(&mut self) {
+        let is_by_ring = self.arrivals.is_by_ring() && self.works.sender.is_by_ring();
+        if !is_by_ring {
+            self.works.sender.give_up_ring();
+            self.arrivals.give_up_ring(self.works.calls.ports());
+        }
+        self.works.out.figures.is_by_ring.store(is_by_ring, Ordering::Relaxed);
     }
 }
 
@@ -235,7 +249,8 @@ impl Works {
             figures.delay_max_ns.fetch_max(u64::try_from(most).unwrap_or(0), Ordering::Relaxed);
         }
         let sent = sender.sent;
-        for run in sends.tees().chunk_by(|a, b| a.to.is_ipv4() == b.to.is_ipv4()) {
+        sends.sort_tees();
+        for run in sends.tees().chunk_by(|a, b| a.to.ip() == b.to.ip()) {
             match run.first().and_then(|o| out.tees.towards(o.to)) {
                 Some(socket) => sender.send(socket, sends, run),
                 None => sender.unsent += run.len() as u64,
@@ -274,5 +289,48 @@ impl Out {
 fn add(to: &AtomicU64, count: u64) {
     if count > 0 {
         to.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use nix::sys::eventfd::{EfdFlags, EventFd};
+
+    use super::*;
+
+    /// A thread that is to read by io_uring, and to send by it or not; none where the machine does not allow it.
+    fn rounds(
+        sends: impl FnOnce(rings::Prepared<Sending>) -> Option<rings::Prepared<Sending>>,
+    ) -> Option<Rounds> {
+        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let mut arrivals = Prepared::new(&wake).unwrap();
+        let by_ring = arrivals.by_ring(&wake).and_then(|()| Sending::new());
+        let sending =
+            by_ring.inspect_err(|e| println!("NOT TRIED: io_uring is not to be had here: {e}")).ok()?;
+        let (_, orders) = crossbeam_channel::bounded(1);
+        let (reports, _) = crossbeam_channel::bounded(1);
+        let (gather, sending, figures) = (Duration::from_millis(1), sends(sending), Arc::default());
+        Some(Thread { gather, orders, reports, arrivals, sending, figures }.begin())
+    }
+
+    fn is_by_ring(rounds: &Rounds) -> [bool; 3] {
+        let Rounds { arrivals, works, .. } = rounds;
+        [arrivals.is_by_ring(), works.sender.is_by_ring(), works.out.figures.is_by_ring()]
+    }
+
+    #[test]
+    fn it_goes_by_a_ring_both_ways_or_neither_and_says_so() {
+        let Some(one_way) = rounds(|_| None) else { return };
+        assert_eq!(is_by_ring(&one_way), [false; 3]);
+        let lose: [fn(&mut Rounds); 2] =
+            [|rounds| rounds.give_up_ring(), |rounds| rounds.works.sender.give_up_ring()];
+        for lose in lose {
+            let mut rounds = rounds(Some).unwrap();
+            assert_eq!(is_by_ring(&rounds), [true; 3]);
+            lose(&mut rounds);
+            rounds.agree();
+            assert_eq!(is_by_ring(&rounds), [false; 3]);
+        }
     }
 }

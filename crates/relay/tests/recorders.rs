@@ -105,6 +105,38 @@ fn one_of_two_is_lost_and_its_successor_has_all_that_it_had_not_written() {
     });
 }
 
+/// The network to one of them may take nothing: it fills a buffer that is not the others'.
+#[test]
+fn recorders_on_other_hosts_are_sent_to_by_sockets_of_their_own() {
+    each_way(|ways| {
+        let world = World::new(ways, [0, 1].map(|leg| OpenEnd::audio(leg, None)).to_vec(), None);
+        let hosts = ["127.0.0.1:0", "127.0.0.2:0"].map(|host| UdpSocket::bind(host).unwrap());
+        for (place, socket) in hosts.iter().enumerate() {
+            socket.set_read_timeout(Some(support::PATIENCE)).unwrap();
+            for end in &world.ends {
+                let to = Recorder { rtp: address(socket), rtcp: None, keys: None };
+                world.relays.tee(7, *end, place, Some((to, Beginning::Now))).unwrap();
+            }
+        }
+        let mut from = [vec![], vec![]];
+        for n in 0..20 {
+            for (phone, other, ssrc) in [(0, 1, 1), (1, 0, 2)] {
+                let packet = rtp(n, ssrc, &[7; 160]);
+                world.phones[phone].says(&packet);
+                assert_eq!(hears(&world.phones[other].rtp), packet);
+                for (socket, from) in hosts.iter().zip(&mut from) {
+                    let mut buffer = [0; 2_048];
+                    let (length, sender) = socket.recv_from(&mut buffer).unwrap();
+                    assert_eq!(buffer[..length], packet);
+                    from.push(sender.port());
+                }
+            }
+        }
+        assert!(from.iter().all(|ports| ports.iter().all(|port| *port == ports[0])), "{from:?}");
+        assert_ne!(from[0][0], from[1][0]);
+    });
+}
+
 /// Many at once: pieces of one size go to the kernel together.
 #[test]
 fn a_replay_takes_few_system_calls() {

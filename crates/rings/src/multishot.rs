@@ -12,6 +12,7 @@
 //! arrive wake nobody but who waits. What there is no buffer for waits in its socket.
 
 use std::io;
+use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -23,6 +24,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use crate::mapping::Mapping;
 use crate::message::{self, BUFFER, CONTROL, NAME, Received};
+use crate::prepared::{OneThread, Prepared};
 
 /// Requests that are handed to the kernel at a time.
 const REQUESTS: u32 = 1_024;
@@ -83,10 +85,10 @@ struct Watched {
     socket: Arc<UdpSocket>,
 }
 
-/// See the module. To be made on any thread, and used by one from [`Multishot::begin`] on.
+/// See the module. It belongs to the thread that began with it.
 pub struct Multishot {
     // Before the memory that the kernel writes to: fields are dropped in this order.
-    ring: IoUring,
+    pub(crate) ring: IoUring,
     lent: Mapping,
     buffers: Mapping,
     /// What the requests ask for. The kernel reads it when it takes a request.
@@ -109,11 +111,8 @@ pub struct Multishot {
     /// What ends a wait early, and whether the kernel looks at it.
     wake: Option<OwnedFd>,
     is_waking: bool,
+    one_thread: OneThread,
 }
-
-// SAFETY: the pointers in `header` are null, and the rest is `Send`. The kernel's "single issuer" is the thread that
-// calls `begin`, which enables the ring, so that it may be made by another.
-unsafe impl Send for Multishot {}
 
 impl Multishot {
     /// With so many buffers, a power of two up to 32,768: what may come between two takings without waiting in sockets.
@@ -121,7 +120,8 @@ impl Multishot {
     /// # Errors
     /// When the kernel is older than 6.1, does not allow it (`kernel.io_uring_disabled`, a seccomp filter), or has no
     /// memory.
-    pub fn new(count: u16) -> io::Result<Self> {
+    #[allow(clippy::new_ret_no_self, reason = "what is made is prepared for a thread")]
+    pub fn new(count: u16) -> io::Result<Prepared<Self>> {
         if !count.is_power_of_two() || count > 1 << 15 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -159,18 +159,11 @@ impl Multishot {
             calls: 0,
             wake: None,
             is_waking: false,
+            one_thread: PhantomData,
         };
         (0..count).for_each(|id| new.lend(id));
         new.publish();
-        Ok(new)
-    }
-
-    /// From now on this thread, and no other, uses it.
-    ///
-    /// # Errors
-    /// When the kernel refuses; it does so on no kernel that let it be made.
-    pub fn begin(&mut self) -> io::Result<()> {
-        self.ring.submitter().register_enable_rings()
+        Ok(Prepared::new(new))
     }
 
     /// From now on what comes to this socket, and what waits there, is handed out with this key; also where it was watched

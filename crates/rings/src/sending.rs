@@ -9,6 +9,7 @@
 //! order in which they are given.
 
 use std::io;
+use std::marker::PhantomData;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
@@ -16,6 +17,7 @@ use io_uring::{IoUring, opcode, squeue, types};
 
 use crate::mapping::Mapping;
 use crate::message::{NAME, name};
+use crate::prepared::{OneThread, Prepared};
 
 /// Requests of one system call: more wait for the next, which is at once.
 const REQUESTS: u32 = 256;
@@ -40,22 +42,24 @@ pub struct Passed {
     pub calls: u64,
 }
 
-/// See the module. To be made on any thread, and used by one from [`Sending::begin`] on.
+/// See the module. It belongs to the thread that began with it.
 pub struct Sending {
     // Before the memory that the kernel reads: fields are dropped in this order.
-    ring: IoUring,
+    pub(crate) ring: IoUring,
     slots: Mapping,
     /// Requests that the kernel has and has not completed.
     in_flight: usize,
     /// The kernel refused: what it has then is not known, and it is asked no more.
     is_broken: bool,
+    one_thread: OneThread,
 }
 
 impl Sending {
     /// # Errors
     /// When the kernel is older than 6.1, does not allow it (`kernel.io_uring_disabled`, a seccomp filter), or has no
     /// memory.
-    pub fn new() -> io::Result<Self> {
+    #[allow(clippy::new_ret_no_self, reason = "what is made is prepared for a thread")]
+    pub fn new() -> io::Result<Prepared<Self>> {
         let ring = IoUring::builder()
             .dontfork()
             .setup_single_issuer()
@@ -64,15 +68,7 @@ impl Sending {
             .setup_r_disabled()
             .build(REQUESTS)?;
         let slots = Mapping::new(SLOT * usize::try_from(REQUESTS).unwrap_or_default())?;
-        Ok(Self { ring, slots, in_flight: 0, is_broken: false })
-    }
-
-    /// From now on this thread, and no other, uses it.
-    ///
-    /// # Errors
-    /// When the kernel refuses; it does so on no kernel that let it be made.
-    pub fn begin(&mut self) -> io::Result<()> {
-        self.ring.submitter().register_enable_rings()
+        Ok(Prepared::new(Self { ring, slots, in_flight: 0, is_broken: false, one_thread: PhantomData }))
     }
 
     /// Sends datagrams, each by its socket, and returns once all are on their way or lost.

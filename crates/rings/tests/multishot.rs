@@ -12,12 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rings::{Multishot, Taken};
 
 /// None where the machine does not allow io_uring, which is said.
-fn ring(buffers: u16) -> Option<Multishot> {
+fn ring(buffers: u16) -> Option<Box<Multishot>> {
     match Multishot::new(buffers) {
-        Ok(mut ring) => {
-            ring.begin().unwrap();
-            Some(ring)
-        }
+        Ok(ring) => Some(ring.begin().unwrap()),
         Err(e) => {
             println!("NOT TRIED: io_uring is not to be had here: {e}");
             None

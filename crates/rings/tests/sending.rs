@@ -8,12 +8,9 @@ use std::time::Duration;
 use rings::{Passed, Sending};
 
 /// None where the machine does not allow io_uring, which is said.
-fn sending() -> Option<Sending> {
+fn sending() -> Option<Box<Sending>> {
     match Sending::new() {
-        Ok(mut ring) => {
-            ring.begin().unwrap();
-            Some(ring)
-        }
+        Ok(ring) => Some(ring.begin().unwrap()),
         Err(e) => {
             println!("NOT TRIED: io_uring is not to be had here: {e}");
             None

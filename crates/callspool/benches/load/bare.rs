@@ -199,10 +199,9 @@ impl Reader {
                 Ok(Self::Sockets(Box::new(polled)))
             }
             Source::IoUring => {
-                let mut ring = Multishot::new(BUFFERS)?;
-                ring.begin()?;
+                let mut ring = Multishot::new(BUFFERS)?.begin()?;
                 keyed.try_for_each(|(key, socket)| ring.watch(key, socket))?;
-                Ok(Self::IoUring(Box::new(ring)))
+                Ok(Self::IoUring(ring))
             }
             Source::PacketRing => {
                 let ports = Ports { address: LOCAL, min: PORT, max: last, parts: 1, part: 0 };

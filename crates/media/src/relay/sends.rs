@@ -22,7 +22,7 @@ const FULL_LISTS: usize = 1_024;
 pub enum By {
     /// From this one of an end's own, so that its peer sees the address that it sends to itself.
     End(EndId, Which),
-    /// From the one that copies for recorders are sent from.
+    /// From one that copies for recorders are sent from.
     Tee,
 }
 
@@ -96,6 +96,14 @@ impl Sends {
     #[must_use]
     pub fn forwards(&self) -> &[Outgoing] {
         &self.forwards
+    }
+
+    /// Puts copies for the same host together, those of each in the order in which they came.
+    pub fn sort_tees(&mut self) {
+        if !self.tees.is_sorted_by_key(|tee| tee.to.ip()) {
+            // What came later lies behind.
+            self.tees.sort_unstable_by_key(|tee| (tee.to.ip(), tee.octets.start));
+        }
     }
 
     /// What goes to recorders elsewhere: then.

@@ -65,9 +65,7 @@ impl Drop for Bare {
 
 /// The same by io_uring.
 fn by_ring(pairs: &[[(UdpSocket, SocketAddr); 2]], ends: &AtomicBool) -> std::io::Result<()> {
-    let (mut ring, mut sending) = (Multishot::new(2_048)?, Sending::new()?);
-    ring.begin()?;
-    sending.begin()?;
+    let (mut ring, mut sending) = (Multishot::new(2_048)?.begin()?, Sending::new()?.begin()?);
     for (index, (socket, _)) in pairs.iter().flatten().enumerate() {
         setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
         ring.watch(index as u64, &Arc::new(socket.try_clone()?))?;

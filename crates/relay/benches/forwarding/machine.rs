@@ -31,13 +31,22 @@ pub(crate) fn load() -> String {
 
 /// The time that threads of these names were on a core.
 pub(crate) fn cpu_of(names: &[&str]) -> Duration {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    cpu("self", |name| names.contains(&name))
+}
+
+/// The time that all threads of another process were.
+pub(crate) fn cpu_of_process(pid: u32) -> Duration {
+    cpu(&pid.to_string(), |_| true)
+}
+
+fn cpu(process: &str, wanted: impl Fn(&str) -> bool) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let on_core = tasks.filter_map(|task| {
         let path = task.path();
         let name = std::fs::read_to_string(path.join("comm")).ok()?;
         let stat = std::fs::read_to_string(path.join("schedstat")).ok()?;
         let ns = stat.split_whitespace().next()?.parse::<u64>().ok()?;
-        names.contains(&name.trim()).then_some(ns)
+        wanted(name.trim()).then_some(ns)
     });
     Duration::from_nanos(on_core.sum())
 }

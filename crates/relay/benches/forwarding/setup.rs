@@ -9,6 +9,7 @@ use relay::{Keep, NewCall, RelayConfig, Relays, Sockets, Ways};
 
 use crate::bare::Bare;
 use crate::keeping::{Disk, Segment};
+use crate::peer::{Peer, Task};
 use crate::traffic::Traffic;
 use crate::{Failure, machine};
 
@@ -23,6 +24,8 @@ pub(crate) enum Mode {
     Record(Ways),
     /// The same, and one side is encrypted.
     OpenAndRecord(Ways),
+    /// The distribution's rtpengine.
+    Peer(Task),
 }
 
 impl Mode {
@@ -37,11 +40,37 @@ impl Mode {
                 Self::OpenAndRecord(ways),
             ]
         };
-        [Ways::Sockets, Ways::IoUring].into_iter().flat_map(of)
+        let peers = [Self::Peer(Task::Forward), Self::Peer(Task::Record)];
+        [Ways::Sockets, Ways::IoUring].into_iter().flat_map(of).chain(peers)
+    }
+
+    /// What is held against rtpengine by sockets, as that one works too.
+    pub(crate) const fn is_beside_peer(self) -> bool {
+        matches!(
+            self,
+            Self::Peer(_)
+                | Self::Bare(Ways::Sockets)
+                | Self::Relay(Ways::Sockets)
+                | Self::Record(Ways::Sockets)
+        )
+    }
+
+    pub(crate) const fn is_by_sockets(self) -> bool {
+        !matches!(
+            self,
+            Self::Peer(_)
+                | Self::Bare(Ways::IoUring)
+                | Self::Relay(Ways::IoUring)
+                | Self::Tee(Ways::IoUring)
+                | Self::Record(Ways::IoUring)
+                | Self::OpenAndRecord(Ways::IoUring)
+        )
     }
 
     pub(crate) fn name(self) -> String {
         let (what, ways) = match self {
+            Self::Peer(Task::Forward) => ("rtpengine", Ways::Sockets),
+            Self::Peer(Task::Record) => ("rtpengine, record (pcap)", Ways::Sockets),
             Self::Bare(ways) => ("bare forwarder", ways),
             Self::Relay(ways) => ("relay", ways),
             Self::Tee(ways) => ("relay, remember, tee", ways),
@@ -57,20 +86,23 @@ impl Mode {
 pub(crate) enum Measured {
     Bare(#[expect(dead_code, reason = "it ends when it is dropped")] Bare),
     Relay(Relays, #[expect(dead_code, reason = "it ends when it is dropped")] Option<Disk>),
+    Peer(Peer),
 }
 
 impl Measured {
-    pub(crate) fn threads(&self) -> Vec<&'static str> {
+    /// The time that all that belongs to it was on a core.
+    pub(crate) fn cpu(&self) -> Duration {
         match self {
-            Self::Bare(_) => vec!["bare"],
-            Self::Relay(..) => vec!["relay", "writer"],
+            Self::Bare(_) => machine::cpu_of(&["bare"]),
+            Self::Relay(..) => machine::cpu_of(&["relay", "writer", "sync"]),
+            Self::Peer(peer) => machine::cpu_of_process(peer.pid()),
         }
     }
 
     /// The mean delay since the start, and the longest since it was asked last.
     pub(crate) fn delay(&mut self) -> Option<(Duration, Duration)> {
         match self {
-            Self::Bare(_) => None,
+            Self::Bare(_) | Self::Peer(_) => None,
             Self::Relay(relays, _) => Some(relays.figures().delay()),
         }
     }
@@ -88,6 +120,7 @@ pub(crate) fn start(mode: Mode, calls: u64, traffic: &mut Traffic) -> Result<Mea
     machine::pin_to(machine::MEASURED_CORE);
     let measured = match mode {
         Mode::Bare(ways) => bare(ways, calls, traffic),
+        Mode::Peer(task) => peer(task, calls, traffic),
         Mode::Relay(ways) | Mode::Tee(ways) | Mode::Record(ways) | Mode::OpenAndRecord(ways) => {
             relays(mode, ways, calls, traffic)
         }
@@ -109,6 +142,17 @@ fn bare(ways: Ways, calls: u64, traffic: &mut Traffic) -> Result<Measured, Failu
         pairs.push([own(0)?, own(1)?]);
     }
     Ok(Measured::Bare(Bare::start(ways, pairs)?))
+}
+
+fn peer(task: Task, calls: u64, traffic: &mut Traffic) -> Result<Measured, Failure> {
+    let peer = Peer::start(task)?;
+    let sides = [traffic.address(0)?, traffic.address(1)?];
+    for call in 0..calls {
+        for (side, to) in peer.call(call, sides)?.into_iter().enumerate() {
+            traffic.add(side, to);
+        }
+    }
+    Ok(Measured::Peer(peer))
 }
 
 fn relays(mode: Mode, ways: Ways, calls: u64, traffic: &mut Traffic) -> Result<Measured, Failure> {

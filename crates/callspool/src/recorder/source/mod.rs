@@ -161,7 +161,7 @@ impl Chosen {
 pub(crate) enum Prepared {
     Polled(datagrams::Prepared),
     /// With what is used if the thread cannot begin with it.
-    Uring(Box<Multishot>, datagrams::Prepared),
+    Uring(rings::Prepared<Multishot>, datagrams::Prepared),
     Packets(Box<Packets>),
 }
 
@@ -177,7 +177,7 @@ impl Prepared {
             Kind::Sockets => Self::polled(),
             Kind::IoUring => {
                 let spare = datagrams::Prepared::new()?;
-                Ok(Self::Uring(Box::new(Multishot::new(uring::BUFFERS)?), spare))
+                Ok(Self::Uring(Multishot::new(uring::BUFFERS)?, spare))
             }
             Kind::PacketRing => Ok(Self::Packets(Box::new(Packets::new(ports, part, parts, octets)?))),
         }
@@ -187,8 +187,8 @@ impl Prepared {
     pub(crate) fn begin(self) -> Source {
         match self {
             Self::Polled(polled) => Source::Polled(Box::new(polled.begin())),
-            Self::Uring(mut ring, spare) => match ring.begin() {
-                Ok(()) => Source::Uring(Uring::new(ring)),
+            Self::Uring(ring, spare) => match ring.begin() {
+                Ok(ring) => Source::Uring(Uring::new(ring)),
                 Err(e) => {
                     tracing::error!("io_uring does not begin, and sockets are read instead: {e}");
                     Source::Polled(Box::new(spare.begin()))

@@ -276,10 +276,10 @@ impl Endpoint {
         let transaction = self.transactions.get_mut(&tx)?;
         let Machine::Server(machine) = &mut transaction.machine else { return None };
         let outputs = machine.on_tu_response(response);
-        let before = self.counters.sent;
+        let queued = self.transmits.len();
         self.carry_out(now, tx, outputs);
-        let sent = self.transmits.back().filter(|_| self.counters.sent > before)?;
-        Some(sent.bytes.clone())
+        // The response goes before whatever else follows from it.
+        self.transmits.get(queued).map(|sent| sent.bytes.clone())
     }
 
     /// The (slim) request of a server transaction, or the request of a client transaction.

@@ -112,6 +112,25 @@ impl<'a> Head<'a> {
         self.method == b"ACK" && self.tag_of_to() == Some(tag.as_bytes())
     }
 
+    /// Whether a message is the answer to this request that a server failed or has no room (5xx).
+    #[must_use]
+    pub fn is_refused_by(&self, message: &[u8]) -> bool {
+        let value = |long: &str, short: &str| {
+            let lines = message.split(|b| *b == b'\n').take_while(|line| !line.trim_ascii().is_empty());
+            lines.into_iter().find_map(|line| {
+                let (name, value) = line.split_at(line.iter().position(|b| *b == b':')?);
+                let is = |named: &str| name.trim_ascii().eq_ignore_ascii_case(named.as_bytes());
+                (is(long) || is(short)).then(|| value.get(1..).unwrap_or_default().trim_ascii())
+            })
+        };
+        fn words(cseq: &[u8]) -> impl Iterator<Item = &[u8]> {
+            cseq.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
+        }
+        message.starts_with(b"SIP/2.0 5")
+            && value("Call-ID", "i") == Some(self.call_id)
+            && value("CSeq", "CSeq").is_some_and(|cseq| words(cseq).eq(words(self.cseq)))
+    }
+
     /// The tag of To.
     pub(crate) fn tag_of_to(&self) -> Option<&'a [u8]> {
         tag(self.to)
@@ -254,6 +273,21 @@ mod tests {
         let ack = Head::scan(ack.as_bytes()).unwrap();
         assert!(ack.acknowledges("t503") && !ack.acknowledges("other"));
         assert_eq!(ack.refuse(&flow(), "t503", Duration::ZERO), None);
+    }
+
+    #[test]
+    fn what_refuses_another_request_refuses_not_this_one() {
+        let head = Head::scan(INVITE.as_bytes()).unwrap();
+        let answer = |head: &Head<'_>| head.refuse(&flow(), "t", Duration::from_secs(1)).unwrap().bytes;
+        assert!(head.is_refused_by(&answer(&head)));
+        let spaced = String::from_utf8(answer(&head).to_vec()).unwrap().replace("CSeq: 7 ", "CSeq : 7  ");
+        assert!(head.is_refused_by(spaced.as_bytes()));
+        for (part, other) in [("x@y", "x@z"), ("7 INVITE", "8 INVITE"), ("7 INVITE", "7 OPTIONS")] {
+            let other = INVITE.replace(part, other);
+            assert!(!head.is_refused_by(&answer(&Head::scan(other.as_bytes()).unwrap())), "{other}");
+        }
+        assert!(!head.is_refused_by(&head.forbid(&flow(), "t").unwrap().bytes));
+        assert!(!head.is_refused_by(b"SIP/2.0 503") && !head.is_refused_by(INVITE.as_bytes()));
     }
 
     #[test]

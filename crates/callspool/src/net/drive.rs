@@ -194,7 +194,7 @@ impl<G: Gate> SipDriver<G> {
                 self.serve(newcomer);
             }
         } else if let Some(input) = self.screen(input) {
-            self.give(input);
+            self.give(input, |_| {});
         }
     }
 
@@ -202,26 +202,26 @@ impl<G: Gate> SipDriver<G> {
     fn serve(&mut self, newcomer: DriverInput) {
         // On a connection nothing is sent again.
         let datagram = match &newcomer {
-            DriverInput::Net(NetEvent::Datagram { bytes, .. }) => Some(bytes.clone()),
+            DriverInput::Net(NetEvent::Datagram { flow, bytes }) => Some((flow.remote.ip(), bytes.clone())),
             _ => None,
         };
-        let before = self.tally.unavailable();
-        self.give(newcomer);
-        if self.tally.unavailable() > before
-            && let Some(head) = datagram.as_deref().and_then(Head::scan)
-            && let Some(shedding) = &mut self.shedding
-        {
-            shedding.refused.note(&head.transaction(), Instant::now());
+        let Some((from, head)) = datagram.as_ref().and_then(|(from, d)| Some((*from, Head::scan(d)?))) else {
+            return self.give(newcomer, |_| {});
+        };
+        let mut is_refused = false;
+        self.give(newcomer, |sent| is_refused |= head.is_refused_by(sent));
+        if is_refused && let Some(shedding) = &mut self.shedding {
+            shedding.refused.note(&head.transaction(), from, Instant::now());
         }
     }
 
-    /// Gives the agent an input and sends what follows.
-    fn give(&mut self, input: DriverInput) {
+    /// Gives the agent an input and sends what follows, which `see` is shown.
+    fn give(&mut self, input: DriverInput, see: impl FnMut(&[u8])) {
         let targets = match &input {
             DriverInput::Resolved(answer) => self.named(answer),
             _ => Vec::new(),
         };
-        self.with(|agent, now| match input {
+        self.seeing(see, |agent, now| match input {
             DriverInput::Resolved(answer) => agent.resolved(now, &answer.query, targets),
             DriverInput::Timeout => agent.handle_timeout(now),
             DriverInput::Net(NetEvent::Datagram { flow, bytes }) => agent.receive_datagram(now, flow, bytes),
@@ -245,8 +245,13 @@ impl<G: Gate> SipDriver<G> {
 
     /// Does something to the agent and sends what follows.
     pub(crate) fn with<R>(&mut self, change: impl FnOnce(&mut Agent<G>, Now) -> R) -> R {
+        self.seeing(|_| {}, change)
+    }
+
+    fn seeing<R>(&mut self, mut see: impl FnMut(&[u8]), change: impl FnOnce(&mut Agent<G>, Now) -> R) -> R {
         let result = change(&mut self.agent, clock::now());
         while let Some(transmit) = self.agent.poll_transmit() {
+            see(&transmit.bytes);
             self.tally.went(&transmit.bytes);
             self.sockets.send(transmit);
         }
@@ -307,8 +312,8 @@ impl<G: Gate> SipDriver<G> {
     fn crowd_out(&mut self, input: &DriverInput) {
         let Some(shedding) = &mut self.shedding else { return };
         shedding.unread.crowded += 1;
-        if let Some((_, _, Some(head))) = request(input) {
-            shedding.refused.note(&head.transaction(), Instant::now());
+        if let Some((flow, _, Some(head))) = request(input) {
+            shedding.refused.note(&head.transaction(), flow.remote.ip(), Instant::now());
         }
         let turn = usize::try_from(shedding.unread.crowded).unwrap_or_default() % RETRY_SOON.len();
         let soon = RETRY_SOON.get(turn).copied().unwrap_or(RETRY_AFTER);
@@ -356,8 +361,9 @@ impl<G: Gate> SipDriver<G> {
                 _ => Verdict::Pass,
             };
         }
-        if let Some(key) = &new_call {
-            shedding.refused.note(key, now);
+        // A stranger's call does not begin later either.
+        if let Some(key) = new_call.as_ref().filter(|_| self.agent.expects(flow)) {
+            shedding.refused.note(key, flow.remote.ip(), now);
         }
         if rate == Rate::Within {
             shedding.unread.shed += u64::from(!is_again);

@@ -40,12 +40,6 @@ impl SipTally {
         }
     }
 
-    /// Responses that went and say that a server failed or is full.
-    pub(crate) const fn unavailable(&self) -> u64 {
-        let [_, _, _, _, unavailable, _] = self.classes;
-        unavailable
-    }
-
     /// Requests that came, by method.
     pub(crate) fn requests(&self) -> impl Iterator<Item = (&'static str, u64)> {
         METHODS.into_iter().zip(self.methods).chain([("other", self.other)])

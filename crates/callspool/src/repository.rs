@@ -12,6 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use faults::{Operation, before};
 use model::{CallId, SegmentId, TenantId, VolumeName, WallTime};
@@ -22,6 +23,7 @@ use spool::manifest::{self, Manifest, ManifestError};
 use spool::{Files, ReadSeek};
 
 use crate::cli::{CliError, file_error};
+use crate::recorder::read_markers;
 
 /// Held by whoever may change a volume.
 const LOCK_NAME: &str = ".lock";
@@ -65,6 +67,14 @@ pub(crate) struct FoundManifest {
 
 /// The markers of a volume: each with its manifest, or why that cannot be told.
 pub(crate) type Markers = Vec<(SegmentId, Result<ManifestPath, String>)>;
+
+/// What is marked as live.
+#[derive(Default, Debug)]
+pub(crate) struct Marked {
+    pub(crate) markers: Markers,
+    /// Places that a disk cannot read: others may have been marked there.
+    pub(crate) unreadable: usize,
+}
 
 impl Lock {
     /// Takes the right to change a volume, without waiting for it. None: another process has it.
@@ -155,15 +165,6 @@ impl Repository {
         roots.join(", ")
     }
 
-    /// The directory, where there is only one.
-    #[must_use]
-    pub(crate) fn root(&self) -> Option<&Path> {
-        match &self.places[..] {
-            [place] => Some(&place.root),
-            _ => None,
-        }
-    }
-
     /// Each volume as a repository of its own, with its name.
     pub(crate) fn each(&self) -> impl Iterator<Item = (VolumeName, Self)> + '_ {
         self.places.iter().map(|p| (p.name.clone(), Self::of(vec![p.clone()])))
@@ -204,6 +205,36 @@ impl Repository {
             }
         }
         problems.into_iter().chain(by_date(days).into_iter().flat_map(|day| self.calls_of(&day)))
+    }
+
+    /// The directories of the calls that were made last before a time, the newest first: within so long before the newest of
+    /// them, and so many at most.
+    pub(crate) fn newest_calls(&self, before: WallTime, within: Duration, most: usize) -> Vec<String> {
+        let days: BTreeSet<String> = self.present().flat_map(|p| p.days().unwrap_or_default()).collect();
+        let days = by_date(days);
+        let date = |day: &str| day.split_once('/').map(|(_, date)| date.to_owned());
+        // The newest may have been made a moment after midnight.
+        let mut dates = within.as_secs() / 86_400 + 2;
+        let mut newest: BTreeSet<(CallId, &String)> = BTreeSet::new();
+        for of_date in days.chunk_by(|a, b| date(a) == date(b)) {
+            for (day, place) in of_date.iter().flat_map(|day| self.present().map(move |p| (day, p))) {
+                let names = place.directories(day, |_| true).unwrap_or_default();
+                let calls = names.iter().filter_map(|name| name.parse::<CallId>().ok());
+                for call in calls.filter(|call| call.made_at() < before) {
+                    newest.insert((call, day));
+                    if newest.len() > most {
+                        newest.pop_first();
+                    }
+                }
+            }
+            dates -= u64::from(!newest.is_empty());
+            if dates == 0 {
+                break;
+            }
+        }
+        let since = newest.last().map_or(before, |(call, _)| call.made_at()) - within;
+        let recent = newest.into_iter().rev().take_while(|(call, _)| call.made_at() >= since);
+        recent.map(|(call, day)| format!("{day}/{call}")).collect()
     }
 
     fn calls_of(&self, day: &str) -> Vec<io::Result<String>> {
@@ -278,14 +309,16 @@ impl Repository {
     }
 
     /// The markers of segments that are live, or were when the process died, also those that a version before left.
-    pub(crate) fn live_markers(&self) -> io::Result<Markers> {
-        let mut all = Vec::new();
+    pub(crate) fn live_markers(&self) -> io::Result<Marked> {
+        let (mut all, mut unreadable) = (Vec::new(), 0);
         for place in self.present() {
-            match place.read_whole(layout::MARKERS_PATH) {
+            match place.open(layout::MARKERS_PATH) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                markers => all.extend(
-                    spool::markers::read(&markers?).into_iter().map(|(_, segment, at)| (segment, Ok(at))),
-                ),
+                file => {
+                    let found = read_markers(&file?, &place.root.join(layout::MARKERS_PATH))?;
+                    unreadable += found.unreadable();
+                    all.extend(found.marked().into_iter().map(|(_, segment, at)| (segment, Ok(at))));
+                }
             }
             let names = match place.list(layout::LIVE_DIR, std::fs::FileType::is_file) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -297,7 +330,7 @@ impl Repository {
             }
         }
         all.sort_by_key(|(segment, _)| *segment);
-        Ok(all)
+        Ok(Marked { markers: all, unreadable })
     }
 
     /// What manifests were before, each with its path: of segments that are marked, and whose manifest cannot be read, as a

@@ -46,7 +46,9 @@ use crate::page::{self, Behind};
 use crate::privilege;
 use crate::pulse::Pulses;
 use crate::readiness::{Readiness, Records};
-use crate::recorder::{AlarmThresholds, Kind, PortConfig, QualityRules, Recorder, RecorderConfig, Teller};
+use crate::recorder::{
+    AlarmThresholds, Disk, Kind, PortConfig, QualityRules, Recorder, RecorderConfig, Teller,
+};
 use crate::reload::Reloader;
 use crate::startup::Mender;
 use crate::supervise::{Phase, Supervisor};
@@ -109,7 +111,10 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
     let teller = Teller::new(ids.clone(), alarm_rules(&config), catalog.handle.clone());
     // Webhooks that are new are told of all that this process tells.
     let first_event = teller.newest();
-    let mender = Mender::new(&config, &repository, &catalog, &teller);
+    let disk = |volume: &Arc<Volume>| Disk::with_reserve(&volume.root, config.recording.openers);
+    let disks: Vec<Disk> = volumes.iter().map(disk).collect();
+    let by_name = volumes.iter().map(|v| v.name.clone()).zip(disks.clone()).collect();
+    let mender = Mender::new(&config, &repository, by_name, &catalog, &teller);
     // Before anything is recorded, so that nothing new is in the list.
     let left = mender.survey().await;
     let (stop, stopping) = watch::channel(false);
@@ -146,7 +151,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
         let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses };
         let (returned, back) = mpsc::unbounded_channel();
         tokio::spawn(mend_returned(back, mender.clone(), stopping.clone()));
-        let recording = Recording { volumes, memory, returned };
+        let recording = Recording { volumes, disks, memory, returned };
         let trust = Trust { certificates: certificates.clone(), users: reloader.users().clone() };
         let (task, link, numbered) =
             front_task(&config, ids, tellers, recording, trust, commands, stopping.clone())?;
@@ -213,6 +218,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
 /// What the recorder writes to.
 struct Recording {
     volumes: Volumes,
+    disks: Vec<Disk>,
     memory: Memory,
     /// Told when a volume that was away is there.
     returned: mpsc::UnboundedSender<Arc<Volume>>,
@@ -308,13 +314,14 @@ fn front_task(
     let gate = TrunkGate::new(front.trunks.clone(), seed()?);
     let agent = Agent::with_gate(agent_config(config), seed()?, gate);
     let (reports_in, reports) = mpsc::channel::<Report>(REPORTS_MAX);
-    let Recording { volumes, memory, returned } = recording;
+    let Recording { volumes, disks, memory, returned } = recording;
     let recording = recorder_config(config, shares, pulses, memory);
     let (identity, own_keys) = own_keys(config)?;
-    let recorder = Recorder::start(&recording, &volumes, identity, teller.clone(), reports_in, returned)
-        .map_err(|e| {
-            CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
-        })?;
+    let recorder =
+        Recorder::start(&recording, &volumes, disks, identity, teller.clone(), reports_in, returned)
+            .map_err(|e| {
+                CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
+            })?;
     let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
     let front = Front::new(front, ids).with_keys(own_keys);
     let (load, load_out) = watch::channel(Load::of(&front.stats(), true));

@@ -2,10 +2,11 @@
 //! concluded, so that nothing is live that does not live.
 //!
 //! What there is to do is listed before the first call is taken, so that nothing new is in the list; it is done
-//! beside the recording, so that no call waits for it. It stops between two segments when the process stops, and
+//! beside the recording, so that no call waits for it. What no list has is [looked for](unmarked) when that is done. It stops between two segments when the process stops, and
 //! may be done again at any time.
 
 mod joins;
+mod unmarked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -28,8 +29,9 @@ use crate::clock::now;
 use crate::config::Config;
 use crate::pending::Pending;
 use crate::recorder::{self, Disk, Teller, When};
-use crate::repository::{Markers, Repository};
+use crate::repository::{Marked, Markers, Repository};
 use crate::whole::{ManifestFile, WholeCall};
+use unmarked::Reach;
 
 /// How long the catalogue and each volume may take to list what was cut off. What the catalogue does not tell in time
 /// is told by the markers, or at the next start; a volume is asked again when everything else is repaired.
@@ -42,7 +44,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// What the last process left to do.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
-    markers: Vec<(VolumeName, Markers)>,
+    markers: Vec<(VolumeName, Marked)>,
     /// Directories of calls that are not concluded.
     calls: BTreeSet<String>,
     /// Volumes that did not say in time what is on them.
@@ -67,16 +69,17 @@ pub(crate) struct Mender {
 }
 
 impl Mender {
+    /// `disks` are those that the recorder writes to: the two must know of each other's markers.
     pub(crate) fn new(
         config: &Config,
         repository: &Repository,
+        disks: BTreeMap<VolumeName, Disk>,
         catalog: &CatalogLink,
         teller: &Teller,
     ) -> Self {
-        let disk = |(name, volume): (VolumeName, Repository)| Some((name, Disk::new(volume.root()?)));
         Self {
             repository: repository.clone(),
-            disks: repository.each().filter_map(disk).collect(),
+            disks: disks.into_iter().map(|(name, disk)| (name, disk.repairing())).collect(),
             pending: Pending::new(&config.node.data_dir),
             teller: teller.clone(),
             reader: Arc::clone(&catalog.reader),
@@ -106,28 +109,30 @@ impl Mender {
     }
 
     /// What an earlier process left marked as live on a volume. What the redo has of it is in its files then.
-    fn find(
-        &self,
-        volume: &VolumeName,
-        repository: &Repository,
-        when: When,
-    ) -> Option<(VolumeName, Markers)> {
+    fn find(&self, volume: &VolumeName, repository: &Repository, when: When) -> Option<(VolumeName, Marked)> {
         let tell = |text| self.tell_unrepaired(&self.tenant, None, format!("volume {volume}: {text}"));
-        let mut markers = repository
+        let Marked { mut markers, unreadable } = repository
             .live_markers()
             .inspect_err(|e| {
                 tell(format!("the markers of live segments cannot be read: {e}; the next start tries again"));
             })
             .ok()?;
+        if unreadable > 0 {
+            tell(format!(
+                "{unreadable} places of {} cannot be read: what was live there is looked for among the newest calls; \
+                 look after its disk",
+                layout::MARKERS_PATH
+            ));
+        }
         if when == When::Later {
             // Those of this process are closed by who holds them.
-            markers.retain(|(segment, _)| segment.made_at() < self.begun);
+            markers.retain(|(segment, _)| self.is_earlier(*segment));
         }
         self.put_back(volume, repository, &markers);
         match self.replay(volume, repository, &markers, when) {
             Ok(failed) => {
                 markers.retain(|(_, at)| !at.as_ref().is_ok_and(|at| failed.contains(at)));
-                Some((volume.clone(), markers))
+                Some((volume.clone(), Marked { markers, unreadable }))
             }
             // What is in there would lie behind the end of a segment that is closed without it.
             Err(e) => {
@@ -169,7 +174,7 @@ impl Mender {
         Ok(failed.into_iter().map(|(at, _)| at).collect())
     }
 
-    /// Manifests that a loss of power damaged become what they were before. Those who replace them have emptied nothing yet.
+    /// Manifests that a loss of power damaged become what they were before. Those who replace them empty nothing until then.
     fn put_back(&self, volume: &VolumeName, repository: &Repository, markers: &Markers) {
         let Some(disk) = self.disks.get(volume) else { return };
         for (path, bytes) in repository.replaced_manifests(markers) {
@@ -178,6 +183,10 @@ impl Mender {
             if let Err(e) = put {
                 tracing::error!("that cannot be done: {e}; the manifest is rebuilt");
             }
+        }
+        // Of one that is away nothing was seen.
+        if !repository.is_away() {
+            disk.looked_through();
         }
     }
 
@@ -219,14 +228,15 @@ impl Mender {
     /// Repairs and concludes what was listed. Blocks; gives up between two of them when the process stops.
     pub(crate) fn mend(&self, left: Left, stop: &watch::Receiver<bool>) {
         let Left { markers, mut calls, silent } = left;
-        let (open, mut told) = (markers.iter().map(|(_, m)| m.len()).sum::<usize>(), Instant::now());
+        let (open, mut told) = (markers.iter().map(|(_, m)| m.markers.len()).sum::<usize>(), Instant::now());
+        let reach = if markers.iter().any(|(_, m)| m.unreadable > 0) { Reach::Day } else { Reach::Minute };
         if open + calls.len() > 0 {
             tracing::info!("{open} segments were left open, {} calls are not concluded", calls.len());
         }
         let mut unrepaired = BTreeSet::new();
         let volumes: Vec<VolumeName> = markers.iter().map(|(volume, _)| volume.clone()).collect();
         let one_by_one =
-            markers.into_iter().flat_map(|(v, all)| all.into_iter().map(move |m| (v.clone(), m)));
+            markers.into_iter().flat_map(|(v, all)| all.markers.into_iter().map(move |m| (v.clone(), m)));
         for (done, (volume, (segment, at))) in one_by_one.enumerate() {
             if *stop.borrow() {
                 return tracing::info!("{done} of {open} segments are repaired; the next start goes on");
@@ -252,6 +262,7 @@ impl Mender {
             if *stop.borrow() {
                 return tracing::info!("calls are left to conclude; the next start goes on");
             }
+            self.repair_unmarked(&directory);
             self.end_lost(&directory, &unrepaired);
             self.try_conclude(&directory, None);
         }
@@ -262,6 +273,12 @@ impl Mender {
             tracing::warn!("volume {volume} did not say at the start what is on it; it is asked again");
             self.mend_volume(&volume, stop);
         }
+        self.look_for_unmarked(reach, stop);
+    }
+
+    /// Whether a segment is of an earlier process. Ids know milliseconds only.
+    fn is_earlier(&self, segment: SegmentId) -> bool {
+        segment.made_at() < self.begun - Duration::from_millis(1)
     }
 
     /// Something that a crash left cannot be repaired now.
@@ -284,6 +301,7 @@ impl Mender {
             if *stop.borrow() {
                 return;
             }
+            self.repair_unmarked(&directory);
             self.try_conclude(&directory, Some(self.begun));
         }
     }
@@ -295,7 +313,6 @@ impl Mender {
             if let Err(e) = disk.settle() {
                 tracing::error!("after repairs volume {volume} {e}; the next start looks again");
             }
-            disk.let_go();
         }
     }
 

@@ -116,8 +116,8 @@ impl<'a> Head<'a> {
     #[must_use]
     pub fn is_refused_by(&self, message: &[u8]) -> bool {
         let value = |long: &str, short: &str| {
-            let lines = message.split(|b| *b == b'\n').take_while(|line| !line.trim_ascii().is_empty());
-            lines.into_iter().find_map(|line| {
+            let mut lines = message.split(|b| *b == b'\n').take_while(|line| !line.trim_ascii().is_empty());
+            lines.find_map(|line| {
                 let (name, value) = line.split_at(line.iter().position(|b| *b == b':')?);
                 let is = |named: &str| name.trim_ascii().eq_ignore_ascii_case(named.as_bytes());
                 (is(long) || is(short)).then(|| value.get(1..).unwrap_or_default().trim_ascii())

@@ -13,8 +13,12 @@
 //! all the same, or was never written, the CRC tells (in hexadecimal, of all between it and the spaces): nothing of
 //! that segment is there but an empty directory, and the place is taken for free. One that was freed but comes back
 //! leads to a segment that is whole, of which nothing is done.
+//!
+//! A disk that cannot read a block of the file keeps the places in that block, and no others: they are not used, and what
+//! was marked there is found by its manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use model::SegmentId;
 
@@ -34,6 +38,14 @@ pub const FREE: Marker = {
 
 /// The octets of a marker.
 pub type Marker = [u8; MARKER_OCTETS];
+
+/// A page, 4 KiB: what is read together, and what one bad sector spoils of a file.
+const BLOCK_OCTETS: usize = MARKER_OCTETS * PLACES_OF_BLOCK as usize;
+const PLACES_OF_BLOCK: u32 = 16;
+/// Blocks that are tried in vain. A disk may take seconds for each; behind so many it is not asked for the rest.
+const UNREADABLE_MAX: usize = 16;
+/// EIO and ENODATA of errno(3): what a disk says of a sector that it cannot read. `io::ErrorKind` has no word for them.
+const UNREADABLE: [i32; 2] = [5, 61];
 
 /// The marker of a segment; none when the path is too long for one.
 #[must_use]
@@ -58,6 +70,51 @@ pub fn read(file: &[u8]) -> Vec<(u32, SegmentId, ManifestPath)> {
         .zip(file.chunks(MARKER_OCTETS))
         .filter_map(|(n, marker)| read_marker(marker).map(|(segment, at)| (n, segment, at)))
         .collect()
+}
+
+/// A file of markers, as far as the disk can read it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Readable {
+    octets: Vec<u8>,
+    /// Places that cannot be read.
+    unreadable: BTreeSet<u32>,
+}
+
+impl Readable {
+    /// Reads a file of so many octets, block by block: `read_at` fills a buffer from a place in the file.
+    pub fn read(octets: u64, mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<()>) -> io::Result<Self> {
+        let length = usize::try_from(octets.min(offset(MARKERS_MAX))).unwrap_or(usize::MAX);
+        let (mut octets, mut bad) = (vec![0; length], Vec::new());
+        for (place, block) in (0..).step_by(PLACES_OF_BLOCK as usize).zip(octets.chunks_mut(BLOCK_OCTETS)) {
+            let is_asked = bad.len() < UNREADABLE_MAX;
+            let read = if is_asked { read_at(block, offset(place)) } else { Err(unreadable()) };
+            match read {
+                Err(e) if e.raw_os_error().is_some_and(|number| UNREADABLE.contains(&number)) => {
+                    block.fill(0);
+                    bad.push(place);
+                }
+                read => read?,
+            }
+        }
+        let unreadable = bad.into_iter().flat_map(|place| place..place + PLACES_OF_BLOCK).collect();
+        Ok(Self { octets, unreadable })
+    }
+
+    /// The segments that are marked: the place of each, and where its manifest is.
+    #[must_use]
+    pub fn marked(&self) -> Vec<(u32, SegmentId, ManifestPath)> {
+        read(&self.octets)
+    }
+
+    /// How many places cannot be read.
+    #[must_use]
+    pub fn unreadable(&self) -> usize {
+        self.unreadable.len()
+    }
+}
+
+fn unreadable() -> io::Error {
+    io::Error::from_raw_os_error(UNREADABLE[0])
 }
 
 fn read_marker(marker: &[u8]) -> Option<(SegmentId, ManifestPath)> {
@@ -92,13 +149,15 @@ pub enum NoPlace {
 }
 
 impl Table {
-    /// As a file says.
+    /// As a file says. A place that cannot be read is nobody's, and is given to nobody.
     #[must_use]
-    pub fn of(file: &[u8]) -> Self {
-        let places =
-            u32::try_from(file.len().div_ceil(MARKER_OCTETS)).unwrap_or(MARKERS_MAX).min(MARKERS_MAX);
-        let mut table = Self { places, free: (0..places).collect(), taken: BTreeMap::new() };
-        for (place, segment, _) in read(file) {
+    pub fn of(file: &Readable) -> Self {
+        let there = u32::try_from(file.octets.len().div_ceil(MARKER_OCTETS)).unwrap_or(MARKERS_MAX);
+        // A block that cannot be read cannot be appended to either.
+        let places = file.unreadable.last().map_or(0, |last| last + 1).max(there).min(MARKERS_MAX);
+        let free = (0..places).filter(|place| !file.unreadable.contains(place)).collect();
+        let mut table = Self { places, free, taken: BTreeMap::new() };
+        for (place, segment, _) in file.marked() {
             if let std::collections::btree_map::Entry::Vacant(vacant) = table.taken.entry(segment) {
                 vacant.insert(place);
                 table.free.remove(&place);
@@ -130,6 +189,15 @@ impl Table {
         self.taken.get(&segment).copied()
     }
 
+    /// A place that is free is given to nobody: what is written there is not known yet.
+    pub fn withhold(&mut self, place: u32) {
+        self.free.remove(&place);
+        if place >= self.places {
+            self.free.extend(self.places..place);
+            self.places = place.saturating_add(1).min(MARKERS_MAX);
+        }
+    }
+
     /// The marker of a segment was written over.
     pub fn release(&mut self, segment: SegmentId) {
         if let Some(place) = self.taken.remove(&segment) {
@@ -158,6 +226,55 @@ mod tests {
 
     fn marked(file: &[u8]) -> Vec<(SegmentId, String)> {
         read(file).into_iter().map(|(_, segment, at)| (segment, at.path())).collect()
+    }
+
+    fn readable(file: &[u8]) -> Readable {
+        read_with_bad(file, &[])
+    }
+
+    /// A file on a disk that cannot read some octets of it.
+    fn read_with_bad(file: &[u8], bad: &[usize]) -> Readable {
+        let read_at = |buffer: &mut [u8], at: u64| {
+            let range = usize::try_from(at).unwrap()..;
+            let range = range.start..range.start + buffer.len();
+            if bad.iter().any(|octet| range.contains(octet)) {
+                return Err(unreadable());
+            }
+            buffer.copy_from_slice(&file[range]);
+            Ok(())
+        };
+        Readable::read(file.len() as u64, read_at).unwrap()
+    }
+
+    #[test]
+    fn a_sector_that_cannot_be_read_costs_the_places_around_it_and_no_others() {
+        let file: Vec<u8> = (0..50).flat_map(|n| marker(id(n), &path("default", n)).unwrap()).collect();
+        let found = read_with_bad(&file, &[5_000]);
+        let left: Vec<u32> = found.marked().into_iter().map(|(place, ..)| place).collect();
+        assert_eq!(left, (0..16).chain(32..50).collect::<Vec<_>>());
+        let mut table = Table::of(&found);
+        table.release(id(40));
+        assert_eq!([100, 101].map(|n| table.take(id(n))), [Ok(40), Ok(50)], "unknown places are not given");
+        assert_eq!((table.find(id(20)), found.unreadable()), (None, 16));
+        let gone: Vec<usize> = (0..40).map(|block| block * BLOCK_OCTETS).collect();
+        let mut asked = 0;
+        let dying = Readable::read(40 * BLOCK_OCTETS as u64, |_, at| {
+            asked += 1;
+            assert!(gone.contains(&usize::try_from(at).unwrap()));
+            Err(unreadable())
+        });
+        assert_eq!((asked, dying.unwrap().unreadable()), (UNREADABLE_MAX, 640), "it is not asked for ever");
+        let away = Readable::read(256, |_, _| Err(io::ErrorKind::NotConnected.into()));
+        assert_eq!(away.unwrap_err().kind(), io::ErrorKind::NotConnected);
+    }
+
+    #[test]
+    fn a_place_that_is_written_to_is_withheld() {
+        let mut table = Table::default();
+        table.withhold(2);
+        table.withhold(0);
+        assert_eq!([1, 2, 3].map(|n| table.take(id(n))), [Ok(1), Ok(3), Ok(4)]);
+        assert_eq!(table.find(id(2)), Some(3));
     }
 
     #[test]
@@ -224,7 +341,7 @@ mod tests {
                 prop_assert_eq!(&found, &live);
             }
             // Who reads it anew goes on with it.
-            let mut again = Table::of(&file);
+            let mut again = Table::of(&readable(&file));
             prop_assert_eq!(again.taken.len(), marked(&file).len());
             let at = again.take(id(99)).unwrap();
             write(&mut file, at, &marker(id(99), &path("default", 99)).unwrap());
@@ -233,7 +350,7 @@ mod tests {
 
         #[test]
         fn any_file_is_read(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
-            let _ = Table::of(&bytes);
+            let _ = Table::of(&readable(&bytes));
         }
     }
 }

@@ -98,7 +98,7 @@ fn look_in_time(spec: VolumeSpec, known: Option<Remembered>) -> Seen {
     let place = Place::new(seen.spec.name.clone(), &seen.spec.path);
     let counted = within(COUNT, move || {
         let repository = Repository::of(vec![place]);
-        (repository.live_markers().map_or(0, |m| m.len()), days_left(&repository, room))
+        (repository.live_markers().map_or(0, |m| m.markers.len()), days_left(&repository, room))
     });
     match counted {
         Some((live, days_left)) => Seen { live, days_left, ..seen },

@@ -31,6 +31,8 @@ pub(crate) struct Disk {
     pub(super) markers: Arc<Markers>,
     /// Those who replace files all the time have some.
     pub(super) spares: Option<Arc<Spares>>,
+    /// It writes to none of them: they stay as a crash left them until they are looked through.
+    pub(super) repairs: bool,
     pub(super) syncs: Arc<Syncs>,
     /// Held while what a crash left in the redo is written: a volume that is slow at the start is asked again.
     pub(super) replaying: Arc<Mutex<()>>,
@@ -101,6 +103,7 @@ impl Disk {
             reserve: Arc::default(),
             markers: Arc::default(),
             spares: None,
+            repairs: false,
             syncs: Arc::default(),
             replaying: Arc::default(),
         }
@@ -109,6 +112,11 @@ impl Disk {
     /// The same, with spare files, and with descriptors kept for it and for so many openers.
     pub(crate) fn with_reserve(root: &Path, openers: usize) -> Self {
         Self { reserve: Arc::new(Reserve::fill(openers)), spares: Some(Arc::default()), ..Self::new(root) }
+    }
+
+    /// The same for who repairs what a crash left.
+    pub(crate) fn repairing(&self) -> Self {
+        Self { repairs: true, ..self.clone() }
     }
 
     /// Makes durable all that was written to the volume, then removes the markers of what was sealed before. Those

@@ -61,6 +61,7 @@ pub(crate) use joiner::note as note_join;
 pub(crate) use listening::{
     Coding, Crowded, Ear, LISTENERS_MAX, LISTENERS_PER_CALL_MAX, Listening, Overheard,
 };
+pub(crate) use markers::read_markers;
 pub(crate) use media_thread::Shared;
 pub(crate) use ports::PortConfig;
 pub(crate) use quality::QualityRules;
@@ -147,10 +148,12 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the threads; `identity` is what is shown in handshakes. What is live on the volumes must have been listed before.
+    /// Starts the threads; `identity` is what is shown in handshakes. `disks` are those of the volumes, in their order; what
+    /// is live on them must have been listed before.
     pub(crate) fn start(
         config: &RecorderConfig,
         volumes: &Volumes,
+        disks: Vec<Disk>,
         identity: Arc<Identity>,
         teller: Teller,
         reports: tokio::sync::mpsc::Sender<Report>,
@@ -212,8 +215,7 @@ impl Recorder {
         }
         drop(job_ways);
         let (mut openers, mut sealers) = (Vec::new(), Vec::new());
-        for ((index, volume), jobs) in volumes.iter().enumerate().zip(writer_jobs) {
-            let disk = Disk::with_reserve(&volume.root, config.openers);
+        for (((index, volume), disk), jobs) in volumes.iter().enumerate().zip(disks).zip(writer_jobs) {
             let (way, open_jobs) = bounded(ORDERS_MAX);
             openers.push(way);
             let turns = Arc::new(Turns::new());

@@ -20,7 +20,7 @@ impl Disk {
     pub(super) fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let target = self.path(path);
         let share = before(Operation::Replace, &target)?;
-        let spares = self.spares.as_deref();
+        let spares = self.spares.as_deref().filter(|_| !self.repairs);
         let spare = spares.and_then(|s| Some((s, s.take(mono(), || self.left_spares().ok())?)));
         let Some((spares, spare)) = spare else { return self.write_beside(&target, bytes, share) };
         match self.write_spare(spare, &target, bytes, share) {
@@ -131,6 +131,13 @@ impl Disk {
         self.markers.let_go();
         if let Some(spares) = &self.spares {
             spares.leave();
+        }
+    }
+
+    /// What an earlier process left is not needed any more for manifests that a crash damaged.
+    pub(crate) fn looked_through(&self) {
+        if let Some(spares) = &self.spares {
+            spares.looked_through();
         }
     }
 

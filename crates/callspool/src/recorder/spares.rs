@@ -10,6 +10,9 @@
 //! Two things hold a file back before it is emptied. What took its place must be durable: whatever a machine that loses
 //! its power makes of the new manifest, the one before is still here. And whoever began to read it when it was in its place
 //! must have ended: what is read is never another manifest than the one that was opened.
+//!
+//! What an earlier process left may be all that there is of a manifest, so nothing is emptied on a volume before somebody
+//! has [looked](Spares::looked_through) what a crash did to those in their places.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +35,8 @@ pub(super) struct Spares {
     given_up: AtomicBool,
     /// Whatever is in the volume's place, it is not the volume.
     away: AtomicBool,
+    /// What a crash damaged was put back.
+    looked: AtomicBool,
 }
 
 impl Spares {
@@ -63,7 +68,15 @@ impl Spares {
 
     /// Files that have rested for long enough, and since before a sync that began then and has succeeded.
     pub(super) fn rested(&self, now: Mono, synced: Mono) -> Vec<u32> {
+        if !self.looked.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
         self.pool().as_mut().map(|pool| pool.rested(now, synced)).unwrap_or_default()
+    }
+
+    /// No file that an earlier process left is needed for what a crash damaged, as far as anybody can know.
+    pub(super) fn looked_through(&self) {
+        self.looked.store(true, Ordering::SeqCst);
     }
 
     /// Names cannot be exchanged here; whether that is news.
@@ -78,6 +91,7 @@ impl Spares {
 
     /// The volume is not there any more: there are none until it is back.
     pub(super) fn leave(&self) {
+        self.looked.store(false, Ordering::SeqCst);
         self.away.store(true, Ordering::Relaxed);
         self.forget();
     }
@@ -147,6 +161,8 @@ mod tests {
         let take = |ms| spares.take(at(ms), || Some(vec![4]));
         assert_eq!((take(0), take(0)), (Some(5), Some(6)), "what was left rests");
         spares.rest(5, at(1_000));
+        assert!(spares.rested(at(20_000), at(19_000)).is_empty(), "nobody has looked what a crash left");
+        spares.looked_through();
         assert!(spares.rested(at(9_999), at(9_000)).is_empty());
         assert_eq!(spares.rested(at(10_000), at(9_000)), [4]);
         spares.emptied(4);
@@ -162,6 +178,9 @@ mod tests {
         assert_eq!(spares.take(at(0), || Some(vec![])), None, "the volume is away");
         spares.come_back();
         assert_eq!(take(1), Some(5), "it is another file system, perhaps");
+        assert!(spares.rested(at(60_000), at(59_000)).is_empty(), "it may have lost its power meanwhile");
+        spares.looked_through();
+        assert_eq!(spares.rested(at(60_000), at(59_000)), [4]);
     }
 
     #[test]
@@ -250,6 +269,7 @@ mod tests {
             kept in proptest::collection::vec(any::<bool>(), 64),
         ) {
             let (mut spares, mut disk, mut now) = (Spares::default(), Disk::default(), 0);
+            spares.looked_through();
             let mut durable: BTreeMap<String, String> = BTreeMap::new();
             let mut opened: VecDeque<(u64, String, usize)> = VecDeque::new();
             for (n, step) in steps.into_iter().enumerate() {
@@ -284,7 +304,10 @@ mod tests {
                             }
                         }
                     }
-                    Step::Restart => spares = Spares::default(),
+                    Step::Restart => {
+                        spares = Spares::default();
+                        spares.looked_through();
+                    }
                 }
                 while opened.front().is_some_and(|(since, ..)| now - since >= 10_000) {
                     opened.pop_front();

@@ -110,7 +110,8 @@ impl Watch {
             },
             Presence::Away(_) | Presence::Unknown => Ok(false),
         };
-        if found != Ok(true) {
+        let was_there = found == Ok(true);
+        if !was_there {
             // Nothing that was open in the place of the volume is it any more, as far as anybody knows.
             self.disk.let_go();
         }
@@ -133,7 +134,7 @@ impl Watch {
         if !away {
             self.disk.is_found();
         }
-        if !away && was != Presence::Here {
+        if !away && !was_there {
             let _ = self.returned.send(Arc::clone(&self.volume));
         }
         !away

@@ -69,7 +69,7 @@ fn a_repository_that_is_not_there_is_told_of() {
     let repository = Repository::new(Path::new("/nonexistent/repository"));
     assert_eq!(repository.manifests("default/2026-11-20/x").unwrap_err().kind(), io::ErrorKind::NotFound);
     assert!(repository.call_directories().next().unwrap().is_err());
-    assert!(repository.live_markers().unwrap().is_empty());
+    assert!(repository.live_markers().unwrap().markers.is_empty());
 }
 
 #[test]

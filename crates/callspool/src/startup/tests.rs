@@ -94,7 +94,10 @@ async fn a_live_segment_without_files_ends_with_an_alarm_whosever_it_is() {
         assert!(call().await.summary.live);
 
         let left = mender.survey().await;
-        assert_eq!((left.markers.iter().map(|(_, m)| m.len()).sum::<usize>(), left.calls.len()), (0, 1));
+        assert_eq!(
+            (left.markers.iter().map(|(_, m)| m.markers.len()).sum::<usize>(), left.calls.len()),
+            (0, 1)
+        );
         begun.mend(left).await;
         begun.until_written(7).await;
         let detail = call().await;
@@ -140,7 +143,116 @@ async fn a_manifest_that_a_loss_of_power_emptied_is_what_it_was_before() {
     let manifest = found[0].manifest.as_ref().unwrap();
     assert!(replaced.contains("second") && manifest.sealed);
     assert_eq!(manifest.record.data.sip_call_ids, ["first"]);
-    assert_eq!(repository.live_markers().unwrap(), []);
+    assert_eq!(repository.live_markers().unwrap().markers, []);
+    begun.end();
+}
+
+/// A segment that is being recorded, whose marker is lost.
+fn unmarked(disk: &Disk, root: &std::path::Path, id: SegmentId, call: u64) -> spool::SegmentWriter {
+    let began = now();
+    let open = OpenSegment::first(id, CallId::from_u64(call), began.wall, Vec::new());
+    let mut segment = spool::SegmentWriter::open(&open, NodeNumber::SINGLE, began);
+    let mut ops = Vec::new();
+    segment.flush(began, Vec::new(), &mut ops);
+    disk.apply_all(ops).unwrap();
+    std::fs::remove_file(root.join(layout::MARKERS_PATH)).unwrap();
+    disk.settle().unwrap();
+    segment
+}
+
+/// A loss of power may take the marker and leave the manifest, and then the catalog knows of the segment or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_whose_marker_is_lost_is_found_by_its_manifest_and_closed() {
+    for is_known in [true, false] {
+        let root = tempfile::tempdir().unwrap();
+        let disk = Disk::with_reserve(root.path(), 1);
+        let segment = unmarked(&disk, root.path(), SegmentId::from_u64(5_001), 4_000);
+        let repository = Repository::new(root.path());
+        let disks = BTreeMap::from([(VolumeName::default(), Disk::new(root.path()))]);
+        let begun = begin(repository.clone(), disks);
+        if is_known {
+            begun.mender.teller.segment_with_copy(segment.record(), segment.directory());
+            begun.until_written(2).await;
+        }
+        let left = begun.mender.survey().await;
+        assert_eq!((left.markers[0].1.markers.len(), left.calls.len()), (0, usize::from(is_known)));
+        begun.mend(left).await;
+        let found = repository.manifests(segment.directory()).unwrap();
+        let manifest = found[0].manifest.as_ref().unwrap();
+        assert!(manifest.sealed, "{is_known}");
+        assert_eq!(manifest.record.state, RecordingState::PartialInternalError);
+        assert_eq!(repository.live_markers().unwrap().markers, []);
+        let call = async || {
+            let reader = &begun.mender.reader;
+            reader.call(&TenantId::default(), segment.record().call).await.ok().flatten()
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        while call().await.is_none_or(|call| call.summary.live) && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
+        assert!(!call().await.unwrap().summary.live, "{is_known}");
+        begun.end();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_this_process_records_is_not_taken_for_what_was_left_open() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = Disk::with_reserve(root.path(), 1);
+    let repository = Repository::new(root.path());
+    let disks = BTreeMap::from([(VolumeName::default(), disk.clone())]);
+    let begun = begin(repository.clone(), disks);
+    let id = IdGenerator::new(NodeNumber::SINGLE, 0).segment(now().wall);
+    let own = unmarked(&disk, root.path(), id, 4_000);
+    let marked = unmarked(&disk, root.path(), SegmentId::from_u64(5_001), 4_001);
+    let at = ManifestPath::parse(&marked.manifest_path()).unwrap();
+    let (path, bytes) = (layout::marker_path(marked.record().id), layout::marker_bytes(&at.path()));
+    disk.apply_all(vec![spool::FileOp::Mark { path, bytes }]).unwrap();
+    let calls = [&own, &marked].map(|segment| segment.directory().to_owned());
+    begun.mend(Left { calls: BTreeSet::from(calls), ..Left::default() }).await;
+    for segment in [own, marked] {
+        let found = repository.manifests(segment.directory()).unwrap();
+        assert!(!found[0].manifest.as_ref().unwrap().sealed, "{}", segment.directory());
+    }
+    begun.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sector_of_markers_that_cannot_be_read_keeps_no_segment_open() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = Disk::with_reserve(root.path(), 1);
+    let segments: Vec<_> = (0..20_u64)
+        .map(|n| {
+            let began = now();
+            let (id, call) = (SegmentId::from_u64(5_000 + n), CallId::from_u64(4_000 + n));
+            let open = OpenSegment::first(id, call, began.wall, Vec::new());
+            let mut segment = spool::SegmentWriter::open(&open, NodeNumber::SINGLE, began);
+            let mut ops = Vec::new();
+            segment.flush(began, Vec::new(), &mut ops);
+            disk.apply_all(ops).unwrap();
+            segment
+        })
+        .collect();
+    let rule = format!("read~{}/{}/0:fail@1+", root.path().display(), layout::MARKERS_PATH);
+    faults::give(&rule);
+    let repository = Repository::new(root.path());
+    let disks = BTreeMap::from([(VolumeName::default(), Disk::new(root.path()))]);
+    let begun = begin(repository.clone(), disks);
+    let left = begun.mender.survey().await;
+    assert_eq!((left.markers[0].1.markers.len(), left.markers[0].1.unreadable), (4, 16));
+    begun.mend(left).await;
+    for segment in &segments {
+        let found = repository.manifests(segment.directory()).unwrap();
+        assert!(found[0].manifest.as_ref().unwrap().sealed, "{}", segment.directory());
+    }
+    faults::withdraw(&rule);
+    let alarms = async || begun.mender.reader.alarms(&store::AlarmQuery::default()).await.unwrap_or_default();
+    let until = Instant::now() + Duration::from_secs(20);
+    let tells = |alarms: &[store::AlarmRow]| alarms.iter().any(|a| a.alarm.text.contains("16 places"));
+    while !tells(&alarms().await) && Instant::now() < until {
+        tokio::time::sleep(LOOK).await;
+    }
+    assert!(tells(&alarms().await));
     begun.end();
 }
 

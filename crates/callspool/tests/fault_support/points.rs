@@ -78,7 +78,7 @@ pub fn cases(operation: Operation) -> &'static [(&'static str, Tried)] {
         O::Patch => &[("fail", InMidCall), ("torn", InMidCall)],
         O::Replace => &[("fail", InMidCall), ("torn", InMidCall), ("fail@1+", AfterACrash)],
         O::Exchange => &[("fail", InMidCall), ("fail", AtTheEnd)],
-        // What repairs has no spare files.
+        // What repairs uses no spare files.
         O::Rename => &[("fail@1+", AfterACrash)],
         O::AppendLine => &[
             ("fail", AtTheEnd),

@@ -150,7 +150,7 @@ fn sql_error(path: &Path, source: sqlx::Error) -> OpenError {
     let path = path.to_owned();
     match trouble(&source) {
         Trouble::Damaged => OpenError::Damaged { path, source },
-        Trouble::Away | Trouble::Refused => OpenError::Away { path, source },
+        Trouble::Away | Trouble::Refused | Trouble::Unknown => OpenError::Away { path, source },
     }
 }
 

@@ -1,7 +1,8 @@
 //! What can go wrong with the catalog, sorted by what the caller does about it.
 //!
 //! *Away* is retried, *damaged* is set aside and rebuilt, *refused* concerns one change only and is never
-//! retried. Nothing here decides; the writer does.
+//! retried. What nobody foresaw is *unknown*: of one change where others get through, of the catalog where none does.
+//! Nothing here decides; the writer does.
 
 use std::path::PathBuf;
 
@@ -61,6 +62,9 @@ pub enum CatalogError {
     /// What was asked for cannot be stored, whoever asks and however often.
     #[error("the catalog refuses a change: {0}")]
     Refused(#[source] sqlx::Error),
+    /// SQLite says something that no part of callspool should make it say.
+    #[error("the catalog fails at what should work: {0}")]
+    Unknown(#[source] sqlx::Error),
     /// A row holds what no version of callspool wrote.
     #[error("the catalog holds what cannot be read: {0}")]
     Unreadable(String),
@@ -75,13 +79,18 @@ pub(crate) enum Trouble {
     Away,
     Damaged,
     Refused,
+    Unknown,
 }
 
 pub(crate) fn trouble(error: &sqlx::Error) -> Trouble {
+    const ERROR: i32 = 1;
+    const INTERNAL: i32 = 2;
     const CORRUPT: i32 = 11;
     const TOO_BIG: i32 = 18;
     const CONSTRAINT: i32 = 19;
     const MISMATCH: i32 = 20;
+    const MISUSE: i32 = 21;
+    const RANGE: i32 = 25;
     const NOT_A_DATABASE: i32 = 26;
     match error {
         sqlx::Error::Encode(_) => Trouble::Refused,
@@ -90,9 +99,15 @@ pub(crate) fn trouble(error: &sqlx::Error) -> Trouble {
             match code & 0xff {
                 CORRUPT | NOT_A_DATABASE => Trouble::Damaged,
                 TOO_BIG | CONSTRAINT | MISMATCH => Trouble::Refused,
+                ERROR | INTERNAL | MISUSE | RANGE => Trouble::Unknown,
                 _ => Trouble::Away,
             }
         }
+        sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::RowNotFound
+        | sqlx::Error::InvalidArgument(_) => Trouble::Unknown,
         _ => Trouble::Away,
     }
 }
@@ -105,6 +120,7 @@ impl From<sqlx::Error> for CatalogError {
                 Trouble::Away => Self::Away(error),
                 Trouble::Damaged => Self::Damaged(error),
                 Trouble::Refused => Self::Refused(error),
+                Trouble::Unknown => Self::Unknown(error),
             },
         }
     }

@@ -113,6 +113,33 @@ fn what_is_told_is_written_in_batches() {
     assert_eq!(writer.calls().len(), 100);
 }
 
+/// A fault of ours, or of SQLite: it would fail for ever, and hold up all that comes behind it.
+#[test]
+fn what_fails_for_a_reason_that_nobody_foresaw_holds_up_nothing() {
+    let writer = Writer::start();
+    writer.tell(&story(1));
+    writer.until_written(11);
+    let spoilt = call_id(2).as_u64();
+    let trigger = format!(
+        "CREATE TRIGGER fault BEFORE INSERT ON calls WHEN NEW.id = {spoilt} BEGIN SELECT json_extract('{{', '$'); END"
+    );
+    let run = |sql: String| {
+        block_on(async {
+            let path = format!("sqlite://{}", writer.path().display());
+            let mut db = SqliteConnection::connect(&path).await.unwrap();
+            sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut db).await.unwrap();
+        });
+    };
+    run(trigger);
+    // Alone it cannot be told from a catalog that fails: it waits in the journal.
+    writer.tell(&story(2)[..1]);
+    writer.until_journaled();
+    writer.tell(&story(3));
+    writer.until_reported("refused", |r| matches!(r, Report::Refused { .. }));
+    writer.until("written", |s| s.refused == 1 && s.queued == 0 && s.journal_bytes == 0);
+    assert_eq!(writer.calls(), [call_id(3), call_id(1)]);
+}
+
 #[test]
 fn a_stop_writes_what_is_left() {
     let writer = Writer::start();

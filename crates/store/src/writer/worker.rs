@@ -386,22 +386,31 @@ impl Worker {
     }
 }
 
-/// Applies a batch; when it is refused, its halves, and so on, so that one bad change costs no other. What was
-/// committed to a file that was deleted or replaced meanwhile does not count.
+/// Applies a batch; when it is refused, its halves, and so on, so that one bad change costs no other. What fails for a
+/// reason that nobody foresaw is refused too where others got through: it would fail for ever, and hold up all that come
+/// behind it. Where none does, the catalog is what fails. What was committed to a file that was deleted or replaced
+/// meanwhile does not count.
 async fn apply(catalog: &Catalog, batch: &[Change]) -> Result<Vec<(EventId, String)>, CatalogError> {
+    use CatalogError::{Refused, Unknown, Unreadable};
     let (mut refused, mut waiting) = (Vec::new(), vec![batch]);
+    let (mut got_through, mut unknown) = (false, None);
     while let Some(piece) = waiting.pop() {
         match (catalog.apply(piece).await, piece) {
-            (Ok(()), _) => {}
-            (Err(e @ (CatalogError::Refused(_) | CatalogError::Unreadable(_))), [change]) => {
+            (Ok(()), _) => got_through = true,
+            (Err(e @ (Refused(_) | Unreadable(_) | Unknown(_))), [change]) => {
                 refused.push((change.id, e.to_string()));
+                unknown = unknown.or(Some(e).filter(|e| matches!(e, Unknown(_))));
             }
-            (Err(CatalogError::Refused(_) | CatalogError::Unreadable(_)), _) => {
+            (Err(Refused(_) | Unreadable(_) | Unknown(_)), _) => {
                 let (before, behind) = piece.split_at(piece.len() / 2);
                 waiting.extend([behind, before]);
             }
             (Err(e), _) => return Err(e),
         }
     }
-    if catalog.is_current().await { Ok(refused) } else { Err(CatalogError::Replaced) }
+    match unknown {
+        Some(e) if !got_through => Err(e),
+        _ if catalog.is_current().await => Ok(refused),
+        _ => Err(CatalogError::Replaced),
+    }
 }

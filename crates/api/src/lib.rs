@@ -49,7 +49,10 @@ use utoipa_axum::routes;
 
 pub use document::text as document;
 pub use events::{EVENT_STREAM_LASTS, KINDS as EVENT_KINDS, event_json};
-pub use port::{Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest};
+pub use port::{
+    Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest, Waiter,
+    Waiting,
+};
 pub use problem::{Problem, problem_kinds};
 pub use state::{ApiConfig, ApiState, MetricsAccess, Ports, Token, TokenError};
 

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::answer;
 use crate::document::PeaksRefusals;
 use crate::path::CallPath;
-use crate::port::{Peaks, PeaksRequest};
+use crate::port::{Peaks, PeaksRequest, Waiter};
 use crate::problem::Problem;
 use crate::query::parsed;
 use crate::state::ApiState;
@@ -91,8 +91,10 @@ pub(crate) async fn peaks(
         return Err(Problem::busy("32 recordings are being listened to"));
     };
     let audio = Arc::clone(&state.0.audio);
-    // Whoever asks may go while a disk hangs; the place is taken as long as the thread is.
-    let made = tokio::task::spawn_blocking(move || (audio.peaks(&wanted), permit));
+    // Whoever asks may go while a disk hangs, and with them what holds the waiter; the place is taken as long as the thread
+    // is.
+    let (_waiter, waiting) = Waiter::new();
+    let made = tokio::task::spawn_blocking(move || (audio.peaks(&wanted, &waiting), permit));
     let (peaks, _permit) = made.await.map_err(|e| Problem::internal(e.to_string()))?;
     let Peaks { from_ms, until_ms, duration_ms, channels: [agent, external] } = peaks?;
     let body = PeaksJson { from_ms, until_ms, duration_ms, bits: 8, agent, external };

@@ -13,7 +13,8 @@ mod notes;
 mod sides;
 
 pub use audio::{
-    Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest,
+    Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest, Waiter,
+    Waiting,
 };
 pub use joins::{JoinAnswer, JoinError, JoinedCalls, Joins};
 pub use listen::{ListenAnswer, ListenError, ListenRequest, LiveFormat, LiveHearing, LiveSound};

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, ScopedJoinHandle};
 
-use api::{Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest};
+use api::{
+    Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest, Waiting,
+};
 use model::{CallId, MediaKind, SegmentRecord, StreamRecord, TenantId};
 use spool::assemble::{Layout, Note, Options, Rate, not_decoded, not_shown};
 use spool::digest;
@@ -84,7 +86,7 @@ impl Recordings {
         Ok(Found { segments, version })
     }
 
-    fn picture(&self, wanted: &PeaksRequest, found: &Found) -> Result<Peaks, AudioError> {
+    fn picture(&self, wanted: &PeaksRequest, found: &Found, by: &Waiting) -> Result<Peaks, AudioError> {
         let total = peaks::length(&found.segments);
         if total == 0 {
             return Err(AudioError::Nothing("no media have come yet".to_owned()));
@@ -92,21 +94,34 @@ impl Recordings {
         let from = wanted.from_ms.saturating_mul(PER_MS).min(total);
         let until = wanted.until_ms.map_or(total, |ms| ms.saturating_mul(PER_MS)).clamp(from, total);
         let stretch = Stretch { width: wanted.width.max(1), from, until };
-        let channels = self.draw(&stretch, found)?;
+        let channels = self.draw(&stretch, found, by)?;
         let (from_ms, until_ms, duration_ms) = (from / PER_MS, until / PER_MS, total / PER_MS);
         Ok(Peaks { from_ms, until_ms, duration_ms, channels })
     }
 
-    /// Draws a picture, a long one by several threads. They step back: somebody waits for it, but not a call.
-    fn draw(&self, stretch: &Stretch, found: &Found) -> Result<[Vec<i8>; 2], AudioError> {
+    /// Draws a picture, a long one by several threads. They step back: somebody waits for it, but not a call. They stop when
+    /// nobody waits any more.
+    fn draw(&self, stretch: &Stretch, found: &Found, by: &Waiting) -> Result<[Vec<i8>; 2], AudioError> {
         let wanted = (stretch.until - stretch.from) / DRAWN_AT_ONCE + 1;
         let hired = Hired::some(&self.drawing, wanted);
         let pieces = hired.threads;
         let border = |piece: u64| u32::try_from(u64::from(stretch.width) * piece / pieces).unwrap_or(0);
+        // So many buckets are drawn at a time that it is looked each fifth of a second whether somebody waits.
+        let at_once = usize::try_from(u64::from(stretch.width) / wanted).unwrap_or(1).max(1);
         let piece = |n: u64| {
             step_back();
-            let buckets = border(n)..border(n + 1);
-            peaks::draw(found.segments.clone(), stretch, buckets, &self.repository, &self.programs)
+            let mut drawn = [Vec::new(), Vec::new()];
+            for begin in (border(n)..border(n + 1)).step_by(at_once) {
+                if by.is_over() {
+                    return Err(AudioError::Failed("nobody waits for the picture any more".to_owned()));
+                }
+                let end = begin.saturating_add(u32::try_from(at_once).unwrap_or(u32::MAX)).min(border(n + 1));
+                let (segments, buckets) = (found.segments.clone(), begin..end);
+                let some = peaks::draw(segments, stretch, buckets, &self.repository, &self.programs);
+                let some = some.map_err(|e| AudioError::Failed(e.to_string()))?;
+                drawn.iter_mut().zip(some).for_each(|(all, more)| all.extend(more));
+            }
+            Ok(drawn)
         };
         let drawn: Vec<_> = std::thread::scope(|threads| {
             let piece = &piece;
@@ -118,8 +133,8 @@ impl Recordings {
         for piece in drawn {
             let piece =
                 piece.map_err(|e| AudioError::Failed(format!("there is no thread to draw it: {e}")))?;
-            let piece = piece.map_err(|_| AudioError::Failed("the picture could not be drawn".to_owned()))?;
-            let piece = piece.map_err(|e| AudioError::Failed(e.to_string()))?;
+            let piece =
+                piece.map_err(|_| AudioError::Failed("the picture could not be drawn".to_owned()))??;
             channels.iter_mut().zip(piece).for_each(|(all, more)| all.extend(more));
         }
         Ok(channels)
@@ -186,15 +201,15 @@ impl Audio for Recordings {
         Ok(Box::new(File { repository, programs, export, name, version, not_heard }))
     }
 
-    fn peaks(&self, wanted: &PeaksRequest) -> Result<Peaks, AudioError> {
+    fn peaks(&self, wanted: &PeaksRequest, by: &Waiting) -> Result<Peaks, AudioError> {
         let found = self.find(&wanted.tenant, wanted.call)?;
-        let Some(version) = &found.version else { return self.picture(wanted, &found) };
+        let Some(version) = &found.version else { return self.picture(wanted, &found, by) };
         let key = format!("{version} {wanted:?}");
         let kept = || self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, picture)) = kept().iter().find(|(k, _)| *k == key) {
             return Ok(picture.clone());
         }
-        let picture = self.picture(wanted, &found)?;
+        let picture = self.picture(wanted, &found, by)?;
         let mut pictures = kept();
         if pictures.len() >= PICTURES_MAX {
             pictures.pop_front();

@@ -1,5 +1,7 @@
 //! What was said in a call, as a file that is made while it is read, and as a picture.
 
+use std::sync::{Arc, Weak};
+
 use model::{CallId, StreamId, TenantId};
 
 /// Gives the audio of calls. All of it may block on a disk or a program; it is called on threads that may.
@@ -7,8 +9,36 @@ pub trait Audio: Send + Sync {
     /// Opens what was said in a call, as far as it is there now. A call of another tenant is
     /// [`AudioError::NoCall`].
     fn open(&self, wanted: &AudioRequest) -> Result<Box<dyn AudioStream>, AudioError>;
-    /// How loud it was, in buckets of equal length.
-    fn peaks(&self, wanted: &PeaksRequest) -> Result<Peaks, AudioError>;
+    /// How loud it was, in buckets of equal length. When nobody waits for it any more it is given up.
+    fn peaks(&self, wanted: &PeaksRequest, by: &Waiting) -> Result<Peaks, AudioError>;
+}
+
+/// Whether somebody waits for what is being made.
+#[derive(Debug, Clone)]
+pub struct Waiting(Weak<()>);
+
+/// Held by who waits.
+#[derive(Debug)]
+pub struct Waiter {
+    _waits: Arc<()>,
+}
+
+impl Waiter {
+    /// Somebody waits until this is dropped.
+    #[must_use]
+    pub fn new() -> (Self, Waiting) {
+        let waits = Arc::new(());
+        let waiting = Waiting(Arc::downgrade(&waits));
+        (Self { _waits: waits }, waiting)
+    }
+}
+
+impl Waiting {
+    /// Nobody waits any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 }
 
 /// A kind of file.

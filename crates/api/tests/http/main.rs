@@ -323,6 +323,22 @@ async fn peaks_are_pairs_for_two_channels() {
 }
 
 #[tokio::test]
+async fn a_picture_that_nobody_waits_for_is_given_up() {
+    let server = Server::with_calls(1).await;
+    let path = format!("/api/v1/calls/{}/peaks", call_id(fixture::ENDLESS));
+    let asked = tokio::time::timeout(std::time::Duration::from_millis(200), server.get(&path)).await;
+    assert!(asked.is_err(), "it takes for ever");
+    let given_up = || fixture::GIVEN_UP.load(std::sync::atomic::Ordering::SeqCst) == 1;
+    for _ in 0..1_000 {
+        if given_up() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it goes on");
+}
+
+#[tokio::test]
 async fn audio_that_cannot_be_had_is_told_plainly() {
     let server = Server::with_calls(1).await;
     for (call, status, told) in [

@@ -4,6 +4,7 @@
 
 use std::io;
 
+use model::segment::PartRecord;
 use model::state::TRANSITIONS;
 use model::{CopyOf, SegmentRecord};
 
@@ -182,9 +183,9 @@ fn check_files(
 ) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     let record = &manifest.record;
-    let parts = record.parts.iter().map(|p| (&p.file, p.bytes, p.sha256.as_deref(), Some(p.duration_us)));
+    let parts = record.parts.iter().map(|p| (&p.file, p.bytes, p.sha256.as_deref(), Some(p)));
     let sidecar = record.sidecar.iter().map(|s| (&s.file, s.bytes, s.sha256.as_deref(), None));
-    for (file, bytes, sha256, duration_us) in parts.chain(sidecar) {
+    for (file, bytes, sha256, part) in parts.chain(sidecar) {
         names.push(file.clone());
         if file.contains('/') {
             found.wrong(file, "the manifest names a file elsewhere");
@@ -214,29 +215,28 @@ fn check_files(
             }
             Some(_) => {}
         }
-        match duration_us {
-            Some(us) => check_part(found, files, &path, file, us)?,
+        match part {
+            Some(part) => check_part(found, files, &path, part)?,
             None => check_sidecar(found, files, &path, file)?,
         }
     }
     Ok(names)
 }
 
-fn check_part(
-    found: &mut Verified,
-    files: &dyn Files,
-    path: &str,
-    file: &str,
-    duration_us: i64,
-) -> io::Result<()> {
+fn check_part(found: &mut Verified, files: &dyn Files, path: &str, part: &PartRecord) -> io::Result<()> {
+    let file = &part.file;
     let scan = mka::scan(io::BufReader::new(files.open(path)?))?;
     if let Some(damage) = scan.damage {
         found.wrong(file, format!("its structure is damaged: {damage}"));
     } else if !scan.is_clean() {
         found.wrong(file, "its head does not fit its blocks");
     }
-    if scan.duration_ticks.saturating_mul(crate::codec::TICK_US) != duration_us {
+    if scan.duration_ticks.saturating_mul(crate::codec::TICK_US) != part.duration_us {
         found.wrong(file, "it is not as long as its manifest says");
+    }
+    // A part without them is read from its beginning.
+    if !part.marks.is_empty() && part.marks != scan.marks {
+        found.wrong(file, "what its manifest says of where one may begin to read is not so");
     }
     Ok(())
 }
@@ -249,4 +249,29 @@ fn check_sidecar(found: &mut Verified, files: &dyn Files, path: &str, file: &str
         Err(e) => found.wrong(file, e.to_string()),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use model::EndReason;
+    use model::segment::PartMark;
+
+    use super::*;
+    use crate::fixture::{Spool, heard};
+
+    #[test]
+    fn marks_that_lead_elsewhere_are_told() {
+        let mut spool = Spool::new();
+        (0..50).for_each(|n| spool.push(&heard(1, n * 20, 7)));
+        let record = spool.finish(1_000, EndReason::HangUp);
+        let path = format!("{}/{}", spool.writer.directory(), record.parts[0].file);
+        let check = |marks: Vec<PartMark>| {
+            let (mut found, part) = (Verified::default(), PartRecord { marks, ..record.parts[0].clone() });
+            check_part(&mut found, &spool.disk, &path, &part).unwrap();
+            found.is_sound()
+        };
+        let right = mka::scan(io::BufReader::new(spool.disk.open(&path).unwrap())).unwrap().marks;
+        assert!(check(Vec::new()) && check(right.clone()));
+        assert!(!check([right, vec![PartMark { reached_us: 1, at: 1 }]].concat()));
+    }
 }

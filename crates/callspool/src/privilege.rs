@@ -3,12 +3,17 @@
 //! A service unit or a container starts callspool as a user of its own, and there is nothing to do here. Who starts
 //! it as root names that user in `node.user`: the limit of descriptors is raised and the directories are made and
 //! given away, then the process becomes that user, for good, before its first thread and its first socket. Of
-//! root's powers it keeps one, to bind ports below 1024, and where packets are read from a ring, the one to open that.
+//! root's powers it keeps one, to bind ports below 1024.
+//!
+//! Where packets are read from rings, one thread keeps the power to [open](RawSockets) them until it has; no thread that
+//! reads what comes from the network ever has it.
 
+use std::io;
 use std::path::Path;
 
+use crossbeam_channel::{Sender, bounded};
 use nix::unistd::{Gid, Uid, User, chown, geteuid, initgroups, setgid, setuid};
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_keep_capabilities};
 
 use crate::cli::CliError;
 use crate::config::{Config, MediaSource};
@@ -16,8 +21,80 @@ use crate::descriptors::raise_limit;
 use crate::patience::{ANSWER, within};
 use crate::serve::make_private_dir;
 
+/// What is to be done by the thread that has the power to.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The power to read packets of all (`CAP_NET_RAW`), as long as rings are to be opened. Powers are each thread's own: one
+/// that waits for nothing else has it.
+#[derive(Debug)]
+pub(crate) struct RawSockets(Option<Sender<Work>>);
+
+impl RawSockets {
+    /// Nobody had the power, or everybody keeps it.
+    const NONE: Self = Self(None);
+
+    /// Leaves the power to a thread of its own, and takes it from the calling one and all that it starts.
+    fn leave() -> io::Result<Self> {
+        let (way, works) = bounded::<Work>(1);
+        let wait = move || {
+            if let Ok(work) = works.recv() {
+                work();
+            }
+        };
+        std::thread::Builder::new().name("raw-sockets".to_owned()).spawn(wait)?;
+        drop_raw();
+        Ok(Self(Some(way)))
+    }
+
+    /// Does something with the power, for the last time.
+    ///
+    /// # Errors
+    /// When the thread that had it is gone.
+    pub(crate) fn use_up<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let Some(way) = self.0 else { return Ok(work()) };
+        let (tell, told) = bounded(1);
+        let gone = || io::Error::other("the thread that opens rings of packets is gone");
+        way.send(Box::new(move || _ = tell.send(work()))).map_err(|_| gone())?;
+        told.recv().map_err(|_| gone())
+    }
+}
+
+/// The calling thread, and those that it starts, cannot read packets of others any more.
+fn drop_raw() {
+    let without = |set: CapabilitySet| set & !CapabilitySet::NET_RAW;
+    let dropped = capabilities(None).and_then(|has| {
+        let sets = CapabilitySets {
+            effective: without(has.effective),
+            permitted: without(has.permitted),
+            inheritable: without(has.inheritable),
+        };
+        if sets == has { Ok(()) } else { set_capabilities(None, sets) }
+    });
+    if let Err(e) = dropped {
+        tracing::warn!(
+            "CAP_NET_RAW is kept: {e}; allow the system call capset (SystemCallFilter in a service unit)"
+        );
+    }
+}
+
 /// Becomes the user of `node.user`, if that is another. Must be called while the process has one thread.
-pub(crate) fn give_up(config: &Config) -> Result<(), CliError> {
+pub(crate) fn give_up(config: &Config) -> Result<RawSockets, CliError> {
+    become_named(config)?;
+    if geteuid().is_root() {
+        return Ok(RawSockets::NONE);
+    }
+    if config.media.source != MediaSource::PacketRing {
+        drop_raw();
+        return Ok(RawSockets::NONE);
+    }
+    RawSockets::leave()
+        .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))
+}
+
+fn become_named(config: &Config) -> Result<(), CliError> {
     let name = &config.node.user;
     if name.is_empty() {
         if geteuid().is_root() {

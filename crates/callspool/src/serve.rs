@@ -43,11 +43,11 @@ use crate::net::{Certificates, NetConfig, NetLimits, Rates, Resolver, SipDriver,
 use crate::notes::notebook;
 use crate::operate::{FrontLink, Operator, Signals};
 use crate::page::{self, Behind};
-use crate::privilege;
+use crate::privilege::{self, RawSockets};
 use crate::pulse::Pulses;
 use crate::readiness::{Readiness, Records};
 use crate::recorder::{
-    AlarmThresholds, Disk, Kind, PortConfig, QualityRules, Recorder, RecorderConfig, Teller,
+    AlarmThresholds, Disk, Kind, Means, PortConfig, QualityRules, Recorder, RecorderConfig, Teller,
 };
 use crate::reload::Reloader;
 use crate::startup::Mender;
@@ -75,7 +75,7 @@ const LEAVE: Duration = Duration::from_secs(2);
 pub(crate) fn run(loaded: Loaded, named: Option<PathBuf>, log: LogLevel) -> Result<(), CliError> {
     let config = &loaded.config;
     // First of all: threads have the user and the powers of the one that starts them.
-    privilege::give_up(config)?;
+    let raw = privilege::give_up(config)?;
     if config.node.core_dumps {
         tracing::warn!(
             "core dumps are allowed (node.core_dumps): one would hold keys of media and what is said"
@@ -90,13 +90,13 @@ pub(crate) fn run(loaded: Loaded, named: Option<PathBuf>, log: LogLevel) -> Resu
     let users = users::load(config).map_err(CliError::of_problems)?;
     let webhooks = webhook::load(config).map_err(CliError::of_problems)?;
     let reloader = Reloader::new(named, Surroundings::of_process(), &loaded, users, webhooks);
-    let served = runtime.block_on(serve(loaded.config, reloader, log));
+    let served = runtime.block_on(serve(loaded.config, reloader, log, raw));
     // What still blocks is left behind: whatever it was doing is done again or repaired at the next start.
     runtime.shutdown_timeout(LEAVE);
     served
 }
 
-async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), CliError> {
+async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSockets) -> Result<(), CliError> {
     let pulses = Pulses::default();
     let supervisor = Supervisor::start(pulses.clone())
         .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))?;
@@ -151,7 +151,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
         let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses };
         let (returned, back) = mpsc::unbounded_channel();
         tokio::spawn(mend_returned(back, mender.clone(), stopping.clone()));
-        let recording = Recording { volumes, disks, memory, returned };
+        let recording = Recording { volumes, disks, raw, memory, returned };
         let trust = Trust { certificates: certificates.clone(), users: reloader.users().clone() };
         let (task, link, numbered) =
             front_task(&config, ids, tellers, recording, trust, commands, stopping.clone())?;
@@ -159,6 +159,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
         numbers.recording(numbered);
         (Some(task), Some(link))
     } else {
+        drop(raw);
         (None, None)
     };
     let recording = front.as_ref().zip(link.as_ref()).map(|(task, link)| RecorderWatch {
@@ -219,6 +220,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel) -> Result<(), 
 struct Recording {
     volumes: Volumes,
     disks: Vec<Disk>,
+    raw: RawSockets,
     memory: Memory,
     /// Told when a volume that was away is there.
     returned: mpsc::UnboundedSender<Arc<Volume>>,
@@ -314,14 +316,14 @@ fn front_task(
     let gate = TrunkGate::new(front.trunks.clone(), seed()?);
     let agent = Agent::with_gate(agent_config(config), seed()?, gate);
     let (reports_in, reports) = mpsc::channel::<Report>(REPORTS_MAX);
-    let Recording { volumes, disks, memory, returned } = recording;
+    let Recording { volumes, disks, raw, memory, returned } = recording;
     let recording = recorder_config(config, shares, pulses, memory);
     let (identity, own_keys) = own_keys(config)?;
-    let recorder =
-        Recorder::start(&recording, &volumes, disks, identity, teller.clone(), reports_in, returned)
-            .map_err(|e| {
-                CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
-            })?;
+    let means = Means { disks, raw, identity };
+    let recorder = Recorder::start(&recording, &volumes, means, teller.clone(), reports_in, returned)
+        .map_err(|e| {
+            CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
+        })?;
     let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
     let front = Front::new(front, ids).with_keys(own_keys);
     let (load, load_out) = watch::channel(Load::of(&front.stats(), true));

@@ -17,9 +17,20 @@ const LOW: &str = "127.7.7.7:987";
 
 #[test]
 fn root_becomes_the_user_that_is_named() {
+    becomes_the_user("sockets");
+}
+
+/// The power to read all packets is gone when the rings are open.
+#[test]
+fn root_becomes_the_user_that_is_named_and_opens_rings_of_packets() {
+    becomes_the_user("packet_ring");
+}
+
+fn becomes_the_user(source: &str) {
     assert!(nix::unistd::geteuid().is_root(), "this test gives up root, so it needs it");
     let user = nix::unistd::User::from_name(USER).unwrap().expect("the user nobody");
-    let server = Server::prepare(&[("NODE__USER", USER), ("SIP__TCP", LOW)]);
+    let low = if source == "sockets" { LOW } else { "127.7.7.8:987" };
+    let server = Server::prepare(&[("NODE__USER", USER), ("SIP__TCP", low), ("MEDIA__SOURCE", source)]);
     // Its directory is root's, and closed.
     let open = std::fs::Permissions::from_mode(0o711);
     std::fs::set_permissions(server.directory(), open).unwrap();
@@ -32,7 +43,7 @@ fn root_becomes_the_user_that_is_named() {
         Ok(response) if response.status == 200 => Ok(()),
         other => Err(format!("{:?}: {}", other.map(|r| r.status), program.output())),
     });
-    std::net::TcpStream::connect(LOW).expect("a connection to the port below 1024");
+    std::net::TcpStream::connect(low).expect("a connection to the port below 1024");
     for task in std::fs::read_dir(format!("/proc/{}/task", program.id())).unwrap().flatten() {
         let status = std::fs::read_to_string(task.path().join("status")).unwrap();
         let field = |name: &str| {
@@ -61,6 +72,12 @@ fn root_becomes_the_user_that_is_named() {
     let metrics =
         http::get(&server.http_address(), "/metrics", &[("Authorization", &bearer)]).unwrap().text();
     assert!(metrics.contains("process_open_fds "), "{metrics}");
+    let way = format!("callspool_media_source{{source=\"{source}\"}} 1");
+    if program.output().contains("is not to be had") {
+        println!("NOT TRIED over {source}");
+    } else {
+        assert!(metrics.contains(&way), "{way} in {metrics}");
+    }
     for file in ["", "token", "catalog.db", "repository"] {
         let owner = std::fs::metadata(server.state().join(file)).unwrap().uid();
         assert_eq!(owner, user.uid.as_raw(), "of {file}");

@@ -75,6 +75,7 @@ pub(crate) use thresholds::{AlarmThresholds, Thresholds};
 use crate::clock::mono;
 use crate::dtls::Identity;
 use crate::pending::Pending;
+use crate::privilege::RawSockets;
 use crate::pulse::Pulses;
 use crate::repository::{Place, Repository};
 use crate::volumes::identity::Memory;
@@ -131,6 +132,15 @@ pub(crate) struct RecorderConfig {
     pub(crate) pulses: Pulses,
 }
 
+/// What it works with and does not make itself.
+pub(crate) struct Means {
+    /// Of the volumes, in their order.
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) raw: RawSockets,
+    /// What is shown in handshakes.
+    pub(crate) identity: Arc<Identity>,
+}
+
 /// A running record server.
 pub(crate) struct Recorder {
     placer: Sender<Placing>,
@@ -148,13 +158,11 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the threads; `identity` is what is shown in handshakes. `disks` are those of the volumes, in their order; what
-    /// is live on them must have been listed before.
+    /// Starts the threads. What is live on the volumes must have been listed before.
     pub(crate) fn start(
         config: &RecorderConfig,
         volumes: &Volumes,
-        disks: Vec<Disk>,
-        identity: Arc<Identity>,
+        Means { disks, raw, identity }: Means,
         teller: Teller,
         reports: tokio::sync::mpsc::Sender<Report>,
         returned: tokio::sync::mpsc::UnboundedSender<Arc<Volume>>,
@@ -163,7 +171,8 @@ impl Recorder {
         shared.thresholds.set(config.thresholds);
         let (knock, knocks) = Knocks::new();
         let count = config.threads.max(1);
-        let chosen = Chosen::of(config.source, &config.ports, count, config.ring)?;
+        let (wanted, ports, ring) = (config.source, config.ports.clone(), config.ring);
+        let chosen = raw.use_up(move || Chosen::of(wanted, &ports, count, ring))??;
         let source = chosen.kind;
         let _ = shared.source.set(source);
         tracing::info!("media are received by media.source = \"{}\"", source.name());

@@ -92,8 +92,8 @@ pub(crate) struct Pausing {
     /// The trunks that the call is of: one, and those of the calls that turned out to be it.
     owners: BTreeSet<Arc<str>>,
     order: Option<Demand>,
-    /// Of each leg of the call.
-    legs: BTreeMap<SessionId, Asks>,
+    /// Of each leg of the call. A map has room for eleven; nearly all calls have one or two.
+    legs: BTreeMap<SessionId, Box<Asks>>,
     /// By trunk: what legs asked for that are over, while the call has others.
     left: BTreeMap<Arc<str>, Demand>,
     /// Who asked last, for a pause or its end.
@@ -113,7 +113,7 @@ impl Pausing {
     }
 
     fn demands(&self) -> impl Iterator<Item = &Demand> {
-        self.order.iter().chain(self.legs.values().flat_map(Asks::demands)).chain(self.left.values())
+        self.order.iter().chain(self.legs.values().flat_map(|asks| asks.demands())).chain(self.left.values())
     }
 
     fn of_call(&self) -> impl Iterator<Item = &Demand> {
@@ -212,13 +212,15 @@ impl Pausing {
     /// A leg is of the call.
     pub(crate) fn enter(&mut self, session: SessionId, trunk: Arc<str>) {
         let whose = self.newcomer(trunk);
-        self.legs.entry(session).or_insert(Asks { whose, header: None, metadata: None, sdp: None });
+        let asks = Asks { whose, header: None, metadata: None, sdp: None };
+        self.legs.entry(session).or_insert_with(|| Box::new(asks));
     }
 
     /// A leg is over. The words of its client outlast it as long as there are others; with the last one, all that legs
     /// asked for is over. What a person ordered outlives a hold that hangs up.
     pub(crate) fn leave(&mut self, session: SessionId, parting: Parting) {
-        let Some(Asks { whose, header, metadata, sdp }) = self.legs.remove(&session) else { return };
+        let Some(asks) = self.legs.remove(&session) else { return };
+        let Asks { whose, header, metadata, sdp } = *asks;
         if self.legs.is_empty() {
             self.left.clear();
         } else if parting != Parting::Refused {
@@ -289,7 +291,7 @@ impl Pausing {
     pub(crate) fn expire(&mut self, now: Mono) -> bool {
         let is_over = |demand: &Demand| demand.until.is_some_and(|until| until <= now);
         let mut ended = self.order.take_if(|demand| is_over(demand)).is_some();
-        for demand in self.legs.values_mut().flat_map(Asks::demands_mut) {
+        for demand in self.legs.values_mut().flat_map(|asks| asks.demands_mut()) {
             ended |= demand.take_if(|demand| is_over(demand)).is_some();
         }
         let before = self.left.len();

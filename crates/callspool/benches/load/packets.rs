@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::bare::{Bare, Source};
-use crate::invites::{client, place};
+use crate::invites::{METADATA, client, place};
 use crate::machine::Cores;
 use crate::options::Options;
 use crate::procfs::{Cpu, Memory};
@@ -63,7 +63,7 @@ pub(crate) fn measure(calls: usize, source: Source, options: &Options) -> Result
     let local = [127, 0, 0, 1].into();
     let (rtp, _rtcp) = sockets(local)?;
     let empty = procfs::memory(server.pid())?;
-    let mut client = client(0, options.rtcp)?;
+    let mut client = client(METADATA, options.rtcp)?;
     set_up(&mut client, rtp.local_addr()?.port(), calls)?;
     let idle = procfs::memory(server.pid())?;
 

@@ -18,7 +18,7 @@ use super::tell::Teller;
 use crate::pulse::Pulse;
 use crate::volumes::{Hand, Volume};
 
-/// 500 ms: a segment's file is written twice a second instead of ten times. That costs some 6 KiB of memory for each
+/// 500 ms: a segment's file is written twice a second instead of ten times. That costs some 10 KiB of memory for each
 /// two-way call; with a second it would be twice as much for a tenth of a microsecond a packet.
 pub(super) const WAITS: Duration = Duration::from_millis(500);
 /// 32 MiB: half a second of 3,000 calls. Of more, what waits longest is written earlier.

@@ -26,6 +26,11 @@ use crate::volumes::Volume;
 
 /// 8 KiB: 100 ms of two-way G.711 are 2 KiB. A buffer that a stall made longer is not used again.
 const SPARE_OCTETS_MAX: usize = 8 << 10;
+/// 4 KiB: up to there a buffer is used again whatever it held.
+const SPARE_OCTETS_LEAST: usize = 4 << 10;
+/// Longer ones are used again when they were a quarter full: each segment has one, and with those that a silence or a
+/// stall made longer thousands of calls would hold twice as much.
+const FILL_LEAST: usize = 4;
 
 /// Most flushes have one operation, which is kept in place: a flush allocates nothing.
 pub(crate) type Ops = SmallVec<[FileOp; 1]>;
@@ -194,8 +199,8 @@ impl Writer {
                 self.shelving.write_out(file)?;
                 self.shelving.at_disk(|| file.append(&bytes))?;
             }
-            // What a stall made long is not kept, nor held on to until the last of them is written.
-            if bytes.capacity() <= SPARE_OCTETS_MAX {
+            // What is not used again is not held on to until the last of them is written.
+            if is_of_use(bytes.len(), bytes.capacity()) {
                 bytes.clear();
                 emptied.push(bytes);
             }
@@ -244,4 +249,9 @@ impl Writer {
         let _ = self.media.send(segment, MediaOrder::Failed(segment));
         let _ = self.reports.blocking_send(Report::Failing { segment, why: failure(error) });
     }
+}
+
+/// Whether a buffer that held so many octets is worth keeping for the next flush.
+fn is_of_use(octets: usize, capacity: usize) -> bool {
+    capacity <= octets.saturating_mul(FILL_LEAST).clamp(SPARE_OCTETS_LEAST, SPARE_OCTETS_MAX)
 }

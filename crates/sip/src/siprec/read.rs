@@ -440,6 +440,9 @@ impl Reading {
         found.associations.iter_mut().filter_map(|a| a.session.as_mut()).for_each(session);
         found.streams.iter_mut().filter_map(|s| s.session.as_mut()).for_each(session);
         found.recorded.iter_mut().map(|r| &mut r.session).for_each(session);
+        // A dialog keeps them as long as it lasts, often a hundred: without room for twice as many.
+        let lists = found.participants.iter_mut().map(|p| &mut p.extensions);
+        lists.chain([&mut found.extensions]).for_each(Vec::shrink_to_fit);
     }
 }
 

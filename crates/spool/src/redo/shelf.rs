@@ -26,8 +26,8 @@ pub const LEAVES_MAX: usize = 16;
 pub const LEAF_AGE: Duration = Duration::from_secs(2);
 /// 1 MiB: what comes in a tick of 10,000 calls. More is written in several pieces.
 pub const BATCH_MAX: usize = 1 << 20;
-/// Buffers of batches that are kept for the next: of the usual size, each tick needs one and gives one back.
-const SPARE_MAX: usize = 8;
+/// 2 MiB: what the buffer that is written from keeps. A stall may have made it longer.
+const WRITING_KEPT_MAX: usize = 2 * BATCH_MAX;
 
 /// Whether something can be put on the shelf.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +71,9 @@ pub struct Shelf {
     batches: VecDeque<Batch>,
     /// The number of the first of them.
     first: u64,
-    spare: Vec<Vec<u8>>,
+    /// What the open one is written from. It has room to grow, which what waits for half a second has not: with a
+    /// hundred batches waiting that was most of their memory.
+    writing: Vec<u8>,
     waiting: usize,
 }
 
@@ -106,7 +108,8 @@ enum State {
 struct Batch {
     leaf: usize,
     number: Number,
-    bytes: Vec<u8>,
+    /// Once it is written. Until then they are where it is written from.
+    bytes: Box<[u8]>,
     /// Pieces that wait.
     pieces: u32,
     is_open: bool,
@@ -124,7 +127,7 @@ impl Shelf {
             current: None,
             batches: VecDeque::new(),
             first: 0,
-            spare: Vec::new(),
+            writing: Vec::new(),
             waiting: 0,
         }
     }
@@ -143,7 +146,7 @@ impl Shelf {
     /// Octets that wait for a redo file.
     #[must_use]
     pub fn unwritten_octets(&self) -> usize {
-        self.batches.back().filter(|b| b.is_open).map_or(0, |b| b.bytes.len())
+        self.batches.back().filter(|b| b.is_open).map_or(0, |_| self.writing.len())
     }
 
     /// Whether something is in a redo file, or may be.
@@ -229,9 +232,9 @@ impl Shelf {
 
     /// Puts what is to be appended on the shelf. None: it is too long, or there is no [room](Self::room).
     pub fn put(&mut self, record: &Record<'_>) -> Option<Piece> {
-        let batch = self.open_batch()?;
-        let range = put(&mut batch.bytes, batch.number, record)?;
-        batch.pieces += 1;
+        let number = self.open_batch()?.number;
+        let range = put(&mut self.writing, number, record)?;
+        self.batches.back_mut()?.pieces += 1;
         let (from, octets) = (u32::try_from(range.start).ok()?, u32::try_from(range.len()).ok()?);
         self.waiting += range.len();
         Some(Piece { batch: self.first + self.batches.len() as u64 - 1, from, octets })
@@ -243,11 +246,11 @@ impl Shelf {
             let found = self.leaves.get_mut(leaf)?;
             let State::Filling { number, octets, .. } = found.state else { return None };
             found.waits += 1;
-            let mut bytes = self.spare.pop().unwrap_or_default();
+            self.writing.clear();
             if octets == 0 {
-                bytes.extend_from_slice(&number.head());
+                self.writing.extend_from_slice(&number.head());
             }
-            self.batches.push_back(Batch { leaf, number, bytes, pieces: 0, is_open: true });
+            self.batches.push_back(Batch { leaf, number, bytes: Box::default(), pieces: 0, is_open: true });
         }
         self.batches.back_mut()
     }
@@ -259,7 +262,7 @@ impl Shelf {
         let batch = self.batches.back().filter(|b| b.is_open && b.pieces > 0)?;
         match self.leaves.get(batch.leaf)?.state {
             State::Filling { octets, .. } => {
-                Some(Write { leaf: batch.leaf, offset: octets, bytes: &batch.bytes })
+                Some(Write { leaf: batch.leaf, offset: octets, bytes: &self.writing })
             }
             _ => None,
         }
@@ -271,7 +274,13 @@ impl Shelf {
     pub fn written(&mut self, is_written: bool) {
         let Some(batch) = self.batches.back_mut().filter(|b| b.is_open) else { return };
         batch.is_open = false;
-        let (leaf, length, pieces) = (batch.leaf, batch.bytes.len() as u64, batch.pieces);
+        let (leaf, length, pieces) = (batch.leaf, self.writing.len() as u64, batch.pieces);
+        if pieces > 0 {
+            batch.bytes = self.writing.as_slice().into();
+        }
+        if self.writing.capacity() > WRITING_KEPT_MAX {
+            self.writing = Vec::new();
+        }
         if !is_written {
             // What got there of it would stand before what comes next.
             self.close(leaf);
@@ -292,7 +301,12 @@ impl Shelf {
         let batch =
             piece.batch.checked_sub(self.first).and_then(|n| self.batches.get(usize::try_from(n).ok()?));
         let (from, octets) = (piece.from as usize, piece.octets as usize);
-        batch.and_then(|b| b.bytes.get(from..from + octets)).unwrap_or_default()
+        let bytes: &[u8] = match batch {
+            Some(batch) if batch.is_open => &self.writing,
+            Some(batch) => &batch.bytes,
+            None => &[],
+        };
+        bytes.get(from..from + octets).unwrap_or_default()
     }
 
     /// A piece is in its own file, or nobody will write it there any more.
@@ -302,6 +316,8 @@ impl Shelf {
         self.waiting = self.waiting.saturating_sub(piece.octets as usize);
         batch.pieces = batch.pieces.saturating_sub(1);
         if batch.pieces == 0 && !batch.is_open {
+            // Those before it may wait longer.
+            batch.bytes = Box::default();
             let leaf = batch.leaf;
             self.let_go(leaf);
             self.drop_done();
@@ -315,13 +331,8 @@ impl Shelf {
     }
 
     fn drop_done(&mut self) {
-        while let Some(batch) = self.batches.pop_front_if(|b| b.pieces == 0 && !b.is_open) {
+        while self.batches.pop_front_if(|b| b.pieces == 0 && !b.is_open).is_some() {
             self.first += 1;
-            let mut bytes = batch.bytes;
-            if self.spare.len() < SPARE_MAX && bytes.capacity() <= 2 * BATCH_MAX {
-                bytes.clear();
-                self.spare.push(bytes);
-            }
         }
     }
 

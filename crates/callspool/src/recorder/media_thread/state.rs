@@ -51,13 +51,17 @@ pub(super) struct State {
     pub(super) listeners: Option<u64>,
 }
 
-/// 1,024 emptied buffers: what 20,000 segments give away in a tick. With 8 KiB each at most, 8 MiB.
-const SPARE_MAX: usize = 1_024;
+/// Emptied buffers are kept for one segment in eight: in a tick, one in twenty gives one away. What a stall of the writer
+/// had made more would be 8 KiB a call for good.
+const SEGMENTS_PER_SPARE: usize = 8;
+/// 16, however few segments there are.
+const SPARE_LEAST: usize = 16;
 
 impl State {
     /// Keeps emptied buffers.
     pub(super) fn keep(&mut self, buffers: Vec<Vec<u8>>) {
-        let room = SPARE_MAX.saturating_sub(self.spare.len());
+        let most = (self.by_id.len() / SEGMENTS_PER_SPARE).max(SPARE_LEAST);
+        let room = most.saturating_sub(self.spare.len());
         self.spare.extend(buffers.into_iter().take(room));
     }
 

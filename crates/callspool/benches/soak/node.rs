@@ -202,5 +202,21 @@ pub(crate) fn ask(method: &str, path: &str, token: &str, body: &str) -> Result<(
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let status = answer.get(9..12).and_then(|s| std::str::from_utf8(s).ok()?.parse().ok());
-    Ok((status.ok_or("no HTTP")?, answer))
+    let status = status.ok_or("no HTTP")?;
+    if !is_whole(&answer) {
+        return Err("the answer broke off".into());
+    }
+    Ok((status, answer))
+}
+
+/// Whether an answer is as long as its head says (RFC 9112 section 6).
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(head) = answer.windows(4).position(|w| w == b"\r\n\r\n") else { return false };
+    let (head, body) = answer.split_at(head + 4);
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    match header("content-length").map(|length| length.trim().parse::<usize>()) {
+        Some(length) => length == Ok(body.len()),
+        None => header("transfer-encoding").is_none() || body.ends_with(b"0\r\n\r\n"),
+    }
 }

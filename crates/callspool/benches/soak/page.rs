@@ -17,7 +17,7 @@ const LEAVES: Duration = Duration::from_secs(20);
 pub(crate) struct Page {
     token: String,
     answers: AtomicU64,
-    /// Answers that should not be: none, a 5xx.
+    /// Answers that should not be: none, one that broke off, a 5xx.
     wrong: AtomicU64,
     first_wrong: Mutex<String>,
     orders: AtomicU64,

@@ -33,6 +33,8 @@ pub(crate) struct Sample {
     pub(crate) received: u64,
     /// Of those, packets that were not written.
     pub(crate) dropped: u64,
+    /// Changes that wait for the catalog: they are memory.
+    pub(crate) catalog: u64,
 }
 
 /// Whom it looks at.
@@ -73,6 +75,7 @@ impl Sampler<'_> {
             sent,
             received: now.received,
             dropped: now.dropped,
+            catalog: now.catalog_queued,
         })
     }
 }
@@ -80,7 +83,8 @@ impl Sampler<'_> {
 impl Sample {
     /// Columns of the table.
     pub(crate) const HEAD: &str = "seconds,memory_kib,descriptors,threads,calls,live,cpu,invite_p50_ms,invite_p99_ms,\
-        list_p50_ms,list_p99_ms,delay_p50_ms,delay_p99_ms,sent,received,dropped";
+        list_p50_ms,list_p99_ms,delay_p50_ms,delay_p99_ms,sent,received,dropped,\
+        catalog_waiting";
 }
 
 impl std::fmt::Display for Sample {
@@ -93,7 +97,7 @@ impl std::fmt::Display for Sample {
                 None => write!(f, ",,")?,
             }
         }
-        write!(f, ",{},{},{}", self.sent, self.received, self.dropped)
+        write!(f, ",{},{},{},{}", self.sent, self.received, self.dropped, self.catalog)
     }
 }
 

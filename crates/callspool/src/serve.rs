@@ -74,7 +74,9 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// Runs until a signal says stop.
 pub(crate) fn run(loaded: Loaded, named: Option<PathBuf>, log: LogLevel) -> Result<(), CliError> {
     let config = &loaded.config;
-    // First of all: threads have the user and the powers of the one that starts them.
+    // While there is one thread, this makes nobody wait.
+    make_room(raise_limit());
+    // Before any other thread: they have the user and the powers of the one that starts them.
     let raw = privilege::give_up(config)?;
     if config.node.core_dumps {
         tracing::warn!(
@@ -375,7 +377,6 @@ fn tuning(config: &Config, users: &TrunkUsers) -> Tuning {
 /// How the descriptors are divided; told when they do not reach.
 fn descriptors(config: &Config) -> Shares {
     let (allowed, wanted) = (raise_limit(), config.sip.tcp_max_connections);
-    make_room(allowed);
     let shares = divide(allowed, wanted);
     let Shares { connections, segments } = shares;
     if connections < wanted {

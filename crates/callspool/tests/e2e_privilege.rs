@@ -40,7 +40,8 @@ fn becomes_the_user(source: &str) {
     command.arg("serve");
     let mut program = Program::start(command, &server.directory().join("as-nobody.log"));
     wait_until("an answer", PATIENCE, || match http::get(&server.http_address(), "/healthz", &[]) {
-        Ok(response) if response.status == 200 => Ok(()),
+        // The page is there before the sockets of SIP are, and before rings of packets are open.
+        Ok(response) if response.status == 200 && program.output().contains(" is ready") => Ok(()),
         other => Err(format!("{:?}: {}", other.map(|r| r.status), program.output())),
     });
     std::net::TcpStream::connect(low).expect("a connection to the port below 1024");

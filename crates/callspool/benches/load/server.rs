@@ -63,12 +63,18 @@ impl Server {
     /// One that receives media over this source, or an error.
     pub(crate) fn start_over(cores: Cores, source: Source) -> Result<Self, Failure> {
         let server = Self::start_as(cores, directory()?, &[("MEDIA__SOURCE", source.name())])?;
-        let used = format!("callspool_media_source{{source=\"{source}\"}} ");
-        match server.metrics()?.lines().any(|line| line.starts_with(&used)) {
-            true => Ok(server),
-            // It receives over another where this one is not to be had.
-            false => Err(format!("this machine does not allow {source}").into()),
+        // It is opened after the page and SIP are up.
+        let (family, until) = ("callspool_media_source{source=\"", Instant::now() + START);
+        while Instant::now() < until {
+            let metrics = server.metrics()?;
+            match metrics.lines().find_map(|line| line.strip_prefix(family)?.split('"').next()) {
+                Some(used) if used == source.name() => return Ok(server),
+                // It receives over another where this one is not to be had.
+                Some(_) => return Err(format!("this machine does not allow {source}").into()),
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
         }
+        Err("callspool did not say how it receives media".into())
     }
 
     /// With what lies in the directory already.

@@ -71,8 +71,8 @@ pub(crate) fn raise_limit() -> u64 {
 const ROOM_MAX: u64 = 65_536;
 
 /// Has the kernel make room for so many descriptors now, or for [`ROOM_MAX`]. It doubles its table each time that is full;
-/// whoever opens something meanwhile, of all threads, waits until every processor has noticed: 5 to 20 ms were seen, eight
-/// times until 5,000 calls are up.
+/// whoever opens something meanwhile, of all threads, waits until every processor has noticed. While the process
+/// has one thread, nobody waits.
 pub(crate) fn make_room(descriptors: u64) {
     let highest = i32::try_from(descriptors.min(ROOM_MAX).saturating_sub(1)).unwrap_or(0);
     // A copy of any that is there, with the highest number, for a moment. Failing is no harm: the table grows when it must.

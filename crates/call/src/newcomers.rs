@@ -9,7 +9,8 @@
 //!
 //! Who is in the queue has had no answer yet, not even 100, and sends again after 500 ms (T1 of RFC 3261 section 17.1.1.2);
 //! so nobody may wait for nearly as long. Whoever drives it gives a turn when nothing else has come, and [now and
-//! then](Newcomers::is_due) when something always has. It knows requests by a key alone; what they are is the caller's.
+//! then](Newcomers::is_due) when something always has: what lies in a socket is seen by nobody, and who comes behind it
+//! is neither taken nor refused. It knows requests by a key alone; what they are is the caller's.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,8 +25,12 @@ const WAIT_MAX: Duration = Duration::from_millis(200);
 const WAIT_SHORT: Duration = Duration::from_millis(100);
 /// When the oldest has waited for so long, turns come too seldom, whatever a turn takes: newcomers are refused.
 const STANDSTILL: Duration = Duration::from_millis(400);
-/// When the oldest has waited for so long it is its turn although other things come.
+/// When the oldest has waited for so long it is its turn although other things come,
 const DUE: Duration = Duration::from_millis(50);
+/// once so many of them went before it. A turn takes ten to fifty times as long as reading what is refused or belongs to
+/// a call: with fewer, more would come than is read at some times what can be served. With these, a fifth to a half of the
+/// time is for newcomers, whatever comes.
+const GO_BEFORE: u32 = 64;
 /// Who has waited for so long after all is refused when its turn comes: it has sent again twice, and most likely turned
 /// to somebody else.
 const LATE: Duration = Duration::from_secs(2);
@@ -75,6 +80,8 @@ pub struct Newcomers<K, T> {
     octets: usize,
     pace: Pace,
     wait: Watermarks,
+    /// What went before them since the last turn.
+    went_before: u32,
 }
 
 impl<K: Ord + Clone, T> Default for Newcomers<K, T> {
@@ -86,6 +93,7 @@ impl<K: Ord + Clone, T> Default for Newcomers<K, T> {
             octets: 0,
             pace: Pace::new(1),
             wait: Watermarks::new(WAIT_MAX, WAIT_SHORT),
+            went_before: 0,
         }
     }
 }
@@ -126,8 +134,14 @@ impl<K: Ord + Clone, T> Newcomers<K, T> {
         self.pace.gone(self.waiting.len());
     }
 
+    /// Something else was looked at before those who wait.
+    pub fn go_before(&mut self) {
+        self.went_before = self.went_before.saturating_add(1);
+    }
+
     /// Whose turn it is now; none when nobody waits.
     pub fn next(&mut self, now: Mono) -> Option<Turn<T>> {
+        self.went_before = 0;
         let number = self.waiting.first_key_value().map(|(number, _)| *number)?;
         let Waiting { since, request, .. } = self.remove(number)?;
         self.pace.left(now, self.waiting.len());
@@ -136,10 +150,10 @@ impl<K: Ord + Clone, T> Newcomers<K, T> {
         Some(if is_late { Turn::Late(request) } else { Turn::Served(request) })
     }
 
-    /// Whether one should have a turn soon although other things come all the time.
+    /// Whether one should have a turn now although other things come all the time.
     #[must_use]
     pub fn is_due(&self, now: Mono) -> bool {
-        self.oldest(now) > DUE
+        self.went_before >= GO_BEFORE && self.oldest(now) > DUE
     }
 
     /// Whether nobody waits.

@@ -1,5 +1,7 @@
 //! Who waits to be looked at, in virtual time: under any load, in stalls, and when clients do not behave.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::{any, prop_assert, proptest};
 
 use super::*;
@@ -7,7 +9,7 @@ use crate::load::{Fate, Phase, arrivals, judge, phases};
 
 const MS: u64 = 1_000_000;
 
-/// One who serves, and reads all that has come before each turn, as the signalling task does.
+/// One who serves, and reads all that has come before each turn, as the signalling task does as long as it keeps up.
 fn simulate(phases: &[Phase], each: u64, seed: u64) -> Vec<(Mono, Fate)> {
     let came = arrivals(phases, each, seed);
     // A refusal costs a fiftieth of what a call does.
@@ -43,6 +45,66 @@ proptest! {
         let came = simulate(&phases, each, seed);
         let judged = judge(&phases, &came, each, [250 * MS, 20 * MS, 250 * MS]);
         prop_assert!(judged.is_ok(), "{}", judged.unwrap_err());
+    }
+}
+
+/// What comes to a socket.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Came {
+    /// It begins a call.
+    New(usize),
+    /// It belongs to one that was taken.
+    Known,
+}
+
+/// The longest time that anything lay in the socket, of calls with so many further messages each, where reading one that
+/// belongs to a call takes a tenth of what a turn does.
+fn lies_in_the_socket(phases: &[Phase], each: u64, further: u64, seed: u64) -> u64 {
+    let invites = arrivals(phases, each, seed).into_iter().enumerate();
+    let mut socket: BTreeSet<(Mono, Came)> = invites.map(|(n, at)| (at, Came::New(n))).collect();
+    let (mut queue, mut now, mut longest) = (Newcomers::<usize, ()>::default(), 0, 0);
+    loop {
+        let first = socket.first().copied();
+        match first.filter(|(at, _)| at.0 <= now) {
+            Some(read) if !queue.is_due(Mono(now)) => {
+                socket.remove(&read);
+                queue.go_before();
+                longest = longest.max(now - read.0.0);
+                match read.1 {
+                    Came::New(n) => {
+                        now += each / 50;
+                        queue.arrive(Mono(now), n, 8_000, ());
+                    }
+                    Came::Known => now += each / 10,
+                }
+            }
+            _ => match (queue.next(Mono(now)), first) {
+                (Some(Turn::Served(())), _) => {
+                    now += each;
+                    // An ACK, later a BYE; no two at once, as a set holds them.
+                    socket.extend((0..further).map(|n| (Mono(now + (1 + 900 * n) * MS + n), Came::Known)));
+                }
+                (Some(Turn::Late(())), _) => now += each / 50,
+                (None, Some((next, _))) => now = now.max(next.0),
+                (None, None) => return longest,
+            },
+        }
+    }
+}
+
+proptest! {
+    /// However many come, what has come is read soon, and so who is not taken hears of it: what waits in a socket nobody
+    /// sees, and what does not fit into it is lost.
+    #[test]
+    fn nothing_lies_in_the_socket_for_long(
+        percent in 100_u64..2_000,
+        each in 200_000_u64..2 * MS,
+        further in 0_u64..4,
+        seed in any::<u64>(),
+    ) {
+        let phases = [Phase { percent: 40, ms: 300 }, Phase { percent, ms: 1_200 }];
+        let longest = lies_in_the_socket(&phases, each, further, seed);
+        prop_assert!(longest < 100 * MS, "{longest} ns");
     }
 }
 
@@ -105,10 +167,13 @@ fn who_invites_and_cancels_fills_nothing_and_slows_nothing_down() {
 #[test]
 fn when_turns_do_not_come_who_comes_hears_so() {
     let mut queue = queue(&[1]);
+    assert!(!queue.is_due(Mono(51 * MS)), "nothing else went before");
+    (0..GO_BEFORE).for_each(|_| queue.go_before());
     assert!(!queue.is_due(Mono(50 * MS)) && queue.is_due(Mono(51 * MS)));
     assert_eq!(queue.arrive(Mono(400 * MS), 2, 1, 2), Arrival::Waits);
     assert_eq!(queue.arrive(Mono(401 * MS), 3, 1, 3), Arrival::Refused(3));
     assert_eq!(queue.next(Mono(402 * MS)), Some(Turn::Served(1)));
+    assert!(!queue.is_due(Mono(402 * MS)), "others go before again");
     assert_eq!(queue.arrive(Mono(403 * MS), 3, 1, 3), Arrival::Waits);
 }
 

@@ -48,8 +48,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// When to come again after a refusal because too many came at once: soon, as it is over then; one of these in turn, so
 /// that not all come back together.
 const RETRY_SOON: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(3)];
-/// Where something always comes, each of so many inputs a call that has waited for some time is looked at.
-const TURN_EACH: u32 = 4;
 
 /// Requests refused by their heads alone, since the start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,8 +85,6 @@ struct Shedding {
     newcomers: Newcomers<Vec<u8>, DriverInput>,
     /// Calls that got a 503, whose INVITE may come again.
     refused: Refused,
-    /// Inputs since the last of them had its turn.
-    inputs: u32,
 }
 
 /// The agent and its sockets.
@@ -126,7 +122,6 @@ impl<G: Gate> SipDriver<G> {
             told: (0, 0),
             newcomers: Newcomers::default(),
             refused: Refused::default(),
-            inputs: 0,
         };
         Self { shedding: Some(Box::new(shedding)), ..self }
     }
@@ -157,7 +152,7 @@ impl<G: Gate> SipDriver<G> {
     pub(crate) async fn select(&mut self) -> DriverInput {
         let timer = self.agent.next_timeout().map(clock::instant);
         let has_newcomers = self.newcomers() > 0;
-        let is_due = |s: &Shedding| s.inputs >= TURN_EACH && s.newcomers.is_due(clock::mono());
+        let is_due = |s: &Shedding| s.newcomers.is_due(clock::mono());
         if has_newcomers && self.shedding.as_deref().is_some_and(is_due) {
             return DriverInput::Turn;
         }
@@ -183,7 +178,9 @@ impl<G: Gate> SipDriver<G> {
             _ => {}
         }
         if let Some(shedding) = &mut self.shedding {
-            shedding.inputs = if matches!(input, DriverInput::Turn) { 0 } else { shedding.inputs + 1 };
+            if !matches!(input, DriverInput::Turn) {
+                shedding.newcomers.go_before();
+            }
             if let DriverInput::Net(NetEvent::FlowClosed { flow, .. }) = &input {
                 // Nobody hears an answer any more.
                 shedding.newcomers.drop_those(|waiting| flow_of(waiting) == Some(*flow));

@@ -126,7 +126,11 @@ impl Writer {
         for op in todo.try_iter().flatten() {
             match op {
                 FileOp::Append { path, bytes } => self.put(now, &path, bytes)?,
-                other => apply(&self.root, &other)?,
+                // Before anything else is done to a file, what waits for it is written.
+                other => {
+                    self.write_out(other.path())?;
+                    apply(&self.root, &other)?;
+                }
             }
             if self.shelf.unwritten_octets() >= redo::BATCH_MAX {
                 self.commit()?;
@@ -179,8 +183,11 @@ impl Writer {
         Ok(())
     }
 
-    fn write_out(&mut self, path: &Arc<str>) -> io::Result<()> {
+    fn write_out(&mut self, path: &str) -> io::Result<()> {
         let Some(Appended { file, length, waiting }) = self.files.get_mut(path) else { return Ok(()) };
+        if waiting.is_empty() {
+            return Ok(());
+        }
         self.together.clear();
         waiting.iter().for_each(|piece| self.together.extend_from_slice(self.shelf.bytes(*piece)));
         file.write_all_at(&self.together, *length - self.together.len() as u64)?;
@@ -193,7 +200,7 @@ impl Writer {
     }
 }
 
-/// What a segment begins with.
+/// What a segment begins with, and how long it says that it is.
 fn apply(root: &Path, op: &FileOp) -> io::Result<()> {
     let path = root.join(op.path());
     match op {
@@ -206,6 +213,9 @@ fn apply(root: &Path, op: &FileOp) -> io::Result<()> {
             let new = path.with_extension("new");
             fs::write(&new, bytes)?;
             fs::rename(new, path)
+        }
+        FileOp::Patch { offset, bytes, .. } => {
+            OpenOptions::new().write(true).open(path)?.write_all_at(bytes, *offset)
         }
         FileOp::AppendLine { bytes, .. } => {
             OpenOptions::new().create(true).append(true).open(path)?.write_all(bytes)

@@ -20,6 +20,7 @@
 //! One document is one [`RecordingMetadata`]; what all documents of a recording session say together is its
 //! [`View`]. Which participant is the agent is not decided here.
 
+mod key_values;
 mod mend;
 mod read;
 mod request;
@@ -31,6 +32,7 @@ mod write;
 
 use model::WallTime;
 
+pub use key_values::KeyValues;
 pub use read::read;
 pub use request::{SnapshotForm, request_snapshot};
 pub use view::{Lack, View};
@@ -76,7 +78,7 @@ pub struct RecordingMetadata {
     pub recorded: Vec<Recorded>,
     /// What RFC 7865 does not know and stands in no participant: values by local name in lower case, with the
     /// name of the element that they stand in, where that says something: `ucid`, `calldata.id`.
-    pub extensions: Vec<(String, String)>,
+    pub extensions: KeyValues,
     /// Something could not be read: the document is not well-formed, or exceeds a limit.
     pub is_damaged: bool,
 }
@@ -129,7 +131,7 @@ pub struct Participant {
     /// Its addresses of record with the names, in order; an empty address where there is only a name.
     pub aors: Vec<(String, Option<String>)>,
     /// What a vendor says of it, named as in [`RecordingMetadata::extensions`].
-    pub extensions: Vec<(String, String)>,
+    pub extensions: KeyValues,
 }
 
 /// A stream that is recorded.

@@ -184,7 +184,7 @@ impl Said {
         for group in &metadata.groups {
             self.vendor("siprec-group", &group.id);
         }
-        let of_all = metadata.participants.iter().flat_map(|p| &p.extensions);
+        let of_all = metadata.participants.iter().flat_map(|p| p.extensions.iter());
         for (name, value) in metadata.extensions.iter().chain(of_all) {
             match &*spoken(name) {
                 "ucid" | "avayaucid" => self.vendor("ucid", value),

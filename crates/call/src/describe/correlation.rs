@@ -98,7 +98,7 @@ pub(super) fn of_metadata(data: &mut CallData, known: &RecordingMetadata) {
     if let Some(ucid) = known.session().and_then(|s| ucid(&s.id)).filter(|ucid| has_time(ucid)) {
         take(data, "ucid", &ucid);
     }
-    let of_participants = known.participants.iter().flat_map(|p| &p.extensions);
+    let of_participants = known.participants.iter().flat_map(|p| p.extensions.iter());
     for (name, value) in known.extensions.iter().chain(of_participants) {
         let name = spoken(name);
         let Some((_, key)) = EXTENSIONS.iter().find(|(known, _)| *known == name) else { continue };

@@ -32,7 +32,7 @@ pub(super) fn of_metadata(data: &mut CallData, known: &RecordingMetadata) {
         put(data, "siprec.recording-state", state);
     }
     let mut named = String::new();
-    for (key, value) in &known.extensions {
+    for (key, value) in known.extensions.iter() {
         named.clear();
         named.push_str("siprec.");
         named.push_str(key);
@@ -41,7 +41,7 @@ pub(super) fn of_metadata(data: &mut CallData, known: &RecordingMetadata) {
     for participant in &known.participants {
         let of = data.parties.iter().position(|p| p.participant.as_ref() == Some(&participant.id));
         let Some(place) = of else { continue };
-        for (key, value) in &participant.extensions {
+        for (key, value) in participant.extensions.iter() {
             put(data, &format!("siprec.{}.{key}", place + 1), value);
         }
     }

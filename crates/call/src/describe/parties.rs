@@ -135,8 +135,7 @@ struct Said {
 
 impl Said {
     fn of(data: &CallData, known: &RecordingMetadata, request: &RequestInfo) -> Self {
-        let value =
-            |key: &str| known.extensions.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str());
+        let value = |key: &str| known.extensions.iter().find(|(k, _)| *k == key).map(|(_, value)| value);
         let who = |number: Option<&str>| number.and_then(|number| only(&data.parties, number));
         let mut said = Self::default();
         // BroadWorks: the recorded user placed the call, or was called.
@@ -152,12 +151,12 @@ impl Said {
             said.agent.clone_from(&said.called);
         }
         let direction =
-            known.extensions.iter().filter(|(key, _)| key == "direction" || key.ends_with(".direction"));
+            known.extensions.iter().filter(|(key, _)| *key == "direction" || key.ends_with(".direction"));
         said.direction = direction.map(|(_, value)| direction_of(value)).next().unwrap_or_default();
         for participant in &known.participants {
             let value = |key: &str| {
                 let of =
-                    participant.extensions.iter().find(|(k, _)| k == key || k.ends_with(&format!(".{key}")));
+                    participant.extensions.iter().find(|(k, _)| *k == key || k.ends_with(&format!(".{key}")));
                 of.map(|(_, value)| value.to_ascii_lowercase()).unwrap_or_default()
             };
             let id = Some(participant.id.clone());

@@ -3,8 +3,8 @@
 use super::tree::{Node, Siblings, grow};
 use super::values::{self, Ids, STATES};
 use super::{
-    Association, CommunicationSession, Group, MetadataError, Participant, Recorded, RecordingMetadata,
-    StreamAssociation, StreamInfo,
+    Association, CommunicationSession, Group, KeyValues, MetadataError, Participant, Recorded,
+    RecordingMetadata, StreamAssociation, StreamInfo,
 };
 use super::{mend, time::time};
 
@@ -195,7 +195,7 @@ impl Reading {
                 }
             }
             None => {
-                let participant = Participant { id: id.clone(), aors, extensions: Vec::new() };
+                let participant = Participant { id: id.clone(), aors, extensions: KeyValues::new() };
                 add(&mut self.found.participants, participant, ENTRIES_MAX, &mut self.found.is_damaged);
             }
         }
@@ -406,10 +406,10 @@ impl Reading {
         }
         let Some(marks) = self.marks.get_mut(at) else { return };
         let mark = mark(&named, value);
-        let is_known = marks.contains(&mark) && list.iter().any(|(k, v)| *k == named && v == value);
+        let is_known = marks.contains(&mark) && list.iter().any(|known| known == (&named, value));
         if !is_known {
             marks.push(mark);
-            add(list, (named, value.to_owned()), ENTRIES_MAX, &mut found.is_damaged);
+            found.is_damaged |= !list.push(&named, value);
         }
     }
 
@@ -442,7 +442,7 @@ impl Reading {
         found.recorded.iter_mut().map(|r| &mut r.session).for_each(session);
         // A dialog keeps them as long as it lasts, often a hundred: without room for twice as many.
         let lists = found.participants.iter_mut().map(|p| &mut p.extensions);
-        lists.chain([&mut found.extensions]).for_each(Vec::shrink_to_fit);
+        lists.chain([&mut found.extensions]).for_each(KeyValues::shrink_to_fit);
     }
 }
 

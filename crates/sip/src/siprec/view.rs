@@ -3,7 +3,7 @@
 
 use super::read::{DOCUMENT_BYTES_MAX, ENTRIES_MAX, add};
 use super::values::Ids;
-use super::{CommunicationSession, Participant, RecordingMetadata, StreamAssociation, StreamInfo};
+use super::{CommunicationSession, KeyValues, Participant, RecordingMetadata, StreamAssociation, StreamInfo};
 
 /// Octets of text of all that is known: twice what a document may have.
 const OCTETS_MAX: usize = 2 * DOCUMENT_BYTES_MAX;
@@ -38,7 +38,7 @@ impl View {
                 associations: Vec::new(),
                 stream_associations: Vec::new(),
                 recorded: Vec::new(),
-                extensions: Vec::new(),
+                extensions: KeyValues::new(),
                 is_damaged: false,
             },
         }
@@ -107,7 +107,7 @@ impl View {
                 None => add(&mut known.streams, stream, ENTRIES_MAX, &mut known.is_damaged),
             }
         }
-        merge_values(&mut known.extensions, update.extensions, &mut known.is_damaged);
+        merge_values(&mut known.extensions, &update.extensions, &mut known.is_damaged);
         for recorded in update.recorded {
             match known.recorded.iter_mut().find(|r| r.session == recorded.session) {
                 Some(same) => {
@@ -179,16 +179,15 @@ impl View {
 
 /// Octets of text in what is known, of those lists that can hold much.
 fn octets(known: &RecordingMetadata) -> usize {
-    let pairs = |list: &[(String, String)]| list.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
     let aors = |p: &Participant| {
         p.aors.iter().map(|(uri, name)| uri.len() + name.as_ref().map_or(0, String::len)).sum::<usize>()
     };
-    let participants = known.participants.iter().map(|p| p.id.len() + aors(p) + pairs(&p.extensions));
+    let participants = known.participants.iter().map(|p| p.id.len() + aors(p) + p.extensions.octets());
     let sessions =
         known.sessions.iter().map(|s| s.id.len() + s.sip_session_ids.iter().map(String::len).sum::<usize>());
     let parts = known.stream_associations.iter();
     let parts = parts.map(|a| a.sends.iter().chain(&a.receives).map(String::len).sum::<usize>());
-    participants.chain(sessions).chain(parts).sum::<usize>() + pairs(&known.extensions)
+    participants.chain(sessions).chain(parts).sum::<usize>() + known.extensions.octets()
 }
 
 impl CommunicationSession {
@@ -214,7 +213,7 @@ impl Participant {
             // A name alone says nothing of the address.
             *known = name.or(known.take());
         }
-        merge_values(&mut self.extensions, other.extensions, is_damaged);
+        merge_values(&mut self.extensions, &other.extensions, is_damaged);
     }
 }
 
@@ -228,9 +227,9 @@ impl StreamInfo {
 }
 
 /// A new value of a key takes the place of all that it had.
-fn merge_values(known: &mut Vec<(String, String)>, new: Vec<(String, String)>, is_damaged: &mut bool) {
-    known.retain(|(key, _)| new.iter().all(|(other, _)| other != key));
-    for value in new {
-        add(known, value, ENTRIES_MAX, is_damaged);
+fn merge_values(known: &mut KeyValues, new: &KeyValues, is_damaged: &mut bool) {
+    known.retain(|key, _| new.iter().all(|(other, _)| other != key));
+    for (key, value) in new.iter() {
+        *is_damaged |= known.len() >= ENTRIES_MAX || !known.push(key, value);
     }
 }

@@ -6,8 +6,8 @@ use quick_xml::Reader;
 use quick_xml::escape::{escape, unescape};
 use quick_xml::events::{BytesStart, Event};
 use sip::siprec::{
-    Association, CommunicationSession, Group, Participant, Recorded, RecordingMetadata, StreamAssociation,
-    StreamInfo, View, read, write,
+    Association, CommunicationSession, Group, KeyValues, Participant, Recorded, RecordingMetadata,
+    StreamAssociation, StreamInfo, View, read, write,
 };
 
 /// The documents that are well-formed.
@@ -188,7 +188,7 @@ fn sorted(mut m: RecordingMetadata) -> RecordingMetadata {
     m.groups.sort_by(|a, b| a.id.cmp(&b.id));
     m.sessions.sort_by(|a, b| a.id.cmp(&b.id));
     m.participants.sort_by(|a, b| a.id.cmp(&b.id));
-    m.participants.iter_mut().for_each(|p| p.extensions.sort());
+    m.participants.iter_mut().for_each(|p| sort(&mut p.extensions));
     m.streams.sort_by(|a, b| a.id.cmp(&b.id));
     m.associations.sort_by(|a, b| a.participant.cmp(&b.participant));
     m.stream_associations.sort_by(|a, b| a.participant.cmp(&b.participant));
@@ -197,8 +197,15 @@ fn sorted(mut m: RecordingMetadata) -> RecordingMetadata {
         a.receives.sort();
     }
     m.recorded.sort_by(|a, b| a.session.cmp(&b.session));
-    m.extensions.sort();
+    sort(&mut m.extensions);
     m
+}
+
+fn sort(values: &mut KeyValues) {
+    let all = values.clone();
+    let mut sorted: Vec<_> = all.iter().collect();
+    sorted.sort_unstable();
+    *values = sorted.into_iter().collect();
 }
 
 fn id() -> impl Strategy<Value = String> {
@@ -232,7 +239,7 @@ prop_compose! {
             complete,
             groups: groups.into_iter().map(|(id, (associated, disassociated))| Group { id, associated, disassociated }).collect(),
             sessions: sessions.into_iter().map(|(id, (group, sip, (start_time, stop_time), reason))| CommunicationSession { id, group, sip_session_ids: sip.into_iter().collect(), start_time, stop_time, reason }).collect(),
-            participants: people.into_iter().map(|(id, aors)| Participant { id, aors: aors.into_iter().collect(), extensions: Vec::new() }).collect(),
+            participants: people.into_iter().map(|(id, aors)| Participant { id, aors: aors.into_iter().collect(), extensions: KeyValues::new() }).collect(),
             streams: streams.into_iter().map(|(id, (label, session))| StreamInfo { id, label, session, mode: None }).collect(),
             stream_associations: voices.into_iter().map(|(participant, sends, receives, (associated, disassociated))| StreamAssociation { participant, sends, receives, associated, disassociated }).collect(),
             associations: left.into_iter().map(|(participant, session, (associated, disassociated))| Association { participant, session, associated, disassociated }).collect(),

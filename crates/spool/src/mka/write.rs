@@ -155,6 +155,19 @@ pub enum BlockKind {
     Fill,
 }
 
+/// 32 octets: what stands around a payload, and the head of a cluster before it.
+const AROUND_MAX: usize = 32;
+/// 512 octets: three packets of G.711.
+const GROWS_BY: usize = 512;
+
+/// Makes room for so many octets more, and for little beyond: buffers hold a flush, which is 2 KiB for two-way G.711, and
+/// doubled they would be half empty in each of thousands of segments.
+fn make_room(out: &mut Vec<u8>, octets: usize) {
+    if out.capacity() - out.len() < octets {
+        out.reserve_exact(octets.max(GROWS_BY).max(out.len() / 4));
+    }
+}
+
 /// Adds blocks and the clusters that they need.
 #[derive(Clone, Debug)]
 pub struct BlockWriter {
@@ -171,6 +184,7 @@ impl Default for BlockWriter {
 impl BlockWriter {
     /// Adds a block to `out`. `tick` must not be negative: the part's time line begins at 0.
     pub fn put(&mut self, out: &mut Vec<u8>, track: u8, tick: i64, kind: BlockKind, payload: &[u8]) {
+        make_room(out, payload.len() + AROUND_MAX);
         let relative = self.relative(out, tick.max(0));
         put_id(out, id::SIMPLE_BLOCK);
         put_length(out, payload.len() + 4);

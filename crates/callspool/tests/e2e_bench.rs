@@ -108,8 +108,12 @@ fn one_that_runs_is_measured_until_it_has_calls_of_others() {
     let refused = measure(&[]);
     assert_eq!(refused.code, Some(1), "{}", refused.err);
     assert!(refused.err.contains("--among-real-calls") && refused.err.contains("3 calls"), "{}", refused.err);
-    let wanted = measure(&["--among-real-calls"]);
-    assert_eq!(json(&figures)["calls"]["steps"][0]["invited"], 2, "{}{}", wanted.text(), wanted.err);
+    let wanted = measure(&["--among-real-calls", "--srtp", "AES_CM_128_HMAC_SHA1_80"]);
+    let (found, shown) = (json(&figures), format!("{}{}", wanted.text(), wanted.err));
+    assert_eq!(found["calls"]["steps"][0]["invited"], 2, "{shown}");
+    // All of it was opened.
+    assert!(shown.contains("protected by AES_CM_128_HMAC_SHA1_80"), "{shown}");
+    assert_eq!(found["calls"]["packets_sent"], found["calls"]["packets_accounted"], "{shown}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::fmt;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -26,8 +27,8 @@ use crate::{Failure, machine};
 /// What makes this program the receiver.
 pub(crate) const ARGUMENT: &str = "bare-receiver";
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// The first port tried, even; above what callspool is given here.
-const PORT: u16 = 36_000;
+/// The ports tried, the first even: between those of the two callspools, as many as each of them has.
+const PORTS: RangeInclusive<u16> = 32_768..=49_151;
 
 // As the recorder's defaults.
 const TICK: Duration = Duration::from_millis(5);
@@ -131,7 +132,8 @@ pub(crate) fn serve(arguments: &[String]) -> Result<(), Failure> {
     let held = hold(source, streams, rtcp)?;
     let ports: Vec<u16> =
         held.iter().flatten().map(|s| s.local_addr().map(|a| a.port())).collect::<Result<_, _>>()?;
-    let mut reader = Reader::new(source, held.iter().flatten(), ports.iter().max().copied().unwrap_or(PORT))?;
+    let mut reader =
+        Reader::new(source, held.iter().flatten(), ports.iter().max().copied().unwrap_or(*PORTS.end()))?;
     let of_rtp: Vec<String> = ports.iter().filter(|p| p.is_multiple_of(2)).map(u16::to_string).collect();
     println!("{}", of_rtp.join(" "));
     let received = Arc::new(AtomicU64::new(0));
@@ -156,8 +158,7 @@ fn hold(source: Source, streams: usize, rtcp: Rtcp) -> Result<Vec<Vec<Arc<UdpSoc
         (port..=last).map(|port| bind(source, port).map(Arc::new)).collect::<Result<Vec<_>, _>>()
     };
     // What somebody else has is passed over.
-    let held: Vec<_> =
-        (PORT..=u16::MAX).step_by(2).filter_map(|port| pair(port).ok()).take(streams).collect();
+    let held: Vec<_> = PORTS.step_by(2).filter_map(|port| pair(port).ok()).take(streams).collect();
     if held.len() == streams {
         Ok(held)
     } else {
@@ -204,7 +205,7 @@ impl Reader {
                 Ok(Self::IoUring(ring))
             }
             Source::PacketRing => {
-                let ports = Ports { address: LOCAL, min: PORT, max: last, parts: 1, part: 0 };
+                let ports = Ports { address: LOCAL, min: *PORTS.start(), max: last, parts: 1, part: 0 };
                 Ok(Self::Packets(PacketRing::new(&ports, RING)?))
             }
         }

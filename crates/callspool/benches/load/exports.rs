@@ -18,7 +18,7 @@ use spool::{Files, SegmentWriter, digest_of, marks_of};
 
 use crate::machine::Cores;
 use crate::report::median;
-use crate::server::{PAGE, Server};
+use crate::server::{Place, Server};
 use crate::{Failure, machine};
 
 /// The length of the call that is exported.
@@ -145,12 +145,13 @@ fn children() -> Result<f64, Failure> {
 /// Asks for something of the call: the head of the answer, the milliseconds to its first octet and to its last, or to
 /// the first mebibyte of it.
 fn get(token: &str, of: &str, header: &str) -> Result<(Vec<u8>, f64, f64), Failure> {
-    let mut stream = TcpStream::connect(PAGE.parse::<SocketAddr>()?)?;
+    let page = Place::FIRST.page;
+    let mut stream = TcpStream::connect(page.parse::<SocketAddr>()?)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let began = Instant::now();
     write!(
         stream,
-        "GET /api/v1/calls/{CALL}{of} HTTP/1.1\r\nHost: {PAGE}\r\nAuthorization: Bearer {}\r\n{header}Connection: close\r\n\r\n",
+        "GET /api/v1/calls/{CALL}{of} HTTP/1.1\r\nHost: {page}\r\nAuthorization: Bearer {}\r\n{header}Connection: close\r\n\r\n",
         token.trim()
     )?;
     let (mut answer, mut first) = (Vec::new(), None);

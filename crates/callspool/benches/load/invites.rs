@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::machine::Cores;
 use crate::report::median_p99_worst;
-use crate::server::{SIP, Server};
-use crate::traffic::{Client, Kind, Lines};
+use crate::server::{Place, Server};
+use crate::traffic::{Client, Kind, Lines, Offer};
 use crate::{Failure, procfs};
 
 /// How long a call is up: files are opened for new calls, and sealed of old ones, at once.
@@ -38,6 +38,12 @@ impl Rtcp {
             Self::Mux => "mux",
         }
     }
+
+    /// What an offer says of it.
+    pub(crate) fn offer(self) -> Offer {
+        let more = if self == Self::Mux { "a=rtcp-mux\r\n" } else { "" };
+        Offer { more, protection: None }
+    }
 }
 
 impl FromStr for Rtcp {
@@ -50,16 +56,15 @@ impl FromStr for Rtcp {
 }
 
 /// SIPREC calls to the server that is measured.
-pub(crate) fn client(metadata: usize, rtcp: Rtcp) -> Result<Client, Failure> {
-    client_of(SIP.parse()?, metadata, rtcp)
+pub(crate) fn client(metadata: usize, offer: Offer) -> Result<Client, Failure> {
+    client_of(Place::FIRST.sip.parse()?, metadata, offer)
 }
 
 /// The same to another one.
-pub(crate) fn client_of(remote: SocketAddr, metadata: usize, rtcp: Rtcp) -> Result<Client, Failure> {
+pub(crate) fn client_of(remote: SocketAddr, metadata: usize, offer: Offer) -> Result<Client, Failure> {
     let uri = format!("sip:bench@{remote}");
     let (local, kind) = ([127, 0, 0, 1].into(), Kind::Siprec { metadata });
-    let more = if rtcp == Rtcp::Mux { "a=rtcp-mux\r\n" } else { "" };
-    Ok(Client::new(Lines { local, remote, uri, kind, more })?)
+    Ok(Client::new(Lines { local, remote, uri, kind, offer })?)
 }
 
 /// What came out at a rate.
@@ -81,7 +86,7 @@ pub(crate) struct Invites {
 
 pub(crate) fn measure(rate: u32, seconds: u32) -> Result<Invites, Failure> {
     let server = Server::start(Cores::All)?;
-    let mut client = client(METADATA, Rtcp::Own)?;
+    let mut client = client(METADATA, Offer::default())?;
     let before = procfs::cpu(server.pid())?;
     let took = place(&mut client, NO_MEDIA, rate, (rate * seconds) as usize, STAYS);
     wait_until_over(&mut client, STAYS);

@@ -4,10 +4,12 @@
 //! ```text
 //!  cargo bench -p callspool --bench load -- [--only PART,…] [--calls 500,1000] [--rates 100,500]
 //!                                           [--sources sockets,io_uring,packet_ring] [--rtcp own|mux] [--running 200]
-//!                                           [--repeats 3] [--seconds 4] [--set KEY=VALUE] [--out FILE]
-//!  parts: signalling invites pressure (setup catalog overload) packets exports long rtpengine
+//!                                           [--srtp AES_CM_128_HMAC_SHA1_80] [--repeats 3] [--seconds 4]
+//!                                           [--set KEY=VALUE] [--out FILE]
+//!  parts: signalling invites pressure (setup catalog overload) packets exports long
 //!
-//!  core 0: callspool serve (fresh for each row), and the bare receiver, one after the other
+//!  core 0: callspool serve (fresh for each row), a second one whose media are protected (--srtp), and the bare
+//!          receiver, one after the other
 //!  core 1: this process: calls over SIP, then RTP by sendmmsg
 //! ```
 //!
@@ -22,7 +24,6 @@ mod invites;
 mod machine;
 mod options;
 mod packets;
-mod peer;
 mod pressure;
 mod procfs;
 mod recordings;
@@ -98,7 +99,9 @@ fn run() -> Result<(), Failure> {
     if options.wants("packets") {
         for calls in &options.calls {
             for source in &options.sources {
-                report.packets(&packets::measure(*calls, *source, &options)?)?;
+                for found in packets::measure(*calls, *source, &options)? {
+                    report.packets(&found)?;
+                }
             }
         }
     }
@@ -107,9 +110,6 @@ fn run() -> Result<(), Failure> {
     }
     if options.wants("long") {
         report.listened(&exports::measure_long()?)?;
-    }
-    if options.wants("rtpengine") {
-        report.peer(peer::measure(&options)?.as_ref())?;
     }
     report.end();
     Ok(())

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::Suite;
+
 use crate::Failure;
 use crate::bare::Source;
 use crate::invites::Rtcp;
+use crate::traffic::Protection;
 
 /// Calls at once: the usual sizes of a site, and up to what the generator can hardly feed. A call needs six
 /// descriptors, so 20,000 of them, a common hard limit, end at 2,600 calls.
@@ -17,7 +20,7 @@ const RUNNING: usize = 200;
 
 /// What can be measured by itself.
 const PARTS: &[&str] =
-    &["signalling", "invites", "setup", "catalog", "overload", "packets", "exports", "long", "rtpengine"];
+    &["signalling", "invites", "setup", "catalog", "overload", "packets", "exports", "long"];
 /// New calls beside running ones.
 const PRESSURE: [&str; 3] = ["setup", "catalog", "overload"];
 
@@ -31,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) sources: Vec<Source>,
     /// Where the calls of `packets` and `setup` have RTCP.
     pub(crate) rtcp: Rtcp,
+    /// What the calls of a second callspool are protected by, which `packets` measures beside those in the clear.
+    pub(crate) srtp: Option<Protection>,
     /// Calls that go on beside those of `pressure` and `setup`.
     pub(crate) running: usize,
     /// Turns of recorder and bare receiver; their medians count.
@@ -53,6 +58,7 @@ impl Options {
             rates: RATES.to_vec(),
             sources: Vec::new(),
             rtcp: Rtcp::Own,
+            srtp: None,
             running: RUNNING,
             repeats: 3,
             turn: Duration::from_secs(4),
@@ -82,6 +88,10 @@ impl Options {
                 "--set" => {
                     let (key, value) = value.split_once('=').ok_or("--set needs KEY=VALUE")?;
                     options.set.push((key.to_owned(), value.to_owned()));
+                }
+                "--srtp" => {
+                    let found = Suite::named(value).and_then(Protection::by);
+                    options.srtp = Some(found.ok_or_else(|| format!("{value} is no suite of SRTP"))?);
                 }
                 "--out" => options.out = Some(value.into()),
                 _ => return Err(format!("unknown option {word}").into()),

@@ -18,8 +18,8 @@ use crate::invites::{Rtcp, client, place};
 use crate::machine::Cores;
 use crate::options::Options;
 use crate::report::{Report, median_p99_worst};
-use crate::server::Server;
-use crate::traffic::{Client, Senders};
+use crate::server::{Place, Server};
+use crate::traffic::{Client, Offer, Senders};
 use crate::{Failure, procfs, recordings};
 
 /// New calls per second while they are placed.
@@ -123,9 +123,9 @@ struct Site {
 impl Site {
     fn begin(options: &Options) -> Result<Self, Failure> {
         let source = options.sources.first().copied().ok_or("no source")?;
-        let server = Server::start_over(Cores::All, source)?;
-        let senders = Senders::start([127, 0, 0, 1].into(), 1)?;
-        let mut running = client(0, options.rtcp)?;
+        let server = Server::start_over(Place::FIRST, Cores::All, source)?;
+        let senders = Senders::start([127, 0, 0, 1].into(), 1, None)?;
+        let mut running = client(0, options.rtcp.offer())?;
         place(&mut running, senders.port(0), SET_UP_RATE, options.running, Duration::MAX);
         wait_for_answers(&mut running);
         for (number, call) in running.calls.iter().enumerate() {
@@ -137,7 +137,7 @@ impl Site {
 
     /// Places calls at a rate; how long that took.
     fn press(&self, rate: u32, seconds: u32, stays: Duration) -> Result<(Client, Duration), Failure> {
-        let mut new = client(METADATA, self.rtcp)?;
+        let mut new = client(METADATA, self.rtcp.offer())?;
         let number = usize::try_from(rate * seconds)?;
         let took = place(&mut new, self.senders.port(0), rate, number, stays);
         Ok((new, took))
@@ -220,7 +220,7 @@ pub(crate) fn measure(of: Pressure, options: &Options) -> Result<Pressed, Failur
 
 /// Whether it is all over when less comes.
 fn recover(senders: &Senders) -> Result<Answers, Failure> {
-    let mut easy = client(METADATA, Rtcp::Own)?;
+    let mut easy = client(METADATA, Offer::default())?;
     place(&mut easy, senders.port(0), EASY_RATE, usize::try_from(EASY_RATE * EASY_SECONDS)?, STAYS);
     wait_for_answers(&mut easy);
     let answers = Answers::of(&easy);

@@ -9,7 +9,6 @@ use crate::exports::{self, Exports, Listened};
 use crate::invites::Invites;
 use crate::options::Options;
 use crate::packets::Packets;
-use crate::peer::Peer;
 use crate::pressure::{Answers, Pressed};
 use crate::signalling::Signalled;
 use crate::{Failure, machine};
@@ -96,6 +95,12 @@ impl Report {
             p.kernel_drops,
             p.recorded.dropped,
         );
+        if let Some(by) = &p.protected {
+            println!(
+                "            protected by {}: {:.3} times the clear one, {:.2} µs more",
+                by.suite, by.ratio, by.difference_us
+            );
+        }
         let threads: Vec<String> = p.threads_us.iter().map(|(name, us)| format!("{name} {us:.2}")).collect();
         println!("            threads, µs for each packet: {}", threads.join(", "));
         println!(
@@ -106,10 +111,14 @@ impl Report {
             "            memory for each call: {:.1} KiB before media, {:.1} KiB with media (PSS), {:.1} KiB (RSS)",
             p.idle_kib, p.busy_kib, p.busy_rss_kib,
         );
+        let protected = p
+            .protected
+            .as_ref()
+            .map(|by| json!({ "suite": by.suite, "times_clear": by.ratio, "more_us": by.difference_us }));
         self.line(
             "packets",
             json!({
-                "calls": p.calls, "source": p.source.name(), "wanted": p.wanted, "reached": p.reached, "recorder_us": p.recorder_us,
+                "calls": p.calls, "source": p.source.name(), "protected": protected, "wanted": p.wanted, "reached": p.reached, "recorder_us": p.recorder_us,
                 "bare_us": p.bare_us, "ratio": p.ratio, "difference_us": p.difference_us,
                 "threads_us": by_name(&p.threads_us), "sent": p.sent, "received": p.recorded.received, "lost": lost,
                 "missing": p.recorded.lost, "dropped": p.recorded.dropped, "odd": p.recorded.odd,
@@ -237,26 +246,6 @@ impl Report {
         self.line(
             "listened",
             json!({ "hours": hours, "processors": cores, "peaks_ms": peaks_ms, "first_ms": first_ms }),
-        )
-    }
-
-    pub(crate) fn peer(&mut self, found: Option<&Peer>) -> Result<(), Failure> {
-        println!();
-        let Some(p) = found else {
-            println!("rtpengine is not installed: apt install rtpengine-daemon");
-            return Ok(());
-        };
-        println!("rtpengine {} in user space, {} calls of two sides, one thread", p.version, p.calls);
-        println!(
-            "            forwarded {:.2} µs, forwarded and recorded (pcap) {:.2} µs; {} packets sent, {} relayed, {} dropped by its sockets",
-            p.forwards_us, p.records_us, p.sent, p.relayed, p.kernel_drops,
-        );
-        self.line(
-            "rtpengine",
-            json!({
-                "version": p.version, "calls": p.calls, "forwards_us": p.forwards_us, "records_us": p.records_us,
-                "sent": p.sent, "relayed": p.relayed, "kernel_drops": p.kernel_drops,
-            }),
         )
     }
 

@@ -15,9 +15,24 @@ use crate::figures::Figures;
 use crate::machine::Cores;
 use crate::{Failure, machine};
 
-/// Where it receives SIP.
-pub(crate) const SIP: &str = "127.0.0.1:15060";
-pub(crate) const PAGE: &str = "127.0.0.1:15080";
+/// Where it is found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) sip: &'static str,
+    pub(crate) page: &'static str,
+    /// Its media ports, the first and the last: above those for SIP and pages. The bare receiver has those between the two
+    /// ranges.
+    ports: [&'static str; 2],
+}
+
+impl Place {
+    pub(crate) const FIRST: Self =
+        Self { sip: "127.0.0.1:15060", page: "127.0.0.1:15080", ports: ["16384", "32767"] };
+    /// Of a second one, beside the first.
+    pub(crate) const SECOND: Self =
+        Self { sip: "127.0.0.1:15062", page: "127.0.0.1:15082", ports: ["49152", "65535"] };
+}
+
 /// What it says, in its directory.
 const LOG: &str = "log";
 /// Longer than it needs.
@@ -26,15 +41,10 @@ const STOP: Duration = Duration::from_secs(60);
 
 /// Beside these it runs with its defaults. The limits are those that a measurement reaches.
 const SETTINGS: &[(&str, &str)] = &[
-    ("SIP__UDP", SIP),
-    ("SIP__TCP", SIP),
     ("SIP__MAX_SESSIONS", "20000"),
     ("SIP__MAX_REQUESTS_PER_SOURCE", "0"),
-    ("API__LISTEN", PAGE),
     ("MEDIA__LISTEN_V4", "127.0.0.1"),
     ("MEDIA__LISTEN_V6", ""),
-    ("MEDIA__PORT_MIN", "16384"),
-    ("MEDIA__PORT_MAX", "32767"),
     ("MEDIA__MEDIA_TIMEOUT", "0s"),
     ("RECORDING__MAX_CALLS", "20000"),
     ("LOG__LEVEL", "warn"),
@@ -53,6 +63,7 @@ pub(crate) fn go_by(settings: &[(String, String)]) {
 pub(crate) struct Server {
     child: Child,
     directory: tempfile::TempDir,
+    place: Place,
 }
 
 impl Server {
@@ -61,8 +72,8 @@ impl Server {
     }
 
     /// One that receives media over this source, or an error.
-    pub(crate) fn start_over(cores: Cores, source: Source) -> Result<Self, Failure> {
-        let server = Self::start_as(cores, directory()?, &[("MEDIA__SOURCE", source.name())])?;
+    pub(crate) fn start_over(place: Place, cores: Cores, source: Source) -> Result<Self, Failure> {
+        let server = Self::start_as(place, cores, directory()?, &[("MEDIA__SOURCE", source.name())])?;
         // It is opened after the page and SIP are up.
         let (family, until) = ("callspool_media_source{source=\"", Instant::now() + START);
         while Instant::now() < until {
@@ -79,16 +90,29 @@ impl Server {
 
     /// With what lies in the directory already.
     pub(crate) fn start_in(cores: Cores, directory: tempfile::TempDir) -> Result<Self, Failure> {
-        Self::start_as(cores, directory, &[])
+        Self::start_as(Place::FIRST, cores, directory, &[])
     }
 
-    fn start_as(cores: Cores, directory: tempfile::TempDir, more: &[(&str, &str)]) -> Result<Self, Failure> {
-        if TcpStream::connect(SIP).is_ok() || TcpStream::connect(PAGE).is_ok() {
-            return Err(format!("somebody listens at {SIP} or {PAGE} already").into());
+    fn start_as(
+        place: Place,
+        cores: Cores,
+        directory: tempfile::TempDir,
+        more: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
+        let Place { sip, page, ports: [port_min, port_max] } = place;
+        if TcpStream::connect(sip).is_ok() || TcpStream::connect(page).is_ok() {
+            return Err(format!("somebody listens at {sip} or {page} already").into());
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_callspool"));
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
-        for (name, value) in SETTINGS {
+        let own = [
+            ("SIP__UDP", sip),
+            ("SIP__TCP", sip),
+            ("API__LISTEN", page),
+            ("MEDIA__PORT_MIN", port_min),
+            ("MEDIA__PORT_MAX", port_max),
+        ];
+        for (name, value) in own.iter().chain(SETTINGS) {
             command.env(format!("CALLSPOOL_{name}"), value);
         }
         for (name, value) in SET.get().into_iter().flatten() {
@@ -100,13 +124,18 @@ impl Server {
         command.env("CALLSPOOL_NODE__DATA_DIR", directory.path());
         command.stderr(std::fs::File::create(directory.path().join(LOG))?);
         let child = machine::on(cores, || command.spawn())?;
-        let mut server = Self { child, directory };
+        let mut server = Self { child, directory, place };
         server.wait_until_up()?;
         Ok(server)
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where it is called.
+    pub(crate) fn sip(&self) -> Result<SocketAddr, Failure> {
+        Ok(self.place.sip.parse()?)
     }
 
     /// What it says of itself.
@@ -116,11 +145,11 @@ impl Server {
 
     fn metrics(&self) -> Result<String, Failure> {
         let token = std::fs::read_to_string(self.directory.path().join("token"))?;
-        let mut stream = TcpStream::connect(PAGE)?;
-        let token = token.trim();
+        let mut stream = TcpStream::connect(self.place.page)?;
+        let (token, page) = (token.trim(), self.place.page);
         write!(
             stream,
-            "GET /metrics HTTP/1.1\r\nHost: {PAGE}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+            "GET /metrics HTTP/1.1\r\nHost: {page}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -145,13 +174,14 @@ impl Server {
     }
 
     fn wait_until_up(&mut self) -> Result<(), Failure> {
-        let (page, until): (SocketAddr, _) = (PAGE.parse()?, Instant::now() + START);
+        let Place { sip, page, .. } = self.place;
+        let (page, until): (SocketAddr, _) = (page.parse()?, Instant::now() + START);
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait()? {
                 let log = std::fs::read_to_string(self.directory.path().join(LOG))?;
                 return Err(format!("callspool did not start: {status}\n{log}").into());
             }
-            if TcpStream::connect(page).is_ok() && TcpStream::connect(SIP).is_ok() {
+            if TcpStream::connect(page).is_ok() && TcpStream::connect(sip).is_ok() {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -16,10 +16,11 @@ use nix::time::{ClockId, clock_gettime};
 use sip::{Agent, AgentConfig, Transport};
 use tokio::sync::oneshot;
 
-use crate::invites::{METADATA, NO_MEDIA, Rtcp, client_of, place, wait_until_over};
+use crate::invites::{METADATA, NO_MEDIA, client_of, place, wait_until_over};
 use crate::machine::{self, Cores};
 use crate::net::{Alarm, NetConfig, Rates, SipDriver, SipSockets};
 use crate::report::median_p99_worst;
+use crate::traffic::Offer;
 use crate::{Failure, clock};
 
 /// New calls per second: what one core is to take, and half of it, where its own time counts.
@@ -47,7 +48,7 @@ pub(crate) struct Signalled {
 
 pub(crate) fn measure(rate: u32) -> Result<Signalled, Failure> {
     let server = Server::start()?;
-    let mut client = client_of(server.address, METADATA, Rtcp::Own)?;
+    let mut client = client_of(server.address, METADATA, Offer::default())?;
     let took = place(&mut client, NO_MEDIA, rate, usize::try_from(rate * SECONDS)?, STAYS);
     wait_until_over(&mut client, STAYS);
     let cpu = server.stop()?;

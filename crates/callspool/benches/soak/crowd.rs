@@ -19,7 +19,7 @@ use crate::Failure;
 use crate::calls::Calls;
 use crate::figures::Figures;
 use crate::node::{Node, SIP};
-use crate::traffic::{Client, Kind, Lines, Senders, Sent};
+use crate::traffic::{Client, Kind, Lines, Offer, Senders, Sent};
 
 /// How long a call is in the mean.
 const MEAN: Duration = Duration::from_secs(60);
@@ -86,13 +86,13 @@ impl Crowd {
             remote: SIP.parse()?,
             uri: format!("sip:soak@{SIP}"),
             kind: Kind::Siprec { metadata: METADATA },
-            more: "",
+            offer: Offer::default(),
         };
         let mut site = Site {
             crowd: self,
             calls,
             client: Client::new(lines)?,
-            senders: Senders::start(local, node.senders())?,
+            senders: Senders::start(local, node.senders(), None)?,
             ends: BinaryHeap::new(),
             quiet: VecDeque::new(),
             hung_up: 0,

@@ -40,6 +40,7 @@ use report::{About, Series};
 use run::{Plan, Run};
 use step::{Limits, What};
 use traffic::Kind;
+pub(crate) use traffic::Protection;
 
 /// What a shell gives a process that an interrupt ended.
 const INTERRUPTED: i32 = 130;
@@ -117,6 +118,7 @@ fn raise(
 ) -> Result<(Series, Option<CliError>), CliError> {
     let plan = Plan {
         kind: kind(args),
+        protection: args.srtp.clone(),
         length: args.step,
         set_up_rate: args.set_up_rate,
         senders: args.senders.map_or_else(|| usual_senders(node), usize::from),
@@ -209,12 +211,15 @@ fn circumstances(args: &BenchArgs, node: &Node, limits: Limits, load_before: f64
         Whose::Own(own) => (Some(own.disk()), Some(own.cores.own.len()).filter(|n| *n > 0)),
         Whose::Other => (None, None),
     };
-    let kind = match kind(args) {
+    let mut kind = match kind(args) {
         Kind::Plain => "plain calls, one stream of G.711 each".to_owned(),
         Kind::Siprec { metadata } => {
             format!("SIPREC calls, two streams of G.711 each, metadata of {metadata} octets")
         }
     };
+    if let Some(by) = &args.srtp {
+        kind = format!("{kind}, protected by {}", by.name());
+    }
     About {
         at: crate::clock::wall(),
         version: node.version().to_owned(),

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::figures::Figures;
-use super::traffic::{Kind, Lines};
+use super::traffic::{Kind, Lines, Offer, Protection};
 use crate::caller::target::{self, TargetError};
 use crate::cli::CliError;
 use crate::cli::args::BenchArgs;
@@ -120,8 +120,9 @@ impl Node {
         })
     }
 
-    pub(super) fn lines(&self, kind: Kind) -> Lines {
-        Lines { local: self.local, remote: self.sip, uri: self.uri.clone(), kind, more: "" }
+    pub(super) fn lines(&self, kind: Kind, protection: Option<Protection>) -> Lines {
+        let offer = Offer { protection, ..Offer::default() };
+        Lines { local: self.local, remote: self.sip, uri: self.uri.clone(), kind, offer }
     }
 
     /// Whether calls of others stand in its figures.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::figures::Figures;
 use super::node::Node;
 use super::step::{Step, median_p99_worst};
-use super::traffic::{Client, Kind, Senders, Sent};
+use super::traffic::{Client, Kind, Protection, Senders, Sent};
 use crate::cli::CliError;
 
 /// Calls that are begun anew for a load that is reached from above, at least.
@@ -30,6 +30,8 @@ const HANG_UP_EACH: Duration = Duration::from_millis(10);
 /// What it goes by.
 pub(super) struct Plan {
     pub(super) kind: Kind,
+    /// What media are protected by.
+    pub(super) protection: Option<Protection>,
     /// How long a load is measured.
     pub(super) length: Duration,
     /// New calls per second while their number rises.
@@ -60,8 +62,9 @@ impl<'a> Run<'a> {
         interrupted: &'a AtomicBool,
     ) -> Result<Self, CliError> {
         let no_sockets = |e| CliError::failed("cannot send", e, "check the limit of descriptors (ulimit -n)");
-        let senders = Senders::start(node.local(), plan.senders).map_err(no_sockets)?;
-        let client = Client::new(node.lines(plan.kind)).map_err(no_sockets)?;
+        let senders =
+            Senders::start(node.local(), plan.senders, plan.protection.as_ref()).map_err(no_sockets)?;
+        let client = Client::new(node.lines(plan.kind, plan.protection.clone())).map_err(no_sockets)?;
         let last = (node.figures(0)?, Sent::default());
         Ok(Self { node, plan, interrupted, senders, client, up: Vec::new(), oldest: 0, last })
     }

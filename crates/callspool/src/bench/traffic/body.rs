@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use super::Protection;
+
 /// Between the parts of a body.
 const BOUNDARY: &str = "callspool-bench";
 
@@ -19,20 +21,19 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Headers for the body, and the body; `more` are lines that each m-line has beside the usual.
-    pub(super) fn body(self, local: IpAddr, port: u16, more: &str, session: &str) -> (String, String) {
+    /// Headers for the body, and the body.
+    pub(super) fn body(self, local: IpAddr, port: u16, offer: &Offer, session: &str) -> (String, String) {
         match self {
-            Self::Plain => (
-                "Content-Type: application/sdp\r\n".to_owned(),
-                offer(local, port, 1, &["a=sendrecv\r\n", more].concat()),
-            ),
+            Self::Plain => {
+                ("Content-Type: application/sdp\r\n".to_owned(), offer.sdp(local, port, 1, "sendrecv"))
+            }
             Self::Siprec { metadata: octets } => (
                 format!("Require: siprec\r\nContent-Type: multipart/mixed;boundary={BOUNDARY}\r\n"),
                 format!(
                     "--{BOUNDARY}\r\nContent-Type: application/sdp\r\n\r\n{}\r\n--{BOUNDARY}\r\n\
                      Content-Type: application/rs-metadata+xml\r\nContent-Disposition: recording-session\r\n\r\n\
                      {}\r\n--{BOUNDARY}--\r\n",
-                    offer(local, port, 2, &["a=sendonly\r\n", more].concat()),
+                    offer.sdp(local, port, 2, "sendonly"),
                     metadata(session, octets),
                 ),
             ),
@@ -40,19 +41,36 @@ impl Kind {
     }
 }
 
-fn offer(local: IpAddr, port: u16, streams: u32, more: &str) -> String {
-    let family = if local.is_ipv4() { "IP4" } else { "IP6" };
-    let mut sdp = format!("v=0\r\no=- 1 1 IN {family} {local}\r\ns=-\r\nc=IN {family} {local}\r\nt=0 0\r\n");
-    for label in 1..=streams {
-        // Writing to a String cannot fail.
-        let _ = write!(
-            sdp,
-            "m=audio {port} RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
-             a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=label:{label}\r\n\
-             {more}"
-        );
+/// What an offer says of each stream beside the usual; by default nothing, so that media are in the clear.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Offer {
+    /// Lines of SDP, each ended by CRLF.
+    pub(crate) more: &'static str,
+    /// What media are protected by.
+    pub(crate) protection: Option<Protection>,
+}
+
+impl Offer {
+    fn sdp(&self, local: IpAddr, port: u16, streams: u32, direction: &str) -> String {
+        let (profile, crypto) = match &self.protection {
+            None => ("RTP/AVP", String::new()),
+            Some(by) => ("RTP/SAVP", format!("a=crypto:{}\r\n", by.text)),
+        };
+        let more = self.more;
+        let family = if local.is_ipv4() { "IP4" } else { "IP6" };
+        let mut sdp =
+            format!("v=0\r\no=- 1 1 IN {family} {local}\r\ns=-\r\nc=IN {family} {local}\r\nt=0 0\r\n");
+        for label in 1..=streams {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                sdp,
+                "m=audio {port} {profile} 0 8 101\r\n{crypto}a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
+                 a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=label:{label}\r\n\
+                 a={direction}\r\n{more}"
+            );
+        }
+        sdp
     }
-    sdp
 }
 
 /// RFC 7865: two people, two streams.
@@ -102,8 +120,9 @@ mod tests {
     #[test]
     fn a_body_has_a_line_for_each_stream() {
         for (kind, streams) in [(Kind::Plain, 1), (Kind::Siprec { metadata: 0 }, 2)] {
-            let (_, body) = kind.body([127, 0, 0, 1].into(), 4_000, "a=rtcp-mux\r\n", "s");
-            for line in ["m=audio 4000 ", "\r\na=send", "\r\na=rtcp-mux\r\n"] {
+            let offer = Offer { more: "a=rtcp-mux\r\n", protection: None };
+            let (_, body) = kind.body([127, 0, 0, 1].into(), 4_000, &offer, "s");
+            for line in ["m=audio 4000 RTP/AVP ", "\r\na=send", "\r\na=rtcp-mux\r\n"] {
                 assert_eq!(body.matches(line).count(), streams, "{line}: {body}");
             }
         }

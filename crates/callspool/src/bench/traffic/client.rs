@@ -15,7 +15,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeSpec;
 
-use super::{Kind, now_ns};
+use super::{Kind, Offer, now_ns};
 
 /// T1 of RFC 3261.
 const RESEND_NS: i64 = 500_000_000;
@@ -83,13 +83,12 @@ pub(crate) struct Lines {
     /// Request-URI and To.
     pub(crate) uri: String,
     pub(crate) kind: Kind,
-    /// Lines of SDP, each ended by CRLF, that each m-line has beside the usual.
-    pub(crate) more: &'static str,
+    pub(crate) offer: Offer,
 }
 
 impl Lines {
     fn body(&self, media_port: u16, session: &str) -> (String, String) {
-        self.kind.body(self.local, media_port, self.more, session)
+        self.kind.body(self.local, media_port, &self.offer, session)
     }
 }
 
@@ -401,7 +400,8 @@ mod tests {
         let remote = server.local_addr().unwrap();
         let (local, uri) = (remote.ip(), format!("sip:bench@{remote}"));
         let kind = Kind::Siprec { metadata: 0 };
-        let mut client = Client::new(Lines { local, remote, uri, kind, more: "" }).unwrap();
+        let offer = Offer::default();
+        let mut client = Client::new(Lines { local, remote, uri, kind, offer }).unwrap();
         let next = || {
             let mut buffer = vec![0; 8_192];
             let (length, from) = server.recv_from(&mut buffer).unwrap();

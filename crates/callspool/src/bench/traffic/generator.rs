@@ -13,9 +13,10 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use media::srtp::Outbound;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
 
-use super::Spread;
+use super::{Protection, Spread};
 
 /// 20 ms at 8 kHz, one octet a sample.
 const PAYLOAD: usize = 160;
@@ -78,6 +79,8 @@ struct Stream {
     to: SockaddrStorage,
     ssrc: u32,
     sequence: u16,
+    /// What its packets are protected by.
+    sealing: Option<Box<Outbound>>,
 }
 
 /// Sends to a set of streams, when it is told to.
@@ -93,8 +96,9 @@ pub(crate) struct Generator {
     cycle_began: Instant,
     next_ssrc: u32,
     payload: [u8; PAYLOAD],
-    packets: Vec<[u8; HEADER + PAYLOAD]>,
+    packets: Vec<Vec<u8>>,
     headers: MultiHeaders<SockaddrStorage>,
+    protection: Option<Protection>,
     pub(crate) sent: Sent,
 }
 
@@ -109,16 +113,24 @@ impl Generator {
             cycle_began: Instant::now(),
             next_ssrc: 1,
             payload: speech(),
-            packets: vec![[0; HEADER + PAYLOAD]; BATCH],
+            packets: vec![Vec::new(); BATCH],
             headers: MultiHeaders::preallocate(BATCH, None),
+            protection: None,
             sent: Sent::default(),
         }
+    }
+
+    /// Protects all streams that are added.
+    pub(crate) fn protected_by(self, protection: Option<Protection>) -> Self {
+        Self { protection, ..self }
     }
 
     /// Streams of a call, from the next cycle on.
     pub(crate) fn add(&mut self, call: usize, to: &[SocketAddr]) {
         for to in to {
-            self.streams.push(Stream { call, to: (*to).into(), ssrc: self.next_ssrc, sequence: 0 });
+            let sealing = self.protection.as_ref().and_then(Protection::of_stream).map(Box::new);
+            let (to, ssrc) = ((*to).into(), self.next_ssrc);
+            self.streams.push(Stream { call, to, ssrc, sequence: 0, sealing });
             self.next_ssrc = self.next_ssrc.wrapping_add(1);
         }
     }
@@ -215,14 +227,17 @@ fn part(streams: usize, into: Duration) -> usize {
 }
 
 /// RFC 3550 section 5.1, payload type 0.
-fn write(packet: &mut [u8; HEADER + PAYLOAD], stream: &mut Stream, timestamp: u32, payload: &[u8; PAYLOAD]) {
-    packet[0] = 0x80;
-    packet[1] = 0;
-    packet[2..4].copy_from_slice(&stream.sequence.to_be_bytes());
-    packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
-    packet[8..12].copy_from_slice(&stream.ssrc.to_be_bytes());
-    packet[HEADER..].copy_from_slice(payload);
+fn write(packet: &mut Vec<u8>, stream: &mut Stream, timestamp: u32, payload: &[u8; PAYLOAD]) {
+    packet.clear();
+    packet.extend_from_slice(&[0x80, 0]);
+    packet.extend_from_slice(&stream.sequence.to_be_bytes());
+    packet.extend_from_slice(&timestamp.to_be_bytes());
+    packet.extend_from_slice(&stream.ssrc.to_be_bytes());
+    packet.extend_from_slice(payload);
     stream.sequence = stream.sequence.wrapping_add(1);
+    if let Some(sealing) = &mut stream.sealing {
+        sealing.seal_rtp(packet);
+    }
 }
 
 /// Anything but silence.
@@ -273,6 +288,25 @@ mod tests {
             found.push((of(8), u16::from_be_bytes([buffer[2], buffer[3]]), of(4)));
         }
         found
+    }
+
+    #[test]
+    fn what_is_protected_is_opened_by_the_key_of_the_offer() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let protection = Protection::by(model::Suite::AesCm128HmacSha1Tag80).unwrap();
+        let mut opens = protection.opened_by();
+        let (rtp, _rtcp) = sockets([127, 0, 0, 1].into()).unwrap();
+        let mut generator = Generator::new(rtp).protected_by(Some(protection));
+        generator.add(0, &[receiver.local_addr().unwrap()]);
+        run(&mut generator);
+        let mut buffer = [0; 2_048];
+        for sequence in 0..generator.sent.packets {
+            let length = receiver.recv(&mut buffer).unwrap();
+            assert_eq!(length, HEADER + PAYLOAD + 10);
+            let plain = opens.open_rtp(model::WallTime(0), &buffer[..length]).unwrap();
+            assert_eq!((u64::from(plain[3]), &plain[HEADER..]), (sequence, &speech()[..]));
+        }
     }
 
     #[test]

@@ -13,12 +13,14 @@
 mod body;
 mod client;
 pub(crate) mod generator;
+mod protection;
 mod senders;
 mod spread;
 
-pub(crate) use body::Kind;
+pub(crate) use body::{Kind, Offer};
 pub(crate) use client::{Client, Lines};
 pub(crate) use generator::Sent;
+pub(crate) use protection::Protection;
 pub(crate) use senders::Senders;
 pub(crate) use spread::Spread;
 

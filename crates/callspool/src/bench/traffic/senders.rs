@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::Protection;
 use super::generator::{Generator, PAUSE, Sent, sockets};
 
 /// How long a thread may take to answer; it goes round in a fraction of that.
@@ -35,7 +36,7 @@ struct Thread {
 pub(crate) struct Senders(Vec<Thread>);
 
 impl Senders {
-    pub(crate) fn start(local: IpAddr, threads: usize) -> io::Result<Self> {
+    pub(crate) fn start(local: IpAddr, threads: usize, protection: Option<&Protection>) -> io::Result<Self> {
         let start = |number| {
             let (rtp, reports) = sockets(local)?;
             let port = rtp.local_addr()?.port();
@@ -43,7 +44,8 @@ impl Senders {
             let sent = Arc::new(Mutex::new(Sent::default()));
             let shared = Arc::clone(&sent);
             reports.set_nonblocking(true)?;
-            let run = move || run(Generator::new(rtp), &reports, &taken, &shared);
+            let protection = protection.cloned();
+            let run = move || run(Generator::new(rtp).protected_by(protection), &reports, &taken, &shared);
             let handle = std::thread::Builder::new().name(format!("sender-{number}")).spawn(run)?;
             Ok(Thread { orders, port, sent, handle })
         };

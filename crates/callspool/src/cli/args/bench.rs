@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use model::Suite;
 
 use super::super::values;
+use crate::bench::Protection;
 
 /// A part of a measurement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -60,6 +62,9 @@ pub(crate) struct BenchArgs {
     /// Plain calls with one stream, instead of SIPREC calls with two
     #[arg(long)]
     pub(crate) plain: bool,
+    /// Protect media by this suite, such as AES_CM_128_HMAC_SHA1_80 (SRTP, keys in the offer)
+    #[arg(long, value_name = "SUITE", value_parser = protection)]
+    pub(crate) srtp: Option<Protection>,
     /// Octets of SIPREC metadata in an INVITE, at least
     #[arg(long, value_name = "OCTETS", default_value = "6000", conflicts_with = "plain")]
     pub(crate) metadata: u16,
@@ -109,6 +114,12 @@ fn load(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("'{text}' is no number from 1 to {LOAD_MAX}"))
 }
 
+fn protection(text: &str) -> Result<Protection, String> {
+    let names = || Suite::ALL.map(Suite::name).join(", ");
+    let found = Suite::named(text).and_then(Protection::by);
+    found.ok_or_else(|| format!("'{text}' is no suite; those that are known: {}", names()))
+}
+
 fn step(text: &str) -> Result<Duration, String> {
     let time = values::duration(text)?;
     let fits = (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&time);
@@ -137,6 +148,8 @@ mod tests {
         for text in ["media", "media.tick", "media=1", ".x=1", "A.b=1", "a.b.c=1"] {
             assert!(setting(text).is_err(), "{text}");
         }
+        let suite = protection("aead_aes_128_gcm").unwrap().name();
+        assert!(protection("AES").is_err() && suite == "AEAD_AES_128_GCM", "{suite}");
         assert!(load("0").is_err() && load("100001").is_err() && load("x").is_err());
         assert!(step("10ms").is_err() && step("1h").is_err() && step("5s").is_ok());
     }

@@ -41,6 +41,7 @@ fn stream(flowing: Flowing) -> OpenStream {
         family: Family::V4,
         remote: Some(sources()[0]),
         remote_rtcp: None,
+        may_share: false,
         rtcp_mux: false,
         flowing,
         protection: Protection::None,

@@ -290,6 +290,7 @@ fn stream(n: u64, side: Side) -> OpenStream {
         family: Family::V4,
         remote: None,
         remote_rtcp: None,
+        may_share: false,
         rtcp_mux: false,
         flowing: Flowing::Active,
         protection: model::Protection::None,

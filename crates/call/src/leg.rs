@@ -71,6 +71,16 @@ pub(crate) enum Phase {
     Held,
 }
 
+/// What is to be told of ports that have changed in mid-call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    Nothing,
+    /// By an offer of ours, once none is under way.
+    Due,
+    /// The offer that is under way says it.
+    OnItsWay,
+}
+
 /// What a leg was before an offer that is being answered: that is refused, and then it is so again (RFC 3261 section
 /// 14.1).
 #[derive(Debug)]
@@ -114,6 +124,8 @@ pub(crate) struct Leg {
     pub(crate) unanswered: Option<Offered>,
     /// A re-INVITE of ours, with an offer, is under way.
     pub(crate) is_offering: bool,
+    /// Its ports have changed, and no answer is due that says so.
+    pub(crate) telling: Telling,
     /// On hold, it was offered to send again; its answer is awaited.
     pub(crate) may_resume: bool,
     pub(crate) origin: Origin,
@@ -147,6 +159,7 @@ impl Leg {
             indication: None,
             unanswered: None,
             is_offering: false,
+            telling: Telling::Nothing,
             may_resume: false,
             origin,
             last_sdp: None,
@@ -256,6 +269,7 @@ impl Leg {
 
     fn streams_of(&self, wanted: fn(&Line) -> bool) -> impl Iterator<Item = OpenStream> {
         let (from, is_apart) = (self.slots_from, self.is_apart);
+        let may_share = self.trunk.sends_as_announced;
         let flowing = move |wanted: Flowing| match wanted {
             Flowing::Active if is_apart => Flowing::Paused,
             wanted => wanted,
@@ -263,6 +277,7 @@ impl Leg {
         let placed = move |s: &OpenStream| OpenStream {
             slot: from.saturating_add(s.slot),
             flowing: flowing(s.flowing),
+            may_share,
             ..s.clone()
         };
         self.lines.iter().filter(move |l| wanted(l)).filter_map(|l| l.stream.as_ref()).map(placed)

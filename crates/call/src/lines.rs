@@ -267,6 +267,7 @@ fn stream(
         family: family(media),
         remote,
         remote_rtcp: media.remote_rtcp(),
+        may_share: false,
         rtcp_mux: media.rtcp_mux,
         flowing: if media.is_held() { inactive } else { Flowing::Active },
         protection: Protection::None,
@@ -285,11 +286,12 @@ pub(crate) fn all_paused(lines: &[Line]) -> bool {
     flowing().any(|f| f == Flowing::Paused) && !flowing().any(|f| f == Flowing::Active)
 }
 
-/// Takes the ports that a record server opened.
-pub(crate) fn set_ports(lines: &mut [Line], ports: &[StreamPorts]) {
-    for line in lines {
+/// Takes the ports that a record server opened. Whether a line had others.
+pub(crate) fn set_ports(lines: &mut [Line], ports: &[StreamPorts]) -> bool {
+    for line in &mut *lines {
         line.ports = line.stream.as_ref().and_then(|s| ports.iter().find(|p| p.stream == s.stream).cloned());
     }
+    lines.iter().filter_map(|line| line.ports.as_ref()).any(|ports| ports.moved)
 }
 
 /// Forgets the ports: the segment behind them is over.
@@ -422,6 +424,7 @@ pub(crate) fn asked(
             family,
             remote: None,
             remote_rtcp: None,
+            may_share: false,
             rtcp_mux: false,
             flowing: Flowing::Active,
             protection: agreed.protection.clone(),

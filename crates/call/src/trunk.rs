@@ -53,6 +53,8 @@ pub struct Trunk {
     pub dtmf: Option<Dtmf>,
     /// By which way the keys of its encrypted media come.
     pub keys: KeysBy,
+    /// Its media come from exactly the addresses and ports that its SDP names, so that they may share ports of ours.
+    pub sends_as_announced: bool,
     /// What is noted in the data of its calls, by key.
     pub tags: Vec<(String, String)>,
     /// Who must prove to be a user of it; none: nobody.
@@ -122,6 +124,7 @@ impl Trunk {
             inactive: None,
             dtmf: None,
             keys: KeysBy::default(),
+            sends_as_announced: false,
             tags: Vec::new(),
             digest: None,
         }

@@ -101,8 +101,12 @@ impl World {
                 self.port += 4;
                 let at = |port| ([192, 0, 2, 1], port).into();
                 let ports = open.streams.iter().zip((self.port..).step_by(2));
-                let ports =
-                    ports.map(|(s, rtp)| StreamPorts { stream: s.stream, rtp: at(rtp), rtcp: at(rtp + 1) });
+                let ports = ports.map(|(s, rtp)| StreamPorts {
+                    stream: s.stream,
+                    rtp: at(rtp),
+                    rtcp: at(rtp + 1),
+                    moved: false,
+                });
                 self.reports.push_back(Report::Opened { segment: open.segment, ports: ports.collect() });
                 self.opened.push(*open);
             }

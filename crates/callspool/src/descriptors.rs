@@ -35,6 +35,13 @@ pub(crate) fn of_ports<'a>(streams: impl IntoIterator<Item = &'a OpenStream>) ->
     streams.into_iter().map(|s| if s.rtcp_mux { 1 } else { OF_PORTS }).sum()
 }
 
+/// What so many usual calls take at most whose streams all share ports, so many on each pair.
+#[must_use]
+pub(crate) const fn of_sharing(calls: u64, per_port: usize) -> u64 {
+    let pairs = calls.saturating_mul(USUAL_STREAMS).div_ceil(per_port as u64);
+    calls.saturating_mul(OF_PART + OF_SIDECAR).saturating_add(pairs * OF_PORTS)
+}
+
 /// What is told when there are not enough.
 pub(crate) const RUN_OUT: &str = "descriptors run out; raise LimitNOFILE (ulimit -Hn)";
 

@@ -254,6 +254,11 @@ fn recorded(shared: &Shared) -> Vec<Family> {
         ),
         Family::counter("callspool_media_datagrams_received", "Datagrams that came to media ports")
             .of(of(&shared.packets)),
+        Family::counter(
+            "callspool_media_datagrams_unclaimed",
+            "Datagrams that came to ports that streams share, from where none of them is: recorded nowhere",
+        )
+        .of(of(&shared.unclaimed)),
         Family::histogram(
             "callspool_media_delay_seconds",
             "From the arrival of packets in the kernel until they are in their buffer, of a sample",

@@ -496,6 +496,7 @@ fn recorder_config(config: &Config, shares: Shares, pulses: Pulses, memory: Memo
         data_dir: config.node.data_dir.clone(),
         tenant: config.recording.tenant.clone(),
         ports: ports_of(config),
+        streams_per_port: config.media.streams_per_port,
         source: source_of(config),
         ring: config.media.ring.octets(),
         threads: match config.media.threads {

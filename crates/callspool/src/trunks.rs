@@ -39,6 +39,7 @@ pub(crate) fn of(config: &Config, users: &TrunkUsers) -> Trunks {
             KeysFrom::Api => KeysBy::Interface,
             KeysFrom::ApiAlways => KeysBy::InterfaceAlways,
         },
+        sends_as_announced: trunk.sends_as_announced,
         tags: trunk.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
         digest: users.get(name).map(|users| Digest {
             realm: trunk.realm.as_str().into(),

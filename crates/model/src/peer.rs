@@ -61,6 +61,9 @@ pub struct OpenStream {
     pub remote: Option<SocketAddr>,
     /// Where the sender wants RTCP, when not beside `remote`.
     pub remote_rtcp: Option<SocketAddr>,
+    /// Its packets come from exactly there, as is promised of whoever says so: it may have a port together with others.
+    #[serde(default)]
+    pub may_share: bool,
     /// RTP and RTCP share a port (RFC 5761).
     pub rtcp_mux: bool,
     /// Whether media are wanted.
@@ -88,6 +91,7 @@ impl OpenStream {
             family: Family::V4,
             remote: None,
             remote_rtcp: None,
+            may_share: false,
             rtcp_mux: false,
             flowing: Flowing::Active,
             protection: Protection::None,
@@ -177,6 +181,9 @@ pub struct StreamPorts {
     pub rtp: SocketAddr,
     /// Where it receives RTCP; the same when multiplexed.
     pub rtcp: SocketAddr,
+    /// It had others until this order: as it is to be now it could not stay there. Whoever sends to it must be told.
+    #[serde(default)]
+    pub moved: bool,
 }
 
 /// To a record server.

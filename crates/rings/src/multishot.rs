@@ -76,6 +76,8 @@ enum State {
 #[derive(Debug)]
 struct Watched {
     key: u64,
+    /// What it may bring in a taking.
+    share: u32,
     state: State,
     /// Nothing is handed out any more, and it goes once the kernel has let go of it.
     is_forgotten: bool,
@@ -172,9 +174,18 @@ impl Multishot {
     /// # Errors
     /// When the kernel takes no more requests.
     pub fn watch(&mut self, key: u64, socket: &Arc<UdpSocket>) -> io::Result<()> {
+        self.watch_shared(key, socket, 1)
+    }
+
+    /// The same for a socket of so many streams: it may bring as many times what one may.
+    ///
+    /// # Errors
+    /// When the kernel takes no more requests.
+    pub fn watch_shared(&mut self, key: u64, socket: &Arc<UdpSocket>, streams: u32) -> io::Result<()> {
+        let share = SHARE.saturating_mul(streams);
         let fd = descriptor(socket.as_raw_fd()).ok_or(io::ErrorKind::InvalidInput)?;
         if let Some(watched) = self.place(fd).and_then(|at| self.watched.get_mut(at)?.as_mut()) {
-            watched.key = key;
+            (watched.key, watched.share) = (key, share);
             return Ok(());
         }
         let at = self.free.pop().unwrap_or_else(|| {
@@ -185,7 +196,8 @@ impl Multishot {
             self.by_fd.resize(fd + 1, 0);
         }
         let socket = Arc::clone(socket);
-        let new = Watched { key, state: State::Idle, is_forgotten: false, brought: 0, taking: 0, socket };
+        let (state, is_forgotten) = (State::Idle, false);
+        let new = Watched { key, share, state, is_forgotten, brought: 0, taking: 0, socket };
         if let (Some(place), Some(by_fd)) = (self.watched.get_mut(at), self.by_fd.get_mut(fd)) {
             (*place, *by_fd) = (Some(new), at + 1);
         }
@@ -340,7 +352,7 @@ impl Multishot {
                 (watched.taking, watched.brought) = (self.takings, 0);
             }
             watched.brought += 1;
-            is_flood = watched.brought >= SHARE && watched.state == State::Armed;
+            is_flood = watched.brought >= watched.share && watched.state == State::Armed;
             let key = watched.key;
             if let Some(received) = usize::try_from(result).ok().and_then(|n| self.message(id, n)) {
                 each(key, received);
@@ -372,7 +384,7 @@ impl Multishot {
         let Some(watched) = self.watched.get_mut(at).and_then(Option::as_mut) else { return };
         let was = std::mem::replace(&mut watched.state, State::Idle);
         let fd = descriptor(watched.socket.as_raw_fd());
-        let has_brought_all = watched.taking == self.takings && watched.brought >= SHARE;
+        let has_brought_all = watched.taking == self.takings && watched.brought >= watched.share;
         if watched.is_forgotten {
             self.leave(at, fd.unwrap_or(usize::MAX));
         } else if was == State::Armed && !has_brought_all && (result >= 0 || result == -libc::ENOBUFS) {

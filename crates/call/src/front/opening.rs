@@ -184,15 +184,25 @@ impl Front {
             self.end_orphan(now, segment);
             return self.go_on(now, call);
         }
-        for leg in &legs {
-            let Some(leg) = self.legs.get_mut(leg) else { continue };
-            lines::set_ports(&mut leg.lines, ports);
+        let mut moved = Vec::new();
+        for session in &legs {
+            let Some(leg) = self.legs.get_mut(session) else { continue };
+            // Who waits for an answer is told by that.
+            let is_answered = matches!(&leg.phase, Phase::Recording { .. })
+                || matches!(&leg.phase, Phase::Waiting { pending: Pending::Nothing, .. });
+            if lines::set_ports(&mut leg.lines, ports) && is_answered {
+                moved.push(*session);
+            }
         }
         if let Some(is_outdated) = begun {
             self.catch_up(now, call, segment, is_outdated);
         }
         for session in &legs {
             self.answer_with_ports(*session);
+        }
+        // A stream that could not stay where it was has other ports, and its client sends to those before.
+        for session in moved {
+            self.tell_ports(session);
         }
         // Who has none yet waits for the answer to a later order.
         self.expect_ports(now, segment);

@@ -9,7 +9,7 @@ use sip::SessionId;
 use super::{Action, Front, Intake, Timer};
 use crate::command::{Changed, CommandError};
 use crate::indication::Indication;
-use crate::leg::{Leg, Pending, Phase};
+use crate::leg::{Leg, Pending, Phase, Telling};
 use crate::live_call::LiveCall;
 use crate::reach::Reach;
 
@@ -185,13 +185,26 @@ impl Front {
         }
     }
 
+    /// Tells a client of ports that have changed in mid-call, by an offer of ours; after the one that is under way, if one is.
+    pub(super) fn tell_ports(&mut self, session: SessionId) {
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        leg.telling = if leg.is_offering { Telling::Due } else { Telling::OnItsWay };
+        if leg.telling == Telling::OnItsWay {
+            self.reoffer(session);
+        }
+    }
+
     /// The client answered our re-INVITE.
     pub(super) fn reoffer_accepted(&mut self, now: Now, session: SessionId, answer: Option<&[u8]>) {
         let Some(leg) = self.legs.get_mut(&session) else { return };
+        let is_due = std::mem::replace(&mut leg.telling, Telling::Nothing) == Telling::Due;
         if std::mem::take(&mut leg.is_offering)
             && let (Some(answer), Phase::Recording { .. }) = (answer, &leg.phase)
         {
             self.answered(now, session, answer);
+        }
+        if is_due {
+            self.tell_ports(session);
         }
     }
 
@@ -201,7 +214,16 @@ impl Front {
         if !std::mem::take(&mut leg.is_offering) {
             return;
         }
+        let telling = std::mem::replace(&mut leg.telling, Telling::Nothing);
         let Phase::Recording { segment } = leg.phase else { return };
+        if telling == Telling::OnItsWay {
+            // It was recorded before, and its other lines are still.
+            let text = format!(
+                "a client refuses to be told of ports that have changed ({status}): what it sends is lost"
+            );
+            let call = leg.call;
+            return self.alarm(Incident::NotRecorded, Some(call), Some(segment), text);
+        }
         let (call, reach) = (leg.call, Reach::Trunk(leg.trunk.name.clone()));
         leg.release();
         let why = format!("the client refuses to send again ({status})");

@@ -3,6 +3,7 @@
 use expect_test::expect;
 
 use crate::check;
+use crate::world::{World, config};
 
 #[test]
 fn a_plain_call() {
@@ -252,4 +253,30 @@ fn our_own_offer_keeps_every_line_in_its_place() {
             > opened
         "#]],
     );
+}
+
+/// A record server gives a stream other ports, because it could not stay where it was: the client is told by the answer that
+/// it waits for, or by an offer of ours.
+#[test]
+fn whoever_sends_to_ports_that_have_changed_is_told() {
+    let mut world = World::of(config(1));
+    for line in ["invite sendonly", "opened", "ack", "reinvite sendonly", "moved", "ack"] {
+        world.play(line);
+    }
+    for line in ["reinvite", "opened", "ack sendonly", "moved", "accepted sendonly", "opened"] {
+        world.play(line);
+    }
+    // Whoever refuses to be told is told of, and recorded on: his other lines are as they were.
+    for line in ["reinvite", "opened", "ack sendonly", "moved", "not-accepted"] {
+        world.play(line);
+    }
+    assert!(
+        world.out.contains("ALARM not-recorded: a client refuses to be told")
+            && !world.out.contains("end by")
+    );
+    let says_ports = |line: &&str| line.starts_with("200 ") || line.starts_with("INVITE ");
+    let told: Vec<&str> = world.out.lines().map(str::trim).filter(says_ports).collect();
+    let answered = ["200 s1 20000/recvonly", "200 s1 20002/recvonly", "200 s1 20004/recvonly"];
+    let again = ["INVITE s1 20006/recvonly", "200 s1 20010/recvonly", "INVITE s1 20012/recvonly"];
+    assert_eq!(told, [answered, again].concat(), "{}", world.out);
 }

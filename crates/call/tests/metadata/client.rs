@@ -206,8 +206,11 @@ impl Client {
 
     fn ports(&mut self, segment: SegmentId) {
         let at = SocketAddr::from(([192, 0, 2, 1], 20_000));
-        let ports =
-            self.streams.iter().map(|s| StreamPorts { stream: s.stream, rtp: at, rtcp: at }).collect();
+        let ports = self
+            .streams
+            .iter()
+            .map(|s| StreamPorts { stream: s.stream, rtp: at, rtcp: at, moved: false })
+            .collect();
         self.front.handle_report(self.now, Report::Opened { segment, ports });
     }
 

@@ -69,6 +69,8 @@ pub(crate) struct World {
     /// Parameters of the From URI of each session.
     bridged: BTreeMap<SessionId, Vec<(String, Option<String>)>>,
     next_port: u16,
+    /// What is opened next could not stay where it was.
+    moves: bool,
     pub(crate) session: SessionId,
     /// What is for the agent, where there is one.
     pub(crate) for_agent: VecDeque<Action>,
@@ -115,6 +117,7 @@ impl World {
             said: BTreeMap::new(),
             bridged: BTreeMap::new(),
             next_port: 20_000,
+            moves: false,
             session: SessionId(1),
             for_agent: VecDeque::new(),
             told: None,
@@ -248,6 +251,11 @@ impl World {
             "expired" => self.end(EndCause::SessionExpired, None),
             "no-ack" => self.front.handle_event(now, Event::Unacknowledged { session }),
             "opened" => self.opened(),
+            "moved" => {
+                self.moves = true;
+                self.opened();
+                self.moves = false;
+            }
             "refused" => {
                 let (segment, _, asked) = self.unanswered.remove(0);
                 if asked == Asked::Open {
@@ -450,7 +458,8 @@ impl World {
                 let port = self.next_port;
                 self.next_port += 2;
                 let at = |p| SocketAddr::new("0.0.0.0".parse().unwrap(), p);
-                StreamPorts { stream: s.stream, rtp: at(port), rtcp: at(port + 1) }
+                let moved = self.moves;
+                StreamPorts { stream: s.stream, rtp: at(port), rtcp: at(port + 1), moved }
             })
             .collect();
         self.front.handle_report(self.now, Report::Opened { segment, ports });

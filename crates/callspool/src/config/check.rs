@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::source::{Origins, Problem, place};
 use super::values::duration_text;
 use super::{Config, Role, TlsClients};
+use crate::recorder::STREAMS_PER_PORT_MAX;
 use crate::volumes::OPENERS_MAX;
 
 const MS: Duration = Duration::from_millis(1);
@@ -232,6 +233,11 @@ fn threads(config: &Config, findings: &mut Findings<'_>) {
 
 fn ports(config: &Config, findings: &mut Findings<'_>) {
     let media = &config.media;
+    if !(1..=STREAMS_PER_PORT_MAX).contains(&media.streams_per_port) {
+        let (why, todo) =
+            (format!("{} streams", media.streams_per_port), format!("give 1 to {STREAMS_PER_PORT_MAX}"));
+        findings.add("media", "streams_per_port", why, todo);
+    }
     if media.port_min < 1024 || !media.port_min.is_multiple_of(2) {
         findings.add(
             "media",

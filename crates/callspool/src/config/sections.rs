@@ -104,8 +104,10 @@ sections! {
         advertised_v6: Option<Ipv6Addr> = "", "IPv6 address";
         /// First port of the range for RTP and RTCP.
         port_min: u16 = "16384", "even port";
-        /// Last port of the range; each stream takes an even port for RTP and the next one for RTCP.
+        /// Last port of the range; each stream takes an even port for RTP and the next one for RTCP, or shares them.
         port_max: u16 = "32767", "odd port";
+        /// Streams that may share a pair of ports, where it is certain whose each packet is; 1: each stream has ports of its own (operation.md, *Shared ports*).
+        streams_per_port: usize = "1", "streams, 1 to 64";
         /// Threads that receive media; 0: one less than there are cores, but at least one.
         threads: usize = "1", "threads";
         /// How media are received (operation.md, *Size*). What the machine does not allow is told, and sockets are read instead.

@@ -55,6 +55,8 @@ tables! {
         dtmf: Option<DtmfRule> = "", "keep or mask";
         /// Where the keys of encrypted media come from: `sdp`: signalling brings them; `api`: lines that are offered encrypted and bring none await them by the HTTP interface; `api-always`: those that are offered in the clear too, for clients that do not say that they encrypt (encryption.md).
         keys: KeysFrom = "sdp", "sdp, api or api-always";
+        /// Whether its media come from exactly the addresses and ports that its SDP names: then its streams may share ports, where `media.streams_per_port` is above 1. What comes from elsewhere is recorded nowhere then (operation.md, *Shared ports*).
+        sends_as_announced: bool = "false", "true or false";
         /// File of those who may send, with what stands for their passwords: then credentials are asked for (digest authentication). `callspool trunks password` writes it. Empty: nobody is asked.
         users_file: PathBuf = "", "path";
         /// Realm of these users, as clients are told it; passwords are set for a realm.

@@ -230,6 +230,13 @@ fn settings_that_cannot_work_together_are_refused() {
         "#]],
     );
     refused(
+        "[media]\nstreams_per_port = 65\n",
+        &[],
+        expect![[r#"
+            c.toml:2 media.streams_per_port: 65 streams; give 1 to 64
+        "#]],
+    );
+    refused(
         "[api]\nlisten = \"0.0.0.0:8080\"\n",
         &[],
         expect![[r#"

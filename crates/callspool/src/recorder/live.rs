@@ -27,7 +27,7 @@ use spool::{FileOp, SegmentWriter};
 use super::Thresholds;
 use super::handshakes::{Door, Shaken};
 use super::listening::Taps;
-use super::ports::{Ports, Sockets};
+use super::ports::{Berths, PairId, Seat, Sockets, Whose};
 use super::quality::{Of, Quality, Signs};
 use super::resting::Resting;
 use super::source::{Datagram, Key};
@@ -49,6 +49,11 @@ pub(crate) const STREAMS_MAX: usize = 16 * STREAMS_PER_LEG;
 /// Which leg of its call a stream is of.
 const fn leg_of(open: &OpenStream) -> u16 {
     open.slot / call::SLOTS_PER_LEG
+}
+
+/// The shared pairs that these are on.
+fn pairs_of(streams: &[LiveStream]) -> Vec<PairId> {
+    streams.iter().filter_map(LiveStream::pair).collect()
 }
 
 /// New streams of a leg, and sockets for those that were closed, by their place.
@@ -313,16 +318,20 @@ impl LiveSegment {
         self.streams.iter().filter(|s| s.sockets.is_some()).map(|s| s.ports.clone()).collect()
     }
 
-    /// Descriptors that its ports take.
+    /// Descriptors that its own ports take.
     pub(crate) fn ports_held(&self) -> u64 {
-        self.streams.iter().filter_map(LiveStream::sockets).map(|sockets| sockets.each().count() as u64).sum()
+        let own =
+            self.streams.iter().filter_map(LiveStream::sockets).filter(|sockets| sockets.seat.is_none());
+        own.map(|sockets| sockets.each().count() as u64).sum()
     }
 
-    /// Those of these streams that need new ports.
+    /// Those of these streams that need new ports, or may need them.
     pub(crate) fn fresh_among<'a>(&self, wanted: &'a [OpenStream]) -> impl Iterator<Item = &'a OpenStream> {
-        let is_open =
-            |w: &&OpenStream| self.streams.iter().any(|s| s.open.stream == w.stream && s.sockets.is_some());
-        wanted.iter().filter(move |w| !is_open(w))
+        let has_all = |w: &&OpenStream| {
+            let stream = self.streams.iter().find(|s| s.open.stream == w.stream);
+            stream.and_then(LiveStream::sockets).is_some_and(|s| s.seat.as_ref().is_none_or(|s| s.covers(w)))
+        };
+        wanted.iter().filter(move |w| !has_all(w))
     }
 
     /// Has fetched what a packet of it asks for first. It is not looked at itself: that would be waiting for it.
@@ -383,7 +392,7 @@ impl LiveSegment {
         &mut self,
         now: Now,
         wanted: &[OpenStream],
-        ports: Result<&Ports, Failure>,
+        ports: Result<&Berths, Failure>,
         aside: &mut Aside,
     ) -> Changed {
         self.disturb();
@@ -399,6 +408,7 @@ impl LiveSegment {
         let (mut has, mut gone) = (Vec::new(), Vec::new());
         let (streams, mut into) = self.parts(now.mono);
         for stream in streams {
+            stream.ports.moved = false;
             match wanted.iter().find(|w| w.stream == stream.open.stream) {
                 Some(open) => {
                     stream.update(now, open, gate);
@@ -413,7 +423,7 @@ impl LiveSegment {
         }
         let mut watch: Vec<usize> = (self.streams.len()..self.streams.len() + fresh.len()).collect();
         for (index, sockets) in again {
-            self.streams[index].reopen(sockets);
+            gone.extend(self.streams[index].reopen(sockets));
             watch.push(index);
         }
         has.extend(fresh.iter().filter_map(|f| wanted.iter().find(|w| w.stream == f.open.stream)).cloned());
@@ -422,15 +432,21 @@ impl LiveSegment {
         for stream in watch.iter().filter_map(|i| self.streams.get(*i)) {
             self.writer.local_address(stream.open.stream, stream.ports.rtp);
         }
+        // Where the sender of one on a shared port may be has changed.
+        let is_seated = |index: &usize| self.seat(*index).is_some() && !watch.contains(index);
+        let seated: Vec<usize> = (0..self.streams.len()).filter(is_seated).collect();
+        watch.extend(seated);
         Changed { watch, gone, had: why.map_or(Ok(()), Err) }
     }
 
     /// Gets what is new, leg by leg.
-    fn bind_new(&self, now: Now, wanted: &[OpenStream], ports: &Result<&Ports, Failure>) -> New {
+    fn bind_new(&self, now: Now, wanted: &[OpenStream], ports: &Result<&Berths, Failure>) -> New {
         let mut new = New::default();
         let legs: BTreeSet<u16> = wanted.iter().map(leg_of).collect();
+        let record = self.writer.record();
+        let mut whose = Whose { tenant: &record.tenant, beside: pairs_of(&self.streams) };
         for leg in legs {
-            match self.bind_new_of(now, leg, wanted, ports) {
+            match self.bind_new_of(now, (leg, &mut whose), wanted, ports) {
                 Ok((fresh, again)) => {
                     new.fresh.extend(fresh);
                     new.again.extend(again);
@@ -447,9 +463,9 @@ impl LiveSegment {
     fn bind_new_of(
         &self,
         now: Now,
-        leg: u16,
+        (leg, whose): (u16, &mut Whose<'_>),
         wanted: &[OpenStream],
-        ports: &Result<&Ports, Failure>,
+        ports: &Result<&Berths, Failure>,
     ) -> Result<NewOfLeg, Failure> {
         let (mut fresh, mut again) = (Vec::new(), Vec::new());
         let had = self.streams.iter().filter(|s| leg_of(&s.open) == leg).count();
@@ -461,12 +477,18 @@ impl LiveSegment {
                 }
                 None => {
                     let ports = ports.as_ref().map_err(Clone::clone)?;
-                    let stream = LiveStream::bind(open, ports, self.started, now.mono, self.gate)?;
+                    let at = (&*whose, *ports);
+                    let stream = LiveStream::bind(open, at, self.started, now.mono, self.gate)?;
+                    whose.beside.extend(stream.pair());
                     fresh.push(stream.masking(self.dtmf()));
                 }
-                Some(index) if self.streams[index].sockets.is_none() => {
+                Some(index)
+                    if self.streams[index].sockets.is_none() || self.streams[index].must_move(open) =>
+                {
                     let ports = ports.as_ref().map_err(Clone::clone)?;
-                    again.push((index, open_sockets(open, ports)?));
+                    let sockets = open_sockets(open, (&*whose, *ports))?;
+                    whose.beside.extend(sockets.pair());
+                    again.push((index, sockets));
                 }
                 Some(_) => {}
             }
@@ -628,6 +650,11 @@ impl LiveSegment {
         }
         self.timed_out = active > 0 && silent == active;
         self.timed_out
+    }
+
+    /// The seat of a stream on a shared port, if it has one.
+    pub(crate) fn seat(&self, stream: usize) -> Option<&Seat> {
+        self.streams.get(stream)?.sockets()?.seat.as_deref()
     }
 
     /// The sockets of a stream, to watch.

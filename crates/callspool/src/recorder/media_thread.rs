@@ -25,8 +25,9 @@ use spool::FileOp;
 use super::delay::Sampling;
 use super::listening::Listening;
 use super::live::{Aside, Changed, LiveSegment, Looks};
-use super::ports::Ports;
+use super::ports::Berths;
 use super::resting::Resting;
+use super::seats::Seats;
 use super::source::{Coming, Left, Prepared};
 use super::tell::Teller;
 use super::threads::Bell;
@@ -50,6 +51,9 @@ const EARLY_ENDS_MAX: usize = 4_096;
 /// How long such an end is kept. An order to open is refused long before.
 const EARLY_END_KEPT: Duration = Duration::from_secs(60);
 
+/// How often it is looked at which shared pairs of ports have rested, for a minute and more.
+const CLOSE_EVERY: Duration = Duration::from_secs(1);
+
 /// A flush takes longer than memory: two of them are ample.
 const FLUSHES_AHEAD: usize = 2;
 
@@ -62,7 +66,7 @@ pub(crate) struct MediaThread {
     /// The way to the writer of each volume.
     pub(crate) writers: Vec<Sender<Vec<Job>>>,
     pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
-    pub(crate) ports: Arc<Ports>,
+    pub(crate) ports: Berths,
     pub(crate) shared: Arc<Shared>,
     pub(crate) resting: Arc<Resting>,
     pub(crate) teller: Teller,
@@ -82,9 +86,11 @@ impl MediaThread {
             late_ends: Vec::new(),
             unsent: VecDeque::new(),
             source: source.begin(),
+            seats: Seats::default(),
             aside: Aside::default(),
             sampling: Sampling::default(),
             emptied: Mono::ZERO,
+            closed: Mono::ZERO,
             orders: Vec::new(),
             jobs: self.writers.iter().map(|_| Vec::new()).collect(),
             ops: Vec::new(),
@@ -113,6 +119,7 @@ impl MediaThread {
             for (segment, end) in std::mem::take(&mut state.late_ends) {
                 self.end_when_told(&mut state, segment, end);
             }
+            self.close_rested(&mut state, began.mono);
             state.early_ends.retain(|_, (since, _)| began.mono.since(*since) < EARLY_END_KEPT);
             if !self.rest(&mut state, began.mono) {
                 return self.send_jobs(&mut state);
@@ -271,7 +278,7 @@ impl MediaThread {
             state.slots.push(None);
             state.slots.len() - 1
         });
-        watch(&mut state.source, &self.teller, (slot, &live), 0..live.streams.len());
+        watch((&mut state.source, &mut state.seats), &self.teller, (slot, &live), 0..live.streams.len());
         state.by_id.insert(id, slot);
         if let Some(place) = state.slots.get_mut(slot) {
             *place = Some(live);
@@ -307,9 +314,9 @@ impl MediaThread {
         // Nothing new is had without descriptors; the rest of the change is carried out all the same.
         let granted = self.shared.reserve(wants, self.config.descriptors_max);
         let reserved = if granted.is_ok() { wants } else { 0 };
-        let ports = granted.map(|()| &*self.ports);
+        let ports = granted.map(|()| &self.ports);
         let changed = live.change(now(), wanted, ports, &mut state.aside);
-        forget(&mut state.source, &changed.gone);
+        forget((&mut state.source, &mut state.seats), &changed.gone);
         self.shared.release((before + reserved).saturating_sub(live.ports_held()));
         changed
     }
@@ -337,7 +344,7 @@ impl MediaThread {
         let Some(slot) = state.by_id.get(&segment).copied() else { return };
         let Some(mut live) = state.slots.get_mut(slot).and_then(Option::take) else { return };
         let changed = self.change_streams(state, &mut live, streams);
-        watch(&mut state.source, &self.teller, (slot, &live), changed.watch);
+        watch((&mut state.source, &mut state.seats), &self.teller, (slot, &live), changed.watch);
         // First those who have all that they want, so that a refusal finds those who have not.
         state.unsent.push_back(Report::Opened { segment, ports: live.ports() });
         if let Err(why) = changed.had {
@@ -352,8 +359,8 @@ impl MediaThread {
     /// Takes what has come; whether that was all.
     fn receive(&self, state: &mut State) -> Left {
         let began = now();
-        let State { source, slots, aside, sampling, .. } = state;
-        let (mut now, mut seen, mut lost) = (began, 0_u32, 0);
+        let State { source, seats, slots, aside, sampling, .. } = state;
+        let (mut now, mut seen, mut lost, mut unclaimed) = (began, 0_u32, 0, 0);
         let mut foretold = Foretold::default();
         let (packets, left) = source.take_foretold(began.wall, &mut |coming| {
             let (key, datagram) = match coming {
@@ -364,6 +371,11 @@ impl MediaThread {
             if seen.is_multiple_of(TIMED_ANEW) {
                 now = crate::clock::now();
             }
+            let whose = if key.is_shared() { seats.owner(key, datagram.from) } else { Some(key) };
+            let Some(key) = whose else {
+                unclaimed += 1;
+                return;
+            };
             if let Some(Some(live)) = slots.get_mut(key.slot())
                 && !live.take(now, key, &datagram, aside)
             {
@@ -378,6 +390,7 @@ impl MediaThread {
         lost += source.missed();
         self.shared.packets.fetch_add(packets, Ordering::Relaxed);
         self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
+        self.shared.unclaimed.fetch_add(unclaimed, Ordering::Relaxed);
         left
     }
 
@@ -405,6 +418,18 @@ impl MediaThread {
                     unsent.push_back(Report::MediaTimedOut { segment: live.id });
                 }
             }
+        }
+    }
+
+    /// Closes shared pairs of ports that have rested.
+    fn close_rested(&self, state: &mut State, now: Mono) {
+        if now.since(state.closed) < CLOSE_EVERY {
+            return;
+        }
+        state.closed = now;
+        for (id, pair) in self.ports.rested() {
+            pair.sockets().for_each(|socket| state.source.forget(socket));
+            state.seats.close(id);
         }
     }
 
@@ -451,7 +476,7 @@ impl MediaThread {
         let LiveSegment { id, volume, writer, streams, .. } = *live;
         let State { jobs, ops, .. } = &mut *state;
         self.push_job(jobs, (id, volume), ops.drain(..).collect(), Then::Seal(Box::new(writer)));
-        forget(&mut state.source, streams.iter().filter_map(|s| s.sockets()));
+        forget((&mut state.source, &mut state.seats), streams.iter().filter_map(|s| s.sockets()));
         drop(streams);
         self.shared.release(freed);
     }

@@ -33,6 +33,7 @@ mod replay;
 mod reserve;
 mod resting;
 mod sealer;
+mod seats;
 mod shelving;
 mod source;
 mod spares;
@@ -63,7 +64,7 @@ pub(crate) use listening::{
 };
 pub(crate) use markers::read_markers;
 pub(crate) use media_thread::Shared;
-pub(crate) use ports::PortConfig;
+pub(crate) use ports::{PortConfig, STREAMS_PER_PORT_MAX};
 pub(crate) use quality::QualityRules;
 pub(crate) use redo::run;
 pub(crate) use replay::{Replayed, When, replay};
@@ -85,7 +86,7 @@ use joiner::Joiner;
 use media_thread::{MediaConfig, MediaOrder, MediaThread};
 use opener::Opener;
 use placer::{Placer, Placing};
-use ports::Ports;
+use ports::{Berths, Ports};
 use resting::Resting;
 use sealer::Sealer;
 use shelving::Shelving;
@@ -108,6 +109,8 @@ pub(crate) struct RecorderConfig {
     /// Whose alarms are those of the volumes as a whole.
     pub(crate) tenant: TenantId,
     pub(crate) ports: PortConfig,
+    /// Streams that may share a pair of ports.
+    pub(crate) streams_per_port: usize,
     /// Where datagrams come from, if the machine allows it.
     pub(crate) source: Kind,
     /// Octets of each ring of packets.
@@ -186,6 +189,7 @@ impl Recorder {
             let all = Arc::new(Ports::new(config.ports.clone(), knock));
             (0..count).map(|_| Arc::clone(&all)).collect()
         };
+        let ports = Berths::new(ports, config.streams_per_port, &shared);
         let (placer, placings) = bounded(ORDERS_MAX);
         let (answer, tried) = unbounded();
         let (job_ways, writer_jobs): (Vec<_>, Vec<_>) = volumes.iter().map(|_| unbounded()).unzip();

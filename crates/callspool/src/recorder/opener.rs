@@ -17,7 +17,7 @@ use super::disk::{Disk, OpenFiles, failure};
 use super::live::{Gate, LiveSegment, LiveStream, STREAMS_MAX};
 use super::media_thread::{MediaOrder, Shared};
 use super::placer::{OpenJob, Tried};
-use super::ports::Ports;
+use super::ports::Berths;
 use super::sealer::ended_by;
 use super::tell::Teller;
 use super::turns::{Turn, Turns};
@@ -42,7 +42,7 @@ pub(crate) struct Opener {
     pub(crate) tried: Sender<Tried>,
     pub(crate) media: Threads,
     /// Of each media thread.
-    pub(crate) ports: Vec<Arc<Ports>>,
+    pub(crate) ports: Vec<Berths>,
     pub(crate) teller: Teller,
     pub(crate) shared: Arc<Shared>,
     pub(crate) pulse: Pulse,
@@ -96,12 +96,19 @@ impl Opener {
         let need = OF_PART + of_ports(streams);
         self.shared.reserve(need, self.descriptors_max)?;
         self.shared.segments.fetch_add(1, Ordering::Relaxed);
-        let begun = self.open(&job.order).and_then(|made| self.hand_over(job, made));
-        if begun.is_err() {
-            self.shared.segments.fetch_sub(1, Ordering::Relaxed);
-            self.shared.release(need);
+        let begun = self.open(&job.order).and_then(|made| {
+            let own = made.live.ports_held();
+            self.hand_over(job, made).map(|()| own)
+        });
+        match begun {
+            // A shared pair counts itself.
+            Ok(own) => self.shared.release(need.saturating_sub(OF_PART + own)),
+            Err(_) => {
+                self.shared.segments.fetch_sub(1, Ordering::Relaxed);
+                self.shared.release(need);
+            }
         }
-        begun
+        begun.map(drop)
     }
 
     fn hand_over(&self, job: &OpenJob, made: Made) -> Result<(), Failure> {
@@ -134,10 +141,7 @@ impl Opener {
             None => {
                 let thread = self.media.index(order.segment).and_then(|n| self.ports.get(n));
                 let ports = thread.ok_or_else(|| Failure::Resources("no media thread".to_owned()))?;
-                let bind = |s| {
-                    LiveStream::bind(s, ports, order.started, now.mono, gate).map(|s| s.masking(order.dtmf))
-                };
-                order.streams.iter().map(bind).collect::<Result<_, _>>()?
+                LiveStream::bind_all(order, ports, now.mono, gate)?
             }
         };
         let told = |e: io::Error| {

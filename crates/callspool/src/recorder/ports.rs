@@ -1,7 +1,10 @@
 //! Ports for streams: an even one for RTP and the next for RTCP (RFC 3550 section 11).
 //!
 //! The range is gone through in turn, so that a port that was closed rests as long as possible: media that a
-//! client still sends to it reach nobody else's stream.
+//! client still sends to it reach nobody else's stream. Where it is wanted, streams of several calls [share](pool) a pair.
+
+pub(super) mod places;
+mod pool;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -14,6 +17,8 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::handshakes::Knocks;
 use super::live::{Room, Which};
+pub(crate) use places::{PairId, STREAMS_PER_PORT_MAX, SeatId};
+pub(crate) use pool::{Berths, Seat, Whose, canonical};
 
 /// Where streams are received, and what senders are told.
 #[derive(Debug, Clone)]
@@ -49,9 +54,16 @@ pub(crate) struct Sockets {
     pub(crate) knocks: Knocks,
     /// Where packets may wait for keys.
     pub(crate) room: Room,
+    /// Its seat, where others have these sockets too.
+    pub(crate) seat: Option<Box<Seat>>,
 }
 
 impl Sockets {
+    /// The shared pair that they are of, if they are.
+    pub(crate) fn pair(&self) -> Option<PairId> {
+        self.seat.as_ref().map(|seat| seat.at().0)
+    }
+
     /// Each of them, and what it is for.
     pub(crate) fn each(&self) -> impl Iterator<Item = (Which, &Arc<UdpSocket>)> {
         let rtcp = self.rtcp.as_ref().map(|rtcp| (Which::Rtcp, rtcp));
@@ -100,6 +112,11 @@ impl Ports {
     /// Opens the next free pair of the range, or one port when RTCP is multiplexed (RFC 5761). Goes through the
     /// range once: calls that stay hold long runs of it.
     pub(crate) fn open(&self, family: Family, mux: bool) -> io::Result<Sockets> {
+        self.open_for(1, family, mux)
+    }
+
+    /// The same for so many streams.
+    fn open_for(&self, streams: usize, family: Family, mux: bool) -> io::Result<Sockets> {
         let _one = self.binding.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (listen, told) = match family {
             Family::V4 => (self.config.listen_v4, self.config.advertised_v4),
@@ -117,8 +134,9 @@ impl Ports {
             if port >= config.max {
                 break;
             }
-            let pair = bind(SocketAddr::new(listen, port), config).and_then(|rtp| {
-                let rtcp = if mux { None } else { Some(bind(SocketAddr::new(listen, port + 1), config)?) };
+            let bind = |port| bind(SocketAddr::new(listen, port), config, streams);
+            let pair = bind(port).and_then(|rtp| {
+                let rtcp = if mux { None } else { Some(bind(port + 1)?) };
                 Ok((rtp, rtcp))
             });
             match pair {
@@ -127,7 +145,7 @@ impl Ports {
                     let told_rtcp = SocketAddr::new(told, if mux { port } else { port + 1 });
                     let (rtp, rtcp) = (Arc::new(rtp), rtcp.map(Arc::new));
                     let (knocks, room) = (self.knocks.clone(), self.room.clone());
-                    return Ok(Sockets { rtp, rtcp, told_rtp, told_rtcp, knocks, room });
+                    return Ok(Sockets { rtp, rtcp, told_rtp, told_rtcp, knocks, room, seat: None });
                 }
                 // Somebody else has it: the next one. Anything else will not get better by trying.
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse => last = e,
@@ -153,7 +171,7 @@ const NOTHING: [SockFilter; 1] = [SockFilter::new(BPF_RETURN, 0, 0, 0)];
 /// `BPF_RET | BPF_K`
 const BPF_RETURN: u16 = 0x06;
 
-fn bind(address: SocketAddr, config: &PortConfig) -> io::Result<UdpSocket> {
+fn bind(address: SocketAddr, config: &PortConfig, streams: usize) -> io::Result<UdpSocket> {
     // In the call that makes it: setting it afterwards is two more.
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
@@ -163,7 +181,7 @@ fn bind(address: SocketAddr, config: &PortConfig) -> io::Result<UdpSocket> {
         // Before it is bound: nothing is to wait there.
         socket.attach_filter(&NOTHING)?;
     } else {
-        socket.set_recv_buffer_size(config.receive_buffer)?;
+        socket.set_recv_buffer_size(config.receive_buffer.saturating_mul(streams))?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     }
     socket.bind(&address.into())?;

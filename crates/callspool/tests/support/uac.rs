@@ -98,6 +98,11 @@ impl Dialog {
         (self.profile, self.more) = (profile.to_owned(), more.to_owned());
     }
 
+    /// From which port later offers say that media come.
+    pub fn speak_from(&mut self, media_port: u16) {
+        self.media_port = media_port;
+    }
+
     fn new(server: &Server, name: &str, media_port: u16, spoken: Spoken) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{Check, owner};
 use crate::config::{Config, Role, Size};
 use crate::control;
+use crate::descriptors::of_sharing;
 use crate::recorder::{Kind, possible};
 use crate::serve::{ports_of, source_of};
 
@@ -23,6 +24,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         checks.push(receive_buffer(config.sip.recv_buffer));
         checks.push(time_stamps());
         checks.push(media_ports(config));
+        checks.extend(shared_ports(config));
         checks.push(media_source(config));
     }
     checks.extend(ports(config));
@@ -146,6 +148,28 @@ fn media_ports(config: &Config) -> Check {
     Check::good(what, range)
 }
 
+/// Where streams may share ports: whose, and what that saves. What the other checks say is needed where none do.
+fn shared_ports(config: &Config) -> Option<Check> {
+    let per_port = config.media.streams_per_port;
+    if per_port == 1 {
+        return None;
+    }
+    let what = "shared ports";
+    let trunks = config.tables.trunk.iter().filter(|(_, trunk)| trunk.sends_as_announced);
+    let names: Vec<&str> = trunks.map(|(name, _)| name.as_str()).collect();
+    if names.is_empty() {
+        let todo = "set sends_as_announced for a trunk of which it is true, or media.streams_per_port = 1";
+        return Some(Check::warning(what, "no trunk may have any", todo));
+    }
+    let calls = config.recording.max_calls as u64;
+    let found = format!(
+        "up to {per_port} streams on a pair, of {}; {} descriptors for {calls} calls that all do",
+        names.join(", "),
+        of_sharing(calls, per_port)
+    );
+    Some(Check::good(what, found))
+}
+
 /// Whether an address can be bound now; `key` is the setting that names it.
 fn port(name: &str, address: SocketAddr, kind: Type, key: &str, serving: Option<i32>) -> Check {
     let what = format!("{name} {address}");
@@ -203,6 +227,7 @@ fn bind(address: SocketAddr, kind: Type) -> io::Result<()> {
 mod tests {
     use super::super::Verdict;
     use super::*;
+    use crate::config::{Surroundings, load};
 
     #[test]
     fn a_port_is_free_or_not() {
@@ -211,6 +236,25 @@ mod tests {
         assert_eq!(check(taken.local_addr().unwrap()), Verdict::Warning);
         assert_eq!(check("127.0.0.1:0".parse().unwrap()), Verdict::Good);
         assert_eq!(check("192.0.2.1:5060".parse().unwrap()), Verdict::Failure);
+    }
+
+    #[test]
+    fn it_is_said_whose_streams_share_ports_and_what_that_saves() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        let check = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let around = Surroundings { variables: Vec::new(), ..Surroundings::of_process() };
+            shared_ports(&load(Some(&path), &around).unwrap().config)
+        };
+        assert!(check("").is_none());
+        let plain = "[media]\nstreams_per_port = 32\n[recording]\nmax_calls = 1000\n[trunk.pbx]\nfrom = \"192.0.2.1\"\n";
+        assert_eq!(check(plain).unwrap().verdict, Verdict::Warning);
+        let sbc = "[trunk.sbc]\nfrom = \"192.0.2.2\"\nsends_as_announced = true\n";
+        let check = check(&format!("{plain}{sbc}")).unwrap();
+        // Two files each, and 63 pairs for 2,000 streams.
+        let found = "up to 32 streams on a pair, of sbc; 2126 descriptors for 1000 calls that all do";
+        assert_eq!((check.verdict, &*check.found), (Verdict::Good, found));
     }
 
     #[test]

@@ -8,12 +8,12 @@ use media::rtp::StreamReceiver;
 use media::srtp::{Closed, Srtp};
 use model::peer::Flowing;
 use model::{
-    Dtmf, Failure, MediaKind, Mono, Now, OpenStream, Protection, SegmentId, StreamPorts, StreamRecord,
-    WallTime,
+    Dtmf, Failure, MediaKind, Mono, Now, OpenSegment, OpenStream, Protection, SegmentId, StreamPorts,
+    StreamRecord, WallTime,
 };
 
 use super::super::handshakes::{Door, Shaken};
-use super::super::ports::{Ports, Sockets};
+use super::super::ports::{Berths, PairId, Sockets, Whose};
 use super::super::quality::Signs;
 use super::super::source::Datagram;
 use super::IntoSegment;
@@ -103,14 +103,30 @@ impl Heard {
 }
 
 impl LiveStream {
-    pub(crate) fn bind(
+    /// All that a segment begins with.
+    pub(crate) fn bind_all(
+        order: &OpenSegment,
+        ports: &Berths,
+        now: Mono,
+        gate: Gate,
+    ) -> Result<Vec<Self>, Failure> {
+        let mut whose = Whose { tenant: &order.tenant, beside: Vec::new() };
+        let bind = |open| {
+            let bound = Self::bind(open, (&whose, ports), order.started, now, gate)?;
+            whose.beside.extend(bound.pair());
+            Ok(bound.masking(order.dtmf))
+        };
+        order.streams.iter().map(bind).collect()
+    }
+
+    pub(super) fn bind(
         open: &OpenStream,
-        ports: &Ports,
+        (whose, ports): (&Whose<'_>, &Berths),
         started: WallTime,
         now: Mono,
         gate: Gate,
     ) -> Result<Self, Failure> {
-        let sockets = open_sockets(open, ports)?;
+        let sockets = open_sockets(open, (whose, ports))?;
         let mut opened = open.clone();
         opened.flowing = effective(open.flowing, gate);
         let mut receiver = StreamReceiver::new(&opened, started);
@@ -251,6 +267,17 @@ impl LiveStream {
         }
     }
 
+    /// Whether it cannot stay where it is when it is as signalling says now: others have its port too.
+    pub(super) fn must_move(&self, open: &OpenStream) -> bool {
+        let seat = self.sockets.as_ref().and_then(|sockets| sockets.seat.as_ref());
+        seat.is_some_and(|seat| !seat.stays(open))
+    }
+
+    /// The shared pair that it is on, if it is.
+    pub(crate) fn pair(&self) -> Option<PairId> {
+        self.sockets.as_ref().and_then(Sockets::pair)
+    }
+
     /// Its sockets, while it has some.
     pub(crate) const fn sockets(&self) -> Option<&Sockets> {
         self.sockets.as_ref()
@@ -308,14 +335,16 @@ impl LiveStream {
         }
     }
 
-    /// Takes other sockets, for a stream that had been closed.
-    pub(super) fn reopen(&mut self, sockets: Sockets) {
+    /// Takes other sockets; those that it had, if it had some.
+    pub(super) fn reopen(&mut self, sockets: Sockets) -> Option<Sockets> {
         self.ports = ports_of(&self.open, &sockets);
         self.receiver.set_port(sockets.told_rtp.port());
-        self.sockets = Some(sockets);
+        let before = self.sockets.replace(sockets);
+        self.ports.moved = before.is_some();
         // At other ports it is another one.
         self.knocking.begun = None;
         self.settle();
+        before
     }
 
     pub(super) fn record(&self) -> StreamRecord {
@@ -570,15 +599,19 @@ fn sender(receiver: &StreamReceiver, from: SocketAddr) -> Option<Sender> {
 }
 
 /// A port that cannot be had is something that ran out, whatever the system calls it.
-pub(super) fn open_sockets(open: &OpenStream, ports: &Ports) -> Result<Sockets, Failure> {
-    ports.open(open.family, open.rtcp_mux).map_err(|e| {
+pub(super) fn open_sockets(
+    open: &OpenStream,
+    (whose, ports): (&Whose<'_>, &Berths),
+) -> Result<Sockets, Failure> {
+    ports.open(whose, open).map_err(|e| {
         let why = if is_shortage(&e) { RUN_OUT.to_owned() } else { format!("no port: {e}") };
         Failure::Resources(why)
     })
 }
 
 fn ports_of(open: &OpenStream, sockets: &Sockets) -> StreamPorts {
-    StreamPorts { stream: open.stream, rtp: sockets.told_rtp, rtcp: sockets.told_rtcp }
+    let (rtp, rtcp) = (sockets.told_rtp, sockets.told_rtcp);
+    StreamPorts { stream: open.stream, rtp, rtcp, moved: false }
 }
 
 /// Which socket of a stream.

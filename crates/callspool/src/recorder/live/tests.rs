@@ -11,14 +11,19 @@ use model::{
 };
 
 use super::super::handshakes::Knocks;
-use super::super::ports::PortConfig;
+use super::super::ports::{PortConfig, Ports};
 use super::super::source::{Left, Prepared, Source};
 use super::super::writer::Ops;
 use super::*;
 use crate::clock::now;
 
 /// An address of loopback that nobody else binds.
-fn ports() -> Ports {
+fn ports() -> Berths {
+    shared_by(1)
+}
+
+/// The same for so many streams on a pair.
+fn shared_by(streams: usize) -> Berths {
     let local = IpAddr::V4(Ipv4Addr::new(127, 44, 0, 9));
     let config = PortConfig {
         listen_v4: Some(local),
@@ -30,7 +35,8 @@ fn ports() -> Ports {
         receive_buffer: 64 << 10,
         is_held: false,
     };
-    Ports::new(config, Knocks::new().0)
+    let ports = Arc::new(Ports::new(config, Knocks::new().0));
+    Berths::new(vec![ports], streams, &Arc::default()).remove(0)
 }
 
 /// The first leg has slots from 0, the second from 64.
@@ -45,6 +51,7 @@ fn stream(id: u64, slot: u16, flowing: Flowing) -> OpenStream {
         family: Family::V4,
         remote: None,
         remote_rtcp: None,
+        may_share: false,
         rtcp_mux: false,
         flowing,
         protection: Protection::None,
@@ -52,7 +59,7 @@ fn stream(id: u64, slot: u16, flowing: Flowing) -> OpenStream {
     }
 }
 
-fn segment(id: u64, streams: Vec<OpenStream>, takes_over: Option<TakeOver>, ports: &Ports) -> LiveSegment {
+fn segment(id: u64, streams: Vec<OpenStream>, takes_over: Option<TakeOver>, ports: &Berths) -> LiveSegment {
     let now = now();
     let order = OpenSegment {
         segment: SegmentId::from_u64(id),
@@ -72,10 +79,9 @@ fn segment(id: u64, streams: Vec<OpenStream>, takes_over: Option<TakeOver>, port
         dtmf: Dtmf::Keep,
     };
     let writer = SegmentWriter::open(&order, NodeNumber::SINGLE, now);
-    let bind = |s: &OpenStream| LiveStream::bind(s, ports, now.wall, now.mono, Gate::Open).unwrap();
     let bound = match order.takes_over {
         Some(_) => Vec::new(),
-        None => order.streams.iter().map(bind).collect(),
+        None => LiveStream::bind_all(&order, ports, now.mono, Gate::Open).unwrap(),
     };
     LiveSegment::new(&order, now, 0, writer, bound)
 }
@@ -107,7 +113,7 @@ impl Thread {
     fn read(&mut self, live: &mut LiveSegment) {
         for stream in 0..live.streams.len() {
             for (which, socket) in live.sockets(stream) {
-                self.source.watch(Key::new(0, stream, which), socket).unwrap();
+                self.source.watch(Key::new(0, stream, which), socket, 1).unwrap();
             }
         }
         let Self { source, aside } = self;
@@ -337,4 +343,67 @@ fn what_a_packet_asks_for_stands_together() {
     assert!(behind.iter().sum::<usize>() <= 8 * 64, "{behind:?}");
     // And what a call keeps in memory.
     assert!(live.streams.capacity() == 1 && size_of::<LiveStream>() <= 2_048, "{}", size_of::<LiveStream>());
+}
+
+/// One whose sender is there, as is promised of him.
+fn at(id: u64, slot: u16, remote: &str) -> OpenStream {
+    OpenStream { remote: remote.parse().ok(), may_share: true, ..stream(id, slot, Flowing::Active) }
+}
+
+#[test]
+fn a_stream_on_a_shared_port_stays_where_it_can_and_else_moves_and_says_so() {
+    let ports = shared_by(4);
+    let mut thread = Thread::new();
+    let mut live = segment(1, vec![at(1, 0, "192.0.2.1:4000")], None, &ports);
+    let other = segment(2, vec![at(2, 0, "192.0.2.1:5000")], None, &ports);
+    let at_first = live.ports()[0].rtp;
+    assert_eq!((at_first, live.ports_held()), (other.ports()[0].rtp, 0));
+    let mut change = |live: &mut LiveSegment, wanted: OpenStream, may: bool| {
+        let needed = live.fresh_among(std::slice::from_ref(&wanted)).count();
+        let none = Failure::Resources("none".to_owned());
+        let granted = if may { Ok(&ports) } else { Err(none) };
+        let changed = live.change(now(), &[wanted], granted, &mut thread.aside);
+        let told = live.ports().remove(0);
+        let stays = told.rtp == at_first;
+        assert_eq!((told.moved, changed.gone.len()), if stays { (false, 0) } else { (true, 1) });
+        (needed, stays, changed.had.is_ok())
+    };
+    // What says nothing new needs nothing, nor does what nobody has; but that is not known before.
+    assert_eq!(change(&mut live, at(1, 0, "192.0.2.1:4000"), false), (0, true, true));
+    assert_eq!(change(&mut live, at(1, 0, ""), false), (0, true, true));
+    assert_eq!(change(&mut live, at(1, 0, "192.0.2.9:4000"), false), (1, true, true));
+    // Where there is nothing to move to, it is refused, and stays where it is heard.
+    assert_eq!(change(&mut live, at(1, 0, "192.0.2.1:5000"), false), (1, true, false));
+    assert_eq!(live.seat(0).unwrap().addresses().len(), 4);
+    assert_eq!(change(&mut live, at(1, 0, "192.0.2.1:5000"), true), (1, false, true));
+    assert_eq!(live.ports_held(), 0, "it is on another pair");
+}
+
+#[test]
+fn who_turns_to_what_never_shares_has_ports_of_its_own() {
+    let ports = shared_by(4);
+    let mut aside = Aside::default();
+    let mut live = segment(1, vec![at(1, 0, "192.0.2.1:4000")], None, &ports);
+    let wanted = OpenStream { protection: Protection::Awaited, ..at(1, 0, "192.0.2.1:4000") };
+    let changed = live.change(now(), &[wanted], Ok(&ports), &mut aside);
+    assert_eq!((changed.gone.len(), live.ports_held(), live.ports()[0].moved), (1, 2, true));
+    // And stays there.
+    let changed = live.change(now(), &[at(1, 0, "192.0.2.1:4000")], Ok(&ports), &mut aside);
+    assert_eq!((changed.gone.len(), live.ports_held(), live.ports()[0].moved), (0, 2, false));
+}
+
+#[test]
+fn no_two_lines_of_one_description_have_one_port_whenever_they_come() {
+    let ports = shared_by(8);
+    let mut live = segment(1, vec![at(1, 0, "192.0.2.1:4000"), at(2, 1, "192.0.2.1:5000")], None, &ports);
+    let wanted: Vec<OpenStream> = (1..=4)
+        .map(|n| at(n, u16::try_from(n).unwrap() - 1, &format!("192.0.2.1:{}", 3_000 + n * 1_000)))
+        .collect();
+    live.change(now(), &wanted, Ok(&ports), &mut Aside::default());
+    let all: BTreeSet<SocketAddr> = live.ports().iter().map(|ports| ports.rtp).collect();
+    assert_eq!(all.len(), 4);
+    // Another segment finds seats on the same.
+    let other =
+        segment(2, (5..=8).map(|n| at(n, 0, &format!("192.0.2.2:{}", n * 1_000))).collect(), None, &ports);
+    assert_eq!(other.ports().iter().map(|ports| ports.rtp).collect::<BTreeSet<_>>(), all);
 }

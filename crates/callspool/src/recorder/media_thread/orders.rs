@@ -106,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) source: OnceLock<Kind>,
     /// Datagrams received.
     pub(crate) packets: AtomicU64,
+    /// Those among them that came to shared ports and are nobody's.
+    pub(crate) unclaimed: AtomicU64,
     /// How long they waited in the kernel.
     pub(crate) delays: Delays,
     /// Packets dropped before disk.
@@ -131,6 +133,11 @@ impl Shared {
             Ok(_) => Ok(()),
             Err(_) => Err(Failure::Resources(RUN_OUT.to_owned())),
         }
+    }
+
+    /// Counts descriptors that somebody has in any case.
+    pub(crate) fn hold(&self, descriptors: u64) {
+        self.descriptors.fetch_add(descriptors, Ordering::Relaxed);
     }
 
     pub(crate) fn release(&self, descriptors: u64) {

@@ -7,8 +7,9 @@ use spool::FileOp;
 
 use super::super::delay::Sampling;
 use super::super::handshakes::Door;
-use super::super::live::{Aside, LiveSegment};
+use super::super::live::{Aside, LiveSegment, Which};
 use super::super::ports::Sockets;
+use super::super::seats::Seats;
 use super::super::source::{Key, Source};
 use super::super::tell::Teller;
 use super::super::writer::Job;
@@ -32,12 +33,16 @@ pub(super) struct State {
     pub(super) late_ends: Vec<(SegmentId, End)>,
     pub(super) unsent: VecDeque<Report>,
     pub(super) source: Source,
+    /// Whose is what comes to ports that streams share.
+    pub(super) seats: Seats,
     /// What came for segments whose storage failed.
     pub(super) aside: Aside,
     /// Whose waiting is measured.
     pub(super) sampling: Sampling,
     /// All that had come then has been taken.
     pub(super) emptied: Mono,
+    /// When shared pairs of ports were closed last.
+    pub(super) closed: Mono,
     /// What is carried out now.
     pub(super) orders: Vec<MediaOrder>,
     /// What this tick has for each volume's writer: it is woken once, not for each segment.
@@ -118,26 +123,38 @@ impl Foretold {
 /// Has the source hand out what comes to these streams. A stream that cannot be heard is told of: its segment goes on with
 /// the others.
 pub(super) fn watch(
-    source: &mut Source,
+    (source, seats): (&mut Source, &mut Seats),
     teller: &Teller,
     (slot, live): (usize, &LiveSegment),
     streams: impl IntoIterator<Item = usize>,
 ) {
-    let sockets = |stream| live.sockets(stream).map(move |(which, socket)| (stream, which, socket));
-    for (stream, which, socket) in streams.into_iter().flat_map(sockets) {
-        if let Err(e) = source.watch(Key::new(slot, stream, which), socket) {
-            let record = live.writer.record();
-            let text =
-                format!("nothing is heard on a port that was opened: {e}; see the limits of the process");
-            teller.alarm(&record.tenant, Incident::NotRecorded, Some(record.call), Some(live.id), text);
+    for stream in streams {
+        let own = Key::new(slot, stream, Which::Rtp);
+        let (key, shares) = match live.seat(stream) {
+            None => (own, 1),
+            Some(seat) => (seats.sit(seat.at(), &seat.addresses(), own), seat.streams_max()),
+        };
+        for (which, socket) in live.sockets(stream) {
+            if let Err(e) = source.watch(key.at(which), socket, shares) {
+                let record = live.writer.record();
+                let text =
+                    format!("nothing is heard on a port that was opened: {e}; see the limits of the process");
+                teller.alarm(&record.tenant, Incident::NotRecorded, Some(record.call), Some(live.id), text);
+            }
         }
     }
 }
 
-/// Nothing comes to these any more.
-pub(super) fn forget<'a>(source: &mut Source, gone: impl IntoIterator<Item = &'a Sockets>) {
-    for (_, socket) in gone.into_iter().flat_map(Sockets::each) {
-        source.forget(socket);
+/// Nothing comes to these any more. A shared pair is listened to as long as it is open: what is late is counted as nobody's.
+pub(super) fn forget<'a>(
+    (source, seats): (&mut Source, &mut Seats),
+    gone: impl IntoIterator<Item = &'a Sockets>,
+) {
+    for sockets in gone {
+        match &sockets.seat {
+            Some(seat) => seats.leave(seat.at()),
+            None => sockets.each().for_each(|(_, socket)| source.forget(socket)),
+        }
     }
 }
 

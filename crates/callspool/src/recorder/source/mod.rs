@@ -49,15 +49,41 @@ pub(crate) enum Coming<'a> {
     Now(Key, Datagram<'a>),
 }
 
-/// Whose a socket is: the slot of a segment in its media thread, a stream of it, and which of its sockets. 64 bits, as
-/// the kernel gives them back.
+/// Whose a socket is: the slot of a segment in its media thread, a stream of it, and which of its sockets; or, of one that
+/// streams share, which pair it is of. 64 bits, as the kernel gives them back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key(u64);
 
 impl Key {
-    /// A slot below 2^48, a stream below 2^15.
+    /// Set where streams share the socket.
+    const SHARED: u64 = 1 << 63;
+
+    /// A slot below 2^47, a stream below 2^15.
     pub(crate) fn new(slot: usize, stream: usize, which: Which) -> Self {
         Self((slot as u64) << 16 | (stream as u64 & 0x7fff) << 1 | u64::from(which == Which::Rtcp))
+    }
+
+    /// Of a shared pair below 2^62: whose a datagram is depends on where it comes from.
+    pub(crate) fn shared(pair: usize, which: Which) -> Self {
+        Self(Self::SHARED | (pair as u64) << 1 | u64::from(which == Which::Rtcp))
+    }
+
+    /// Which shared pair it is of, if it is.
+    #[inline]
+    pub(crate) fn pair(self) -> Option<(usize, Which)> {
+        let pair = usize::try_from((self.0 & !Self::SHARED) >> 1).unwrap_or(usize::MAX);
+        self.is_shared().then(|| (pair, self.which()))
+    }
+
+    #[inline]
+    pub(crate) const fn is_shared(self) -> bool {
+        self.0 & Self::SHARED != 0
+    }
+
+    /// The same stream, with this one of its sockets.
+    #[inline]
+    pub(crate) fn at(self, which: Which) -> Self {
+        Self(self.0 & !1 | u64::from(which == Which::Rtcp))
     }
 
     pub(crate) fn slot(self) -> usize {
@@ -208,16 +234,16 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// From now on what comes to this socket, and what waits there, is handed out under this key; also where it was
-    /// watched under another.
+    /// From now on what comes to this socket, of so many streams, and what waits there, is handed out under this key; also
+    /// where it was watched under another.
     ///
     /// # Errors
     /// When the kernel refuses: nothing comes of this socket then.
-    pub(crate) fn watch(&mut self, key: Key, socket: &Arc<UdpSocket>) -> io::Result<()> {
+    pub(crate) fn watch(&mut self, key: Key, socket: &Arc<UdpSocket>, streams: u32) -> io::Result<()> {
         match self {
-            Self::Polled(polled) => polled.watch(key.0, socket, 1),
-            Self::Uring(uring) => uring.watch(key, socket),
-            Self::Packets(packets) => packets.watch(key, socket),
+            Self::Polled(polled) => polled.watch(key.0, socket, streams),
+            Self::Uring(uring) => uring.watch(key, socket, streams),
+            Self::Packets(packets) => packets.watch(key, socket, streams),
         }
     }
 
@@ -286,6 +312,11 @@ mod tests {
         {
             let key = Key::new(slot, stream, which);
             assert_eq!((key.slot(), key.stream(), key.which()), (slot, stream, which));
+            assert_eq!((key.pair(), key.at(Which::Rtp).at(which)), (None, key));
+            let shared = Key::shared(slot, which);
+            assert_eq!(shared.pair(), Some((slot, which)));
+            // It is of no segment.
+            assert!(shared.slot() >= 1 << 47);
         }
     }
 }

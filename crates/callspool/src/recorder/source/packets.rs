@@ -29,6 +29,8 @@ struct Place {
     since: WallTime,
     /// After which taking it was watched.
     watched: u64,
+    /// Streams whose port it is.
+    streams: u32,
     brought: u32,
     taking: u64,
 }
@@ -87,12 +89,15 @@ impl Packets {
         })
     }
 
-    pub(super) fn watch(&mut self, key: Key, socket: &UdpSocket) -> io::Result<()> {
+    pub(super) fn watch(&mut self, key: Key, socket: &UdpSocket, streams: u32) -> io::Result<()> {
         let (local, watched) = (socket.local_addr()?, self.takings);
         let place = self.place(local).ok_or(io::ErrorKind::AddrNotAvailable)?;
         match place {
-            Some(place) => place.key = key,
-            None => *place = Some(Place { key, since: clock::wall(), watched, brought: 0, taking: 0 }),
+            Some(place) => (place.key, place.streams) = (key, streams),
+            None => {
+                let since = clock::wall();
+                *place = Some(Place { key, since, watched, streams, brought: 0, taking: 0 });
+            }
         }
         Ok(())
     }
@@ -142,7 +147,7 @@ impl Packets {
                     (place.taking, place.brought) = (*takings, 0);
                 }
                 place.brought += 1;
-                if place.brought > share {
+                if place.brought > share.saturating_mul(place.streams) {
                     *flooded += 1;
                     return;
                 }

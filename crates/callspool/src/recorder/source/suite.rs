@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
+use model::TenantId;
 use model::peer::Family;
 
 use super::super::handshakes::Knocks;
+use super::super::ports::places::{self, Places, Wanted};
 use super::super::ports::{PortConfig, Ports, Sockets};
+use super::super::seats::Seats;
 use super::*;
 use crate::clock::wall as clock_wall;
 
@@ -58,7 +61,7 @@ impl Rig {
 
     fn watch(&mut self, slot: usize, sockets: &Sockets) {
         for (which, socket) in sockets.each() {
-            self.source.watch(Key::new(slot, 0, which), socket).unwrap();
+            self.source.watch(Key::new(slot, 0, which), socket, 1).unwrap();
         }
     }
 
@@ -271,4 +274,68 @@ fn where_a_source_is_not_to_be_had_another_is_named_with_the_reason() {
     let chosen = Chosen::of(Kind::PacketRing, &config, 2, usize::MAX >> 1).unwrap();
     assert_eq!((chosen.kind, chosen.sources.len()), (Kind::Sockets, 2));
     assert!(chosen.instead.is_some_and(|why| why.contains("packet_ring")));
+}
+
+#[test]
+fn senders_at_one_port_are_told_apart_by_where_they_send_from_and_strangers_are_nobody() {
+    each((9, 9_800), |mut rig| {
+        for family in [Family::V4, Family::V6] {
+            let sockets = rig.ports.open(family, false).unwrap();
+            let senders: Vec<UdpSocket> = (0..5).map(|_| sender(family)).collect();
+            let (mut places, mut seats) = (Places::new(3), Seats::default());
+            // The last two have no seats.
+            for (slot, sender) in senders.iter().enumerate().take(3) {
+                let kind = places::Kind { tenant: TenantId::default(), family, rtcp_mux: false };
+                let addresses = vec![sender.local_addr().unwrap()];
+                let wanted = Wanted { kind, beside: Vec::new(), addresses: addresses.clone() };
+                let found = places.sit(&wanted).map(|(pair, seat, ())| (pair, seat));
+                let at = found.unwrap_or_else(|| places.open(&wanted, ()));
+                let key = seats.sit(at, &addresses, Key::new(slot, 7, Which::Rtp));
+                for (which, socket) in sockets.each() {
+                    rig.source.watch(key.at(which), socket, 3).unwrap();
+                }
+            }
+            for round in 0..20_u8 {
+                for (n, sender) in (0..).zip(&senders) {
+                    sender.send_to(&[round, n], sockets.told_rtp).unwrap();
+                    sender.send_to(&[round, n], sockets.told_rtcp).unwrap();
+                }
+            }
+            let mut got = BTreeMap::<_, Vec<_>>::new();
+            let mut each = |key: Key, d: Datagram<'_>| {
+                assert!(key.is_shared(), "{key:?}");
+                let owner = seats.owner(key, d.from).map(|key| (key.slot(), key.stream(), key.which()));
+                got.entry(owner).or_default().push(d.bytes.to_vec());
+            };
+            while rig.source.take(clock_wall(), &mut each).1 == Left::Something {}
+            let of = |n: u8| (0..20).map(|round| vec![round, n]).collect::<Vec<_>>();
+            for (slot, n) in (0..3).zip(0..) {
+                for which in [Which::Rtp, Which::Rtcp] {
+                    assert_eq!(got.remove(&Some((slot, 7, which))), Some(of(n)), "{:?}", rig.kind);
+                }
+            }
+            let mut nobodys = got.remove(&None).unwrap();
+            nobodys.sort_unstable();
+            let mut expected = [of(3), of(3), of(4), of(4)].concat();
+            expected.sort_unstable();
+            assert_eq!((nobodys, got), (expected, BTreeMap::new()), "{:?}", rig.kind);
+            rig.close(sockets);
+        }
+    });
+}
+
+#[test]
+fn a_port_of_several_streams_may_bring_as_many_times_what_one_may() {
+    each((10, 9_900), |mut rig| {
+        let sender = sender(Family::V4);
+        let sockets = rig.ports.open(Family::V4, false).unwrap();
+        for (which, socket) in sockets.each() {
+            rig.source.watch(Key::new(1, 0, which), socket, 4).unwrap();
+        }
+        // The share of a ring goes by the time since the last taking.
+        assert_eq!(rig.take(), BTreeMap::new());
+        (0..200).for_each(|_| _ = sender.send_to(b"media", sockets.told_rtp).unwrap());
+        let (count, left) = rig.source.take(clock_wall(), &mut |_, _| {});
+        assert_eq!((count, left), (200, Left::Nothing), "{:?}", rig.kind);
+    });
 }

@@ -25,8 +25,8 @@ impl Uring {
         Self { ring, refused: 0 }
     }
 
-    pub(super) fn watch(&mut self, key: Key, socket: &Arc<UdpSocket>) -> io::Result<()> {
-        self.ring.watch(key.0, socket)
+    pub(super) fn watch(&mut self, key: Key, socket: &Arc<UdpSocket>, streams: u32) -> io::Result<()> {
+        self.ring.watch_shared(key.0, socket, streams)
     }
 
     pub(super) fn forget(&mut self, socket: &UdpSocket) {

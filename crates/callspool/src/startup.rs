@@ -156,7 +156,18 @@ impl Mender {
         let Some(disk) = self.disks.get(volume) else { return Ok(Vec::new()) };
         let marked: Vec<ManifestPath> = markers.iter().filter_map(|(_, at)| at.clone().ok()).collect();
         let replayed = recorder::replay(disk, repository, &marked, recorder::run(), when)?;
-        let recorder::Replayed { files, octets, left, failed } = replayed;
+        let recorder::Replayed { files, octets, left, failed, unreadable } = replayed;
+        for (name, recorder::Unreadable { why, aside }) in unreadable {
+            let lies = match aside {
+                Ok(path) => format!("it lies at {path}"),
+                Err(e) => format!("it cannot be set aside: {e}"),
+            };
+            let text = format!(
+                "volume {volume}: the redo file {name} cannot be read: {why}; up to 0.6 s at the ends of the segments \
+                 that a crash cut are lost if they are in it; {lies}"
+            );
+            self.tell_unrepaired(&self.tenant, None, text);
+        }
         if files > 0 {
             if let Some(e) = left {
                 tracing::error!("volume {volume}: its redo is not emptied: {e}; the next start tries again");

@@ -111,6 +111,8 @@ fn what_fails_in_mid_call_costs_one_segment_and_the_call_goes_on() {
         let of_manifest = [Operation::Replace, Operation::Exchange].contains(&operation);
         let at_the_end = victim.len() == 1 && of_manifest;
         assert!(at_the_end || states(&victim) == expected, "{name}: {:?} of {call:?}", states(&victim));
+        // It failed once: what was on its way is written when the segment is closed.
+        assert_eq!(received(&victim), call.streams[0].packets, "{name}: {victim:?}");
         if !at_the_end {
             let told = catalog::alarms(&server);
             let id = victim[0].record.id.to_string();
@@ -118,6 +120,43 @@ fn what_fails_in_mid_call_costs_one_segment_and_the_call_goes_on() {
             assert!(server.log().contains(&id), "{name}: the log does not name {id}");
         }
     }
+    expect_sound(server);
+}
+
+/// Its file takes nothing any more until the process dies: the redo has what had come, and is not emptied before.
+#[test]
+fn what_a_file_does_not_take_stays_in_the_redo_until_its_segment_is_closed() {
+    let (mut server, orders, repository) = server();
+    let caller = Caller::start(&server, "refused", &["--calls", "2", "--rate", "50/s", "--duration", "60s"]);
+    let victim = wait_until("two calls to be up", PATIENCE, || {
+        let up = directories(&repository);
+        let has_media = |d: &PathBuf| d.join("001-1.mka").metadata().is_ok_and(|m| m.len() > 2_000);
+        match up.first() {
+            Some(victim) if up.len() == 2 && up.iter().all(has_media) => Ok(victim.clone()),
+            _ => Err(format!("{up:?}")),
+        }
+    });
+    let (part, id) = (victim.join("001-1.mka"), victim.file_name().unwrap().to_string_lossy().into_owned());
+    let rule = format!("append~{id}/001-1.mka:fail@1+");
+    orders.give(&rule);
+    orders.expect_obeyed(&server, &rule);
+    let length = || part.metadata().unwrap().len();
+    let taken = length();
+    // As many are never in use while they are emptied.
+    wait_until("six redo files to be full", PATIENCE, || {
+        let leaves = std::fs::read_dir(repository.join(".callspool-redo")).unwrap();
+        match leaves.filter(|leaf| leaf.as_ref().is_ok_and(|l| l.metadata().unwrap().len() > 0)).count() {
+            6.. => Ok(()),
+            fewer => Err(format!("{fewer}")),
+        }
+    });
+    server.kill();
+    drop(caller);
+    assert_eq!(length(), taken);
+    orders.withdraw();
+    server.restart();
+    wait_for_repair(&repository);
+    assert!(length() > taken, "nothing was added to {taken} octets");
     expect_sound(server);
 }
 

@@ -7,7 +7,6 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use faults::{Operation, before};
@@ -16,9 +15,11 @@ use nix::errno::Errno;
 use spool::redo::Piece;
 use spool::{FileOp, layout};
 
+use super::kept::Unclosed;
 use super::markers::Markers;
 use super::reserve::Reserve;
 use super::spares::Spares;
+use super::syncs::{Covers, Syncs};
 use crate::clock::mono;
 
 /// A volume's directory.
@@ -34,27 +35,10 @@ pub(crate) struct Disk {
     /// It writes to none of them: they stay as a crash left them until they are looked through.
     pub(super) repairs: bool,
     pub(super) syncs: Arc<Syncs>,
+    /// For those the redo is kept.
+    pub(super) unclosed: Arc<Unclosed>,
     /// Held while what a crash left in the redo is written: a volume that is slow at the start is asked again.
     pub(super) replaying: Arc<Mutex<()>>,
-}
-
-/// Syncs of a volume, counted. What was written when so many had begun is durable when a later one has ended.
-#[derive(Debug, Default)]
-pub(super) struct Syncs {
-    begun: AtomicU64,
-    ended: AtomicU64,
-}
-
-impl Syncs {
-    /// How many have begun.
-    pub(super) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::SeqCst)
-    }
-
-    /// The number of the last that has ended well.
-    pub(super) fn ended(&self) -> u64 {
-        self.ended.load(Ordering::SeqCst)
-    }
 }
 
 /// Markers that may wait for a sync. What is beyond stays until the next start, which looks whether the segment is
@@ -66,6 +50,10 @@ const UNMARKED_MAX: usize = 16_384;
 pub(crate) enum Unsettled {
     #[error("cannot be synced: {0}; what was recorded since is at risk")]
     Synced(#[source] io::Error),
+    #[error(
+        "cannot be synced as a whole: what an earlier sync failed to make durable is not written once more yet"
+    )]
+    Doubted,
     #[error("does not let go of a marker: {0}; what has ended is marked as live until it does")]
     Marked(#[source] io::Error),
 }
@@ -73,12 +61,12 @@ pub(crate) enum Unsettled {
 /// A file that is being appended to.
 #[derive(Debug)]
 pub(super) struct Appending {
-    name: Arc<str>,
+    pub(super) name: Arc<str>,
     /// Where it is.
     whole: PathBuf,
     file: File,
     /// How long it is.
-    len: u64,
+    pub(super) len: u64,
     /// What is to be appended later: it is in the redo.
     pub(super) waiting: Vec<Piece>,
     /// Octets of that.
@@ -105,6 +93,7 @@ impl Disk {
             spares: None,
             repairs: false,
             syncs: Arc::default(),
+            unclosed: Arc::default(),
             replaying: Arc::default(),
         }
     }
@@ -124,9 +113,12 @@ impl Disk {
     pub(crate) fn settle(&self) -> Result<(), Unsettled> {
         let (sealed, began) = (std::mem::take(&mut *self.unmarked()), mono());
         self.markers.look(&self.root);
-        if let Err(e) = self.sync() {
-            self.unmark(sealed);
-            return Err(Unsettled::Synced(e));
+        match self.sync() {
+            Ok(Covers::All) => {}
+            less => {
+                self.unmark(sealed);
+                return Err(less.map_or_else(Unsettled::Synced, |_| Unsettled::Doubted));
+            }
         }
         let (mut left, mut why) = (Vec::new(), None);
         for path in sealed {
@@ -141,18 +133,16 @@ impl Disk {
     }
 
     /// Makes durable all that was written to the volume.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        let number = self.syncs.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        // Opened anew each time, so that it is the volume that files are made on now.
-        let synced = self.reserve.open(|| File::open(&self.root)).and_then(|volume| {
-            before(Operation::Sync, &self.root)?;
-            Ok(nix::unistd::syncfs(&volume)?)
-        });
-        self.reserve.refill();
-        if synced.is_ok() {
-            self.syncs.ended.fetch_max(number, Ordering::SeqCst);
-        }
-        synced
+    pub(super) fn sync(&self) -> io::Result<Covers> {
+        self.syncs.carry_out(|| {
+            // Opened anew each time, so that it is the volume that files are made on now.
+            let synced = self.reserve.open(|| File::open(&self.root)).and_then(|volume| {
+                before(Operation::Sync, &self.root)?;
+                Ok(nix::unistd::syncfs(&volume)?)
+            });
+            self.reserve.refill();
+            synced
+        })
     }
 
     fn unmarked(&self) -> MutexGuard<'_, Vec<String>> {
@@ -360,5 +350,40 @@ pub(crate) fn failure(error: &io::Error) -> Failure {
             Failure::Resources("no media port is free".to_owned())
         }
         _ => Failure::Storage(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::SegmentId;
+
+    use super::*;
+
+    /// A volume with a segment that is sealed, and not synced.
+    fn sealed() -> (tempfile::TempDir, Disk) {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, path) = (Disk::new(dir.path()), layout::marker_path(SegmentId::from_u64(1)));
+        let marker = layout::marker_bytes("t/2026-11-20/06bqx3m8r0400/001.json");
+        disk.apply_all(vec![FileOp::Mark { path: path.clone(), bytes: marker }, FileOp::Unmark { path }])
+            .unwrap();
+        (dir, disk)
+    }
+
+    fn is_marked(disk: &Disk) -> bool {
+        let file = std::fs::read(disk.path(layout::MARKERS_PATH)).unwrap();
+        spool::markers::read(&file).into_iter().next().is_some()
+    }
+
+    #[test]
+    fn no_marker_goes_by_a_sync_that_does_not_cover_what_one_before_failed_to() {
+        let (dir, disk) = sealed();
+        disk.syncs.use_redo(true);
+        let rule = format!("sync~{}:fail", dir.path().display());
+        faults::give(&rule);
+        assert!(matches!(disk.settle(), Err(Unsettled::Synced(_))) && is_marked(&disk));
+        faults::withdraw(&rule);
+        assert!(matches!(disk.settle(), Err(Unsettled::Doubted)) && is_marked(&disk));
+        disk.syncs.trust(disk.syncs.failed());
+        assert!(disk.settle().is_ok() && !is_marked(&disk));
     }
 }

@@ -246,11 +246,10 @@ impl MediaThread {
                 state.early_ends.remove(&segment);
             }
             MediaOrder::Failed(segment) => {
-                // Another takes over, or the front ends it; until then nothing is buffered for a disk that does
-                // not take it.
+                // Another takes over, or the front ends it; until then nothing more is buffered for a disk that does not
+                // take it. What is buffered goes where the rest of it is kept.
                 if let Some(live) = state.live(segment) {
                     live.suspend();
-                    self.drop_buffered(live);
                 }
             }
             MediaOrder::Shaken { segment, door, peer, said } => {

@@ -13,6 +13,7 @@ use faults::{Operation, before};
 use nix::fcntl::OFlag;
 use spool::redo::{self, LEAVES_MAX, Write};
 
+use super::replay::FILE_MAX;
 use super::reserve::Reserve;
 use crate::clock::now;
 
@@ -31,7 +32,7 @@ pub(super) fn path_of(index: usize) -> String {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Found {
     Nothing,
-    /// What this process put there before it lost sight of it.
+    /// What this process put there before it lost sight of it, or what nobody can read: its head is torn.
     Own,
     /// What another process left.
     Others,
@@ -70,8 +71,9 @@ impl Leaves {
         (&file).take(redo::HEAD_OCTETS as u64).read_to_end(&mut head)?;
         let found = match redo::number_of(&head) {
             _ if head.is_empty() => Found::Nothing,
-            Ok(Some(number)) if number.run == self.run => Found::Own,
-            _ => Found::Others,
+            Ok(Some(number)) if number.run != self.run => Found::Others,
+            Ok(_) => Found::Own,
+            Err(_) => Found::Others,
         };
         if found != Found::Others
             && let Some(place) = self.files.get_mut(index)
@@ -91,6 +93,16 @@ impl Leaves {
         let share = before(Operation::RedoAppend, &self.root.join(path_of(write.leaf)))?;
         let file = self.file(write.leaf)?;
         share.write(write.bytes, |bytes| file.write_all_at(bytes, write.offset))
+    }
+
+    /// All that is in one.
+    pub(super) fn read(&self, index: usize) -> io::Result<Vec<u8>> {
+        before(Operation::RedoRead, &self.root.join(path_of(index)))?;
+        let (file, mut bytes) = (self.file(index)?, Vec::new());
+        let octets = file.metadata()?.len().min(FILE_MAX);
+        bytes.resize(usize::try_from(octets).unwrap_or_default(), 0);
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
     }
 
     /// Empties one.

@@ -20,7 +20,10 @@ use spool::{SegmentWriter, digest_of, gather, marks_of};
 
 use super::Threads;
 use super::disk::{Disk, failure};
+use super::kept::{GivenUp, Kept};
 use super::media_thread::Shared;
+use super::redo::run;
+use super::replay::{Unreadable, replay_own, restore};
 use super::tell::Teller;
 use crate::clock::now;
 use crate::descriptors::OF_PART;
@@ -43,9 +46,18 @@ const LONG_NS: i64 = 300_000_000_000;
 /// What the sealer does.
 pub(crate) enum SealJob {
     /// Seal this segment, or close what there is of it when storage failed under it.
-    Seal { writer: Box<SegmentWriter>, failure: Option<Failure> },
+    Seal { writer: Box<SegmentWriter>, given_up: Option<GivenUp> },
     /// Note how a call came out.
     Conclude(Conclusion),
+}
+
+impl SealJob {
+    /// Nobody does it: the next start will.
+    pub(super) fn leave(self) {
+        if let Self::Seal { given_up: Some(GivenUp { kept, .. }), .. } = self {
+            kept.leave();
+        }
+    }
 }
 
 pub(crate) struct Sealer {
@@ -68,7 +80,7 @@ struct Waiting {
 }
 
 enum What {
-    Close { segment: SegmentId, at: ManifestPath, failure: Failure },
+    Close { segment: SegmentId, at: ManifestPath, given_up: GivenUp },
     Conclude(Conclusion),
 }
 
@@ -77,14 +89,27 @@ enum Attempt {
     Done,
     /// Nothing of it is there. Others may be.
     Absent,
+    /// Its files do not take what is kept for them.
+    Refused,
     /// The disk does not work; it hardly would for others.
     Failed(String),
+}
+
+/// Why a segment was not closed.
+#[derive(Debug, thiserror::Error)]
+enum Unclosable {
+    /// Nothing was changed, or some of it is in the file by now.
+    #[error("what its files did not take is not taken now: {0}")]
+    Kept(#[source] io::Error),
+    #[error("{0}")]
+    Other(String),
 }
 
 impl Sealer {
     /// Runs until no writer is left.
     pub(crate) fn run(self) {
         crate::priority::step_back();
+        let mut arrivals = self.volume.arrivals();
         let (mut waiting, mut queued) = (VecDeque::new(), VecDeque::new());
         let mut due = Instant::now() + RETRY;
         loop {
@@ -100,7 +125,7 @@ impl Sealer {
                 Ok(job) => self.carry_out(job, &mut waiting),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.retry(&mut waiting);
+                    self.retry(&mut waiting, &mut arrivals);
                     if !waiting.is_empty() {
                         tracing::error!(
                             "{} segments or calls are left for the next start to close",
@@ -111,7 +136,7 @@ impl Sealer {
                 }
             }
             if Instant::now() >= due {
-                self.retry(&mut waiting);
+                self.retry(&mut waiting, &mut arrivals);
                 due = Instant::now() + RETRY;
             }
         }
@@ -120,7 +145,7 @@ impl Sealer {
     /// Takes what has come meanwhile. What is not sealed at once has its end noted, in case the process dies before; most
     /// are sealed at once.
     fn line_up(&self, first: &SealJob, queued: &mut VecDeque<SealJob>) {
-        if let SealJob::Seal { writer, failure: None } = first
+        if let SealJob::Seal { writer, given_up: None } = first
             && writer.record().ended.is_some_and(|ended| ended.nanos_since(writer.record().started) > LONG_NS)
         {
             self.note_end(writer);
@@ -128,7 +153,7 @@ impl Sealer {
         while queued.len() < WAITING_MAX
             && let Ok(job) = self.jobs.try_recv()
         {
-            if let SealJob::Seal { writer, failure: None } = &job {
+            if let SealJob::Seal { writer, given_up: None } = &job {
                 self.note_end(writer);
             }
             queued.push_back(job);
@@ -144,10 +169,10 @@ impl Sealer {
 
     fn carry_out(&self, job: SealJob, waiting: &mut VecDeque<Waiting>) {
         match job {
-            SealJob::Seal { writer, failure } => {
-                let record = match failure {
+            SealJob::Seal { writer, given_up } => {
+                let record = match given_up {
                     None => self.seal(*writer, waiting),
-                    Some(failure) => self.close_failed(&writer, failure, waiting),
+                    Some(given_up) => self.close_failed(&writer, given_up, waiting),
                 };
                 self.media.forget(record.id);
                 self.teller.segment_ended(record.id);
@@ -171,10 +196,10 @@ impl Sealer {
                 if let Some(earlier) = take_conclusion(waiting, conclusion.call) {
                     conclusion.from = earlier.from;
                 }
-                let what = What::Conclude(conclusion);
-                match if is_early { Attempt::Absent } else { self.attempt(&what) } {
+                let mut what = What::Conclude(conclusion);
+                match if is_early { Attempt::Absent } else { self.attempt(&mut what, 0) } {
                     Attempt::Done => {}
-                    Attempt::Absent => wait(what, "its segments are not closed", waiting),
+                    Attempt::Absent | Attempt::Refused => wait(what, "its segments are not closed", waiting),
                     Attempt::Failed(why) => wait(what, &why, waiting),
                 }
             }
@@ -200,7 +225,8 @@ impl Sealer {
             }
             Err(e) => {
                 self.note_end(&writer);
-                self.close_failed(&writer, failure(&e), waiting)
+                let given_up = GivenUp { failure: failure(&e), kept: Kept::new(&self.disk.unclosed) };
+                self.close_failed(&writer, given_up, waiting)
             }
         }
     }
@@ -220,19 +246,20 @@ impl Sealer {
     fn close_failed(
         &self,
         writer: &SegmentWriter,
-        failure: Failure,
+        mut given_up: GivenUp,
         waiting: &mut VecDeque<Waiting>,
     ) -> SegmentRecord {
-        let known = ended_by(writer.record().clone(), failure.clone(), now().wall);
-        let text = format!("a segment was given up: {}", failure.describe());
+        let known = ended_by(writer.record().clone(), given_up.failure.clone(), now().wall);
+        let text = format!("a segment was given up: {}", given_up.failure.describe());
         self.teller.alarm(&known.tenant, Incident::Storage, Some(known.call), Some(known.id), text);
         match ManifestPath::parse(&writer.manifest_path()) {
-            Ok(at) => match self.close(known.id, &at, &failure) {
+            Ok(at) => match self.close(known.id, &at, &mut given_up) {
                 Ok(Some(record)) => return record,
                 absent_or_failed => {
                     self.teller.segment_with_copy(&known, writer.directory());
-                    let why = absent_or_failed.err().unwrap_or_else(|| "its files are not there".to_owned());
-                    wait(What::Close { segment: known.id, at, failure }, &why, waiting);
+                    let not_there = || "its files are not there".to_owned();
+                    let why = absent_or_failed.err().map_or_else(not_there, |e| e.to_string());
+                    wait(What::Close { segment: known.id, at, given_up }, &why, waiting);
                 }
             },
             Err(e) => tracing::error!(segment = %known.id, "a segment cannot be closed: {e}"),
@@ -240,16 +267,23 @@ impl Sealer {
         known
     }
 
-    /// Closes a segment as after a crash, and tells of it. None: nothing of it is there.
+    /// Closes a segment as after a crash, with what its files did not take before, and tells of it. None: nothing of it
+    /// is there.
     fn close(
         &self,
         segment: SegmentId,
         at: &ManifestPath,
-        failure: &Failure,
-    ) -> Result<Option<SegmentRecord>, String> {
+        given_up: &mut GivenUp,
+    ) -> Result<Option<SegmentRecord>, Unclosable> {
+        let GivenUp { failure, kept } = given_up;
+        let alone = self.disk.unclosed.alone();
+        restore(&self.disk, &self.repository, kept.records(), std::slice::from_ref(at))
+            .map_err(Unclosable::Kept)?;
+        let other = |e: &dyn std::error::Error| Unclosable::Other(e.to_string());
         let repair = repair_after(now(), segment, at, self.node, failure.clone(), &self.repository);
-        let repair = repair.map_err(|e| e.to_string())?;
-        self.disk.apply_all(repair.ops).map_err(|e| e.to_string())?;
+        let repair = repair.map_err(|e| other(&e))?;
+        self.disk.apply_all(repair.ops).map_err(|e| other(&e))?;
+        drop(alone);
         if let Some(record) = &repair.record {
             self.teller.segment_with_copy(record, &repair.directory);
         }
@@ -257,17 +291,28 @@ impl Sealer {
     }
 
     /// Tries what waits, in order, until too much of it fails; what failed waits behind the rest.
-    fn retry(&self, waiting: &mut VecDeque<Waiting>) {
+    /// `arrivals`: how often the volume had come when this was done before.
+    fn retry(&self, waiting: &mut VecDeque<Waiting>, arrivals: &mut u64) {
         // What looks like an empty volume then is the place of one.
         if !self.volume.is_here() {
             return;
         }
+        let arrived = self.volume.arrivals();
+        let open = if *arrivals == arrived { Vec::new() } else { open(waiting) };
+        if !open.is_empty() {
+            if let Err(e) = self.put_back(open) {
+                tracing::error!("what volume {} had not taken is not closed: {e}", self.volume.name);
+                return;
+            }
+            *arrivals = arrived;
+        }
         let (before, mut failures) = (waiting.len(), 0);
         for _ in 0..before {
             let Some(mut w) = waiting.pop_front() else { break };
-            match self.attempt(&w.what) {
+            match self.attempt(&mut w.what, w.tries) {
                 Attempt::Done => continue,
                 Attempt::Absent => w.tries += 1,
+                Attempt::Refused => (w.tries, failures) = (w.tries + 1, failures + 1),
                 Attempt::Failed(_) => failures += 1,
             }
             if w.tries < TRIES_MAX {
@@ -282,12 +327,42 @@ impl Sealer {
         }
     }
 
-    fn attempt(&self, what: &What) -> Attempt {
+    /// A disk that was pulled may have what came in its redo and not in the segments' own files: of those that wait to be
+    /// closed, and of those that were sealed and not synced.
+    fn put_back(&self, mut open: Vec<ManifestPath>) -> io::Result<()> {
+        let (live, marked) = (self.volume.live(), self.repository.live_markers());
+        let marked = marked.map(|found| found.markers).unwrap_or_default().into_iter();
+        open.extend(marked.filter(|(of, _)| !live.contains(of)).filter_map(|(_, at)| at.ok()));
+        let (name, replayed) = (&self.volume.name, replay_own(&self.disk, &self.repository, &open, run())?);
+        for (file, Unreadable { why, .. }) in replayed.unreadable {
+            tracing::error!("the redo file {file} of volume {name} cannot be read: {why}");
+        }
+        for (at, why) in replayed.failed {
+            tracing::error!("what the redo has of {} cannot be written to it: {why}", at.path());
+        }
+        if replayed.octets > 0 {
+            tracing::info!(
+                "volume {name}: {} octets of its redo were not in their segments",
+                replayed.octets
+            );
+        }
+        Ok(())
+    }
+
+    /// Tries it, after so many tries that count.
+    fn attempt(&self, what: &mut What, tries: u32) -> Attempt {
         match what {
-            What::Close { segment, at, failure } => match self.close(*segment, at, failure) {
+            What::Close { segment, at, given_up } => match self.close(*segment, at, given_up) {
                 Ok(Some(_)) => Attempt::Done,
                 Ok(None) => Attempt::Absent,
-                Err(why) => Attempt::Failed(why),
+                Err(Unclosable::Kept(e)) if self.may_pass(&e) => Attempt::Failed(e.to_string()),
+                Err(Unclosable::Kept(e)) => {
+                    if given_up.kept.refused(tries) {
+                        tracing::error!(%segment, "its last media are lost, because its files do not take them: {e}");
+                    }
+                    Attempt::Refused
+                }
+                Err(why) => Attempt::Failed(why.to_string()),
             },
             What::Conclude(conclusion) => {
                 match self.disk.apply_all(gather::conclude(now(), self.node, conclusion)) {
@@ -298,6 +373,22 @@ impl Sealer {
             }
         }
     }
+
+    /// Whether a failure says nothing of the file: there is no room, the volume takes no other either, or the machine lacks
+    /// something.
+    fn may_pass(&self, error: &io::Error) -> bool {
+        let is_of_no_file = matches!(failure(error), Failure::DiskFull | Failure::Resources(_));
+        is_of_no_file || self.volume.is_doubted()
+    }
+}
+
+/// The segments that wait to be closed.
+fn open(waiting: &VecDeque<Waiting>) -> Vec<ManifestPath> {
+    let waits = waiting.iter().filter_map(|w| match &w.what {
+        What::Close { at, .. } => Some(at.clone()),
+        What::Conclude(_) => None,
+    });
+    waits.collect()
 }
 
 /// Takes out the conclusion of a call that waits.
@@ -330,7 +421,9 @@ fn wait(what: What, why: &str, waiting: &mut VecDeque<Waiting>) {
         }
         What::Conclude(c) => tracing::error!(call = %c.call, "a call could not be concluded: {why}; {then}"),
     }
-    if room {
-        waiting.push_back(Waiting { what, tries: 0 });
+    match what {
+        what if room => waiting.push_back(Waiting { what, tries: 0 }),
+        What::Close { given_up, .. } => given_up.kept.leave(),
+        What::Conclude(_) => {}
     }
 }

@@ -10,10 +10,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::{Incident, Mono, TenantId};
-use spool::redo::{BATCH_MAX, Record, Room, Shelf};
+use spool::redo::{self, BATCH_MAX, Record, Room, Shelf};
 
 use super::disk::{Appending, Disk, OpenFiles};
+use super::kept::Kept;
 use super::redo::{Found, Leaves};
+use super::replay::write_again;
 use super::tell::Teller;
 use crate::pulse::Pulse;
 use crate::volumes::{Hand, Volume};
@@ -46,6 +48,10 @@ pub(super) struct Shelving {
     rests_until: Mono,
     is_usable: bool,
     looked: Mono,
+    /// When redo files that could not be used were asked for again.
+    asked: Mono,
+    /// When what a sync failed to make durable was last tried to be written once more.
+    again: Option<Mono>,
     /// For what several flushes brought.
     together: Vec<u8>,
 }
@@ -73,6 +79,8 @@ impl Shelving {
             rests_until: Mono::ZERO,
             is_usable: false,
             looked: Mono::ZERO,
+            asked: Mono::ZERO,
+            again: None,
             together: Vec::new(),
         }
     }
@@ -123,6 +131,11 @@ impl Shelving {
         while self.is_usable {
             let index = match self.shelf.room(now) {
                 Room::There => return true,
+                // What somebody else had in them may be gone by now.
+                Room::Nowhere if now.since(self.asked) >= RESTS && self.shelf.ask_again() => {
+                    self.asked = now;
+                    continue;
+                }
                 Room::Nowhere => return false,
                 Room::Wanted(index) => index,
             };
@@ -130,7 +143,11 @@ impl Shelving {
                 Ok(Found::Nothing) => self.shelf.opened(index),
                 Ok(Found::Own) => self.shelf.found(index),
                 Ok(Found::Others) => self.shelf.lost(index),
-                Err(e) => self.fails(now, &e),
+                Err(e) => {
+                    // Others may be usable.
+                    self.shelf.lost(index);
+                    self.fails(now, &e);
+                }
             }
         }
         false
@@ -171,6 +188,7 @@ impl Shelving {
             return true;
         };
         let octets = write.bytes.len() as u64;
+        self.disk.syncs.use_redo(true);
         let written = self.at_disk(|| self.leaves.write(&write));
         self.shelf.written(written.is_ok());
         match written {
@@ -200,14 +218,20 @@ impl Shelving {
         };
         if written.is_ok() {
             self.volume.written.fetch_add(file.waits as u64, Ordering::Relaxed);
+            self.forget(file);
         }
-        self.forget(file);
         written
     }
 
-    /// Nothing of a segment that waits will be written.
-    pub(super) fn give_up(&mut self, files: &mut OpenFiles) {
-        files.files.iter_mut().for_each(|file| self.forget(file));
+    /// Nothing of a segment that waits will be written by its writer. It is kept for who closes the segment.
+    pub(super) fn give_up(&mut self, files: &mut OpenFiles) -> Kept {
+        let mut kept = Kept::new(&self.disk.unclosed);
+        for file in &mut files.files {
+            kept.file(&file.name, file.len);
+            file.waiting.iter().for_each(|piece| kept.append(&file.name, self.shelf.bytes(*piece).to_vec()));
+            self.forget(file);
+        }
+        kept
     }
 
     fn forget(&mut self, file: &mut Appending) {
@@ -237,13 +261,57 @@ impl Shelving {
             if self.shelf.waiting() == 0 {
                 self.leaves.close_all();
                 self.shelf.forget();
+                self.disk.syncs.use_redo(false);
             }
             return;
         }
         self.empty(now);
+        if !self.shelf.is_in_use() {
+            self.disk.syncs.use_redo(false);
+        }
+    }
+
+    /// Whether what is in the redo must be [written once more](Self::write_again), when nothing waits.
+    pub(super) fn must_write_again(&self, now: Mono) -> bool {
+        let rests = self.again.is_some_and(|again| now.since(again) < RESTS);
+        self.disk.syncs.are_doubted() && !rests && self.volume.is_here() && !self.disk.unclosed.any()
+    }
+
+    /// A sync failed: writes all that the redo has once more to the segments' own files. Nothing waits. While a segment
+    /// that failed is not closed that must wait: its files may be cut.
+    pub(super) fn write_again(&mut self, now: Mono) {
+        let unclosed = Arc::clone(&self.disk.unclosed);
+        let _alone = self.at_disk(|| unclosed.alone());
+        if unclosed.any() {
+            return;
+        }
+        self.again = Some(now);
+        // One that fails meanwhile is of what is written here, too.
+        let failed = self.disk.syncs.failed();
+        self.shelf.close_all();
+        let written = self.shelf.full().try_for_each(|index| {
+            let bytes = self.at_disk(|| self.leaves.read(index))?;
+            let mut records = redo::records(&bytes).map_err(io::Error::other)?;
+            self.at_disk(|| records.try_for_each(|record| write_again(&self.disk, &record)))
+        });
+        match written {
+            Ok(()) => {
+                self.shelf.hold();
+                self.disk.syncs.trust(failed);
+            }
+            Err(e) => tracing::error!(
+                volume = %self.volume.name,
+                "what a sync failed to make durable cannot be written once more: {e}; it stays in the redo, and is tried again"
+            ),
+        }
     }
 
     fn empty(&mut self, now: Mono) {
+        if self.disk.unclosed.any() {
+            // Should the process die, that is all there is of what their files did not take.
+            self.shelf.hold();
+            return;
+        }
         let (begun, ended) = (self.disk.syncs.begun(), self.disk.syncs.ended());
         for index in self.shelf.settled(now, begun, ended) {
             let emptied = self.at_disk(|| self.leaves.empty(index));
@@ -274,6 +342,9 @@ impl Shelving {
         self.shelf.close_all();
         if !self.shelf.is_in_use() || !self.volume.is_here() {
             return;
+        }
+        if self.disk.syncs.are_doubted() {
+            self.write_again(now);
         }
         // Those that are full are done when so many have begun.
         self.empty(now);

@@ -3,7 +3,7 @@
 //! Jobs of a segment are carried out in the order in which they came. What is to be appended goes to the redo of the
 //! volume first and to its own file some flushes later (see [`shelving`](super::shelving)); before anything else is
 //! done to a segment, what waits for its files is written. When a job fails, the segment has failed: the front is told,
-//! and its further media are not written, because they would lie behind a hole that nothing marks.
+//! and what comes of it is [kept](super::kept) for who closes it: it would lie behind a hole that nothing marks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use model::{Failure, Mono, Report, SegmentId};
+use model::{Mono, Report, SegmentId};
 use smallvec::SmallVec;
 use spool::{FileOp, SegmentWriter};
 
 use super::Threads;
 use super::disk::{Disk, OpenFiles, failure};
+use super::kept::GivenUp;
 use super::media_thread::{MediaOrder, Shared};
 use super::sealer::SealJob;
 use super::shelving::{Shelving, WAITS};
@@ -69,9 +70,22 @@ pub(crate) struct Writer {
 #[derive(Default)]
 struct Held {
     files: OpenFiles,
-    failed: Option<Failure>,
+    failed: Option<GivenUp>,
     /// Since when something waits for its files.
     since: Option<Mono>,
+}
+
+/// An operation failed.
+struct Stopped {
+    why: io::Error,
+    /// What was to be appended.
+    at: Option<FileOp>,
+}
+
+impl From<io::Error> for Stopped {
+    fn from(why: io::Error) -> Self {
+        Self { why, at: None }
+    }
 }
 
 /// All segments that had a job.
@@ -99,6 +113,10 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.write_due(now, &mut all);
+            if self.shelving.must_write_again(now) {
+                self.write_since(now, &mut all);
+                self.shelving.write_again(now);
+            }
             self.shelving.look(now);
             self.shelving.rests();
         }
@@ -134,15 +152,21 @@ impl Writer {
     fn work(&mut self, now: Mono, job: Job, all: &mut AllHeld, emptied: &mut Vec<Vec<u8>>) {
         let Job { segment, octets, ops, then } = job;
         let held = all.by_id.entry(segment).or_default();
-        let (mut failed, mut waits) = (None, 0);
+        let (mut ops, mut waits, mut stopped_at) = (ops.into_iter(), 0, None);
         if held.failed.is_none() {
-            match self.carry_out(now, ops, held, emptied, &mut waits) {
+            match self.carry_out(now, &mut ops, held, emptied, &mut waits) {
                 Ok(()) => {
                     let written = u64::try_from(octets.saturating_sub(waits)).unwrap_or_default();
                     self.volume.written.fetch_add(written, Ordering::Relaxed);
                 }
-                Err(e) => failed = Some(e),
+                Err(Stopped { why, at }) => {
+                    self.fail(segment, held, &why);
+                    stopped_at = at;
+                }
             }
+        }
+        if let Some(GivenUp { kept, .. }) = &mut held.failed {
+            kept.take(stopped_at.into_iter().chain(ops));
         }
         // What waits is counted until it is written.
         self.volume.backlog.fetch_sub(octets.saturating_sub(waits), Ordering::Relaxed);
@@ -151,20 +175,21 @@ impl Writer {
             all.due.push_back((now, segment));
         }
         let ends = matches!(then, Then::Seal(_));
-        if ends && failed.is_none() && held.failed.is_none() {
-            failed = self.write_out(held).err();
-        }
-        if let Some(e) = failed {
+        if ends
+            && held.failed.is_none()
+            && let Err(e) = self.write_out(held)
+        {
             self.fail(segment, held, &e);
         }
         if let Then::Seal(writer) = then {
             let held = all.by_id.remove(&segment).unwrap_or_default();
-            let Held { files, failed: failure, .. } = held;
+            let Held { files, failed: given_up, .. } = held;
             let given_back = if files.has_second { OF_SIDECAR } else { 0 };
             drop(files);
             self.shared.release(given_back);
-            if self.sealer.send(SealJob::Seal { writer, failure }).is_err() {
+            if let Err(unsent) = self.sealer.send(SealJob::Seal { writer, given_up }) {
                 tracing::error!("the sealer thread is gone; a segment will be repaired at the next start");
+                unsent.into_inner().leave();
             }
         }
     }
@@ -173,11 +198,11 @@ impl Writer {
     fn carry_out(
         &mut self,
         now: Mono,
-        ops: Ops,
+        ops: &mut impl Iterator<Item = FileOp>,
         held: &mut Held,
         emptied: &mut Vec<Vec<u8>>,
         waits: &mut usize,
-    ) -> io::Result<()> {
+    ) -> Result<(), Stopped> {
         for op in ops {
             let FileOp::Append { path, mut bytes } = op else {
                 self.write_out(held)?;
@@ -196,8 +221,11 @@ impl Writer {
             if self.shelving.put(now, &path, &bytes, file) {
                 *waits += bytes.len();
             } else {
-                self.shelving.write_out(file)?;
-                self.shelving.at_disk(|| file.append(&bytes))?;
+                let waited = self.shelving.write_out(file);
+                let appended = waited.and_then(|()| self.shelving.at_disk(|| file.append(&bytes)));
+                if let Err(why) = appended {
+                    return Err(Stopped { why, at: Some(FileOp::Append { path, bytes }) });
+                }
             }
             // What is not used again is not held on to until the last of them is written.
             if is_of_use(bytes.len(), bytes.capacity()) {
@@ -240,9 +268,9 @@ impl Writer {
     }
 
     fn fail(&mut self, segment: SegmentId, held: &mut Held, error: &io::Error) {
-        held.failed = Some(failure(error));
+        let kept = self.shelving.give_up(&mut held.files);
+        held.failed = Some(GivenUp { failure: failure(error), kept });
         held.since = None;
-        self.shelving.give_up(&mut held.files);
         tracing::error!(%segment, volume = %self.volume.name, "cannot write: {error}");
         self.volume.failed(&failure(error), error);
         // At a stop the thread may be gone, and the segment with it.

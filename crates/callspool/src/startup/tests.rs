@@ -256,6 +256,69 @@ async fn a_sector_of_markers_that_cannot_be_read_keeps_no_segment_open() {
     begun.end();
 }
 
+/// What was flushed to a part, as a redo of another process has it.
+fn redo_of(path: &str, offset: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut shelf = spool::redo::Shelf::new(3);
+    while let spool::redo::Room::Wanted(index) = shelf.room(now().mono) {
+        shelf.opened(index);
+    }
+    shelf.put(&spool::redo::Record { path, offset, bytes }).unwrap();
+    shelf.unwritten().unwrap().bytes.to_vec()
+}
+
+/// What a crash leaves of a segment, with a redo: its part, and octets of which the part has the first seven.
+fn cut_off(root: &std::path::Path) -> (String, Vec<u8>) {
+    let disk = Disk::with_reserve(root, 1);
+    let began = now();
+    let open =
+        OpenSegment::first(SegmentId::from_u64(5_001), CallId::from_u64(4_000), began.wall, Vec::new());
+    let mut segment = spool::SegmentWriter::open(&open, NodeNumber::SINGLE, began);
+    let mut ops = Vec::new();
+    segment.flush(began, Vec::new(), &mut ops);
+    disk.apply_all(ops).unwrap();
+    std::fs::create_dir_all(root.join(spool::redo::DIR)).unwrap();
+    let part = format!("{}/001-1.mka", segment.directory());
+    std::fs::write(root.join(&part), "no head").unwrap();
+    (part, b"no head of a part".to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redo_file_that_cannot_be_read_costs_what_it_has_and_is_set_aside() {
+    let root = tempfile::tempdir().unwrap();
+    let (part, whole) = cut_off(root.path());
+    let redo = root.path().join(spool::redo::DIR);
+    // A directory can be opened by nobody who wants to write.
+    std::fs::create_dir(redo.join("00")).unwrap();
+    std::fs::write(redo.join("01"), redo_of(&part, 7, &whole[7..])).unwrap();
+    let disks = BTreeMap::from([(VolumeName::default(), Disk::new(root.path()))]);
+    let begun = begin(Repository::new(root.path()), disks);
+    let left = begun.mender.survey().await;
+    assert_eq!(
+        left.markers.iter().map(|(_, marked)| marked.markers.len()).sum::<usize>(),
+        1,
+        "it is to be closed"
+    );
+    assert_eq!(std::fs::read(root.path().join(&part)).unwrap(), whole);
+    let is_there = |name: &str| redo.join(name).exists();
+    assert_eq!([is_there("00"), is_there("00.unreadable")], [false, true]);
+    assert_eq!(redo.join("01").metadata().unwrap().len(), 0);
+    begun.until_written(1).await;
+    begun.end();
+}
+
+/// Who was away with a redo file of its own must find it where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_the_recording_no_redo_file_is_moved() {
+    let root = tempfile::tempdir().unwrap();
+    cut_off(root.path());
+    let redo = root.path().join(spool::redo::DIR);
+    std::fs::create_dir(redo.join("00")).unwrap();
+    let (disk, repository) = (Disk::new(root.path()), Repository::new(root.path()));
+    let replayed = recorder::replay(&disk, &repository, &[], 4, When::Later).unwrap();
+    assert_eq!((replayed.unreadable.len(), replayed.files), (1, 0));
+    assert!(redo.join("00").exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_join_that_a_crash_cut_in_half_is_completed_and_the_call_concluded_as_one() {
     for half in [Half::Into, Half::From] {

@@ -150,6 +150,8 @@ pub(crate) struct Volume {
     seat: Mutex<Option<Seat>>,
     lock: Mutex<Option<Lock>>,
     presence: Mutex<Presence>,
+    /// How often it was found.
+    arrivals: AtomicU64,
     /// Readers skip it: it is away, or stands still.
     away: Arc<AtomicBool>,
     /// Less is free than must stay free, or a write said that there is no room.
@@ -189,6 +191,7 @@ impl Volume {
             seat: Mutex::default(),
             lock: Mutex::default(),
             presence: Mutex::new(Presence::Unknown),
+            arrivals: AtomicU64::default(),
             away: Arc::new(AtomicBool::new(true)),
             full: AtomicBool::default(),
             read_only: AtomicBool::default(),
@@ -221,8 +224,14 @@ impl Volume {
         if let Ok(free) = free_of(&self.root) {
             self.measured(free);
         }
+        self.arrivals.fetch_add(1, Ordering::Relaxed);
         self.set_presence(Presence::Here);
         Ok(())
+    }
+
+    /// How often it was found in its place, having been away before.
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.arrivals.load(Ordering::Relaxed)
     }
 
     /// It is not in its place any more. Its lock goes, so that nothing of ours keeps the disk busy.

@@ -22,7 +22,9 @@
 mod replay;
 mod shelf;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
+#[cfg(test)]
+pub(crate) mod world;
 
 use std::ops::Range;
 

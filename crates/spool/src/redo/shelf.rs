@@ -205,8 +205,8 @@ impl Shelf {
         self.set(index, State::Empty);
     }
 
-    /// A redo file was opened that this process had filled and lost sight of. All of that is in its own files, or was
-    /// given up.
+    /// A redo file was opened that this process had filled and lost sight of, or in which nothing can be read. All of that is
+    /// in its own files, was given up, or is put there before it is [held](Self::hold) no more.
     pub fn found(&mut self, index: usize) {
         self.set(index, State::Full);
     }
@@ -222,6 +222,12 @@ impl Shelf {
             self.current = None;
         }
         self.set(index, State::Lost);
+    }
+
+    /// Redo files that could not be used are to be opened once more; whether there are any.
+    pub fn ask_again(&mut self) -> bool {
+        let lost = self.leaves.iter_mut().filter(|leaf| leaf.state == State::Lost);
+        lost.map(|leaf| leaf.state = State::Unknown).count() > 0
     }
 
     /// None of the redo files can be reached any more, and nothing waits. They may be opened anew.
@@ -351,6 +357,21 @@ impl Shelf {
             }
         }
         ready.into_iter().enumerate().filter_map(|(index, ready)| ready.then_some(index))
+    }
+
+    /// Nothing may be emptied yet. What was done is done when this was asked for the last time.
+    pub fn hold(&mut self) {
+        for leaf in &mut self.leaves {
+            if matches!(leaf.state, State::Done { .. }) {
+                leaf.state = State::Full;
+            }
+        }
+    }
+
+    /// The redo files in which something is, but for the one that is being filled.
+    pub fn full(&self) -> impl Iterator<Item = usize> + use<> {
+        let is_full = self.leaves.map(|leaf| matches!(leaf.state, State::Full | State::Done { .. }));
+        is_full.into_iter().enumerate().filter_map(|(index, is_full)| is_full.then_some(index))
     }
 
     /// Ends what is being filled: it is settled as soon as may be.

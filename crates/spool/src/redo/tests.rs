@@ -1,235 +1,21 @@
 //! Segments that are written by way of a redo, in virtual time: the process dies at any moment, inside any write, or
 //! the machine loses its power; what is promised is there.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
+use model::NodeNumber;
 use model::segment::PartRecord;
-use model::{Mono, NodeNumber};
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 
+use super::world::{Done, Takes, World, at, leaf_path, replay, write_at};
 use super::*;
 use crate::layout::ManifestPath;
 use crate::memory::MemoryDisk;
 use crate::op::{FileOp, Files};
 use crate::writer::SegmentWriter;
 use crate::{fixture, manifest};
-
-/// As long as the recorder lets something wait.
-const WAITS: Duration = Duration::from_millis(500);
-
-/// What is done to a disk.
-#[derive(Clone, Debug)]
-pub(crate) enum Done {
-    Op(FileOp),
-    Redo {
-        leaf: usize,
-        offset: u64,
-        bytes: Vec<u8>,
-    },
-    Emptied(usize),
-    /// This sync begins; it covers what was done before.
-    Begins(u64),
-    /// It has ended: what it covers is durable.
-    Ends(u64),
-}
-
-/// A writer as the recorder has one, with what it did and when, in milliseconds.
-pub(crate) struct World {
-    shelf: Shelf,
-    files: BTreeMap<String, Tail>,
-    due: VecDeque<(Mono, String)>,
-    pub(crate) done: Vec<(i64, Done)>,
-    syncs: (u64, u64),
-    /// Redo files cannot be written.
-    pub(crate) fails: bool,
-}
-
-#[derive(Default)]
-struct Tail {
-    end: u64,
-    waiting: Vec<Piece>,
-    since: Option<Mono>,
-}
-
-fn at(ms: i64) -> Mono {
-    Mono(1 + ms.unsigned_abs() * 1_000_000)
-}
-
-impl World {
-    pub(crate) fn new() -> Self {
-        Self {
-            shelf: Shelf::new(7),
-            files: BTreeMap::new(),
-            due: VecDeque::new(),
-            done: Vec::new(),
-            syncs: (0, 0),
-            fails: false,
-        }
-    }
-
-    /// What came in a tick.
-    pub(crate) fn flush(&mut self, ms: i64, ops: Vec<FileOp>) {
-        for op in ops {
-            match op {
-                FileOp::Append { path, bytes } => self.append(ms, &path, bytes),
-                other => {
-                    let all: Vec<String> = self.files.keys().cloned().collect();
-                    all.iter().for_each(|path| self.write_out(ms, path));
-                    if let FileOp::Create { path, bytes } = &other {
-                        self.files.insert(path.clone(), Tail { end: bytes.len() as u64, ..Tail::default() });
-                    }
-                    self.done.push((ms, Done::Op(other)));
-                }
-            }
-        }
-        let write = self.shelf.unwritten().map(|w| (w.leaf, w.offset, w.bytes.to_vec()));
-        self.shelf.written(!self.fails);
-        match write {
-            Some((leaf, offset, bytes)) if !self.fails => {
-                self.done.push((ms, Done::Redo { leaf, offset, bytes }));
-            }
-            Some((leaf, offset, bytes)) => {
-                let bytes = bytes[..bytes.len() / 2].to_vec();
-                self.done.push((ms, Done::Redo { leaf, offset, bytes }));
-                self.write_since(ms, at(ms));
-            }
-            None => {}
-        }
-        self.look(ms);
-    }
-
-    fn append(&mut self, ms: i64, path: &str, bytes: Vec<u8>) {
-        while let Room::Wanted(index) = self.shelf.room(at(ms)) {
-            self.shelf.opened(index);
-        }
-        let tail = self.files.get_mut(path).unwrap();
-        let piece = self.shelf.put(&Record { path, offset: tail.end, bytes: &bytes });
-        tail.end += bytes.len() as u64;
-        match piece {
-            Some(piece) => {
-                tail.waiting.push(piece);
-                if tail.since.is_none() {
-                    tail.since = Some(at(ms));
-                    self.due.push_back((at(ms), path.to_owned()));
-                }
-            }
-            None => {
-                self.write_out(ms, path);
-                self.done.push((ms, Done::Op(FileOp::Append { path: path.into(), bytes })));
-            }
-        }
-    }
-
-    fn write_out(&mut self, ms: i64, path: &str) {
-        let tail = self.files.get_mut(path).unwrap();
-        tail.since = None;
-        let pieces = std::mem::take(&mut tail.waiting);
-        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| self.shelf.bytes(*piece).to_vec()).collect();
-        if !pieces.is_empty() {
-            self.done.push((ms, Done::Op(FileOp::Append { path: path.into(), bytes })));
-        }
-        pieces.into_iter().for_each(|piece| self.shelf.done(piece));
-    }
-
-    fn write_since(&mut self, ms: i64, until: Mono) {
-        while let Some((since, path)) = self.due.pop_front_if(|(since, _)| *since <= until) {
-            if self.files[&path].since == Some(since) {
-                self.write_out(ms, &path);
-            }
-        }
-    }
-
-    /// Time passes.
-    pub(crate) fn look(&mut self, ms: i64) {
-        let until = at(ms).0.saturating_sub(u64::try_from(WAITS.as_nanos()).unwrap());
-        self.write_since(ms, Mono(until));
-        for index in self.shelf.settled(at(ms), self.syncs.0, self.syncs.1) {
-            self.shelf.emptied(index);
-            self.done.push((ms, Done::Emptied(index)));
-        }
-    }
-
-    pub(crate) fn sync_begins(&mut self, ms: i64) {
-        self.syncs.0 += 1;
-        self.done.push((ms, Done::Begins(self.syncs.0)));
-    }
-
-    pub(crate) fn sync_ends(&mut self, ms: i64) {
-        self.syncs.1 = self.syncs.0;
-        self.done.push((ms, Done::Ends(self.syncs.0)));
-    }
-}
-
-fn leaf_path(leaf: usize) -> String {
-    format!("{DIR}/{leaf:02}")
-}
-
-/// A file as it is, with zeros where nothing was written.
-fn write_at(disk: &mut MemoryDisk, path: &str, offset: u64, bytes: &[u8]) {
-    let mut file = disk.bytes(path).unwrap_or_default().to_vec();
-    let from = usize::try_from(offset).unwrap();
-    file.resize(file.len().max(from + bytes.len()), 0);
-    file[from..from + bytes.len()].copy_from_slice(bytes);
-    disk.put(path, file);
-}
-
-impl Done {
-    /// What it changes on a disk, of which the process lives to write so many octets.
-    pub(crate) fn apply(&self, disk: &mut MemoryDisk, octets: usize) {
-        match self {
-            Self::Op(op) => disk.apply_cut(op, octets).unwrap(),
-            Self::Redo { leaf, offset, bytes } => {
-                write_at(disk, &leaf_path(*leaf), *offset, &bytes[..bytes.len().min(octets)]);
-            }
-            Self::Emptied(leaf) => disk.put(&leaf_path(*leaf), Vec::new()),
-            Self::Begins(_) | Self::Ends(_) => {}
-        }
-    }
-
-    pub(crate) fn octets(&self) -> usize {
-        match self {
-            Self::Redo { bytes, .. } | Self::Op(FileOp::Append { bytes, .. }) => bytes.len(),
-            Self::Op(FileOp::Create { bytes, .. } | FileOp::Replace { bytes, .. }) => bytes.len(),
-            Self::Op(FileOp::AppendLine { bytes, .. } | FileOp::Patch { bytes, .. }) => bytes.len(),
-            _ => 1,
-        }
-    }
-
-    fn path(&self) -> Option<String> {
-        match self {
-            Self::Op(op) => Some(op.path().to_owned()),
-            Self::Redo { leaf, .. } | Self::Emptied(leaf) => Some(leaf_path(*leaf)),
-            Self::Begins(_) | Self::Ends(_) => None,
-        }
-    }
-}
-
-/// As the recorder does at its start.
-pub(crate) fn replay(disk: &mut MemoryDisk, marked: &[ManifestPath]) {
-    let leaves = |disk: &MemoryDisk| -> Vec<String> {
-        disk.paths().filter(|p| p.starts_with(DIR)).map(ToOwned::to_owned).collect()
-    };
-    let mut found: Vec<_> = leaves(disk)
-        .into_iter()
-        .filter_map(|path| Some((number_of(disk.bytes(&path)?).unwrap()?, path)))
-        .collect();
-    found.sort();
-    for (_, path) in found {
-        let file = disk.bytes(&path).unwrap().to_vec();
-        let lacking: Vec<_> = missing(records(&file).unwrap(), marked, disk)
-            .unwrap()
-            .into_iter()
-            .map(|m| (m.path.to_owned(), m.offset, m.bytes.to_vec()))
-            .collect();
-        lacking.into_iter().for_each(|(path, offset, bytes)| write_at(disk, &path, offset, &bytes));
-    }
-    for path in leaves(disk) {
-        disk.put(&path, Vec::new());
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
@@ -240,7 +26,11 @@ enum Event {
     Passes(i64),
     SyncBegins,
     SyncEnds,
+    SyncFails,
     Fails(bool),
+    /// A segment's own file takes nothing any more.
+    FileFails(usize),
+    Closes(usize),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -250,6 +40,9 @@ fn event() -> impl Strategy<Value = Event> {
         5 => (1_i64..400).prop_map(Event::Passes),
         2 => Just(Event::SyncBegins),
         2 => Just(Event::SyncEnds),
+        1 => Just(Event::SyncFails),
+        1 => (0_usize..9).prop_map(Event::FileFails),
+        1 => (0_usize..3).prop_map(Event::Closes),
         1 => any::<bool>().prop_map(Event::Fails),
     ]
 }
@@ -266,7 +59,7 @@ fn part(segment: usize) -> String {
 type Appended = [Vec<u8>; 3];
 
 /// What was done, and how much of each part had been asked for when it was.
-fn live(events: &[Event], leaf_max: u64) -> (Vec<Done>, Vec<[usize; 3]>, Appended) {
+fn live(events: &[Event], leaf_max: u64) -> (Vec<Done>, Vec<[usize; 3]>, Appended, BTreeSet<usize>) {
     let (mut world, mut ms, mut syncing) = (World::new(), 0, false);
     world.shelf.limit(leaf_max);
     let (mut all, mut asked): (Appended, Vec<[usize; 3]>) = Default::default();
@@ -279,6 +72,9 @@ fn live(events: &[Event], leaf_max: u64) -> (Vec<Done>, Vec<[usize; 3]>, Appende
             Event::Append(segment, octets) => {
                 let bytes: Vec<u8> =
                     (0..octets).map(|i| u8::try_from((n * 31 + i) % 251).unwrap() + 1).collect();
+                if matches!(world.files[&part(segment)].state, Takes::GivenUp { .. } | Takes::Closed) {
+                    continue;
+                }
                 all[segment].extend(&bytes);
                 world.flush(ms, vec![FileOp::Append { path: part(segment).into(), bytes }]);
             }
@@ -298,12 +94,24 @@ fn live(events: &[Event], leaf_max: u64) -> (Vec<Done>, Vec<[usize; 3]>, Appende
                 syncing = false;
                 world.sync_ends(ms);
             }
+            Event::SyncFails if syncing => {
+                syncing = false;
+                world.sync_fails(ms);
+            }
             Event::Fails(fails) => world.fails = fails,
+            Event::FileFails(segment) => {
+                let tail = world.files.get_mut(&part(segment));
+                tail.into_iter()
+                    .filter(|t| t.state == Takes::Everything)
+                    .for_each(|t| t.state = Takes::Nothing);
+            }
+            Event::Closes(segment) => world.close(ms, &part(segment)),
             _ => {}
         }
-        asked.resize(world.done.len(), all.each_ref().map(Vec::len));
+        let safe = [0, 1, 2].map(|segment| world.safe(&part(segment), all[segment].len()));
+        asked.resize(world.done.len(), safe);
     }
-    (world.done.into_iter().map(|(_, done)| done).collect(), asked, all)
+    (world.done.into_iter().map(|(_, done)| done).collect(), asked, all, world.straight)
 }
 
 /// Each part is what was appended to it, at least so far.
@@ -330,7 +138,7 @@ proptest! {
         inside in any::<prop::sample::Index>(),
         again in any::<prop::sample::Index>(),
     ) {
-        let (done, asked, all) = live(&events, leaf_max);
+        let (done, asked, all, _) = live(&events, leaf_max);
         let at = at.index(done.len() + 1);
         let mut disk = MemoryDisk::new();
         done[..at].iter().for_each(|done| done.apply(&mut disk, usize::MAX));
@@ -366,13 +174,16 @@ proptest! {
         at in any::<prop::sample::Index>(),
         chance in proptest::collection::vec(any::<u8>(), 64),
     ) {
-        let (done, asked, all) = live(&events, leaf_max);
+        let (done, asked, all, straight) = live(&events, leaf_max);
         let at = at.index(done.len()) + 1;
         let ended = done[..at].iter().rev().find_map(|d| if let Done::Ends(n) = d { Some(*n) } else { None });
         let begun = done[..at].iter().position(|d| matches!(d, Done::Begins(n) if Some(*n) == ended));
         let synced = begun.unwrap_or(0);
         let mut disk = MemoryDisk::new();
-        done[..synced].iter().for_each(|done| done.apply(&mut disk, usize::MAX));
+        let dropped = dropped(&done[..at], &straight, &chance);
+        for (index, done) in done[..synced].iter().enumerate() {
+            if dropped.contains(&index) { done.zeros().apply(&mut disk, usize::MAX) } else { done.apply(&mut disk, usize::MAX) }
+        }
         // Of each file any number of later operations, and of what they wrote any part, with zeros in its place.
         let mut chances = chance.iter().cycle();
         let mut lost: BTreeMap<String, bool> = BTreeMap::new();
@@ -429,6 +240,24 @@ proptest! {
         let expected: Vec<_> = written[..whole].iter().map(|(p, o, b)| Record { path: p, offset: *o, bytes: b }).collect();
         prop_assert_eq!(read, expected);
     }
+}
+
+/// What a sync that failed did not make durable, and none after it does: of what was written since the last that ended
+/// well, any part. (What no redo has is lost then, and nobody can tell: it is left out.)
+fn dropped(done: &[Done], straight: &BTreeSet<usize>, chance: &[u8]) -> BTreeSet<usize> {
+    let (mut durable, mut begun, mut dropped) = (0, 0, BTreeSet::new());
+    for (index, done) in done.iter().enumerate() {
+        match done {
+            Done::Begins(_) => begun = index,
+            Done::Ends(_) | Done::EndsInVain => durable = begun,
+            Done::Fails => dropped.extend(
+                (durable..index)
+                    .filter(|i| !chance[i % chance.len()].is_multiple_of(3) && !straight.contains(i)),
+            ),
+            _ => {}
+        }
+    }
+    dropped
 }
 
 /// A segment that failed may be sealed without what the redo still has.

@@ -14,7 +14,7 @@ use crate::fixture::{self, Heard, Spool, heard, now, pcmu, segment, stream, two_
 use crate::memory::MemoryDisk;
 use crate::mka::Reader;
 use crate::pcap::SidecarReader;
-use crate::redo::tests::{World, replay};
+use crate::redo::world::{World, replay};
 use crate::writer::SegmentWriter;
 use crate::{digest_of, redo, verify};
 
@@ -276,7 +276,7 @@ proptest! {
         }
         let before = disk.clone();
         replay(&mut disk, std::slice::from_ref(&path));
-        if matches!(world.done[at..], [(_, redo::tests::Done::Op(FileOp::Unmark { .. }))]) {
+        if matches!(world.done[at..], [(_, redo::world::Done::Op(FileOp::Unmark { .. }))]) {
             // It was sealed, and nothing was missing.
             before.paths().filter(|p| p.ends_with(".mka")).for_each(|p| assert_eq!(before.bytes(p), disk.bytes(p)));
         }

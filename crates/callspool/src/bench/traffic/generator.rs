@@ -20,8 +20,6 @@ use super::{Protection, Spread};
 
 /// 20 ms at 8 kHz, one octet a sample.
 const PAYLOAD: usize = 160;
-/// The fixed RTP header.
-const HEADER: usize = 12;
 /// Packets in one system call.
 const BATCH: usize = 64;
 /// From a packet of a stream to the next.
@@ -265,6 +263,9 @@ pub(crate) fn sockets(local: IpAddr) -> io::Result<(UdpSocket, UdpSocket)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The fixed RTP header (RFC 3550 section 5.1).
+    const HEADER: usize = 12;
 
     fn run(generator: &mut Generator) {
         let began = Instant::now();

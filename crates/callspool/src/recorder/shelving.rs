@@ -1,4 +1,4 @@
-//! What a writer does not write to its own file at once: it goes to the volume's [redo](spool::redo) with all that came
+//! What a writer does not write to its own file at once: it goes to the volume's [redo] with all that came
 //! in the same tick, and waits in memory until it is worth a write.
 //!
 //! Where the redo cannot be written, has no place that is free, or the volume has little room, media go straight to

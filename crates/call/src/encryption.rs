@@ -276,7 +276,7 @@ mod tests {
                 let at = SocketAddr::new(local, 40_000 + 100 * segments);
                 let streams = before.iter().filter_map(|l| l.stream.as_ref());
                 let ports =
-                    streams.map(|s| StreamPorts { stream: s.stream, rtp: at, rtcp: at, moved: false });
+                    streams.map(|s| StreamPorts { stream: s.stream, rtp: at, rtcp: at, is_stuck: false });
                 let ports: Vec<_> = ports.collect();
                 lines::set_ports(&mut before, &ports);
             }

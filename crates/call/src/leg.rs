@@ -71,14 +71,17 @@ pub(crate) enum Phase {
     Held,
 }
 
-/// What is to be told of ports that have changed in mid-call.
+/// What an offer of ours that is under way is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Telling {
+pub(crate) enum Offering {
+    /// None is.
     Nothing,
-    /// By an offer of ours, once none is under way.
-    Due,
-    /// The offer that is under way says it.
-    OnItsWay,
+    /// It says what has become of the recording, and nothing depends on it.
+    Indication,
+    /// It says that ports have changed in mid-call. Whoever refuses it is recorded on.
+    Telling,
+    /// It says what is wanted from now on.
+    Ports,
 }
 
 /// What a leg was before an offer that is being answered: that is refused, and then it is so again (RFC 3261 section
@@ -122,10 +125,8 @@ pub(crate) struct Leg {
     /// It asked for an offer of ours and has not answered it yet: what it offered before. Until it answers its lines are
     /// what we should like, and say nothing of a pause.
     pub(crate) unanswered: Option<Offered>,
-    /// A re-INVITE of ours, with an offer, is under way.
-    pub(crate) is_offering: bool,
-    /// Its ports have changed, and no answer is due that says so.
-    pub(crate) telling: Telling,
+    /// A re-INVITE of ours is under way.
+    pub(crate) offering: Offering,
     /// On hold, it was offered to send again; its answer is awaited.
     pub(crate) may_resume: bool,
     pub(crate) origin: Origin,
@@ -158,8 +159,7 @@ impl Leg {
             is_in_clear: false,
             indication: None,
             unanswered: None,
-            is_offering: false,
-            telling: Telling::Nothing,
+            offering: Offering::Nothing,
             may_resume: false,
             origin,
             last_sdp: None,
@@ -255,6 +255,22 @@ impl Leg {
     /// Whether its client has media on its way, as far as it has offered.
     pub(crate) fn offered(&self) -> Offered {
         if self.lines.iter().any(Line::is_active) { Offered::Media } else { Offered::Nothing }
+    }
+
+    /// Its client has answered our offer, or refused it: it has heard of those ports. What the offer was for.
+    pub(crate) fn take_offering(&mut self) -> Offering {
+        let offering = std::mem::replace(&mut self.offering, Offering::Nothing);
+        if let Offering::Telling | Offering::Ports = offering {
+            lines::tell_offered(&mut self.lines);
+        }
+        offering
+    }
+
+    /// Whether its client sends to other ports than it has, and nothing is under way that says so: only those that share
+    /// them ever change in mid-call.
+    pub(crate) fn is_misled(&self) -> bool {
+        let is_idle = matches!(self.phase, Phase::Recording { .. }) && self.offering == Offering::Nothing;
+        self.trunk.sends_as_announced && self.is_answered && is_idle && self.lines.iter().any(Line::is_misled)
     }
 
     /// Its streams in the segment, with their places there.

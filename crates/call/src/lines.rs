@@ -34,6 +34,10 @@ pub(crate) struct Line {
     pub(crate) stream: Option<OpenStream>,
     /// The ports behind it, while a segment is open.
     pub(crate) ports: Option<StreamPorts>,
+    /// Where its client was told last to send RTP.
+    told: Option<SocketAddr>,
+    /// What the offer of ours says of that which is under way. It waits for its turn, and an answer may be told before.
+    offered: Option<SocketAddr>,
     /// The transport, `RTP/AVP`.
     protocol: String,
     /// How it is encrypted, and what our last description said of that.
@@ -49,6 +53,8 @@ impl Line {
             kind,
             stream: None,
             ports: None,
+            told: None,
+            offered: None,
             protocol: PLAIN.to_owned(),
             agreed: Agreed::default(),
             had: before.filter(|l| l.kind == kind).and_then(|l| l.had),
@@ -58,6 +64,20 @@ impl Line {
     /// Whether it has a stream whose ports are not known (yet).
     pub(crate) fn lacks_ports(&self) -> bool {
         self.stream.is_some() && self.ports.is_none()
+    }
+
+    /// Whether it cannot be heard where it is.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.ports.as_ref().is_some_and(|ports| ports.is_stuck)
+    }
+
+    fn rtp(&self) -> Option<SocketAddr> {
+        self.ports.as_ref().map(|ports| ports.rtp)
+    }
+
+    /// Whether its client sends to another port than it has.
+    pub(crate) fn is_misled(&self) -> bool {
+        self.told.is_some() && self.rtp().is_some() && self.told != self.rtp()
     }
 
     /// Whether its keys stand in descriptions.
@@ -204,6 +224,8 @@ pub(crate) fn read(
             kind: media.kind,
             stream: Some(OpenStream { protection, ice, ..stream }),
             ports: old.and_then(|l| l.ports.clone()),
+            told: old.and_then(|l| l.told),
+            offered: old.and_then(|l| l.offered),
             protocol: media.protocol.clone(),
             agreed,
             had: Some((id, family(media))),
@@ -286,12 +308,26 @@ pub(crate) fn all_paused(lines: &[Line]) -> bool {
     flowing().any(|f| f == Flowing::Paused) && !flowing().any(|f| f == Flowing::Active)
 }
 
-/// Takes the ports that a record server opened. Whether a line had others.
-pub(crate) fn set_ports(lines: &mut [Line], ports: &[StreamPorts]) -> bool {
-    for line in &mut *lines {
+/// Takes the ports that a record server opened.
+pub(crate) fn set_ports(lines: &mut [Line], ports: &[StreamPorts]) {
+    for line in lines {
         line.ports = line.stream.as_ref().and_then(|s| ports.iter().find(|p| p.stream == s.stream).cloned());
     }
-    lines.iter().filter_map(|line| line.ports.as_ref()).any(|ports| ports.moved)
+}
+
+/// The client is told of the ports as they are.
+pub(crate) fn tell(lines: &mut [Line]) {
+    lines.iter_mut().for_each(|line| line.told = line.rtp());
+}
+
+/// The client is offered the ports as they are, by and by.
+pub(crate) fn note_offered(lines: &mut [Line]) {
+    lines.iter_mut().for_each(|line| line.offered = line.rtp());
+}
+
+/// The client has heard that offer.
+pub(crate) fn tell_offered(lines: &mut [Line]) {
+    lines.iter_mut().for_each(|line| line.told = line.offered);
 }
 
 /// Forgets the ports: the segment behind them is over.
@@ -431,7 +467,8 @@ pub(crate) fn asked(
             ice: None,
         };
         let (protocol, had) = (protocol.to_owned(), Some((stream.stream, family)));
-        Line { kind, stream: Some(stream), ports: None, protocol, agreed, had }
+        let (told, offered) = (None, None);
+        Line { kind, stream: Some(stream), ports: None, told, offered, protocol, agreed, had }
     };
     (0..).zip(wanted).map(line).collect()
 }

@@ -65,6 +65,8 @@ pub(crate) struct Segment {
     pub(crate) masks: bool,
     /// An order to change its streams may have been lost.
     pub(crate) is_change_lost: bool,
+    /// It was told that such an order is refused.
+    pub(crate) is_refusal_told: bool,
 }
 
 impl Segment {
@@ -249,6 +251,7 @@ impl LiveCall {
             legs: 0,
             masks: false,
             is_change_lost: false,
+            is_refusal_told: false,
         });
         self.correct_total();
         number

@@ -105,7 +105,7 @@ impl World {
                     stream: s.stream,
                     rtp: at(rtp),
                     rtcp: at(rtp + 1),
-                    moved: false,
+                    is_stuck: false,
                 });
                 self.reports.push_back(Report::Opened { segment: open.segment, ports: ports.collect() });
                 self.opened.push(*open);

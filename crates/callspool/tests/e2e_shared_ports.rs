@@ -200,9 +200,11 @@ fn who_moves_is_followed_and_gets_other_ports_where_somebody_was_a_moment_ago() 
     at_a.say(10, &payload(1));
     at_b.say(10, &payload(2));
     at_c.say(10, &payload(3));
-    // To where nobody is: it stays, and what comes late from where it was is its own.
+    // To where nobody is: it stays, and what comes late from where it was is nobody's.
     of_a.speak_from(d.port());
     assert_eq!(of_a.offer("sendonly")[0].rtp(), to);
+    Talker::new(&a, to).say(10, &payload(8));
+    wait_for_unclaimed(&server, 10);
     at_a.mouth = &d;
     at_a.say(10, &payload(4));
     // To where somebody was a moment ago, who is late.
@@ -211,14 +213,14 @@ fn who_moves_is_followed_and_gets_other_ports_where_somebody_was_a_moment_ago() 
     let moved = of_a.offer("sendonly")[0].rtp();
     assert_ne!(moved, to);
     at_c.say(10, &payload(5));
-    wait_for_unclaimed(&server, 10);
+    wait_for_unclaimed(&server, 20);
     (at_a.mouth, at_a.to) = (&c, moved);
     at_a.say(10, &payload(6));
     at_b.say(10, &payload(7));
     let (of_a, of_b) = (end(&server, &mut of_a), end(&server, &mut of_b));
     assert_eq!(
-        found(&[&of_a, &of_b, &of_c], &[1, 2, 3, 4, 5, 6, 7]),
-        [vec![10, 0, 0, 10, 0, 10, 0], vec![0, 10, 0, 0, 0, 0, 10], vec![0, 0, 10, 0, 0, 0, 0]]
+        found(&[&of_a, &of_b, &of_c], &[1, 2, 3, 4, 5, 6, 7, 8]),
+        [vec![10, 0, 0, 10, 0, 10, 0, 0], vec![0, 10, 0, 0, 0, 0, 10, 0], vec![0, 0, 10, 0, 0, 0, 0, 0]]
     );
 }
 

@@ -181,9 +181,9 @@ pub struct StreamPorts {
     pub rtp: SocketAddr,
     /// Where it receives RTCP; the same when multiplexed.
     pub rtcp: SocketAddr,
-    /// It had others until this order: as it is to be now it could not stay there. Whoever sends to it must be told.
+    /// As it is to be now it cannot be heard there, and there are no others for it.
     #[serde(default)]
-    pub moved: bool,
+    pub is_stuck: bool,
 }
 
 /// To a record server.

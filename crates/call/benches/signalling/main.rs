@@ -194,7 +194,7 @@ impl World {
     fn ports(&mut self, stream: model::StreamId) -> StreamPorts {
         self.next_port = if self.next_port > 60_000 { 20_000 } else { self.next_port + 2 };
         let at = |port| ([192, 0, 2, 1], port).into();
-        StreamPorts { stream, rtp: at(self.next_port), rtcp: at(self.next_port + 1), moved: false }
+        StreamPorts { stream, rtp: at(self.next_port), rtcp: at(self.next_port + 1), is_stuck: false }
     }
 }
 

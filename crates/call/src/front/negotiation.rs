@@ -426,6 +426,7 @@ impl Front {
         };
         leg.is_answered = true;
         leg.forget_before();
+        lines::tell(&mut leg.lines);
         self.actions.push_back(Action::Accept { session, sdp });
     }
 

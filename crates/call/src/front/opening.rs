@@ -41,6 +41,7 @@ impl Front {
     pub(super) fn order_change(&mut self, now: Now, segment: SegmentId) {
         let call = self.calls.of_segment(segment).and_then(|call| self.calls.get_mut(call));
         let Some(of_call) = call.and_then(|call| call.segment_mut(segment)) else { return };
+        of_call.is_refusal_told = false;
         if let Standing::Opening { from, is_outdated } = &mut of_call.standing {
             *is_outdated = true;
             if let Some(failed) = from.as_ref().map(|from| from.segment) {
@@ -76,8 +77,12 @@ impl Front {
         let Some(call) = self.calls.of_segment(segment) else { return };
         self.order_gate_again(now, call, segment);
         let of_call = self.calls.get_mut(call).and_then(|live| live.segment_mut(segment));
-        if of_call.is_some_and(|s| s.is_live() && std::mem::take(&mut s.is_change_lost)) {
-            self.order_change(now, segment);
+        let Some(of_call) = of_call.filter(|s| s.is_live() && s.is_change_lost) else { return };
+        of_call.is_change_lost = false;
+        let is_told = of_call.is_refusal_told;
+        self.order_change(now, segment);
+        if let Some(of_call) = self.calls.get_mut(call).and_then(|live| live.segment_mut(segment)) {
+            of_call.is_refusal_told = is_told;
         }
     }
 
@@ -184,25 +189,16 @@ impl Front {
             self.end_orphan(now, segment);
             return self.go_on(now, call);
         }
-        let mut moved = Vec::new();
-        for session in &legs {
-            let Some(leg) = self.legs.get_mut(session) else { continue };
-            // Who waits for an answer is told by that.
-            let is_answered = matches!(&leg.phase, Phase::Recording { .. })
-                || matches!(&leg.phase, Phase::Waiting { pending: Pending::Nothing, .. });
-            if lines::set_ports(&mut leg.lines, ports) && is_answered {
-                moved.push(*session);
-            }
+        for leg in &legs {
+            let Some(leg) = self.legs.get_mut(leg) else { continue };
+            lines::set_ports(&mut leg.lines, ports);
         }
         if let Some(is_outdated) = begun {
             self.catch_up(now, call, segment, is_outdated);
         }
         for session in &legs {
             self.answer_with_ports(*session);
-        }
-        // A stream that could not stay where it was has other ports, and its client sends to those before.
-        for session in moved {
-            self.tell_ports(session);
+            self.tell_ports(*session);
         }
         // Who has none yet waits for the answer to a later order.
         self.expect_ports(now, segment);
@@ -217,10 +213,13 @@ impl Front {
         }
     }
 
-    /// A leg that waits is answered when each of its lines has ports.
+    /// A leg that waits is answered when each of its lines has ports, where it is heard. Who waits for no answer is not heard
+    /// there the less.
     fn answer_with_ports(&mut self, session: SessionId) {
         let Some(leg) = self.legs.get_mut(&session) else { return };
-        if leg.lines.iter().any(lines::Line::lacks_ports) {
+        let awaits = !matches!(leg.phase, Phase::Waiting { pending: Pending::Nothing, .. });
+        let lacks = |line: &lines::Line| line.lacks_ports() || awaits && line.is_stuck();
+        if leg.lines.iter().any(lacks) {
             return;
         }
         if let Phase::Waiting { segment, .. } = leg.phase {
@@ -358,8 +357,14 @@ impl Front {
         };
         let first = legs.iter().filter_map(since).min().map(|(_, session)| session);
         let call = self.calls.of_segment(segment);
-        let text = format!("a segment could not be given other streams: {}", why.describe());
-        self.alarm(Incident::NotRecorded, call, Some(segment), text);
+        let of_call =
+            call.and_then(|call| self.calls.get_mut(call)).and_then(|live| live.segment_mut(segment));
+        // What nobody waits for is tried again and again, and told once.
+        let is_told = of_call.is_some_and(|s| std::mem::replace(&mut s.is_refusal_told, first.is_none()));
+        if !is_told || first.is_some() {
+            let text = format!("a segment could not be given other streams: {}", why.describe());
+            self.alarm(Incident::NotRecorded, call, Some(segment), text);
+        }
         let Some(leg) = first.and_then(|session| self.legs.get_mut(&session)) else {
             // What was to be closed or paused by it may not be.
             return self.order_change_again(now, segment);

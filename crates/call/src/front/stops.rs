@@ -9,7 +9,8 @@ use sip::SessionId;
 use super::{Action, Front, Intake, Timer};
 use crate::command::{Changed, CommandError};
 use crate::indication::Indication;
-use crate::leg::{Leg, Pending, Phase, Telling};
+use crate::leg::{Leg, Offering, Pending, Phase};
+use crate::lines;
 use crate::live_call::LiveCall;
 use crate::reach::Reach;
 
@@ -151,8 +152,9 @@ impl Front {
     pub(super) fn reoffer(&mut self, session: SessionId) {
         self.take_indication(session);
         if let Some(leg) = self.legs.get_mut(&session).filter(|leg| leg.is_answered) {
-            leg.is_offering = true;
+            leg.offering = Offering::Ports;
             let sdp = leg.offer();
+            lines::note_offered(&mut leg.lines);
             self.actions.push_back(Action::Reoffer { session, sdp });
         }
     }
@@ -177,53 +179,65 @@ impl Front {
     pub(super) fn indicate(&mut self, call: CallId) {
         for session in self.legs_of(call) {
             let is_news = self.take_indication(session);
-            let leg = self.legs.get_mut(&session).filter(|leg| leg.is_answered && !leg.is_offering);
+            let leg =
+                self.legs.get_mut(&session).filter(|leg| leg.is_answered && leg.offering != Offering::Ports);
             if let Some(leg) = leg.filter(|_| is_news) {
+                if leg.offering == Offering::Nothing {
+                    leg.offering = Offering::Indication;
+                }
                 let sdp = leg.offer();
                 self.actions.push_back(Action::Reoffer { session, sdp });
             }
         }
     }
 
-    /// Tells a client of ports that have changed in mid-call, by an offer of ours; after the one that is under way, if one is.
+    /// Tells a client of ports that have changed in mid-call, by an offer of ours; once none is under way.
     pub(super) fn tell_ports(&mut self, session: SessionId) {
-        let Some(leg) = self.legs.get_mut(&session) else { return };
-        leg.telling = if leg.is_offering { Telling::Due } else { Telling::OnItsWay };
-        if leg.telling == Telling::OnItsWay {
+        if self.legs.get(&session).is_some_and(Leg::is_misled) {
             self.reoffer(session);
+            if let Some(leg) = self.legs.get_mut(&session) {
+                leg.offering = Offering::Telling;
+            }
         }
     }
 
     /// The client answered our re-INVITE.
     pub(super) fn reoffer_accepted(&mut self, now: Now, session: SessionId, answer: Option<&[u8]>) {
         let Some(leg) = self.legs.get_mut(&session) else { return };
-        let is_due = std::mem::replace(&mut leg.telling, Telling::Nothing) == Telling::Due;
-        if std::mem::take(&mut leg.is_offering)
+        if let Offering::Telling | Offering::Ports = leg.take_offering()
             && let (Some(answer), Phase::Recording { .. }) = (answer, &leg.phase)
         {
             self.answered(now, session, answer);
         }
-        if is_due {
-            self.tell_ports(session);
-        }
+        self.tell_ports(session);
     }
 
     /// The client refused our re-INVITE: nothing will come to the ports that it offered.
     pub(super) fn reoffer_refused(&mut self, now: Now, session: SessionId, status: u16) {
         let Some(leg) = self.legs.get_mut(&session) else { return };
-        if !std::mem::take(&mut leg.is_offering) {
-            return;
+        match leg.take_offering() {
+            Offering::Nothing => {}
+            Offering::Indication => self.tell_ports(session),
+            Offering::Telling => self.telling_refused(session, status),
+            Offering::Ports => self.ports_refused(now, session, status),
         }
-        let telling = std::mem::replace(&mut leg.telling, Telling::Nothing);
-        let Phase::Recording { segment } = leg.phase else { return };
-        if telling == Telling::OnItsWay {
-            // It was recorded before, and its other lines are still.
+    }
+
+    /// It was recorded before, and its other lines are still.
+    fn telling_refused(&mut self, session: SessionId, status: u16) {
+        let Some(leg) = self.legs.get(&session) else { return };
+        if let Some(segment) = leg.segment() {
             let text = format!(
                 "a client refuses to be told of ports that have changed ({status}): what it sends is lost"
             );
-            let call = leg.call;
-            return self.alarm(Incident::NotRecorded, Some(call), Some(segment), text);
+            self.alarm(Incident::NotRecorded, Some(leg.call), Some(segment), text);
         }
+        self.tell_ports(session);
+    }
+
+    fn ports_refused(&mut self, now: Now, session: SessionId, status: u16) {
+        let Some(leg) = self.legs.get_mut(&session) else { return };
+        let Phase::Recording { segment } = leg.phase else { return };
         let (call, reach) = (leg.call, Reach::Trunk(leg.trunk.name.clone()));
         leg.release();
         let why = format!("the client refuses to send again ({status})");

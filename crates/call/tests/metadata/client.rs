@@ -209,7 +209,7 @@ impl Client {
         let ports = self
             .streams
             .iter()
-            .map(|s| StreamPorts { stream: s.stream, rtp: at, rtcp: at, moved: false })
+            .map(|s| StreamPorts { stream: s.stream, rtp: at, rtcp: at, is_stuck: false })
             .collect();
         self.front.handle_report(self.now, Report::Opened { segment, ports });
     }

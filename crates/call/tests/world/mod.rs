@@ -8,6 +8,8 @@
     reason = "a test tells what is wrong by panicking, and each uses a part of this"
 )]
 
+mod client;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use call::{
     Action, Ask, Changed, Command, Done, Front, FrontConfig, GivenKeys, Intake, JoinCommand, Joined, OwnKeys,
-    Recording, Trunks,
+    Recording, Trunk, Trunks,
 };
 use media::srtp::Entropy;
 use model::join::Recorded;
@@ -27,7 +29,9 @@ use model::{
     Now, OpenSegment, Order, Protection, RecordingState, Report, SegmentId, SegmentRecord, StreamId,
     StreamPorts, Suite, TenantId, WallTime, total,
 };
-use sip::{AddressView, EndCause, Event, Flow, FlowId, Part, ReasonView, RequestInfo, SessionId, Transport};
+use sip::{EndCause, Event, Part, ReasonView, RequestInfo, SessionId};
+
+use client::{bridge, request, sdp_part};
 
 /// What an order asked for.
 #[derive(Clone, Copy, PartialEq)]
@@ -71,6 +75,10 @@ pub(crate) struct World {
     next_port: u16,
     /// What is opened next could not stay where it was.
     moves: bool,
+    /// There was nothing to move to.
+    is_stuck: bool,
+    /// Where a stream is that goes on; none: each answer has new ports, so that ladders tell them apart.
+    ports: Option<BTreeMap<StreamId, u16>>,
     pub(crate) session: SessionId,
     /// What is for the agent, where there is one.
     pub(crate) for_agent: VecDeque<Action>,
@@ -118,11 +126,22 @@ impl World {
             bridged: BTreeMap::new(),
             next_port: 20_000,
             moves: false,
+            is_stuck: false,
+            ports: None,
             session: SessionId(1),
             for_agent: VecDeque::new(),
             told: None,
             out: String::new(),
         }
+    }
+
+    /// A world whose client is promised to send as it says, so that its streams may share ports: they stay where they are
+    /// unless they must move.
+    pub(crate) fn promised() -> Self {
+        let trunk = Trunk { sends_as_announced: true, ..Trunk::open(TenantId::default()) };
+        let trunks = Trunks::new(vec![trunk], TenantId::default());
+        let config = FrontConfig { trunks, ..config(1) };
+        Self { ports: Some(BTreeMap::new()), ..Self::of(config) }
     }
 
     /// The same with what our side of encryption is made of.
@@ -255,6 +274,14 @@ impl World {
                 self.moves = true;
                 self.opened();
                 self.moves = false;
+            }
+            "stuck" => {
+                let segment = self.unanswered[0].0;
+                self.is_stuck = true;
+                self.opened();
+                self.is_stuck = false;
+                self.front
+                    .handle_report(now, Report::Refused { segment, why: Failure::Resources("none".into()) });
             }
             "refused" => {
                 let (segment, _, asked) = self.unanswered.remove(0);
@@ -411,6 +438,8 @@ impl World {
         }
         request.call_id = format!("s{}@b", self.session.0);
         request.headers = self.said.get(&self.session).cloned().unwrap_or_default();
+        let supported = request.headers.iter().filter(|(name, _)| name == "Supported");
+        request.supported = supported.map(|(_, tag)| tag.clone()).collect();
         request.from.uri_params = self.bridged.get(&self.session).cloned().unwrap_or_default();
         request
     }
@@ -455,14 +484,24 @@ impl World {
         let ports = streams
             .iter()
             .map(|s| {
-                let port = self.next_port;
-                self.next_port += 2;
+                let port = self.port_of(s.stream);
                 let at = |p| SocketAddr::new("0.0.0.0".parse().unwrap(), p);
-                let moved = self.moves;
-                StreamPorts { stream: s.stream, rtp: at(port), rtcp: at(port + 1), moved }
+                let is_stuck = self.is_stuck;
+                StreamPorts { stream: s.stream, rtp: at(port), rtcp: at(port + 1), is_stuck }
             })
             .collect();
         self.front.handle_report(self.now, Report::Opened { segment, ports });
+    }
+
+    fn port_of(&mut self, stream: StreamId) -> u16 {
+        let new = self.next_port;
+        let Some(ports) = &mut self.ports else {
+            self.next_port += 2;
+            return new;
+        };
+        let known = ports.get(&stream).copied().filter(|_| !self.moves);
+        self.next_port += if known.is_none() { 2 } else { 0 };
+        *ports.entry(stream).insert_entry(known.unwrap_or(new)).get()
     }
 
     /// The oldest segment is sealed; by its own failure when one is given.
@@ -687,101 +726,4 @@ fn picture(sdp: &Bytes) -> String {
         if m.is_encrypted() { format!("{line} by {} ({said})", m.protocol) } else { line }
     });
     lines.collect::<Vec<_>>().join(" ")
-}
-
-/// `sendonly sendonly`, `inactive`, `image`, `text`, `video`, `-` for port 0; `bare` for a payload type that nothing
-/// explains, `same` for a label that others have too; nothing for no body; `junk` for what is no SDP.
-fn sdp_part(lines: &str) -> Part {
-    let mut sdp = "v=0\r\no=src 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n".to_owned();
-    for (i, line) in lines.split_whitespace().enumerate() {
-        let label = i + 1;
-        let port = if line == "-" { 0 } else { 5_000 + 2 * i };
-        match line {
-            "image" => sdp.push_str("m=image 6000 udptl t38\r\n"),
-            "text" => sdp.push_str("m=text 6000 RTP/AVP 98\r\na=rtpmap:98 t140/1000\r\n"),
-            "video" => sdp.push_str(&format!(
-                "m=video {port} RTP/AVP 97\r\na=rtpmap:97 VP8/90000\r\na=sendonly\r\na=label:{label}\r\n"
-            )),
-            "bare" => {
-                sdp.push_str(&format!("m=audio {port} RTP/AVP 111\r\na=sendonly\r\na=label:{label}\r\n"));
-            }
-            "same" => sdp.push_str(&format!("m=audio {port} RTP/AVP 0\r\na=sendonly\r\na=label:same\r\n")),
-            "savp" => {
-                sdp.push_str(&format!("m=audio {port} RTP/SAVP 0\r\na=sendonly\r\na=label:{label}\r\n"));
-            }
-            // A key of 30 octets `a`, for the fourth cipher that we offer.
-            "sdes" => sdp.push_str(&format!(
-                "m=audio {port} RTP/SAVP 0\r\na=sendonly\r\na=label:{label}\r\n\
-                 a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:{}\r\n",
-                "YWFh".repeat(10)
-            )),
-            "active" | "passive" => sdp.push_str(&format!(
-                "m=audio {port} UDP/TLS/RTP/SAVP 0\r\na=sendonly\r\na=label:{label}\r\na=setup:{line}\r\n\
-                 a=fingerprint:sha-256 {}\r\n",
-                vec!["AB"; 32].join(":")
-            )),
-            "-" => sdp.push_str(&format!("m=audio {port} RTP/AVP 0\r\n")),
-            direction => sdp.push_str(&format!(
-                "m=audio {port} RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\na=label:{label}\r\n"
-            )),
-        }
-    }
-    let bytes = if lines == "junk" { Bytes::from_static(b"junk") } else { Bytes::from(sdp) };
-    Part { content_type: "application/sdp".into(), disposition: None, headers: vec![], bytes }
-}
-
-fn request(method: &str, lines: &str) -> RequestInfo {
-    let address = |user: &str| AddressView {
-        display: None,
-        uri: format!("sip:{user}@pbx.example"),
-        user: Some(user.into()),
-        host: "pbx.example".into(),
-        params: vec![],
-        uri_params: vec![],
-    };
-    RequestInfo {
-        method: method.into(),
-        uri: "sip:rec@192.0.2.1".into(),
-        uri_user: Some("rec".into()),
-        from: address("1001"),
-        to: address("2002"),
-        contact: None,
-        asserted: vec![],
-        call_id: "a@b".into(),
-        headers: vec![],
-        require: vec![],
-        supported: vec![],
-        reasons: vec![],
-        parts: if lines.is_empty() { vec![] } else { vec![sdp_part(lines)] },
-        flow: Flow {
-            id: FlowId(1),
-            transport: Transport::Udp,
-            local: "192.0.2.1:5060".parse().unwrap(),
-            remote: "192.0.2.7:5060".parse().unwrap(),
-        },
-        peer_names: std::sync::Arc::default(),
-        pass: None,
-        siprec: false,
-    }
-}
-
-/// `near refci=11 cluster=C1 device=SEP1 dn=1001 far=12 other=0301 guid=…` as a phone's bridge says it.
-fn bridge(words: &str) -> Vec<(String, Option<String>)> {
-    let named = |word: &str| match word.split_once('=') {
-        None => (format!("x-{word}end"), None),
-        Some((key, value)) => {
-            let name = match key {
-                "refci" => "x-refci",
-                "cluster" => "x-nearendclusterid",
-                "device" => "x-nearenddevice",
-                "dn" => "x-nearendaddr",
-                "far" => "x-farendrefci",
-                "other" => "x-farendaddr",
-                "guid" => "x-farendguid",
-                other => panic!("no such parameter: {other}"),
-            };
-            (name.to_owned(), Some(value.to_owned()))
-        }
-    };
-    words.split_whitespace().map(named).collect()
 }

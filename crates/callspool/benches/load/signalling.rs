@@ -206,7 +206,7 @@ impl Signalling {
     fn ports(&mut self, stream: model::StreamId) -> StreamPorts {
         self.next_port = if self.next_port > 60_000 { 20_000 } else { self.next_port + 2 };
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        StreamPorts { stream, rtp: at(self.next_port), rtcp: at(self.next_port + 1), moved: false }
+        StreamPorts { stream, rtp: at(self.next_port), rtcp: at(self.next_port + 1), is_stuck: false }
     }
 }
 

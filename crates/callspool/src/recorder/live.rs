@@ -408,10 +408,10 @@ impl LiveSegment {
         let (mut has, mut gone) = (Vec::new(), Vec::new());
         let (streams, mut into) = self.parts(now.mono);
         for stream in streams {
-            stream.ports.moved = false;
             match wanted.iter().find(|w| w.stream == stream.open.stream) {
                 Some(open) => {
                     stream.update(now, open, gate);
+                    stream.turn(open);
                     if !is_suspended {
                         stream.open_waiting(&mut into);
                     }

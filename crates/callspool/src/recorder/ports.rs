@@ -181,7 +181,9 @@ fn bind(address: SocketAddr, config: &PortConfig, streams: usize) -> io::Result<
         // Before it is bound: nothing is to wait there.
         socket.attach_filter(&NOTHING)?;
     } else {
-        socket.set_recv_buffer_size(config.receive_buffer.saturating_mul(streams))?;
+        // The kernel takes a C int.
+        let most = usize::try_from(i32::MAX).unwrap_or(usize::MAX);
+        socket.set_recv_buffer_size(config.receive_buffer.saturating_mul(streams).min(most))?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     }
     socket.bind(&address.into())?;
@@ -255,6 +257,18 @@ mod tests {
             assert_eq!(found.told_rtp, free);
             held.insert(at, found);
         }
+    }
+
+    /// As many octets as a C int cannot say, 64 times 64 MiB: the most that the kernel gives, and not its least.
+    #[test]
+    fn a_buffer_for_many_streams_is_no_smaller_than_for_one() {
+        let config = PortConfig { receive_buffer: 64 << 20, ..ports(9_640, 9_659).config };
+        let ports = Ports::new(config, Knocks::new().0);
+        let octets = |streams| {
+            let sockets = ports.open_for(streams, Family::V4, true).unwrap();
+            socket2::SockRef::from(&*sockets.rtp).recv_buffer_size().unwrap()
+        };
+        assert!(octets(64) >= octets(1), "{} octets", octets(64));
     }
 
     #[test]

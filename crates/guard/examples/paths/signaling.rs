@@ -129,7 +129,7 @@ impl Server {
     fn ports(&mut self, stream: model::StreamId) -> StreamPorts {
         self.next_port = if self.next_port < 32_000 { self.next_port + 2 } else { 16_384 };
         let at = |port| SocketAddr::from(([0, 0, 0, 0], port));
-        StreamPorts { stream, rtp: at(self.next_port), rtcp: at(self.next_port + 1), moved: false }
+        StreamPorts { stream, rtp: at(self.next_port), rtcp: at(self.next_port + 1), is_stuck: false }
     }
 }
 

@@ -267,6 +267,12 @@ impl LiveStream {
         }
     }
 
+    /// It is where signalling says now, if it has a seat: what comes from elsewhere is nobody's.
+    pub(super) fn turn(&mut self, open: &OpenStream) {
+        let seat = self.sockets.as_ref().and_then(|sockets| sockets.seat.as_ref());
+        self.ports.is_stuck = seat.is_some_and(|seat| !seat.turn(open));
+    }
+
     /// Whether it cannot stay where it is when it is as signalling says now: others have its port too.
     pub(super) fn must_move(&self, open: &OpenStream) -> bool {
         let seat = self.sockets.as_ref().and_then(|sockets| sockets.seat.as_ref());
@@ -340,7 +346,6 @@ impl LiveStream {
         self.ports = ports_of(&self.open, &sockets);
         self.receiver.set_port(sockets.told_rtp.port());
         let before = self.sockets.replace(sockets);
-        self.ports.moved = before.is_some();
         // At other ports it is another one.
         self.knocking.begun = None;
         self.settle();
@@ -611,7 +616,7 @@ pub(super) fn open_sockets(
 
 fn ports_of(open: &OpenStream, sockets: &Sockets) -> StreamPorts {
     let (rtp, rtcp) = (sockets.told_rtp, sockets.told_rtcp);
-    StreamPorts { stream: open.stream, rtp, rtcp, moved: false }
+    StreamPorts { stream: open.stream, rtp, rtcp, is_stuck: false }
 }
 
 /// Which socket of a stream.

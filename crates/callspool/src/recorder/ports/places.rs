@@ -1,7 +1,8 @@
 //! Which shared pair of ports has which seats. Pure: it knows neither sockets nor a clock.
 //!
-//! A seat has the addresses that its sender's media come from, by what signalling said. On one pair no address is of two
+//! A seat has the addresses that its sender's media come from, by what signalling says now. On one pair no address is of two
 //! seats, nor of one after the other; so whose a datagram is follows from where it comes from, however late, or it is nobody's.
+//! What a sender has moved away from is like what an ended seat had: kept from all others, and nobody's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -54,13 +55,21 @@ pub(crate) struct Wanted {
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
+/// An address that a seat has or had.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    seat: SeatId,
+    /// Its sender is there, as signalling says now.
+    is_current: bool,
+}
+
 #[derive(Debug)]
 struct Pair<P> {
     kind: Kind,
     held: P,
     seats: BTreeSet<SeatId>,
     /// Whose each address is, or was: it is nobody else's as long as the pair is open.
-    addresses: BTreeMap<SocketAddr, SeatId>,
+    addresses: BTreeMap<SocketAddr, Claim>,
     /// When the last seat was left.
     empty: Option<Mono>,
 }
@@ -68,14 +77,24 @@ struct Pair<P> {
 impl<P> Pair<P> {
     /// Whether these may become the seat's, or a new one's.
     fn has_room(&self, addresses: &[SocketAddr], seat: Option<SeatId>) -> bool {
-        let of = |address: &SocketAddr| self.addresses.get(address).copied();
+        let of = |address: &SocketAddr| self.addresses.get(address).map(|claim| claim.seat);
         let new = addresses.iter().filter(|address| of(address).is_none()).count();
         (new == 0 || self.addresses.len() + new <= ADDRESSES_MAX)
             && addresses.iter().all(|address| of(address).is_none_or(|owner| seat == Some(owner)))
     }
 
-    fn take(&mut self, addresses: &[SocketAddr], seat: SeatId) {
-        self.addresses.extend(addresses.iter().map(|address| (*address, seat)));
+    /// They are kept for the seat, whose sender is not there yet.
+    fn keep(&mut self, addresses: &[SocketAddr], seat: SeatId) {
+        for address in addresses {
+            self.addresses.entry(*address).or_insert(Claim { seat, is_current: false });
+        }
+    }
+
+    /// The sender of the seat is there now, and nowhere else; where that is not the seat's, nothing is.
+    fn turn(&mut self, to: &[SocketAddr], seat: SeatId) {
+        for (address, claim) in self.addresses.iter_mut().filter(|(_, claim)| claim.seat == seat) {
+            claim.is_current = to.contains(address);
+        }
     }
 
     /// Whether this one may sit there.
@@ -110,7 +129,8 @@ impl<P> Places<P> {
         let suits = |id: &PairId, pair: &Pair<P>| !wanted.beside.contains(id) && pair.suits(wanted, most);
         let (id, pair) = self.pairs.iter_mut().find(|(id, pair)| suits(id, pair))?;
         pair.seats.insert(seat);
-        pair.take(&wanted.addresses, seat);
+        pair.keep(&wanted.addresses, seat);
+        pair.turn(&wanted.addresses, seat);
         pair.empty = None;
         Some((*id, seat, &pair.held))
     }
@@ -125,29 +145,38 @@ impl<P> Places<P> {
         let (id, seat) = (PairId(self.number()), SeatId(self.number()));
         let (kind, seats) = (wanted.kind.clone(), [seat].into());
         let mut pair = Pair { kind, held, seats, addresses: BTreeMap::new(), empty: None };
-        pair.take(&wanted.addresses, seat);
+        pair.keep(&wanted.addresses, seat);
+        pair.turn(&wanted.addresses, seat);
         self.pairs.insert(id, pair);
         (id, seat)
     }
 
-    /// The sender of a seat may be there too from now on; false where that is, or was, somebody else.
-    pub(crate) fn widen(&mut self, (pair, seat): (PairId, SeatId), to: &[SocketAddr]) -> bool {
-        let had: Vec<SocketAddr> = self.addresses((pair, seat)).collect();
-        let more = to.iter().filter(|address| !had.contains(address)).count();
+    /// Keeps addresses for a seat whose sender is about to [turn](Self::turn) to them; false where somebody else is, or was.
+    pub(crate) fn keep(&mut self, (pair, seat): (PairId, SeatId), to: &[SocketAddr]) -> bool {
         let Some(pair) = self.pairs.get_mut(&pair) else { return false };
+        let had = pair.addresses.iter().filter(|(_, claim)| claim.seat == seat);
+        let had: Vec<SocketAddr> = had.map(|(address, _)| *address).collect();
+        let more = to.iter().filter(|address| !had.contains(address)).count();
         let may = (more == 0 || had.len() + more <= ADDRESSES_PER_SEAT)
             && pair.seats.contains(&seat)
             && pair.has_room(to, Some(seat));
         if may {
-            pair.take(to, seat);
+            pair.keep(to, seat);
         }
         may
     }
 
-    /// Where the sender of a seat may be.
+    /// The sender of a seat is there from now on, as far as that is kept for it, and nowhere else.
+    pub(crate) fn turn(&mut self, (pair, seat): (PairId, SeatId), to: &[SocketAddr]) {
+        if let Some(pair) = self.pairs.get_mut(&pair) {
+            pair.turn(to, seat);
+        }
+    }
+
+    /// Where the sender of a seat is now.
     pub(crate) fn addresses(&self, (pair, seat): (PairId, SeatId)) -> impl Iterator<Item = SocketAddr> {
         let all = self.pairs.get(&pair).into_iter().flat_map(|pair| &pair.addresses);
-        all.filter(move |(_, owner)| **owner == seat).map(|(address, _)| *address)
+        all.filter(move |(_, claim)| claim.seat == seat && claim.is_current).map(|(address, _)| *address)
     }
 
     /// A seat is left.

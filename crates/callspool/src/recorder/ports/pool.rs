@@ -15,6 +15,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use model::peer::Flowing;
 use model::{MediaKind, OpenStream, Protection, TenantId};
 
 use super::super::Shared;
@@ -165,17 +166,24 @@ impl Seat {
         match announced(open) {
             Some(announced) => {
                 let has = self.addresses();
-                announced.iter().all(|address| has.contains(address))
+                announced.iter().all(|address| has.contains(address)) || needs_nothing(open)
             }
-            // Of a hold: it says nothing new.
-            None => open.remote.is_none() && may_share(open),
+            None => needs_nothing(open) && may_share(open),
         }
     }
 
-    /// Whether its stream may stay when it is as signalling says now. Then its sender is also where that says.
+    /// Whether its stream may stay when it is as signalling says now. Where that is new is kept for it until it turns there.
     pub(crate) fn stays(&self, open: &OpenStream) -> bool {
-        let widens = |addresses: Vec<SocketAddr>| self.pool.lock().widen(self.at, &addresses);
-        self.covers(open) || announced(open).is_some_and(widens)
+        let keeps = announced(open).is_some_and(|addresses| self.pool.lock().keep(self.at, &addresses));
+        keeps || self.covers(open)
+    }
+
+    /// Its sender is where signalling says now, as far as that is the seat's, and nowhere else. Whether its stream is heard.
+    pub(crate) fn turn(&self, open: &OpenStream) -> bool {
+        if open.remote.is_some() || !may_share(open) {
+            self.pool.lock().turn(self.at, &announced(open).unwrap_or_default());
+        }
+        self.covers(open)
     }
 }
 
@@ -201,6 +209,11 @@ const fn may_share(open: &OpenStream) -> bool {
         && matches!(open.protection, Protection::None | Protection::Srtp { .. })
 }
 
+/// Whether nothing is to be heard of a stream as it is now: what it names may be anywhere, a hold's port of all streams.
+fn needs_nothing(open: &OpenStream) -> bool {
+    open.remote.is_none() || open.flowing != Flowing::Active
+}
+
 /// Where signalling says that the sender of a stream that may share ports is, by RTP and RTCP; none where it does not say.
 fn announced(open: &OpenStream) -> Option<Vec<SocketAddr>> {
     let rtp = open.remote.filter(|rtp| may_share(open) && is_somewhere(*rtp))?;
@@ -215,8 +228,11 @@ fn announced(open: &OpenStream) -> Option<Vec<SocketAddr>> {
 
 fn is_somewhere(address: SocketAddr) -> bool {
     let ip = address.ip().to_canonical();
-    let is_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_local
+    let is_near = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_near
 }
 
 /// As addresses are compared: by nothing but number and port.
@@ -264,9 +280,10 @@ mod tests {
         check(&["192.0.2.1:65535"], &stream("192.0.2.1:65535"));
         check(&["192.0.2.1:4000", "192.0.2.1:4001"], &stream("[::ffff:192.0.2.1]:4000"));
         // Nobody says, or it is nowhere or anywhere.
-        for remote in
-            ["", "0.0.0.0:4000", "192.0.2.1:0", "224.0.0.1:4000", "[fe80::1]:4000", "[ff02::1]:4000"]
-        {
+        for remote in ["", "0.0.0.0:4000", "192.0.2.1:0", "224.0.0.1:4000", "[ff02::1]:4000"] {
+            check(&[], &stream(remote));
+        }
+        for remote in ["[fe80::1]:4000", "169.254.7.1:4000", "255.255.255.255:4000"] {
             check(&[], &stream(remote));
         }
         // Nobody promises that it is true.
@@ -340,18 +357,44 @@ mod tests {
         let (one, other) = (open("192.0.2.1:4000"), open("192.0.2.1:5000"));
         assert!(one.at().0 == other.at().0);
         let (held, elsewhere) = (stream(""), stream("192.0.2.2:4000"));
-        assert!(one.covers(&held) && one.stays(&held));
+        assert!(one.covers(&held) && one.stays(&held) && one.turn(&held) && one.addresses().len() == 2);
         assert!(!one.covers(&elsewhere) && !one.covers(&elsewhere), "asking is not taking");
-        assert!(one.stays(&elsewhere) && one.covers(&elsewhere));
-        // Where it was before is its own still: what is late of it is its own.
-        assert!(one.covers(&stream("192.0.2.1:4000")));
-        // Somebody else has it, and one that is handed back rests.
+        assert!(one.stays(&elsewhere) && !one.covers(&elsewhere), "it is not there yet");
+        assert!(one.turn(&elsewhere) && one.covers(&elsewhere));
+        // Where it was before is nobody's, unless it goes back.
+        assert!(!one.covers(&stream("192.0.2.1:4000")) && one.addresses().len() == 2);
+        assert!(!other.stays(&stream("192.0.2.1:4000")));
+        assert!(one.stays(&stream("192.0.2.1:4000")) && one.turn(&stream("192.0.2.1:4000")));
+        assert_eq!(one.addresses()[0], "192.0.2.1:4000".parse().unwrap());
+        // Somebody else has it, and one that is handed back rests. Who cannot be had there is nowhere.
         assert!(!one.stays(&stream("192.0.2.1:5000")));
         drop(other);
-        assert!(!one.stays(&stream("192.0.2.1:5000")));
+        assert!(!one.stays(&stream("192.0.2.1:5000")) && !one.turn(&stream("192.0.2.1:5000")));
+        assert_eq!(one.addresses(), []);
         // It turns to what never shares.
         assert!(!one.stays(&OpenStream { protection: Protection::Awaited, ..stream("192.0.2.1:4000") }));
         assert!(!one.stays(&OpenStream { protection: Protection::Awaited, ..held }));
+    }
+
+    /// A hold that names the discard port of its machine, as the holds of all its calls do.
+    #[test]
+    fn a_line_that_is_held_or_paused_stays_whatever_it_names_and_is_asked_when_it_goes_on() {
+        let (berths, _) = berths(9_300, 4);
+        let tenant = TenantId::default();
+        let open = |remote: &str| berths.open(&alone(&tenant), &stream(remote)).unwrap().seat.unwrap();
+        let (one, other) = (open("192.0.2.1:4000"), open("192.0.2.1:5000"));
+        for flowing in [Flowing::Held, Flowing::Paused] {
+            let silent = OpenStream { flowing, ..stream("192.0.2.1:9") };
+            for seat in [&one, &other] {
+                assert!(seat.stays(&silent) && seat.turn(&silent) && seat.covers(&silent));
+            }
+            assert!(!other.addresses().contains(&"192.0.2.1:5000".parse().unwrap()));
+        }
+        let goes_on = stream("192.0.2.1:5000");
+        assert!(!other.covers(&goes_on) && other.stays(&goes_on) && other.turn(&goes_on));
+        // Of what never shares nothing stays.
+        let never = OpenStream { may_share: false, flowing: Flowing::Held, ..goes_on };
+        assert!(!other.stays(&never) && !other.turn(&never) && other.addresses().is_empty());
     }
 
     #[test]

@@ -58,6 +58,11 @@ enum Step {
         before: usize,
         is_rtcp: bool,
     },
+    /// One sends from the address that it announced last to a port that it was told before: of the other it has not heard yet.
+    Early {
+        stream: usize,
+        before: usize,
+    },
     /// Somebody sends something from an address that no stream there is at.
     Stranger {
         port: usize,
@@ -77,6 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (stream.clone(), address).prop_map(|(stream, address)| Step::Move { stream, address }),
         1 => stream.clone().prop_map(|stream| Step::TakeOver { stream }),
         2 => stream.clone().prop_map(|stream| Step::End { stream }),
+        4 => (stream.clone(), 1_usize..4).prop_map(|(stream, before)| Step::Early { stream, before }),
         8 => (stream, prop_oneof![Just(0), 0_usize..4], proptest::bool::ANY)
             .prop_map(|(stream, before, is_rtcp)| Step::Send { stream, before, is_rtcp }),
         1 => (0_usize..6, 0_u16..14).prop_map(|(port, address)| Step::Stranger { port, address }),
@@ -104,6 +110,38 @@ struct World {
 }
 
 impl World {
+    fn new(seats_max: usize) -> Self {
+        Self {
+            now: Mono::ZERO + Duration::from_secs(1_000),
+            places: Places::new(seats_max),
+            seats: Seats::default(),
+            streams: Vec::new(),
+            ports: Vec::new(),
+            slots: 0,
+        }
+    }
+
+    fn begin(&mut self, call: u64, tenant: bool, address: u16) {
+        let (routes, seat, slot) = (Vec::new(), None, self.slots);
+        self.slots += 1;
+        self.streams.push(Stream { call, tenant, address, routes, seat, slot });
+        self.seat(self.streams.len() - 1);
+    }
+
+    /// The sender of one moves.
+    fn turn_to(&mut self, index: usize, to: u16) {
+        let Some(at) = self.streams.get(index).and_then(|s| s.seat) else { return };
+        self.streams[index].address = to;
+        if self.places.keep(at, &both(to)) {
+            self.places.turn(at, &both(to));
+            self.sit(index);
+            self.turn(index);
+        } else {
+            self.leave(index);
+            self.seat(index);
+        }
+    }
+
     fn wanted(&self, stream: &Stream) -> Wanted {
         let tenant = if stream.tenant { TenantId::default() } else { "other".parse().unwrap() };
         let kind = Kind { tenant, family: Family::V4, rtcp_mux: false };
@@ -171,6 +209,12 @@ impl World {
         }
     }
 
+    /// Whether signalling says now that what comes from there to this port is a stream's.
+    fn is_at(&self, stream: &Stream, port: usize, from: u16) -> bool {
+        let is_there = stream.seat.is_some_and(|(pair, _)| self.port(pair) == port);
+        is_there && both(stream.address).contains(&address(from))
+    }
+
     /// Who gets what comes to a port; the slot.
     fn owner(&self, port: usize, from: u16, which: Which) -> Option<usize> {
         let key = self.ports.get(port)?.as_ref()?.1?;
@@ -188,37 +232,14 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..200),
         seats_max in 2_usize..8,
     ) {
-        let mut world = World {
-            now: Mono::ZERO + Duration::from_secs(1_000),
-            places: Places::new(seats_max),
-            seats: Seats::default(),
-            streams: Vec::new(),
-            ports: Vec::new(),
-            slots: 0,
-        };
+        let mut world = World::new(seats_max);
         for step in steps {
             match step {
                 Step::Begin { call, tenant, address } => {
                     // Calls are of one tenant.
-                    let call = call << 1 | u64::from(tenant);
-                    let (routes, seat, slot) = (Vec::new(), None, world.slots);
-                    world.slots += 1;
-                    world.streams.push(Stream { call, tenant, address, routes, seat, slot });
-                    world.seat(world.streams.len() - 1);
+                    world.begin(call << 1 | u64::from(tenant), tenant, address);
                 }
-                Step::Move { stream, address: to } => {
-                    let Some(at) = world.streams.get(stream).and_then(|s| s.seat) else {
-                        continue;
-                    };
-                    world.streams[stream].address = to;
-                    if world.places.widen(at, &both(to)) {
-                        world.sit(stream);
-                        world.turn(stream);
-                    } else {
-                        world.leave(stream);
-                        world.seat(stream);
-                    }
-                }
+                Step::Move { stream, address } => world.turn_to(stream, address),
                 Step::TakeOver { stream } => {
                     if let Some(taken) = world.streams.get_mut(stream).filter(|s| s.seat.is_some()) {
                         taken.slot = world.slots;
@@ -241,10 +262,21 @@ proptest! {
                         None => prop_assert_eq!(owner, Some(sender.slot)),
                         // However late it is, if its pair is open still; and it is, or another has its port no sooner.
                         Some(until) if world.now.since(*until) <= LATE => {
-                            let is_its_own = |owner| sender.seat.is_some() && owner == sender.slot;
-                            prop_assert!(owner.is_none_or(is_its_own));
+                            prop_assert!(owner.is_none_or(|owner| owner == sender.slot && world.is_at(sender, *to, from)));
                         }
                         Some(_) => {}
+                    }
+                }
+                Step::Early { stream, before } => {
+                    let Some(sender) = world.streams.get(stream).filter(|s| s.seat.is_some()) else { continue };
+                    let Some((_, to, Some(until))) = sender.routes.iter().rev().nth(before) else { continue };
+                    let is_another_there = world.streams.iter().any(|s| {
+                        s.slot != sender.slot && world.is_at(s, *to, sender.address)
+                    });
+                    // Two that say at a time that they are there are told apart by nothing.
+                    if world.now.since(*until) <= LATE && !is_another_there {
+                        let owner = world.owner(*to, sender.address, Which::Rtp);
+                        prop_assert!(owner.is_none_or(|owner| owner == sender.slot));
                     }
                 }
                 Step::Stranger { port, address: from } => {
@@ -271,6 +303,23 @@ proptest! {
         prop_assert!(world.ports.iter().all(Option::is_none));
         prop_assert_eq!((world.seats.by_id.len(), world.seats.free.len()), (0, world.seats.pairs.len()));
     }
+}
+
+/// One moves away from an address, and another gets it before it has heard that its own port has changed by that.
+#[test]
+fn what_comes_from_where_a_sender_was_is_nobodys() {
+    let mut world = World::new(4);
+    for (call, address) in [(0, 0), (1, 4)] {
+        world.begin(call, true, address);
+    }
+    let port = world.streams[0].routes[0].1;
+    assert_eq!((world.owner(port, 0, Which::Rtp), world.owner(port, 4, Which::Rtp)), (Some(0), Some(1)));
+    world.turn_to(0, 8);
+    assert_eq!((world.owner(port, 8, Which::Rtp), world.owner(port, 0, Which::Rtp)), (Some(0), None));
+    world.turn_to(1, 0);
+    let other = world.streams[1].routes[1].1;
+    assert!(other != port && world.owner(other, 0, Which::Rtp) == Some(1));
+    assert_eq!([0, 1, 4].map(|from| world.owner(port, from, Which::Rtcp)), [None; 3]);
 }
 
 #[test]

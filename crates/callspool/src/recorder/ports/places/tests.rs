@@ -62,7 +62,7 @@ fn an_address_is_nobody_elses_as_long_as_the_pair_is_open() {
     places.leave(at(10), first);
     for again in [wanted(&["192.0.2.1:4000"]), wanted(&["192.0.2.1:4001"])] {
         assert!(places.sit(&again).is_none());
-        assert!(!places.widen(other, &again.addresses));
+        assert!(!places.keep(other, &again.addresses));
     }
 }
 
@@ -82,17 +82,33 @@ fn a_pair_that_nobody_sits_on_rests_before_it_is_closed_and_is_had_again_until_t
 }
 
 #[test]
+fn a_sender_is_where_it_turned_last_and_what_it_left_is_kept_from_others_and_nobodys() {
+    let (mut places, first) = places(4);
+    let at = |places: &Places<_>| places.addresses(first).map(|a| a.to_string()).collect::<Vec<_>>();
+    let [other, elsewhere] = ["192.0.2.1:5000", "192.0.2.9:1"].map(|a| wanted(&[a]));
+    let seat = places.sit(&other).map(|(pair, seat, _)| (pair, seat)).unwrap();
+    assert!(!places.keep(first, &other.addresses));
+    assert!(places.keep(first, &elsewhere.addresses));
+    assert_eq!(at(&places), ["192.0.2.1:4000", "192.0.2.1:4001"]);
+    places.turn(first, &elsewhere.addresses);
+    assert_eq!(at(&places), ["192.0.2.9:1"]);
+    assert!(places.sit(&wanted(&["192.0.2.1:4000"])).is_none());
+    assert!(!places.keep(seat, &wanted(&["192.0.2.1:4000"]).addresses));
+    // To where another is it does not turn: it is nowhere then.
+    places.turn(first, &other.addresses);
+    assert!(at(&places).is_empty() && places.addresses(seat).eq(other.addresses));
+}
+
+#[test]
 fn a_seat_takes_more_addresses_that_nobody_has_up_to_a_limit() {
     let (mut places, first) = places(4);
     let one = |n: u16| [SocketAddr::from(([192, 0, 2, 9], n))];
-    places.sit(&wanted(&["192.0.2.1:5000"])).unwrap();
-    assert!(!places.widen(first, &wanted(&["192.0.2.1:5000"]).addresses));
-    let taken = (0..20).take_while(|n| places.widen(first, &one(*n))).count();
-    assert_eq!((taken, places.addresses(first).count()), (ADDRESSES_PER_SEAT - 2, ADDRESSES_PER_SEAT));
+    let taken = (0..20).take_while(|n| places.keep(first, &one(*n))).count();
+    assert_eq!(taken, ADDRESSES_PER_SEAT - 2);
     // Its own, over and over.
-    assert!(places.widen(first, &wanted(&["192.0.2.1:4000"]).addresses));
+    assert!(places.keep(first, &wanted(&["192.0.2.1:4000"]).addresses));
     places.leave(at(0), first);
-    assert!(!places.widen(first, &one(0)) && !places.widen(first, &one(99)));
+    assert!(!places.keep(first, &one(0)) && !places.keep(first, &one(99)));
 }
 
 #[test]
@@ -109,9 +125,9 @@ fn a_pair_that_has_had_too_many_addresses_takes_nobody_and_keeps_whom_it_has() {
         count += 1;
     }
     assert_eq!(count, ADDRESSES_MAX - 2);
-    assert!(!places.widen(first, &one(count).addresses));
+    assert!(!places.keep(first, &one(count).addresses));
     // What is nothing new costs nothing.
-    assert!(places.widen(first, &wanted(&["192.0.2.1:4001"]).addresses));
+    assert!(places.keep(first, &wanted(&["192.0.2.1:4001"]).addresses));
 }
 
 /// A sender that uses one address for call after call, as fast as it likes.

@@ -27,9 +27,9 @@ const WAIT_SHORT: Duration = Duration::from_millis(100);
 const STANDSTILL: Duration = Duration::from_millis(400);
 /// When the oldest has waited for so long it is its turn although other things come,
 const DUE: Duration = Duration::from_millis(50);
-/// once so many of them went before it. A turn takes ten to fifty times as long as reading what is refused or belongs to
-/// a call: with fewer, more would come than is read at some times what can be served. With these, a fifth to a half of the
-/// time is for newcomers, whatever comes.
+/// once so many of them went before it. Where a turn takes ten to fifty times as long as reading what belongs to a call or
+/// is refused, newcomers have an eighth of the time to nearly half of it, whatever comes; with fewer, more would come than is
+/// read at some times what can be served.
 const GO_BEFORE: u32 = 64;
 /// Who has waited for so long after all is refused when its turn comes: it has sent again twice, and most likely turned
 /// to somebody else.

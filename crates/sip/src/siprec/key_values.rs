@@ -1,7 +1,7 @@
 //! Key-values in the order in which they were said, as one text.
 //!
 //! A dialog keeps those of its metadata as long as it lasts, often a hundred of some octets each. A string for each key
-//! and each value would take five times what they say.
+//! and each value would take 48 octets and two allocations beside what they say.
 
 use std::fmt;
 

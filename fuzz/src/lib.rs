@@ -13,6 +13,7 @@
 )]
 
 mod disk;
+mod frames;
 mod relay;
 mod rtp;
 mod seeds;
@@ -22,6 +23,7 @@ mod stun;
 mod video;
 
 pub use disk::{call_log, manifest, matroska, redo, sidecar};
+pub use frames::frames;
 pub use relay::relay;
 pub use rtp::{rtcp, rtp, sdp};
 pub use seeds::{SEEDS, Seeds};
@@ -60,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "call_log", run: call_log, longest: 4_096 },
     Target { name: "sidecar", run: sidecar, longest: 2_048 },
     Target { name: "redo", run: redo, longest: 2_048 },
+    Target { name: "frames", run: frames, longest: 4_096 },
 ];
 
 /// Takes pieces off the front of an input: what a fuzzer steers a run with.

@@ -36,10 +36,38 @@ pub const SEEDS: &[Seeds] = &[
     ("call_log", call_log),
     ("sidecar", || files_ending(".pcap")),
     ("redo", redo),
+    ("frames", frames),
 ];
 
 const SDP: &str = "v=0\r\no=- 1 -1 IN IP4 192.0.2.1\r\ns=x\r\nc=IN IP4 192.0.2.1/127\r\nt=0 0\r\na=sendonly\r\nm=audio 4000/2 RTP/AVP 0 8 96 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=label:1\r\na=rtcp:4005 IN IP6 ::1\r\na=ptime:20\r\nm=video 0 RTP/AVP 97\r\na=mid:2\r\nc=IN IP6 2001:db8::2\r\na=rtcp-mux\r\nm=audio 4010 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20|1:4 UNENCRYPTED_SRTCP\r\na=crypto:2 AEAD_AES_128_GCM inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGw==\r\n";
 const METADATA: &str = "<?xml version=\"1.0\"?><recording xmlns=\"urn:ietf:params:xml:ns:recording:1\"><datamode>complete</datamode><session session_id=\"s1\"><sipSessionID>ab30317f1a784dc48ff824d0d3715d86;remote=47755a9de7794ba387653f2099600ef2</sipSessionID></session><participant participant_id=\"p1\"><nameID aor=\"sip:1001@pbx\"><name xml:lang=\"en\">Bob &amp; Co</name></nameID></participant><participantsessionassoc participant_id=\"p1\" session_id=\"s1\"><associate-time>2026-11-20T09:15:00Z</associate-time></participantsessionassoc><stream stream_id=\"t1\" session_id=\"s1\"><label>1</label></stream><participantstreamassoc participant_id=\"p1\"><send>t1</send></participantstreamassoc></recording>";
+
+const TO_SERVER: &[&str] = &[
+    r#"{"order":{"open":{"segment":"0000000000007","call":"0000000000005","call_started":"2026-11-20T09:15:00Z","tenant":"default","number":1,"total":1,"respondent":"no","started":"2026-11-20T09:15:00Z","trigger":{"by":"manager"},"data":{},"metadata":[],"streams":[{"stream":"0000000000001","slot":0,"label":null,"kind":"audio","side":"agent","codecs":[[8,{"name":"PCMA","clock_rate":8000,"channels":1}]],"family":"v4","remote":"192.0.2.1:4000","remote_rtcp":null,"rtcp_mux":false,"flowing":"active"}]}},"secrets":[{"protection":{"srtp":{"inbound":{"suite":"AEAD_AES_128_GCM","masters":[{"secret":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGw==","mki":"AQ=="}]},"outbound":{"suite":"AEAD_AES_128_GCM","masters":[{"secret":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGw=="}]}}},"ice":{"user":"evtj","password":"c2VjcmV0"}}]}"#,
+    r#"{"order":{"keys":{"segment":"0000000000007","order":3,"stream":"0000000000001"}},"secrets":[{"protection":{"dtls":{"role":"client","peer":[{"hash":"sha-1","digest":"AAECAwQFBgcICQoLDA0ODxAREhM="}],"id":"x"}}}]}"#,
+    r#"{"order":{"withdraw":{"segment":"0000000000007"}},"secrets":[]}"#,
+    r#"{"probe":{}}"#,
+];
+const FROM_SERVER: &[&str] = &[
+    r#"{"hello":{"name":"rec-1","node":1,"run":9,"segments":["0000000000007"]}}"#,
+    r#"{"beat":{"number":1,"at":"2026-11-20T09:15:00Z","recordings":7,"loads":[["cpu",120]],"standing":{"over":["disk-space"]}}}"#,
+    r#"{"report":{"opened":{"segment":"0000000000007","ports":[{"stream":"0000000000001","rtp":"192.0.2.1:4000","rtcp":"192.0.2.1:4001"}]}}}"#,
+    r#"{"report":{"refused":{"segment":"0000000000007","why":{"kind":"storage","detail":"away"}}}}"#,
+    r#"{"probed":{}}"#,
+    r#"{"weather":[1,{"a":null}]}"#,
+];
+
+/// What a proxy says, what a record server says, and what is no JSON or no length.
+fn frames() -> Vec<Vec<u8>> {
+    let framed =
+        |text: &&str| [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
+    let stream = |size: u8, texts: &[&str]| {
+        let messages: Vec<u8> = texts.iter().flat_map(framed).collect();
+        [&[size][..], &messages].concat()
+    };
+    let broken = [stream(2, &["{}", "order?"]), vec![0xff; 4]].concat();
+    vec![stream(255, TO_SERVER), stream(6, FROM_SERVER), broken]
+}
 
 /// What was appended in turn to two files, whole, cut, spoiled, and where the files are shorter or of zeros.
 fn redo() -> Vec<Vec<u8>> {

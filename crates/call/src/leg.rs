@@ -266,11 +266,10 @@ impl Leg {
         offering
     }
 
-    /// Whether its client sends to other ports than it has, and nothing is under way that says so: only those that share
-    /// them ever change in mid-call.
+    /// Whether its client sends to other ports than it has, and nothing is under way that says so.
     pub(crate) fn is_misled(&self) -> bool {
         let is_idle = matches!(self.phase, Phase::Recording { .. }) && self.offering == Offering::Nothing;
-        self.trunk.sends_as_announced && self.is_answered && is_idle && self.lines.iter().any(Line::is_misled)
+        self.is_answered && is_idle && self.lines.iter().any(Line::is_misled)
     }
 
     /// Its streams in the segment, with their places there.

@@ -12,7 +12,9 @@
 //!   now ────────────┘                       └────► Action::Tell                     (to the catalogue)
 //! ```
 //!
-//! It never touches sockets, files, databases or clocks, and knows record servers only by their reports.
+//! It knows one abstract record server. [`RecordServers`] stands between it and those that there are: it chooses one for
+//! each segment, and notices which are gone. Neither touches sockets, files, databases or clocks, and both know record
+//! servers only by what they say.
 
 mod admission;
 mod ask;
@@ -34,9 +36,11 @@ mod load;
 mod newcomers;
 mod pace;
 mod pausing;
+mod placement;
 mod reach;
 mod reason;
 mod segment_gate;
+mod servers;
 mod signals;
 mod stopping;
 mod timers;
@@ -52,4 +56,5 @@ pub use front::{Action, Front, FrontConfig, FrontStats, Intake};
 pub use gate::{TrunkGate, TurnedAway, Unwelcome};
 pub use leg::SLOTS_PER_LEG;
 pub use newcomers::{Arrival, Newcomers, Turn};
+pub use servers::{PeerEvent, PeerStanding, PeerView, RecordServers, Room, ServersConfig, Step};
 pub use trunk::{Challenged, Digest, Exactness, KeysBy, Mismatch, Origin, Trunk, Trunks};

@@ -17,8 +17,8 @@ use model::copy::gathered_outcome;
 use model::join::moved_total;
 use model::state::Respondent;
 use model::{
-    CallId, CallRecord, Conclusion, EndReason, Mono, RecordingState, SegmentId, SegmentRecord, StartTrigger,
-    TakeOver, Transition, WallTime, total,
+    CallId, CallRecord, Conclusion, EndReason, Mono, NodeNumber, RecordingState, SegmentId, SegmentRecord,
+    StartTrigger, TakeOver, Transition, WallTime, total,
 };
 use sip::SessionId;
 
@@ -57,8 +57,12 @@ pub(crate) struct Segment {
     pub(crate) gate: Gate,
     /// The state that its copy ended in; none while it is live or being closed.
     ended: Option<RecordingState>,
+    /// Where that copy lies, as far as somebody said.
+    node: Option<NodeNumber>,
     respondent: Respondent,
     began: Mono,
+    /// The segments that were ordered in vain before it, for the same streams.
+    vain: Vain,
     /// How many legs have had streams in it.
     legs: u16,
     /// Digits that are pressed are not kept.
@@ -86,9 +90,33 @@ impl Segment {
         matches!(self.standing, Standing::Opening { from: None, .. })
     }
 
+    /// Whether it is sealed, or taken to be.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
     fn is_opening(&self) -> bool {
         matches!(self.standing, Standing::Opening { .. })
     }
+}
+
+/// What was ordered before a segment, and nobody said whether it was opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vain {
+    /// When the first was ordered.
+    pub(crate) since: Mono,
+    /// How many.
+    pub(crate) tries: u8,
+    /// The number of an order that waits until it is open.
+    order: Option<u64>,
+}
+
+/// What the copy of a call came to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CameTo {
+    /// Where it lies.
+    pub(crate) at: NodeNumber,
+    pub(crate) state: RecordingState,
 }
 
 /// A call whose conclusion is not written yet.
@@ -114,8 +142,8 @@ pub(crate) struct LiveCall {
     pub(crate) waiting: Vec<(SessionId, Pending, StartTrigger)>,
     /// How many dialogs it has had.
     pub(crate) legs_begun: u16,
-    /// What its copy came to, when it is concluded.
-    pub(crate) concluded: Option<RecordingState>,
+    /// What its copy came to, when it is concluded and there is one.
+    pub(crate) concluded: Option<CameTo>,
     /// What its copy went back to, when it went on after that.
     pub(crate) taken_back: Option<RecordingState>,
     /// Calls that turned out to be this one.
@@ -246,8 +274,10 @@ impl LiveCall {
             is_answered: false,
             gate,
             ended: None,
+            node: None,
             respondent,
             began: now,
+            vain: Vain { since: now, tries: 0, order: None },
             legs: 0,
             masks: false,
             is_change_lost: false,
@@ -350,6 +380,22 @@ impl LiveCall {
         }
     }
 
+    /// What there was in vain with a segment that nobody said of whether it is opened.
+    pub(crate) fn in_vain(&self, id: SegmentId) -> Option<Vain> {
+        let segment = self.segment(id)?;
+        let order = segment.gate.reserved().or(segment.vain.order);
+        Some(Vain { tries: segment.vain.tries.saturating_add(1), order, ..segment.vain })
+    }
+
+    /// A segment was ordered instead of those: whoever waits for an order to be carried out waits for it there.
+    pub(crate) fn stands_in(&mut self, id: SegmentId, vain: Vain) {
+        let Some(segment) = self.segment_mut(id) else { return };
+        segment.vain = vain;
+        if let Some(order) = vain.order {
+            segment.gate.reserve_anew(order);
+        }
+    }
+
     /// Whether a segment took over from one that failed, not longer ago than this.
     pub(crate) fn just_took_over(&self, id: SegmentId, now: Mono, within: Duration) -> bool {
         let segment = self.segments.iter().find(|s| s.id == id);
@@ -358,16 +404,18 @@ impl LiveCall {
 
     /// How long ago a segment was wanted.
     pub(crate) fn waited(&self, id: SegmentId, now: Mono) -> Option<Duration> {
-        self.segment(id).map(|segment| now.since(segment.began))
+        self.segment(id).map(|segment| now.since(segment.vain.since))
     }
 
-    /// Nobody says how a segment was closed: it is taken to have failed. False when it was closed already.
-    pub(crate) fn presume_failed(&mut self, id: SegmentId) -> bool {
+    /// Nobody says how a segment was closed: it is taken to have failed, at the only node if there is one only. False when
+    /// it was closed already.
+    pub(crate) fn presume_failed(&mut self, id: SegmentId, only: Option<NodeNumber>) -> bool {
         let Some(s) = self.segments.iter_mut().find(|s| s.id == id && s.ended.is_none()) else {
             return false;
         };
         let failed = RecordingState::begin(s.respondent).apply(Transition::EndedByInternalError);
         s.ended = Some(failed.unwrap_or(RecordingState::PartialInternalError));
+        s.node = only;
         s.is_answered = true;
         true
     }
@@ -390,6 +438,7 @@ impl LiveCall {
     pub(crate) fn ended(&mut self, record: &SegmentRecord) {
         if let Some(s) = self.segments.iter_mut().find(|s| s.id == record.id) {
             s.ended = Some(record.state);
+            s.node = Some(record.node);
             s.is_answered = true;
             // Its number may be another by now than when the record was written.
             if let Some(reason) = &record.end {
@@ -421,19 +470,27 @@ impl LiveCall {
         self.record.ended.is_some() && self.segments.iter().all(|s| s.ended.is_some())
     }
 
-    /// Its conclusion, when it is settled and all its segments are here.
-    pub(crate) fn conclusion(&self) -> Option<Conclusion> {
+    /// Where all its segments lie, if that is one place.
+    fn place(&self) -> Option<NodeNumber> {
+        let first = self.segments.first()?.node?;
+        self.segments.iter().all(|s| s.node == Some(first)).then_some(first)
+    }
+
+    /// Its conclusion, when it is settled, and what its copy comes to where all its segments are at one place.
+    pub(crate) fn conclusion(&self) -> Option<(Conclusion, Option<CameTo>)> {
         let states: Option<Vec<_>> = self.segments.iter().map(|s| s.ended).collect();
         let gathered = total::is_gathered(self.segments.iter().map(|s| s.number), self.record.total);
         let outcome = states.filter(|_| self.is_settled() && gathered).and_then(|s| gathered_outcome(&s))?;
-        Some(Conclusion {
+        let came_to = self.place().map(|at| CameTo { at, state: RecordingState::gathered(outcome) });
+        let conclusion = Conclusion {
             call: self.record.id,
             call_started: self.record.started,
             tenant: self.record.tenant.clone(),
             total: self.record.total,
-            from: self.taken_back,
-            state: RecordingState::gathered(outcome),
-        })
+            from: came_to.and(self.taken_back),
+            state: came_to.map(|came_to| came_to.state),
+        };
+        Some((conclusion, came_to))
     }
 
     fn correct_total(&mut self) {

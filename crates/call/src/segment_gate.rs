@@ -32,6 +32,17 @@ impl Gate {
         self.ordered = order;
     }
 
+    /// The number of an order that waits until the segment is open.
+    pub(crate) const fn reserved(&self) -> Option<u64> {
+        self.reserved
+    }
+
+    /// The order of this number, which waited for another segment, waits for this one.
+    pub(crate) const fn reserve_anew(&mut self, order: u64) {
+        self.reserved = Some(order);
+        self.ordered = order;
+    }
+
     pub(crate) const fn is_reserved(&self) -> bool {
         self.reserved.is_some()
     }

@@ -11,14 +11,14 @@ pub(crate) struct Timers<T> {
     by_timer: BTreeMap<T, Mono>,
 }
 
-impl<T: Ord + Copy> Timers<T> {
+impl<T: Ord + Clone> Timers<T> {
     pub(crate) fn new() -> Self {
         Self { by_time: BTreeSet::new(), by_timer: BTreeMap::new() }
     }
 
     pub(crate) fn set(&mut self, timer: T, at: Mono) {
-        self.clear(timer);
-        self.by_time.insert((at, timer));
+        self.clear(timer.clone());
+        self.by_time.insert((at, timer.clone()));
         self.by_timer.insert(timer, at);
     }
 
@@ -39,8 +39,8 @@ impl<T: Ord + Copy> Timers<T> {
 
     /// Takes one that is due.
     pub(crate) fn pop_due(&mut self, now: Mono) -> Option<T> {
-        let (_, timer) = self.by_time.first().copied().filter(|(at, _)| *at <= now)?;
-        self.clear(timer);
+        let (_, timer) = self.by_time.first().filter(|(at, _)| *at <= now).cloned()?;
+        self.clear(timer.clone());
         Some(timer)
     }
 }

@@ -1,12 +1,11 @@
-//! The signalling task: one owner of the SIP agent, the front machine and the way to the record server.
+//! The signalling task: one owner of the SIP agent, the front machine and the ways to the record servers.
 //!
 //! It chooses one input at a time (`select`), changes the machines by it (`apply`), and carries out all that
-//! follows before it looks for the next. It never waits for the record server, the catalogue or a disk.
+//! follows before it looks for the next. It never waits for a record server, the catalogue or a disk.
 
 use std::time::{Duration, Instant};
 
-use call::{Action, Front, FrontConfig, FrontStats, Intake, TrunkGate};
-use model::Report;
+use call::{Action, Front, FrontConfig, FrontStats, Intake, Room, TrunkGate};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::now;
@@ -15,21 +14,25 @@ use crate::metrics::{Queued, Signalled};
 use crate::net::{Alarm, DriverInput, SipDriver};
 use crate::pulse::Pulse;
 use crate::recorder::{AlarmThresholds, Recorder, Teller};
+use crate::servers::{Came, Outcome, Servers};
 use crate::supervise::Supervisor;
 
 /// How long segments may take to be sealed after every call was ended at a stop.
 const SEAL_GRACE: Duration = Duration::from_secs(10);
-/// How long threads have to leave, when all that they did is done.
-const LEAVE_GRACE: Duration = Duration::from_secs(2);
 /// How long answers that are queued may take to leave at a stop.
 const SEND_GRACE: Duration = Duration::from_millis(500);
 /// How often the task goes round when nothing comes, and tells what it does.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// So much is taken from record servers before others have their turn: one that talks without end holds up no call.
+const IN_A_ROW_MAX: u32 = 64;
+
 /// What can move the task.
 enum Input {
     Sip(DriverInput),
-    Report(Report),
+    Server(Came),
+    /// Nobody else has anything: record servers may go on.
+    Turn,
     Command(LiveCommand),
     Timeout,
     Round,
@@ -70,16 +73,19 @@ pub(crate) struct Load {
     pub(crate) calls_max: usize,
     /// Calls since the start that were refused at a limit, or that no record server opened.
     pub(crate) refused: u64,
+    /// Whether a new call finds a record server.
+    pub(crate) room: Room,
 }
 
 impl Load {
-    pub(crate) const fn of(stats: &FrontStats, taking: bool) -> Self {
+    pub(crate) const fn of(stats: &FrontStats, taking: bool, room: Room) -> Self {
         Self {
             taking,
             dialogs: stats.dialogs,
             calls: stats.calls,
             calls_max: stats.calls_max,
             refused: stats.refused + stats.not_recorded,
+            room,
         }
     }
 }
@@ -87,8 +93,7 @@ impl Load {
 pub(crate) struct FrontTask {
     pub(crate) driver: SipDriver<TrunkGate>,
     pub(crate) front: Front,
-    pub(crate) recorder: Recorder,
-    pub(crate) reports: mpsc::Receiver<Report>,
+    pub(crate) servers: Servers,
     /// Orders of people.
     pub(crate) commands: mpsc::Receiver<LiveCommand>,
     pub(crate) awaited: Awaited,
@@ -109,6 +114,8 @@ pub(crate) struct FrontTask {
     /// When the next round without an input is due.
     pub(crate) round: Instant,
     pub(crate) alarms: Alarms,
+    /// Things that came from record servers without anything else between them.
+    pub(crate) in_a_row: u32,
 }
 
 /// What the task waits for beside its driver.
@@ -119,9 +126,9 @@ pub(crate) struct Alarms {
 }
 
 impl FrontTask {
-    /// Runs until it is told to stop; then refuses new calls, lets the others end for the grace time, ends and
-    /// seals what is left.
-    pub(crate) async fn run(mut self) {
+    /// Runs until it is told to stop; then refuses new calls, lets the others end for the grace time, and ends what is
+    /// left. Until when what it recorded should be sealed.
+    pub(crate) async fn run(mut self) -> Instant {
         loop {
             match self.select().await {
                 Input::Stop => break,
@@ -141,21 +148,12 @@ impl FrontTask {
         self.go_on_while(SEAL_GRACE, |t| t.front.stats().calls > 0).await;
         // What follows has deadlines, and no rounds.
         self.pulse.waits();
-        let Self { driver, recorder, mut reports, .. } = self;
-        driver.close(SEND_GRACE).await;
-        // What is not sealed by then hangs with its disk.
-        let left = sealed_by.saturating_duration_since(Instant::now()).max(LEAVE_GRACE);
-        let stopping = tokio::task::spawn_blocking(move || recorder.stop(left));
-        // Threads that report must not wait for a reader that is gone; one that hangs keeps its end of the
-        // channel, so the channel's end is not what is waited for.
-        let drain = async {
-            while reports.recv().await.is_some() {}
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            _ = stopping => {}
-            () = drain => {}
+        self.driver.close(SEND_GRACE).await;
+        if self.servers.are_several() {
+            // What they were told last is on its way.
+            tokio::time::sleep(crate::desk::SEND_GRACE).await;
         }
+        sealed_by
     }
 
     async fn go_on_while(&mut self, limit: Duration, wanted: impl Fn(&Self) -> bool) {
@@ -178,26 +176,26 @@ impl FrontTask {
     }
 
     async fn select_running(&mut self) -> Input {
-        let timer = self.front.next_timeout().map(crate::clock::instant);
+        let timers = [self.front.next_timeout(), self.servers.next_timeout()];
+        let timer = timers.into_iter().flatten().min().map(crate::clock::instant);
         tokio::select! {
             biased;
             () = self.alarms.round.at(Some(self.round)) => Input::Round,
             () = self.alarms.front.at(timer) => Input::Timeout,
-            Some(report) = self.reports.recv() => Input::Report(report),
+            came = self.servers.next(), if self.in_a_row < IN_A_ROW_MAX => Input::Server(came),
             Some(order) = self.orders.recv() => Input::Order(order),
             Some(command) = self.commands.recv() => Input::Command(command),
             input = self.driver.select() => Input::Sip(input),
+            () = std::future::ready(()), if self.in_a_row >= IN_A_ROW_MAX => Input::Turn,
         }
     }
 
     fn apply(&mut self, input: Input) {
         self.pulse.goes_on();
+        self.in_a_row = if matches!(input, Input::Server(_)) { self.in_a_row + 1 } else { 0 };
         match input {
             Input::Sip(input) => self.driver.apply(input),
-            Input::Report(report) => {
-                self.awaited.take_note(&report);
-                self.front.handle_report(now(), report);
-            }
+            Input::Server(came) => self.servers.apply(now(), came),
             Input::Command(LiveCommand::Order { command, answer }) => {
                 let outcome = self.front.handle_command(now(), command);
                 self.awaited.answer(outcome, answer);
@@ -212,17 +210,21 @@ impl FrontTask {
                 self.awaited.answer(outcome, answer);
             }
             Input::Command(LiveCommand::Listen { call, tenant, answer }) => {
-                let ear = match self.front.is_in_progress(call, &tenant) {
-                    Ok(()) => self.recorder.listening().begin(call).map_err(NoEar::Crowded),
-                    Err(e) => Err(NoEar::Call(e)),
+                let ear = match (self.front.is_in_progress(call, &tenant), self.servers.local()) {
+                    (Ok(()), Some(recorder)) => recorder.listening().begin(call).map_err(NoEar::Crowded),
+                    (Ok(()), None) => Err(NoEar::Elsewhere),
+                    (Err(e), _) => Err(NoEar::Call(e)),
                 };
                 // Nobody may wait any more; the ear is dropped then.
                 let _ = answer.send(ear);
             }
-            Input::Timeout => self.front.handle_timeout(now()),
+            Input::Timeout => {
+                self.servers.handle_timeout(now());
+                self.front.handle_timeout(now());
+            }
             Input::Round => self.go_round(),
             Input::Order(order) => self.obey(order),
-            Input::Stop => {}
+            Input::Stop | Input::Turn => {}
         }
         self.carry_out();
     }
@@ -231,11 +233,11 @@ impl FrontTask {
         self.round = Instant::now() + ROUND;
         let stats = self.front.stats();
         let taking = *self.front.intake() == Intake::Open;
-        self.load.send_replace(Load::of(&stats, taking));
+        self.load.send_replace(Load::of(&stats, taking, self.servers.room()));
         let (net, messages) = self.driver.counts();
         let (agent, flows) = (self.driver.agent().stats(), self.driver.open_flows());
-        let (placer, media) = self.recorder.queued();
-        let (reports, commands) = (self.reports.len(), self.commands.len());
+        let (placer, media) = self.servers.local().map_or((0, 0), Recorder::queued);
+        let (reports, commands) = (self.servers.waiting(), self.commands.len());
         let newcomers = self.driver.newcomers();
         let queued = Queued { newcomers, reports, commands, placer, media };
         let (unread, credentials) = (self.driver.unread(), self.driver.gate_mut().judged());
@@ -249,9 +251,10 @@ impl FrontTask {
             credentials,
             flows,
             queued,
+            servers: self.servers.views(),
         });
         let what = if taking { "recording" } else { "taking no new calls" };
-        self.supervisor.status(format!("{what}: {} calls, {}", stats.dialogs, self.recorder.summary()));
+        self.supervisor.status(format!("{what}: {} calls, {}", stats.dialogs, self.servers.summary()));
     }
 
     fn obey(&mut self, order: FrontOrder) {
@@ -260,7 +263,9 @@ impl FrontTask {
             FrontOrder::Open => self.front.set_intake(Intake::Open),
             FrontOrder::Tune(tuning) => {
                 let Tuning { front, grace, closed, thresholds } = *tuning;
-                self.recorder.set_thresholds(thresholds);
+                if let Some(recorder) = self.servers.local() {
+                    recorder.set_thresholds(thresholds);
+                }
                 self.driver.gate_mut().configure(front.trunks.clone());
                 self.front.configure(front);
                 if *self.front.intake() != Intake::Open {
@@ -274,7 +279,8 @@ impl FrontTask {
 
     /// Does all that follows from an input, until nothing more does.
     fn carry_out(&mut self) {
-        self.front.set_writing_behind(self.recorder.is_behind());
+        self.front.set_writing_behind(self.servers.are_behind());
+        self.front.set_room(self.servers.room());
         if let Some(away) = self.driver.gate_mut().take_turned_away() {
             self.front.turned_away(now(), away);
         }
@@ -283,6 +289,8 @@ impl FrontTask {
                 self.front.handle_event(now(), event);
             } else if let Some(action) = self.front.poll_action() {
                 self.act(action);
+            } else if let Some(outcome) = self.servers.poll(now()) {
+                self.heed(outcome);
             } else {
                 break;
             }
@@ -301,12 +309,25 @@ impl FrontTask {
 
     /// Whoever listens to a call that is over is told at once.
     fn tell_listeners(&self) {
-        let listening = self.recorder.listening();
+        let Some(listening) = self.servers.local().map(Recorder::listening) else { return };
         if listening.is_empty() {
             return;
         }
         for call in listening.calls().into_iter().filter(|c| !self.front.goes_on(*c)) {
             listening.end(call);
+        }
+    }
+
+    /// What record servers have to say.
+    fn heed(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Report(report) => {
+                self.awaited.take_note(&report);
+                self.front.handle_report(now(), report);
+            }
+            Outcome::Unanswered(open) => self.front.unanswered(now(), open),
+            Outcome::Tell(tenant, kind) => self.teller.tell(tenant, kind),
+            Outcome::Alarm(occurrence) => self.teller.occurred(occurrence),
         }
     }
 
@@ -330,7 +351,7 @@ impl FrontTask {
                 self.driver.with(|agent, now| agent.bye(now, session, Some(&reason)))
             }
             Action::Order(order) => {
-                self.recorder.order(order);
+                self.servers.order(now(), order);
                 Ok(())
             }
             Action::Tell(tenant, kind) => {

@@ -61,6 +61,8 @@ pub(crate) enum LiveCommand {
 pub(crate) enum NoEar {
     Call(CommandError),
     Crowded(Crowded),
+    /// Its media are at another node.
+    Elsewhere,
 }
 
 /// The end of the way that asks.
@@ -184,6 +186,10 @@ fn cannot_listen(e: NoEar) -> ListenError {
         NoEar::Crowded(Crowded::Call) => {
             ListenError::TooMany(format!("{LISTENERS_PER_CALL_MAX} listen to this call"))
         }
+        NoEar::Elsewhere => ListenError::Unreachable(
+            "its media are at a record server on another node, and can be listened to when it is over"
+                .to_owned(),
+        ),
     }
 }
 

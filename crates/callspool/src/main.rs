@@ -10,9 +10,11 @@ mod catalog;
 mod certificates;
 mod cli;
 mod clock;
+mod cluster;
 mod config;
 mod control;
 mod descriptors;
+mod desk;
 mod dtls;
 mod dumps;
 mod front;
@@ -39,6 +41,7 @@ mod reindex;
 mod reload;
 mod repository;
 mod serve;
+mod servers;
 mod startup;
 mod supervise;
 mod token;
@@ -47,6 +50,7 @@ mod users;
 mod volumes;
 mod webhook;
 mod whole;
+mod wiring;
 
 use std::process::ExitCode;
 

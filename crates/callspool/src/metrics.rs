@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api::port::{Family, Metrics, count};
-use call::FrontStats;
-use model::RecordingState;
+use call::{FrontStats, PeerStanding, PeerView};
+use model::{RecordingState, Standing};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeValLike;
 use sip::AgentStats;
@@ -24,7 +24,7 @@ use crate::volumes::Volumes;
 use crate::webhook::Board;
 
 /// What the signalling task has counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Signalled {
     pub(crate) front: FrontStats,
     /// How long a call that came would wait for its ports.
@@ -38,6 +38,8 @@ pub(crate) struct Signalled {
     /// Connections, and UDP flows.
     pub(crate) flows: (usize, usize),
     pub(crate) queued: Queued,
+    /// Record servers that calls are placed on, where there is a choice.
+    pub(crate) servers: Vec<PeerView>,
 }
 
 /// What waits for whom.
@@ -62,19 +64,16 @@ pub(crate) struct Numbers {
     webhooks: Board,
     /// What the page refused.
     refused: Arc<Refused>,
-    /// None where no calls are recorded, and until the recorder runs.
-    recording: OnceLock<Recording>,
-}
-
-/// Numbers of a recorder.
-pub(crate) struct Recording {
-    pub(crate) signalled: watch::Receiver<Signalled>,
-    pub(crate) shared: Arc<Shared>,
+    /// None where no calls are taken, and until SIP is bound.
+    signalled: OnceLock<watch::Receiver<Signalled>>,
+    /// None where no media are recorded, and until the recorder runs.
+    recorded: OnceLock<Arc<Shared>>,
 }
 
 impl Numbers {
     pub(crate) fn new(catalog: Handle, volumes: Volumes, webhooks: Board) -> Self {
-        Self { catalog, volumes, webhooks, refused: Arc::default(), recording: OnceLock::new() }
+        let (signalled, recorded) = (OnceLock::new(), OnceLock::new());
+        Self { catalog, volumes, webhooks, refused: Arc::default(), signalled, recorded }
     }
 
     /// Where the page counts what it refuses.
@@ -82,10 +81,16 @@ impl Numbers {
         &self.refused
     }
 
-    /// The recorder runs.
-    pub(crate) fn recording(&self, recording: Recording) {
+    /// The signalling task runs.
+    pub(crate) fn signalling(&self, signalled: watch::Receiver<Signalled>) {
         // It is set once, at the start.
-        let _ = self.recording.set(recording);
+        let _ = self.signalled.set(signalled);
+    }
+
+    /// The recorder runs.
+    pub(crate) fn recording(&self, shared: Arc<Shared>) {
+        // It is set once, at the start.
+        let _ = self.recorded.set(shared);
     }
 }
 
@@ -95,14 +100,17 @@ impl Metrics for Numbers {
             Family::gauge("callspool_build_info", "The version that runs; always 1")
                 .with(&[("version", env!("CARGO_PKG_VERSION"))], 1.0),
         ];
-        if let Some(recording) = self.recording.get() {
-            let signalled = *recording.signalled.borrow();
+        if let Some(signalled) = self.signalled.get() {
+            let signalled = signalled.borrow().clone();
             all.extend(calls(&signalled.front, signalled.opening_wait));
             all.extend(signalling(&signalled));
             all.extend(credentials(&signalled.credentials));
             all.extend(connections(&signalled));
             all.push(queues(&signalled.queued));
-            all.extend(recorded(&recording.shared));
+            all.extend(record_servers(&signalled.servers));
+        }
+        if let Some(shared) = self.recorded.get() {
+            all.extend(recorded(shared));
         }
         all.extend(volumes(&self.volumes));
         all.extend(catalog(&self.catalog));
@@ -111,6 +119,33 @@ impl Metrics for Numbers {
         all.extend(process());
         all
     }
+}
+
+fn record_servers(servers: &[PeerView]) -> Vec<Family> {
+    let of = |family: Family, number: fn(&PeerView) -> f64| {
+        servers.iter().fold(family, |family, server| {
+            family.with(&[("record_server", server.name.as_str())], number(server))
+        })
+    };
+    let takes = |server: &PeerView| {
+        if server.standing == PeerStanding::Says(Standing::Taking) { 1.0 } else { 0.0 }
+    };
+    vec![
+        of(
+            Family::gauge(
+                "callspool_record_server_takes_calls",
+                "1 for a record server that calls are placed on; 0 where it is away, silent, full or drained",
+            ),
+            takes,
+        ),
+        of(
+            Family::gauge(
+                "callspool_record_server_segments",
+                "Segments of this proxy that a record server has, or is to have",
+            ),
+            |server| count(server.segments),
+        ),
+    ]
 }
 
 fn calls(front: &FrontStats, opening_wait: Duration) -> Vec<Family> {

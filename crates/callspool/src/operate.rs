@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, Problem};
 use crate::control::{AlarmsStand, Answer, Ask, Asked, BY, CallStands, JoinStands, SidesStand};
+use crate::desk::DeskLink;
 use crate::front::{FrontOrder, Load};
 use crate::logging::LogLevel;
 use crate::net::Certificates;
@@ -53,6 +54,8 @@ pub(crate) struct Operator {
     pub(crate) supervisor: Supervisor,
     /// None on a node that takes no calls.
     pub(crate) front: Option<FrontLink>,
+    /// None on a node that is no record server.
+    pub(crate) desk: Option<DeskLink>,
     /// Orders to its calls.
     pub(crate) live: Option<Arc<dyn LiveCalls>>,
     /// What people note of calls.
@@ -117,13 +120,15 @@ impl Operator {
 
     async fn select(&mut self) -> Input {
         let idle = async {
-            match (&mut self.front, self.when_idle) {
-                (_, false) => std::future::pending().await,
-                (None, true) => {}
-                (Some(front), true) => {
-                    // A task that is gone has no calls either.
-                    let _ = front.load.wait_for(|load| !load.taking && load.dialogs == 0).await;
-                }
+            if !self.when_idle {
+                std::future::pending().await
+            }
+            // A task that is gone has no calls either.
+            if let Some(front) = &mut self.front {
+                let _ = front.load.wait_for(|load| !load.taking && load.dialogs == 0).await;
+            }
+            if let Some(desk) = &mut self.desk {
+                let _ = desk.busy.wait_for(|segments| *segments == 0).await;
             }
         };
         tokio::select! {
@@ -224,6 +229,13 @@ impl Operator {
     }
 
     async fn order(&mut self, order: FrontOrder) {
+        if let Some(desk) = &self.desk {
+            match order {
+                FrontOrder::Close => _ = desk.drained.send_replace(true),
+                FrontOrder::Open => _ = desk.drained.send_replace(false),
+                FrontOrder::Tune(_) => {}
+            }
+        }
         if let Some(front) = &self.front {
             // Only a task that has ended does not take it; that is told elsewhere.
             let _ = front.orders.send(order).await;

@@ -1,17 +1,20 @@
 //! Whether this node may be sent calls: what `/readyz` tells. And what is wrong, by its own memory.
 //!
-//! It may when SIP is bound, new calls are taken, and some volume can be written. All of that is looked up in what
+//! A proxy may when SIP is bound, new calls are taken and a record server takes them; a record server when some volume
+//! can be written. All of that is looked up in what
 //! threads keep up to date anyway; nothing is tried here.
 
 use std::sync::OnceLock;
 
 use api::port::{Lack, Node, Standing};
+use call::Room;
 use spool::placement::Fitness;
 use store::AlarmRow;
 use tokio::sync::watch;
 
 use crate::alarms::Told;
 use crate::clock::mono;
+use crate::config::Role;
 use crate::front::Load;
 use crate::volumes::Volumes;
 
@@ -20,22 +23,15 @@ pub(crate) struct Readiness {
     volumes: Volumes,
     /// Whether the signalling task takes calls; set when SIP is bound.
     load: OnceLock<watch::Receiver<Load>>,
-    /// Whether it records at all.
-    records: Records,
+    /// What the node does.
+    roles: Vec<Role>,
     stop: watch::Receiver<bool>,
     told: Told,
 }
 
-/// Whether a node has the role `recorder`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Records {
-    Yes,
-    No,
-}
-
 impl Readiness {
-    pub(crate) fn new(volumes: Volumes, records: Records, stop: watch::Receiver<bool>, told: Told) -> Self {
-        Self { volumes, load: OnceLock::new(), records, stop, told }
+    pub(crate) fn new(volumes: Volumes, roles: Vec<Role>, stop: watch::Receiver<bool>, told: Told) -> Self {
+        Self { volumes, load: OnceLock::new(), roles, stop, told }
     }
 
     /// SIP is bound, and so the signalling task stands.
@@ -50,7 +46,7 @@ impl Readiness {
             lacks.push(lack("draining", "callspool stops"));
         }
         match self.load.get() {
-            _ if self.records == Records::No => {}
+            _ if !self.roles.contains(&Role::Proxy) => {}
             None => lacks.push(lack("sip", "SIP is not bound yet")),
             Some(load) if !load.borrow().taking => {
                 lacks.push(lack(
@@ -58,10 +54,13 @@ impl Readiness {
                     "no new calls are taken; `callspool drain --off` takes them again",
                 ));
             }
+            Some(load) if load.borrow().room == Room::Unreachable => {
+                lacks.push(lack("record-servers", "no record server can be reached that takes calls"));
+            }
             Some(_) => {}
         }
         let writable = self.volumes.candidates(mono()).iter().any(|c| c.fitness != Fitness::Unfit);
-        if self.records == Records::Yes && !writable {
+        if self.roles.contains(&Role::Recorder) && !writable {
             lacks.push(lack("repository", "no volume can be written: see the log"));
         }
         lacks

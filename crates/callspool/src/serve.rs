@@ -16,39 +16,36 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::port::{Joins, LiveCalls};
-use call::{Front, FrontConfig, Intake, OwnKeys, TrunkGate};
+use call::{FrontConfig, Intake};
 use faults::{Operation, before};
-use media::srtp::Entropy;
 use model::alarm::AlarmRules;
-use model::{IdGenerator, Report, TenantId, VolumeName};
-use sip::{Agent, AgentConfig, Transport};
+use model::{IdGenerator, TenantId, VolumeName};
+use sip::{AgentConfig, Transport};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::alarms::{AlarmClock, NodeWatch, OurSockets, RecorderWatch};
 use crate::catalog::CatalogLink;
 use crate::cli::{CliError, file_error};
+use crate::cluster::Cluster;
 use crate::config::{Config, Loaded, MediaSource, Role, Surroundings};
 use crate::control;
 use crate::descriptors::{Shares, divide, make_room, raise_limit};
-use crate::dtls::{Clients, Identity};
 use crate::dumps;
-use crate::front::{Alarms, FrontOrder, FrontTask, Load, Tuning};
+use crate::front::Tuning;
 use crate::joins::JoinLink;
 use crate::listen::{HeardSides, SidesLink};
-use crate::live_calls::{self, Awaited, LiveCommand};
+use crate::live_calls;
 use crate::logging::LogLevel;
-use crate::metrics::{Numbers, Recording as Numbered, Signalled};
-use crate::net::{Certificates, NetConfig, NetLimits, Rates, Resolver, SipDriver, SipSockets};
+use crate::metrics::Numbers;
+use crate::net::{Certificates, NetConfig, NetLimits};
 use crate::notes::notebook;
-use crate::operate::{FrontLink, Operator, Signals};
+use crate::operate::{Operator, Signals};
 use crate::page::{self, Behind};
 use crate::privilege::{self, RawSockets};
 use crate::pulse::Pulses;
-use crate::readiness::{Readiness, Records};
-use crate::recorder::{
-    AlarmThresholds, Disk, Kind, Means, PortConfig, QualityRules, Recorder, RecorderConfig, Teller,
-};
+use crate::readiness::Readiness;
+use crate::recorder::{AlarmThresholds, Disk, Kind, PortConfig, QualityRules, RecorderConfig, Teller};
 use crate::reload::Reloader;
 use crate::startup::Mender;
 use crate::supervise::{Phase, Supervisor};
@@ -57,13 +54,7 @@ use crate::users::{self, TrunkUsers};
 use crate::volumes::identity::{Memory, NotHere};
 use crate::volumes::{self, Arrival, Volume, Volumes};
 use crate::webhook::{self, Board, Webhooks};
-
-/// Reports that may wait for the front: some seconds' worth at the highest call rate. Threads that may wait wait
-/// then, media threads keep theirs.
-const REPORTS_MAX: usize = 8_192;
-
-/// What an operator wants of the signalling task; one thing at a time.
-const ORDERS_MAX: usize = 16;
+use crate::wiring::{self, Recording, Tellers, Trust, Ways};
 
 /// How long looking for the volumes may delay the start: a disk that hangs is waited for while it runs.
 const ARRIVE: Duration = Duration::from_secs(3);
@@ -122,19 +113,19 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
     let (stop, stopping) = watch::channel(false);
     let heard = HeardSides::default();
     let notes = notebook(&volumes, &teller, &heard);
+    let has = |role| config.node.roles.contains(&role);
     let (live, commands) = live_calls::channel(SidesLink::new(Arc::clone(&notes), heard));
-    let records = if config.node.roles.contains(&Role::Recorder) { Records::Yes } else { Records::No };
-    let way = (records == Records::Yes).then(|| live.commands());
+    let way = has(Role::Proxy).then(|| live.commands());
     let joins: Arc<dyn Joins> = Arc::new(JoinLink::new(way, mender.clone()));
-    let live: Option<Arc<dyn LiveCalls>> = (records == Records::Yes).then(|| Arc::new(live) as _);
-    let readiness =
-        Arc::new(Readiness::new(volumes.clone(), records, stopping.clone(), teller.told().clone()));
+    let live: Option<Arc<dyn LiveCalls>> = has(Role::Proxy).then(|| Arc::new(live) as _);
+    let (roles, told) = (config.node.roles.clone(), teller.told().clone());
+    let readiness = Arc::new(Readiness::new(volumes.clone(), roles, stopping.clone(), told));
     // Before anything answers: whoever sees this process up may order it about; it acts when it is ready.
     let signals = Signals::new();
     let asked = control::start(&config.node.data_dir);
     let board = Board::default();
     let numbers = Arc::new(Numbers::new(catalog.handle.clone(), volumes.clone(), board.clone()));
-    let page = if config.node.roles.contains(&Role::Api) {
+    let page = if has(Role::Api) {
         let behind = Behind {
             volumes: &volumes,
             catalog: &catalog,
@@ -149,33 +140,57 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
         None
     };
     let certificates = crate::certificates::load(&config)?;
-    let (front, link) = if records == Records::Yes {
-        let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses };
+    let cluster = Cluster::of(&config)?;
+    let shares = descriptors(&config);
+    let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses };
+    let trust = Trust { certificates: certificates.clone(), users: reloader.users().clone() };
+    let sockets = has(Role::Proxy).then(|| wiring::bind(&config, shares, &trust)).transpose()?;
+    let (desk, desk_link, local, watched) = if has(Role::Recorder) {
         let (returned, back) = mpsc::unbounded_channel();
         tokio::spawn(mend_returned(back, mender.clone(), stopping.clone()));
-        let recording = Recording { volumes, disks, raw, memory, returned };
-        let trust = Trust { certificates: certificates.clone(), users: reloader.users().clone() };
-        let (task, link, numbered) =
-            front_task(&config, ids, tellers, recording, trust, commands, stopping.clone())?;
-        readiness.bound(link.load.clone());
-        numbers.recording(numbered);
-        (Some(task), Some(link))
+        let place = Recording { volumes, disks, raw, memory, returned };
+        let started = wiring::start_recorder(&config, shares, &cluster, &tellers, place).await?;
+        numbers.recording(started.recorder.shared());
+        let sockets = OurSockets::of(&config, started.recorder.shared().source());
+        let watched = RecorderWatch { figures: started.recorder.figures(), sockets };
+        let (desk, link, local) = started.divide(&config, &cluster, stopping.clone(), &tellers);
+        (Some(desk), Some(link), local, Some(watched))
     } else {
         drop(raw);
+        (None, None, None, None)
+    };
+    let (front, link) = if let Some(sockets) = sockets {
+        let (servers, own_keys) = wiring::servers(&config, &cluster, local)?;
+        let ways = Ways { sockets, servers, own_keys, commands, stop: stopping.clone() };
+        let (task, link, signalled) = wiring::front_task(&config, ids, &tellers, &trust, ways)?;
+        readiness.bound(link.load.clone());
+        numbers.signalling(signalled);
+        (Some(task), Some(link))
+    } else {
         (None, None)
     };
-    let recording = front.as_ref().zip(link.as_ref()).map(|(task, link)| RecorderWatch {
-        figures: task.recorder.figures(),
-        load: link.load.clone(),
-        sockets: OurSockets::of(&config, task.recorder.shared().source()),
-    });
-    let watch = NodeWatch::new(&config, &catalog.handle, certificates.clone(), recording);
+    let load = link.as_ref().map(|link| link.load.clone());
+    let watch = NodeWatch::new(&config, &catalog.handle, certificates.clone(), watched, load);
     let alarms = AlarmClock::start(&config, &catalog, &teller, watch)?;
     // Nothing that asks the catalog runs before here: it would outlive a start that fails.
     catalog.watch(mender.clone(), stopping.clone());
     let mut webhooks = Webhooks::new(&config, &catalog, &teller, board);
     webhooks.apply(reloader.webhooks(), first_event).await;
     let front = front.map(|task| tokio::spawn(task.run()));
+    let front_done = async move {
+        let Some(front) = front else { return Instant::now() };
+        front.await.unwrap_or_else(|e| {
+            tracing::error!("the signalling task failed: {e}");
+            Instant::now()
+        })
+    };
+    // Both end when they are told to stop; the desk last, as long as there is one.
+    let recording = tokio::spawn(async move {
+        match desk {
+            Some(desk) => desk.run(front_done).await,
+            None => _ = front_done.await,
+        }
+    });
     if let Some(certificates) = &certificates {
         tokio::spawn(crate::certificates::watch(Arc::clone(certificates), stopping.clone()));
     }
@@ -190,6 +205,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
         certificates,
         supervisor: supervisor.clone(),
         front: link,
+        desk: desk_link,
         live,
         notes,
         joins,
@@ -203,10 +219,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
     supervisor.tell(Phase::Stopping);
     tokio::spawn(exit_at(signals));
     let _ = stop.send(true);
-    if let Some(front) = front
-        && let Err(e) = front.await
-    {
-        tracing::error!("the signalling task failed: {e}");
+    if let Err(e) = recording.await {
+        tracing::error!("the desk of the record server failed: {e}");
     }
     if tokio::time::timeout(LEAVE, mending).await.is_err() {
         tracing::warn!("a repair did not end in time; the next start does it again");
@@ -216,22 +230,6 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
     catalog.close().await;
     let _ = std::fs::remove_file(control::path(&config.node.data_dir));
     Ok(())
-}
-
-/// What the recorder writes to.
-struct Recording {
-    volumes: Volumes,
-    disks: Vec<Disk>,
-    raw: RawSockets,
-    memory: Memory,
-    /// Told when a volume that was away is there.
-    returned: mpsc::UnboundedSender<Arc<Volume>>,
-}
-
-/// Who is to be believed.
-struct Trust {
-    certificates: Option<Arc<Certificates>>,
-    users: TrunkUsers,
 }
 
 /// Looks for the volumes and locks them. One that is not there is waited for while it runs; without any that can be
@@ -277,91 +275,8 @@ async fn mend_returned(
     }
 }
 
-/// Whom the signalling task and the recorder tell what.
-struct Tellers {
-    teller: Teller,
-    supervisor: Supervisor,
-    pulses: Pulses,
-}
-
-fn front_task(
-    config: &Config,
-    ids: IdGenerator,
-    tellers: Tellers,
-    recording: Recording,
-    trust: Trust,
-    commands: mpsc::Receiver<LiveCommand>,
-    stop: watch::Receiver<bool>,
-) -> Result<(FrontTask, FrontLink, Numbered), CliError> {
-    let shares = descriptors(config);
-    let sockets = SipSockets::bind(&net_config(config, shares, trust.certificates)).map_err(|e| {
-        let (what, why) =
-            (format!("cannot receive SIP on {} {}", e.transport, e.address), e.source.to_string());
-        CliError::failed(what, why, "stop what uses the address, or choose another in [sip]")
-    })?;
-    if let Some(got) = sockets.receive_buffer_shortfall() {
-        tracing::warn!("the kernel grants {got} octets of SIP receive buffer; raise net.core.rmem_max");
-    }
-    for address in sockets.udp_addresses() {
-        tracing::info!("SIP udp {address}");
-    }
-    for (transport, name) in
-        [(Transport::Tcp, "tcp"), (Transport::Tls, "tls"), (Transport::Ws, "ws"), (Transport::Wss, "wss")]
-    {
-        for address in sockets.addresses(transport) {
-            tracing::info!("SIP {name} {address}");
-        }
-    }
-    let Tellers { teller, supervisor, pulses } = tellers;
-    let pulse = pulses.take("signalling");
-    let Tuning { front, grace, closed, .. } = tuning(config, &trust.users);
-    let gate = TrunkGate::new(front.trunks.clone(), seed()?);
-    let agent = Agent::with_gate(agent_config(config), seed()?, gate);
-    let (reports_in, reports) = mpsc::channel::<Report>(REPORTS_MAX);
-    let Recording { volumes, disks, raw, memory, returned } = recording;
-    let recording = recorder_config(config, shares, pulses, memory);
-    let (identity, own_keys) = own_keys(config)?;
-    let means = Means { disks, raw, identity };
-    let recorder = Recorder::start(&recording, &volumes, means, teller.clone(), reports_in, returned)
-        .map_err(|e| {
-            CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
-        })?;
-    let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
-    let front = Front::new(front, ids).with_keys(own_keys);
-    let (load, load_out) = watch::channel(Load::of(&front.stats(), true));
-    let (signalled, signalled_out) = watch::channel(Signalled::default());
-    let numbered = Numbered { signalled: signalled_out, shared: recorder.shared() };
-    let link = FrontLink {
-        orders: orders_in,
-        load: load_out,
-        tuning: |config, users| FrontOrder::Tune(Box::new(tuning(config, users))),
-    };
-    let task = FrontTask {
-        driver: SipDriver::new(agent, sockets)
-            .resolving(Resolver::start(&config.sip.name_servers))
-            .limited(Rates::new(config.sip.max_requests_per_source, Instant::now()), tag()?),
-        front,
-        recorder,
-        reports,
-        commands,
-        awaited: Awaited::default(),
-        teller,
-        stop,
-        grace,
-        closed,
-        orders,
-        load,
-        signalled,
-        pulse,
-        supervisor,
-        round: Instant::now(),
-        alarms: Alarms::default(),
-    };
-    Ok((task, link, numbered))
-}
-
 /// What can be changed while it runs, as the configuration wants it.
-fn tuning(config: &Config, users: &TrunkUsers) -> Tuning {
+pub(crate) fn tuning(config: &Config, users: &TrunkUsers) -> Tuning {
     let closed = match config.node.handover.as_str() {
         "" => Intake::Refused,
         to => Intake::HandedOver(to.to_owned()),
@@ -388,7 +303,11 @@ fn descriptors(config: &Config) -> Shares {
     shares
 }
 
-fn net_config(config: &Config, shares: Shares, certificates: Option<Arc<Certificates>>) -> NetConfig {
+pub(crate) fn net_config(
+    config: &Config,
+    shares: Shares,
+    certificates: Option<Arc<Certificates>>,
+) -> NetConfig {
     NetConfig {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
@@ -406,7 +325,7 @@ fn net_config(config: &Config, shares: Shares, certificates: Option<Arc<Certific
     }
 }
 
-fn agent_config(config: &Config) -> AgentConfig {
+pub(crate) fn agent_config(config: &Config) -> AgentConfig {
     let sip = &config.sip;
     let transports = [
         (Transport::Udp, &sip.udp),
@@ -488,7 +407,12 @@ pub(crate) const fn source_of(config: &Config) -> Kind {
     }
 }
 
-fn recorder_config(config: &Config, shares: Shares, pulses: Pulses, memory: Memory) -> RecorderConfig {
+pub(crate) fn recorder_config(
+    config: &Config,
+    shares: Shares,
+    pulses: Pulses,
+    memory: Memory,
+) -> RecorderConfig {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     RecorderConfig {
         node: config.node.number,
@@ -536,26 +460,12 @@ pub(crate) fn alarm_rules(config: &Config) -> AlarmRules {
 }
 
 /// A tag that nobody can guess (RFC 3261 section 19.3).
-fn tag() -> Result<String, CliError> {
+pub(crate) fn tag() -> Result<String, CliError> {
     Ok(seed()?.iter().take(8).map(|octet| format!("{octet:02x}")).collect())
 }
 
-/// What is shown in handshakes, and what keys of media are made of.
-fn own_keys(config: &Config) -> Result<(Arc<Identity>, OwnKeys), CliError> {
-    let clients = if config.media.dtls_verify { Clients::Verified } else { Clients::Any };
-    let identity = Identity::make(clients).map_err(|e| {
-        CliError::failed(
-            "cannot make a certificate for encrypted media",
-            e,
-            "check the kernel's /dev/urandom",
-        )
-    })?;
-    let own = OwnKeys { entropy: Entropy::new(seed()?), certificate: Some(identity.fingerprint()) };
-    Ok((Arc::new(identity), own))
-}
-
 /// 32 octets from the system, for tags and branches that nobody can guess.
-fn seed() -> Result<[u8; 32], CliError> {
+pub(crate) fn seed() -> Result<[u8; 32], CliError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
         .map_err(|e| CliError::failed("cannot get random numbers", e, "check the kernel's /dev/urandom"))?;

@@ -62,6 +62,8 @@ pub(crate) struct Mender {
     /// Whose alarms are those of no call.
     pub(crate) tenant: TenantId,
     node: NodeNumber,
+    /// Calls of which segments lie here may be those of proxies on other nodes.
+    others_order: bool,
     /// When this process began: what ended earlier is not its own.
     begun: WallTime,
     /// Held while a call is concluded: the start and a reindex must not both find it unconcluded.
@@ -85,6 +87,7 @@ impl Mender {
             reader: Arc::clone(&catalog.reader),
             tenant: config.recording.tenant.clone(),
             node: config.node.number,
+            others_order: !config.cluster.listen.is_empty(),
             begun: now().wall,
             concluding: Arc::default(),
         }
@@ -488,7 +491,9 @@ impl Mender {
             whole = WholeCall::read(&self.repository, &directory)?;
         }
         let concluded = whole.pieces.first().is_some_and(|own| is_concluded(&own.lines, whole.call));
-        if sealed && !concluded {
+        // A call of a proxy on another node may go on at another record server: that proxy says how it came out.
+        let is_own = !self.others_order || whole.call.node() == self.node;
+        if sealed && !concluded && is_own {
             self.note_conclusion(&whole, &segments)?;
         }
         for piece in &whole.pieces {
@@ -504,8 +509,9 @@ impl Mender {
         segments: &[(SegmentRecord, ManifestFile)],
     ) -> io::Result<()> {
         let records: Vec<SegmentRecord> = segments.iter().map(|(s, _)| s.clone()).collect();
-        // Nothing more will come of it: the last segment there is makes the total.
-        let last = records.iter().map(|s| s.number).max();
+        // Nothing more will come of it: the last segment there is makes the total, which may lie elsewhere.
+        let ended_with = whole.pieces.first().and_then(|own| gather::ended_with(&own.lines, whole.call));
+        let last = records.iter().map(|s| s.number).max().max(ended_with);
         let own = segments.iter().filter(|(_, file)| file.directory == whole.directory());
         let Some((newest, _)) = own.clone().max_by_key(|(s, _)| (s.number, s.id)) else { return Ok(()) };
         let (Some(state), Some((disk, _))) =
@@ -524,7 +530,7 @@ impl Mender {
             tenant: newest.tenant.clone(),
             total: last.unwrap_or(0),
             from: None,
-            state,
+            state: Some(state),
         };
         disk.apply_all(gather::conclude(now(), self.node, &conclusion))
     }

@@ -57,6 +57,11 @@ macro_rules! ids {
             /// When it was made, to the millisecond.
             #[must_use]
             pub fn made_at(self) -> WallTime { made_at(self.0) }
+            /// The node that gave it.
+            #[must_use]
+            pub const fn node(self) -> NodeNumber {
+                NodeNumber(((self.0 >> SEQ_BITS) & ((1 << NODE_BITS) - 1)) as u16)
+            }
         }
 
         impl fmt::Display for $name {
@@ -89,14 +94,6 @@ ids! {
     StreamId,
     /// One event of the journal and the outbox.
     EventId,
-}
-
-impl EventId {
-    /// The node that gave it.
-    #[must_use]
-    pub const fn node(self) -> NodeNumber {
-        NodeNumber(((self.0 >> SEQ_BITS) & ((1 << NODE_BITS) - 1)) as u16)
-    }
 }
 
 /// The number of a node, claimed by it: 0 to 1023.

@@ -7,11 +7,13 @@
 //! ([`copy::call_state`]) and the numbers of segments of calls that are one ([`join`]) are derived.
 
 pub mod alarm;
+pub mod beat;
 pub mod call;
 pub mod copy;
 pub mod event;
 pub mod id;
 pub mod join;
+pub mod name;
 pub mod note;
 pub mod pause;
 pub mod peer;
@@ -22,14 +24,15 @@ pub mod state;
 pub mod stream;
 pub mod time;
 pub mod total;
-pub mod volume;
 
 pub use alarm::{Alarm, AlarmKind, Condition, Incident, Occurrence, Severity, Subject};
+pub use beat::{Beat, Hello, Resource, Share, Standing, Thresholds};
 pub use call::{CallData, CallRecord, Direction, Metadata, Party, PartyRole};
 pub use copy::{CallState, Copy, CopyOf, Location};
 pub use event::{Change, ChangeKind};
 pub use id::{CallId, EventId, IdGenerator, IdParseError, NodeNumber, SegmentId, StreamId, TenantId};
 pub use join::{CallKey, Join, JoinReason};
+pub use name::{NotAPeerName, NotAVolumeName, PeerName, VolumeName};
 pub use note::{Note, NoteKey, NoteParseError, NoteValue, Tag};
 pub use pause::{OpenPause, Pause, PauseSource};
 pub use peer::{Conclusion, OpenSegment, OpenStream, Order, Report, StreamPorts, TakeOver};
@@ -39,4 +42,3 @@ pub use sides::{Correction, Sides};
 pub use state::{Impossible, Outcome, RecordingState, Transition};
 pub use stream::{Accounting, Anchor, Codec, Dtmf, Gap, GapReason, MediaKind, Side, StreamRecord};
 pub use time::{Mono, Now, WallTime};
-pub use volume::VolumeName;

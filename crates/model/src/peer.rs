@@ -257,7 +257,7 @@ pub enum Order {
         #[serde(skip)]
         protection: Protection,
     },
-    /// The call ended and every segment of it is here, or it goes on although it had ended: note it in its log.
+    /// The call ended, or it goes on although it had ended: note it in its log.
     Conclude(Conclusion),
     /// Two calls of which segments exist turned out to be one: note it in the logs of both, and tell the catalog. A
     /// second one of the same two calls changes nothing. Segments of theirs that are live go on to their own ends; those
@@ -278,8 +278,9 @@ pub struct Conclusion {
     pub total: u16,
     /// The state that the call's copy had before, when it had been concluded once already.
     pub from: Option<RecordingState>,
-    /// The state of the call's copy now.
-    pub state: RecordingState,
+    /// The state of the call's copy now. None where its segments lie on several record servers: none of them has a copy
+    /// of the call until they are gathered.
+    pub state: Option<RecordingState>,
 }
 
 /// From a record server.

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{CallData, Metadata};
 use crate::id::{CallId, NodeNumber, SegmentId, StreamId, TenantId};
+use crate::name::VolumeName;
 use crate::pause::Pause;
 use crate::state::{RecordingState, Respondent, Transition};
 use crate::stream::{Codec, Dtmf, StreamRecord};
 use crate::time::WallTime;
-use crate::volume::VolumeName;
 
 /// Who or what began a segment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -3,10 +3,12 @@
 //! The rules are the model's ([`model::total`], [`model::copy::gathered_outcome`]); this applies them to the
 //! segments of one call that a repository holds.
 
-use model::{Copy, CopyOf, Location, NodeNumber, Now, Outcome, RecordingState, SegmentRecord, copy, total};
+use model::{
+    CallId, Copy, CopyOf, Location, NodeNumber, Now, Outcome, RecordingState, SegmentRecord, copy, total,
+};
 
 use crate::layout;
-use crate::log::{self, Entry};
+use crate::log::{self, Entry, LogLine};
 use crate::op::FileOp;
 
 /// How the gathering of a call stands.
@@ -43,23 +45,38 @@ pub fn outcome(segments: &[SegmentRecord], corrected: Option<u16>) -> Gathering 
     Gathering { total, missing, live, outcome }
 }
 
-/// Notes in a call's log how the call came out; or, where it had come out already, that it goes on.
+/// Why a total is noted when a call ended: nothing more will come of it.
+const ENDED: &str = "the call ended";
+
+/// Notes in a call's log how the call came out; or, where it had come out already, that it goes on. Where its segments lie
+/// on several record servers only their total is noted: what it comes to is known when they are gathered.
 #[must_use]
 pub fn conclude(now: Now, node: NodeNumber, conclusion: &model::Conclusion) -> Vec<FileOp> {
     let directory = layout::call_directory(&conclusion.tenant, conclusion.call_started, conclusion.call);
     let at = Location::Node(node);
-    let (of_total, of_state) = match conclusion.state.is_gathered() {
-        true => ("the call ended", "gathered"),
+    let (of_total, of_state) = match conclusion.state.is_none_or(RecordingState::is_gathered) {
+        true => (ENDED, "gathered"),
         false => ("the call goes on", "continued"),
     };
     let total = Entry::Total { call: conclusion.call, total: conclusion.total, why: of_total.to_owned() };
-    let state = Entry::State {
-        copy: Copy { of: CopyOf::Call(conclusion.call), at, state: conclusion.state },
+    let state = conclusion.state.map(|state| Entry::State {
+        copy: Copy { of: CopyOf::Call(conclusion.call), at, state },
         from: conclusion.from,
         why: of_state.to_owned(),
-    };
-    let bytes = [total, state].iter().flat_map(|e| log::line(now.wall, e)).collect();
+    });
+    let bytes = [total].iter().chain(&state).flat_map(|e| log::line(now.wall, e)).collect();
     vec![FileOp::AppendLine { path: layout::log_path(&directory), bytes }]
+}
+
+/// The total that a call ended with, where whoever held it said so and it has not gone on since: segments up to there may
+/// lie elsewhere.
+#[must_use]
+pub fn ended_with(lines: &[LogLine], of: CallId) -> Option<u16> {
+    let newest = lines.iter().rev().find_map(|line| match &line.entry {
+        Entry::Total { call, total, why } if *call == of => Some((*total, why.as_str())),
+        _ => None,
+    });
+    newest.filter(|(_, why)| *why == ENDED).map(|(total, _)| total)
 }
 
 #[cfg(test)]
@@ -96,5 +113,33 @@ mod tests {
             Some(S::CompleteInternalErrorRespondent),
         );
         check(&[], None, &[], None);
+    }
+    /// The entries that a conclusion adds.
+    fn noted(state: Option<S>, from: Option<S>, total: u16) -> Vec<LogLine> {
+        let record = fixture::record(1);
+        let conclusion = model::Conclusion {
+            call: record.call,
+            call_started: record.started,
+            tenant: record.tenant,
+            total,
+            from,
+            state,
+        };
+        let ops = conclude(fixture::now(0), NodeNumber::SINGLE, &conclusion);
+        let [FileOp::AppendLine { bytes, .. }] = &ops[..] else { panic!("{ops:?}") };
+        log::read(bytes).0
+    }
+
+    #[test]
+    fn a_call_on_several_record_servers_has_its_total_and_no_state() {
+        let call = fixture::record(1).call;
+        let scattered = noted(None, None, 3);
+        assert_eq!(log::state_of(&scattered, CopyOf::Call(call)), None);
+        assert_eq!((log::total_of(&scattered, call), ended_with(&scattered, call)), (Some(3), Some(3)));
+        let whole = noted(Some(S::Complete), None, 2);
+        assert_eq!(log::state_of(&whole, CopyOf::Call(call)), Some(S::Complete));
+        assert_eq!(ended_with(&whole, call), Some(2));
+        let goes_on = noted(Some(S::Partial), Some(S::Complete), 3);
+        assert_eq!((log::total_of(&goes_on, call), ended_with(&goes_on, call)), (Some(3), None));
     }
 }

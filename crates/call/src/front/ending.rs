@@ -10,7 +10,7 @@ use sip::{EndCause, RequestInfo, SessionId};
 
 use super::{Action, CLOSE_GIVEN_UP, END_DEADLINE, Front, Timer};
 use crate::leg::Leg;
-use crate::live_call::{LiveCall, Segment};
+use crate::live_call::{CameTo, LiveCall, Segment};
 use crate::pausing::Parting;
 use crate::reason::end_reason;
 
@@ -149,8 +149,12 @@ impl Front {
         }
         self.timers.clear(Timer::Open(segment));
         self.timers.clear(Timer::Again(segment));
-        self.arm(now, END_DEADLINE, Timer::Close(segment));
         self.rests(now, call, &reason);
+        if self.calls.get(call).and_then(|live| live.segment(segment)).is_some_and(Segment::has_ended) {
+            // It ended by itself while nobody took over from it.
+            return;
+        }
+        self.arm(now, END_DEADLINE, Timer::Close(segment));
         self.actions.push_back(Action::Order(Order::End { segment, at: now.wall, reason, by }));
     }
 
@@ -197,7 +201,8 @@ impl Front {
     pub(super) fn close_is_given_up(&mut self, now: Now, segment: SegmentId) {
         self.admission.gone(segment);
         let Some(call) = self.calls.of_segment(segment) else { return };
-        if self.calls.get_mut(call).is_some_and(|c| c.presume_failed(segment)) {
+        let only = self.only_node();
+        if self.calls.get_mut(call).is_some_and(|c| c.presume_failed(segment, only)) {
             self.calls.forget_segment(segment);
             let text = "a segment is still not closed; its call is concluded as if it had failed".to_owned();
             self.alarm(Incident::InternalFailure, Some(call), Some(segment), text);
@@ -227,13 +232,14 @@ impl Front {
             live.record.tenant.clone(),
             ChangeKind::Call(Box::new(live.record.clone())),
         ));
-        let Some(conclusion) = live.conclusion() else { return self.forget(call) };
-        live.concluded = Some(conclusion.state);
+        let Some((conclusion, came_to)) = live.conclusion() else { return self.forget(call) };
+        live.concluded = came_to;
         let tenant = live.record.tenant.clone();
-        let copy =
-            Copy { of: CopyOf::Call(call), at: Location::Node(self.config.node), state: conclusion.state };
         self.actions.push_back(Action::Order(Order::Conclude(conclusion)));
-        self.actions.push_back(Action::Tell(tenant, ChangeKind::Copy { call, copy }));
+        if let Some(CameTo { at, state }) = came_to {
+            let copy = Copy { of: CopyOf::Call(call), at: Location::Node(at), state };
+            self.actions.push_back(Action::Tell(tenant, ChangeKind::Copy { call, copy }));
+        }
         self.remember(now, live);
     }
 }

@@ -13,6 +13,7 @@ mod opening;
 mod orders;
 mod pauses;
 mod recognition;
+mod servers;
 mod stops;
 mod terms;
 
@@ -27,6 +28,7 @@ use model::{
 use sip::siprec::{self, SessionState};
 use sip::{Event, RequestInfo, SessionId};
 
+use self::servers::Servers;
 use self::stops::Came;
 pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
 use crate::admission::{Admission, Crowded};
@@ -38,6 +40,7 @@ use crate::encryption::OwnKeys;
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::{Leg, Offered};
 use crate::live_call::LiveCall;
+use crate::servers::Room;
 use crate::timers::Timers;
 
 /// How long a record server may take to open a segment or change its streams before the request is refused:
@@ -118,6 +121,10 @@ pub struct Front {
     asks: u64,
     /// The last who was turned away at the gate and whom no alarm has told of yet.
     unwelcome: Option<Unwelcome>,
+    /// How many record servers its segments may lie on.
+    servers: Servers,
+    /// Whether they take new calls.
+    room: Room,
 }
 
 impl Front {
@@ -146,6 +153,8 @@ impl Front {
             unobeyed: None,
             asks: 0,
             unwelcome: None,
+            servers: Servers::One,
+            room: Room::Free,
         }
     }
 
@@ -259,7 +268,7 @@ impl Front {
     #[must_use]
     pub fn is_full(&self) -> bool {
         match self.intake {
-            Intake::Open => self.calls.len() >= self.config.calls_max,
+            Intake::Open => self.calls.len() >= self.config.calls_max || self.room == Room::Unreachable,
             Intake::Refused => true,
             Intake::HandedOver(_) => false,
         }
@@ -340,7 +349,7 @@ impl Front {
         let why = match (self.unwelcome.take(), self.crowded.take(), &self.intake) {
             (Some(unwelcome), ..) => unwelcome.to_string(),
             (None, Some(crowded), _) => crowded.describe().to_owned(),
-            (None, None, Intake::Open) => "the limit of calls is reached".to_owned(),
+            (None, None, Intake::Open) => self.why_full().to_owned(),
             (None, None, Intake::Refused | Intake::HandedOver(_)) => "callspool is stopping".to_owned(),
         };
         let count = std::mem::take(&mut self.refused_since);
@@ -446,7 +455,7 @@ impl Front {
 
     fn refuse(&mut self, session: SessionId, code: u16, reason: &'static str) {
         let headers = match code {
-            503 => vec![("Retry-After".to_owned(), RETRY_AFTER.to_owned())],
+            503 | 600 => vec![("Retry-After".to_owned(), RETRY_AFTER.to_owned())],
             _ => Vec::new(),
         };
         self.actions.push_back(Action::Refuse { session, code, reason, headers });

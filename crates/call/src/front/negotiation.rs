@@ -23,6 +23,7 @@ use crate::indication::Indication;
 use crate::leg::{Leg, Offered, Pending};
 use crate::lines::{self, Addresses, Reading};
 use crate::live_call::LiveCall;
+use crate::servers::Room;
 use crate::trunk::{self, Trunk};
 use crate::{ask, bridge, correlate, describe, encryption};
 
@@ -46,6 +47,9 @@ impl Front {
         let full = self.is_full() || self.has_its_calls(&trunk);
         if self.intake == Intake::Refused || (full && !in_progress) {
             return self.turn_away(now, session, 503, "Service Unavailable");
+        }
+        if self.room == Room::Full && !in_progress {
+            return self.turn_away(now, session, 600, "Busy Everywhere");
         }
         if let Some(crowded) = self.admission.refuses(now.mono).filter(|_| !in_progress) {
             return self.turn_away_for_now(now, session, crowded);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use model::{
     CallId, CallKey, ChangeKind, Conclusion, Copy, CopyOf, EndReason, Incident, Join, JoinReason, Location,
-    Now, Order, PauseSource, RecordingState, Transition,
+    Now, Order, PauseSource, Transition,
 };
 use sip::SessionId;
 
@@ -23,7 +23,7 @@ use super::{Action, Front, Timer};
 use crate::bridge::End;
 use crate::command::Changed;
 use crate::correlate::{Owner, Rest, Said};
-use crate::live_call::LiveCall;
+use crate::live_call::{CameTo, LiveCall};
 use crate::trunk::Trunk;
 
 /// Dialogs that a call has at a time: each phone of a conference of some size forks two.
@@ -214,12 +214,12 @@ impl Front {
     }
 
     /// A call that ended is not over yet; what it had come to, if it was concluded.
-    pub(super) fn recall(&mut self, call: CallId) -> Option<RecordingState> {
+    pub(super) fn recall(&mut self, call: CallId) -> Option<CameTo> {
         self.timers.clear(Timer::Linger(call));
         self.timers.clear(Timer::Forget(call));
         let live = self.calls.recall(call)?;
         let from = live.concluded.take()?;
-        live.taken_back = Some(from.apply(Transition::Continued).unwrap_or(from));
+        live.taken_back = Some(from.state.apply(Transition::Continued).unwrap_or(from.state));
         Some(from)
     }
 
@@ -247,7 +247,7 @@ impl Front {
         }
     }
 
-    pub(super) fn tell_taken_back(&mut self, call: CallId, from: RecordingState) {
+    pub(super) fn tell_taken_back(&mut self, call: CallId, from: CameTo) {
         let Some(live) = self.calls.get(call) else { return };
         let Some(state) = live.taken_back else { return };
         let conclusion = Conclusion {
@@ -255,11 +255,11 @@ impl Front {
             call_started: live.record.started,
             tenant: live.record.tenant.clone(),
             total: live.record.total,
-            from: Some(from),
-            state,
+            from: Some(from.state),
+            state: Some(state),
         };
         let tenant = live.record.tenant.clone();
-        let copy = Copy { of: CopyOf::Call(call), at: Location::Node(self.config.node), state };
+        let copy = Copy { of: CopyOf::Call(call), at: Location::Node(from.at), state };
         self.actions.push_back(Action::Order(Order::Conclude(conclusion)));
         self.actions.push_back(Action::Tell(tenant, ChangeKind::Copy { call, copy }));
     }

@@ -6,6 +6,7 @@
 use model::{CallId, EndReason, Failure, Incident, Now, SegmentId, StartTrigger};
 use sip::SessionId;
 
+use super::servers::Servers;
 use super::{Action, Front, Intake, Timer};
 use crate::command::{Changed, CommandError};
 use crate::indication::Indication;
@@ -193,7 +194,9 @@ impl Front {
 
     /// Tells a client of ports that have changed in mid-call, by an offer of ours; once none is under way.
     pub(super) fn tell_ports(&mut self, session: SessionId) {
-        if self.legs.get(&session).is_some_and(Leg::is_misled) {
+        // At one record server only the ports of those that share them ever change in mid-call.
+        let may_change = |leg: &&Leg| self.servers == Servers::Several || leg.trunk.sends_as_announced;
+        if self.legs.get(&session).filter(may_change).is_some_and(Leg::is_misled) {
             self.reoffer(session);
             if let Some(leg) = self.legs.get_mut(&session) {
                 leg.offering = Offering::Telling;

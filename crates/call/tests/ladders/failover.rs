@@ -188,3 +188,38 @@ fn a_reinvite_that_comes_while_a_segment_fails_is_answered_by_the_next() {
         "#]],
     );
 }
+
+#[test]
+fn one_that_ends_while_nobody_takes_over_from_it_is_not_waited_for() {
+    check(
+        "invite sendonly
+         opened
+         ack
+         failing
+         disk-error
+         refused
+         wait 3s
+         wait 31s",
+        expect![[r#"
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > opened
+                200 s1 20000/recvonly
+                tell call of 1
+            > ack
+            > failing
+                ALARM internal-failure: a segment ended early: storage failure: EIO; another takes over
+                open 2/2 1:mixed:active taking over
+            > disk-error
+            > refused
+                ALARM not-recorded: a segment could not be opened: disk full
+                BYE s1 SIP;cause=503;text="storage failure: EIO"
+                tell call of 1, ended
+            > wait 3s
+                tell call of 1, ended
+                conclude complete-internal-error of 1
+                tell copy complete-internal-error
+            > wait 31s
+        "#]],
+    );
+}

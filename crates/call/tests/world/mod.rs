@@ -639,10 +639,10 @@ impl World {
                 self.gates.push((segment, order));
                 format!("keys{}", protected(&protection))
             }
-            Action::Order(Order::Conclude(c)) => match c.from {
-                None => format!("conclude {} of {}", c.state, c.total),
-                Some(from) => format!("conclude {} of {} after {from}", c.state, c.total),
-            },
+            Action::Order(Order::Conclude(c)) => {
+                let after = c.from.map(|from| format!(" after {from}")).unwrap_or_default();
+                format!("conclude {} of {}{after}", c.state.expect("there is one record server"), c.total)
+            }
             Action::Order(Order::Join(join)) => {
                 assert!(join.is_sound());
                 self.joins.push(join.clone());

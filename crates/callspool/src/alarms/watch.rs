@@ -23,7 +23,6 @@ const SLOW_LOOK: Duration = Duration::from_secs(10);
 /// Of a node that records.
 pub(crate) struct RecorderWatch {
     pub(crate) figures: Figures,
-    pub(crate) load: Receiver<Load>,
     pub(crate) sockets: OurSockets,
 }
 
@@ -34,6 +33,8 @@ pub(crate) struct NodeWatch {
     journal_max: u64,
     certificates: Option<Arc<Certificates>>,
     recording: Option<RecorderWatch>,
+    /// Of a node that takes calls.
+    load: Option<Receiver<Load>>,
     slow_look: Mono,
     /// Refusals as of the last slow look.
     refused: u64,
@@ -47,6 +48,7 @@ impl NodeWatch {
         catalog: &Handle,
         certificates: Option<Arc<Certificates>>,
         recording: Option<RecorderWatch>,
+        load: Option<Receiver<Load>>,
     ) -> Self {
         Self {
             tenant: config.recording.tenant.clone(),
@@ -54,6 +56,7 @@ impl NodeWatch {
             journal_max: config.catalog.journal_max.octets() as u64,
             certificates,
             recording,
+            load,
             slow_look: mono(),
             refused: 0,
             is_blind: false,
@@ -71,11 +74,12 @@ impl NodeWatch {
         if let Some(left) = self.certificates.as_ref().and_then(|c| c.valid_for(since_1970())) {
             see(Condition::Certificate, judge::certificate(left));
         }
+        if let Some(load) = self.load.as_ref().map(|load| *load.borrow()) {
+            see(Condition::CallLimit, judge::call_limit(load.calls as u64, load.calls_max as u64));
+        }
         if let Some(recording) = &self.recording {
             let (taken, max) = recording.figures.descriptors();
             see(Condition::Descriptors, judge::descriptors(taken, max));
-            let load = *recording.load.borrow();
-            see(Condition::CallLimit, judge::call_limit(load.calls as u64, load.calls_max as u64));
             let about = About { tenant: self.tenant.clone(), ..About::default() };
             for waiting in recording.figures.backlogs() {
                 let seen = judge::backlog(waiting.octets as u64, waiting.octets_max as u64);
@@ -89,14 +93,15 @@ impl NodeWatch {
     }
 
     fn look_slowly(&mut self, teller: &Teller) {
-        let Some(recording) = &mut self.recording else { return };
         let see = |condition, seen: Seen| teller.observe_node(condition, &self.tenant, seen);
-        let load = *recording.load.borrow();
-        let refused = load.refused.saturating_sub(self.refused);
-        self.refused = load.refused;
-        // Whoever let no new calls in wants them refused.
-        let seen = if load.taking { judge::refusals(refused, SLOW_LOOK) } else { Seen::Good };
-        see(Condition::Refusals, seen);
+        if let Some(load) = self.load.as_ref().map(|load| *load.borrow()) {
+            let refused = load.refused.saturating_sub(self.refused);
+            self.refused = load.refused;
+            // Whoever let no new calls in wants them refused.
+            let seen = if load.taking { judge::refusals(refused, SLOW_LOOK) } else { Seen::Good };
+            see(Condition::Refusals, seen);
+        }
+        let Some(recording) = &mut self.recording else { return };
         match recording.sockets.look() {
             Ok(found) => {
                 self.is_blind = false;

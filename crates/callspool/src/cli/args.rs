@@ -2,6 +2,7 @@
 
 mod bench;
 mod call;
+mod cert;
 mod recordings;
 mod trunks;
 
@@ -13,6 +14,7 @@ use model::{CallId, Side, StreamId, Suite, TenantId, VolumeName};
 
 pub(crate) use bench::{BenchArgs, BenchOnly};
 pub(crate) use call::{CallArgs, CallCodec, CallSrtp, CallTransport};
+pub(crate) use cert::{CertArgs, CertAuthorityArgs, CertCommand, CertNodeArgs};
 pub(crate) use recordings::{
     AlarmsArgs, ExportArgs, ExportFormat, ListenArgs, LsArgs, ReindexArgs, ShowArgs, VerifyArgs,
 };
@@ -86,6 +88,8 @@ pub(crate) enum Command {
     CheckConfig(CheckConfigArgs),
     /// Check that this machine can record: limits, clock, ports, directories, space, kernel
     Doctor(DoctorArgs),
+    /// Make certificates by which the nodes of a cluster prove who they are
+    Cert(CertArgs),
     /// Write manual pages and completions for shells, for a package
     #[command(hide = true)]
     Generate(GenerateArgs),

@@ -7,6 +7,7 @@
 mod alarms;
 pub(crate) mod args;
 mod backup;
+mod cert;
 mod doctor;
 mod error;
 mod export;
@@ -67,6 +68,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let outcome = match cli.command {
         Command::States(args) => states::run(&args, &mut out),
+        Command::Cert(args) => cert::run(&args, &mut out),
         // The test caller has no configuration: everything is said on its command line.
         Command::Call(args) => {
             drop(out);

@@ -1,5 +1,6 @@
 //! What cannot work together, and values that are out of range: told at start, not in the middle of a call.
 
+mod cluster;
 mod webhooks;
 
 use std::net::SocketAddr;
@@ -87,6 +88,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
     rest(config, &mut findings);
     tenants(config, &mut findings);
     trunks(config, &mut findings);
+    cluster::check(config, &mut findings);
     webhooks::check(config, &mut findings);
     findings.problems
 }
@@ -173,8 +175,8 @@ fn listeners(config: &Config, findings: &mut Findings<'_>) {
         }
         taken.extend(list.iter());
     }
-    if config.node.roles.contains(&Role::Recorder) && lists.iter().all(|(_, list)| list.is_empty()) {
-        findings.add("sip", "udp", "a recorder that listens nowhere gets no calls", "give an address");
+    if config.node.roles.contains(&Role::Proxy) && lists.iter().all(|(_, list)| list.is_empty()) {
+        findings.add("sip", "udp", "a proxy that listens nowhere gets no calls", "give an address");
     }
     tls(config, findings);
     if config.sip.min_se > config.sip.session_expires {
@@ -306,7 +308,12 @@ fn rest(config: &Config, findings: &mut Findings<'_>) {
         );
     }
     if config.node.roles.is_empty() {
-        findings.add("node", "roles", "a node without a role does nothing", "name recorder, api or both");
+        findings.add(
+            "node",
+            "roles",
+            "a node without a role does nothing",
+            "name proxy, recorder, api or several",
+        );
     }
     if config.recording.tenant.as_str() == spool::layout::LIVE_DIR {
         findings.add("recording", "tenant", not_a_tenant(), "choose another name");

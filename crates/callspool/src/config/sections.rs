@@ -24,8 +24,8 @@ sections! {
         number: NodeNumber = "0", "0 to 1023";
         /// Directory of everything that is kept; a service uses /var/lib/callspool.
         data_dir: PathBuf = "./.state", "path";
-        /// What this node does: `recorder` (SIP front and media), `api` (page and HTTP interface).
-        roles: Vec<Role> = "recorder, api", "list of roles";
+        /// What this node does: `proxy` (takes SIP and places each call on a record server), `recorder` (receives media and keeps them), `api` (page and HTTP interface).
+        roles: Vec<Role> = "proxy, recorder, api", "list of roles";
         /// User to become when started as root, before anything is opened; of root's powers it keeps only ports below 1024. Empty: stay who one is. A service unit or container sets the user itself.
         user: String = "", "user name";
         /// Allow core dumps, and debuggers of the same user, to find a fault. Either shows keys of media and what is said (encryption.md).
@@ -90,6 +90,18 @@ sections! {
         client_auth: TlsClients = "none", "none, request or require";
         /// Oldest version of TLS that is spoken.
         min_version: LeastTls = "1.2", "1.2 or 1.3";
+    }
+
+    /// This node among others: proxies place calls on the record servers that `[peer.NAME]` names. Nodes know each other by certificates of a private authority, which `callspool cert` makes.
+    cluster: ClusterConfig {
+        /// Addresses at which proxies reach this record server; empty: none does. They need a certificate.
+        listen: Vec<SocketAddr> = "", "list of IP:port";
+        /// PEM file of the authority of the nodes: whoever it has certified is one of them.
+        ca: PathBuf = "", "path";
+        /// PEM file of this node's certificate, in which its name among the others stands.
+        certificate: PathBuf = "", "path";
+        /// PEM file of its private key; only its owner and group may have access.
+        key: PathBuf = "", "path";
     }
 
     /// Receiving media.

@@ -11,7 +11,7 @@ use model::{Severity, TenantId};
 use super::declare::tables;
 use super::values::{
     AddressRange, AgentIs, AskEncryption, CodecName, CredentialsFor, DtmfRule, HostPattern, InactiveMeans,
-    KeysFrom, Tag, TrunkTransport,
+    KeysFrom, NodeAddress, Tag, TrunkTransport,
 };
 use super::webhooks::{EventPattern, WebhookUrl};
 
@@ -21,6 +21,9 @@ const TRUNKS_MAX: usize = 1_000;
 const TENANTS_MAX: usize = 1_000;
 /// Each reads the outbox four times a second: a few programs, not a fan-out.
 const WEBHOOKS_MAX: usize = 32;
+
+/// Each has a link that is heard ten times a second.
+const PEERS_MAX: usize = 256;
 
 tables! {
     /// Who may send calls, and how they are taken: an SBC, a PBX, a carrier. Without any, everybody may; with one, only those that are written.
@@ -71,6 +74,12 @@ tables! {
         display_name: String = "", "text";
         /// Calls recorded at once for it; beyond it new ones are refused with 503. 0: as many as `recording.max_calls`.
         max_calls: usize = "0", "calls";
+    }
+
+    /// A record server that this proxy places calls on, by the name in its certificate.
+    peer: PeerConfig, at most PEERS_MAX {
+        /// Where it is reached, its `cluster.listen`; must be given.
+        address: Option<NodeAddress> = "", "name or IP:port";
     }
 
     /// Where events are posted as they happen: an on-call service, a program of yours. webhooks.md has requests, answers and a receiver.

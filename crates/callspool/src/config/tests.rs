@@ -254,10 +254,10 @@ fn settings_that_cannot_work_together_are_refused() {
         "[node]\nroles = []\n[sip]\nadvertised_v4 = \"::1\"\nudp = [\"1.2.3.4:20000\"]\n",
         &[],
         expect![[r#"
-        c.toml:4 sip.advertised_v4: ::1 is of the other family; use the other key
-        c.toml:5 sip.udp: 1.2.3.4:20000 lies within the media ports 16384 to 32767; choose another port, or another range
-        c.toml:2 node.roles: a node without a role does nothing; name recorder, api or both
-    "#]],
+            c.toml:4 sip.advertised_v4: ::1 is of the other family; use the other key
+            c.toml:5 sip.udp: 1.2.3.4:20000 lies within the media ports 16384 to 32767; choose another port, or another range
+            c.toml:2 node.roles: a node without a role does nothing; name proxy, recorder, api or several
+        "#]],
     );
     refused(
         "[recording]\ntenant = \"live\"\n",

@@ -43,6 +43,18 @@ impl HostPort {
     }
 }
 
+/// Where another node is reached: a name or address, and a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct NodeAddress(String);
+
+impl NodeAddress {
+    /// As it is dialed.
+    #[must_use]
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A directory to record to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct VolumeSetting {
@@ -68,7 +80,7 @@ impl Setting for VolumeSetting {
             .next()
             .and_then(|p| p.split_once('='))
             .ok_or_else(|| format!("'{text}' is no name with a path"))?;
-        let name = name.trim().parse().map_err(|e: model::volume::NotAVolumeName| e.to_string())?;
+        let name = name.trim().parse().map_err(|e: model::NotAVolumeName| e.to_string())?;
         let path = PathBuf::from(path.trim());
         if !path.is_absolute() {
             return Err(format!("'{}' is no absolute path", path.display()));
@@ -132,7 +144,9 @@ macro_rules! choices {
 choices! {
     /// What a node does.
     Role {
-        /// Takes SIP and media and records.
+        /// Takes SIP and has record servers record: itself, or other nodes.
+        Proxy = "proxy",
+        /// Receives media and keeps them, by order of proxies.
         Recorder = "recorder",
         /// Serves the page and the HTTP interface.
         Api = "api",
@@ -529,6 +543,19 @@ optional! {
     Ipv4Addr, "an IPv4 address such as \"192.0.2.1\", or \"\"", |t| parsed(t, "IPv4 address"), ToString::to_string;
     Ipv6Addr, "an IPv6 address such as \"2001:db8::1\", or \"\"", |t| parsed(t, "IPv6 address"), ToString::to_string;
     HostPort, "an IP address with or without a port, such as \"192.0.2.1:5060\", or \"\"", read_host_port, show_host_port;
+    NodeAddress, "a name or address with a port, such as \"rec1.example.com:5070\", or \"\"", read_node_address, |a| a.0.clone();
+}
+
+fn read_node_address(text: &str) -> Result<NodeAddress, String> {
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let of_name = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.');
+    let is_name = |host: &str| !host.is_empty() && host.len() <= 253 && host.bytes().all(of_name);
+    let is_named = text.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && is_port(port));
+    if is_named || text.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0) {
+        Ok(NodeAddress(text.to_owned()))
+    } else {
+        Err(format!("'{text}' is no name or address with a port"))
+    }
 }
 
 fn read_host_port(text: &str) -> Result<HostPort, String> {

@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
-use model::{CallId, Conclusion, Failure, Incident, Mono, OpenSegment, Report, SegmentId, TenantId};
+use model::{
+    CallId, Conclusion, Failure, Incident, Mono, OpenSegment, RecordingState, Report, SegmentId, TenantId,
+};
 use spool::placement;
 
 use super::Threads;
@@ -353,7 +355,7 @@ impl Placer {
     fn conclude(&self, state: &mut State, conclusion: Conclusion) {
         // It may go on: then its next segment should lie beside the others.
         let home = state.homes.of(conclusion.call).unwrap_or(0);
-        match conclusion.state.is_gathered() {
+        match conclusion.state.is_none_or(RecordingState::is_gathered) {
             true => state.homes.end(conclusion.call),
             false => state.homes.goes_on(conclusion.call),
         }

@@ -183,8 +183,8 @@ impl Sealer {
                 let _ = self.reports.blocking_send(Report::Ended { record: Box::new(record) });
             }
             SealJob::Conclude(mut conclusion) => {
-                if conclusion.state.is_gathered() {
-                    self.shared.outcomes.call(conclusion.state);
+                if let Some(state) = conclusion.state.filter(|state| state.is_gathered()) {
+                    self.shared.outcomes.call(state);
                 }
                 let directory =
                     layout::call_directory(&conclusion.tenant, conclusion.call_started, conclusion.call);

@@ -28,6 +28,7 @@ fn begin(repository: Repository, disks: BTreeMap<VolumeName, Disk>) -> Begun {
         reader: Arc::new(Catalog::reader(&path)),
         tenant: TenantId::default(),
         node: NodeNumber::SINGLE,
+        others_order: false,
         begun: now().wall,
         concluding: Arc::default(),
     };
@@ -191,6 +192,27 @@ async fn a_segment_whose_marker_is_lost_is_found_by_its_manifest_and_closed() {
             tokio::time::sleep(LOOK).await;
         }
         assert!(!call().await.unwrap().summary.live, "{is_known}");
+        begun.end();
+    }
+}
+
+/// A call of a proxy on another node may go on at another record server, and that proxy says how it came out.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_records_for_others_concludes_its_own_calls_only() {
+    for (call, own) in [(4_000, false), (100, true)] {
+        assert_eq!(CallId::from_u64(call).node() == NodeNumber::SINGLE, own);
+        let root = tempfile::tempdir().unwrap();
+        let disk = Disk::with_reserve(root.path(), 1);
+        let segment = unmarked(&disk, root.path(), SegmentId::from_u64(5_001), call);
+        let repository = Repository::new(root.path());
+        let disks = BTreeMap::from([(VolumeName::default(), Disk::new(root.path()))]);
+        let mut begun = begin(repository.clone(), disks);
+        begun.mender.others_order = true;
+        let calls = BTreeSet::from([segment.directory().to_owned()]);
+        begun.mend(Left { calls, ..Left::default() }).await;
+        assert!(repository.manifests(segment.directory()).unwrap()[0].manifest.as_ref().unwrap().sealed);
+        let lines = repository.log(segment.directory()).unwrap().0;
+        assert_eq!(is_concluded(&lines, CallId::from_u64(call)), own);
         begun.end();
     }
 }
@@ -393,7 +415,7 @@ fn conclude_both(two: &Two) {
             tenant: key.tenant.clone(),
             total,
             from: None,
-            state: RecordingState::Complete,
+            state: Some(RecordingState::Complete),
         };
         let then = model::Now { mono: now().mono, wall: two.join.at - Duration::from_secs(1) };
         two.disk.apply_all(gather::conclude(then, NodeNumber::SINGLE, &conclusion)).unwrap();

@@ -394,11 +394,15 @@ impl Volume {
     /// what may wait on, until it is an eighth.
     pub(crate) fn is_filling(&self) -> bool {
         let waits = self.backlog.load(Ordering::Relaxed);
-        let most =
-            if self.filling.load(Ordering::Relaxed) { self.backlog_max / 8 } else { self.backlog_max / 4 };
+        let most = self.filling_from();
+        let most = if self.filling.load(Ordering::Relaxed) { most / 2 } else { most };
         let is_filling = waits > most;
         self.filling.store(is_filling, Ordering::Relaxed);
         is_filling
+    }
+
+    const fn filling_from(&self) -> usize {
+        self.backlog_max / 4
     }
 
     /// As placement sees it.
@@ -461,12 +465,23 @@ impl Volumes {
 
     /// Whether so much waits for each of those that are there that nothing is begun on any.
     pub(crate) fn are_filling(&self) -> bool {
-        let takes = |v: &&Arc<Volume>| {
+        let mut all = self.open().peekable();
+        all.peek().is_some() && all.all(|v| v.is_filling())
+    }
+
+    /// Those that are there and take segments, as far as what waits for them allows.
+    fn open(&self) -> impl Iterator<Item = &Arc<Volume>> {
+        self.0.iter().filter(|v| {
             let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
             v.weight > 0 && !v.is_lost() && !is(&v.full) && !is(&v.read_only)
-        };
-        let mut all = self.0.iter().filter(takes).peekable();
-        all.peek().is_some() && all.all(|v| v.is_filling())
+        })
+    }
+
+    /// Octets that wait for the writer of the volume for which least does, of those that are there, and from how many on
+    /// nothing is begun on it.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let of = |v: &Arc<Volume>| (v.backlog.load(Ordering::Relaxed), v.filling_from());
+        self.open().map(of).min().unwrap_or((0, 1))
     }
 
     /// What lies on them, for those who read.

@@ -57,7 +57,7 @@ fn conclude(disk: &mut MemoryDisk) {
         tenant: TenantId::default(),
         total: 2,
         from: None,
-        state: RecordingState::Complete,
+        state: Some(RecordingState::Complete),
     };
     disk.apply_all(&spool::gather::conclude(at(7_000), NodeNumber::SINGLE, &conclusion)).unwrap();
 }

@@ -6,6 +6,7 @@
 
 pub mod caller;
 pub mod catalog;
+pub mod cluster;
 pub mod disk;
 pub mod fuse;
 pub mod listing;

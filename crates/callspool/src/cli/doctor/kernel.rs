@@ -20,8 +20,10 @@ use crate::serve::{ports_of, source_of};
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
-    if config.node.roles.contains(&Role::Recorder) {
+    if config.node.roles.contains(&Role::Proxy) {
         checks.push(receive_buffer(config.sip.recv_buffer));
+    }
+    if config.node.roles.contains(&Role::Recorder) {
         checks.push(time_stamps());
         checks.push(media_ports(config));
         checks.extend(shared_ports(config));
@@ -35,7 +37,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
 fn ports(config: &Config) -> Vec<Check> {
     let sip = &config.sip;
     let mut wanted: Vec<(&str, SocketAddr, Type, &str)> = Vec::new();
-    if config.node.roles.contains(&Role::Recorder) {
+    if config.node.roles.contains(&Role::Proxy) {
         let mut all = |name, addresses: &[SocketAddr], kind, key| {
             wanted.extend(addresses.iter().map(|a| (name, *a, kind, key)));
         };
@@ -45,6 +47,7 @@ fn ports(config: &Config) -> Vec<Check> {
         all("SIP over WebSocket", &sip.ws, Type::STREAM, "sip.ws");
         all("SIP over secure WebSocket", &sip.wss, Type::STREAM, "sip.wss");
     }
+    wanted.extend(config.cluster.listen.iter().map(|a| ("other nodes", *a, Type::STREAM, "cluster.listen")));
     if config.node.roles.contains(&Role::Api) {
         wanted.push(("the page", config.api.listen, Type::STREAM, "api.listen"));
     }

@@ -1,0 +1,100 @@
+//! What is different where segments may lie on several record servers.
+//!
+//! ```text
+//!  Order::Open ──► nobody says whether it is opened ──► the same streams as another segment, elsewhere
+//!                                                 └──► too late for that: who waits is refused
+//!  no record server takes calls ──► 600;  none of those that are reached does ──► 503
+//! ```
+//!
+//! Which of them has which segment is known to [`crate::RecordServers`]; here is one abstract record server.
+
+use std::time::Duration;
+
+use model::{CallId, Failure, NodeNumber, Now, OpenSegment};
+
+use super::{Front, OPEN_DEADLINE, Timer};
+use crate::leg::Leg;
+use crate::live_call::Vain;
+use crate::servers::Room;
+
+/// How often the same streams are ordered anew: where three record servers say nothing, something else is wrong.
+const ANEW_MAX: u8 = 2;
+/// Until when after the first order: a record server is found and answers within three seconds, and until [`OPEN_DEADLINE`]
+/// somebody waits for it.
+const ANEW_WITHIN: Duration = Duration::from_secs(2);
+
+/// How many record servers segments may lie on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Servers {
+    One,
+    Several,
+}
+
+impl Front {
+    /// The same over several record servers: a segment that takes over may have other ports, and a call may lie in several
+    /// places.
+    #[must_use]
+    pub fn over_several(mut self) -> Self {
+        self.servers = Servers::Several;
+        self
+    }
+
+    /// Whether record servers take new calls, from now on.
+    pub fn set_room(&mut self, room: Room) {
+        self.room = room;
+    }
+
+    /// Nobody said in time whether a segment is opened, and whoever was asked is told that it need not be. It never was: its
+    /// number is free, and the same streams are ordered as another segment, while there is time.
+    pub fn unanswered(&mut self, now: Now, open: Box<OpenSegment>) {
+        let segment = open.segment;
+        let Some(call) = self.calls.of_segment(segment) else { return };
+        let vain = self.calls.get(call).and_then(|live| live.in_vain(segment));
+        let is_soon = |vain: &Vain| vain.tries <= ANEW_MAX && now.mono.since(vain.since) <= ANEW_WITHIN;
+        match vain.filter(is_soon) {
+            _ if self.legs_in(segment).is_empty() => self.withdrawn(now, segment),
+            Some(vain) => self.open_anew(now, call, *open, vain),
+            None => {
+                let why = Failure::Resources("no record server answered".to_owned());
+                self.order_refused(now, segment, &why);
+            }
+        }
+        self.look_elsewhere(now);
+    }
+
+    fn open_anew(&mut self, now: Now, call: CallId, open: OpenSegment, vain: Vain) {
+        let legs = self.legs_in(open.segment);
+        self.timers.clear(Timer::Open(open.segment));
+        self.admission.gone(open.segment);
+        let from = self.calls.get_mut(call).and_then(|live| live.withdraw(open.segment));
+        self.calls.forget_segment(open.segment);
+        if let Some(leg) = legs.first().and_then(|session| self.legs.get_mut(session)) {
+            leg.keep(open.metadata);
+        }
+        let moved = legs.into_iter().filter_map(|session| {
+            let pending = self.legs.get_mut(&session).map(Leg::take_pending)?;
+            Some((session, pending))
+        });
+        let moved = moved.collect();
+        self.open_segment(now, call, moved, open.trigger, from);
+        let Some(live) = self.calls.get_mut(call) else { return };
+        if let Some(segment) = live.opening() {
+            live.stands_in(segment, vain);
+            self.timers.set(Timer::Open(segment), vain.since + OPEN_DEADLINE);
+        }
+    }
+
+    /// Where every segment lies, when there is one record server only.
+    pub(super) fn only_node(&self) -> Option<NodeNumber> {
+        (self.servers == Servers::One).then_some(self.config.node)
+    }
+
+    /// Why new calls are refused although they are taken.
+    pub(super) fn why_full(&self) -> &'static str {
+        match self.room {
+            Room::Free => "the limit of calls is reached",
+            Room::Full => "no record server has room for another call",
+            Room::Unreachable => "no record server that takes calls is reached",
+        }
+    }
+}

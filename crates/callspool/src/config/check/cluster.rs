@@ -1,0 +1,82 @@
+//! Whether the roles of a node, its peers and its certificate go together.
+
+use std::path::Path;
+
+use model::{NodeNumber, PeerName};
+
+use super::Findings;
+use crate::config::{Config, Role};
+
+pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
+    let has = |role| config.node.roles.contains(&role);
+    let (cluster, peers) = (&config.cluster, &config.tables.peer);
+    if has(Role::Proxy) && !has(Role::Recorder) && peers.is_empty() {
+        let why = "a proxy without record servers refuses every call";
+        findings.add("node", "roles", why, "name recorder too, or give [peer.NAME] for each record server");
+    }
+    if has(Role::Recorder) && !has(Role::Proxy) && cluster.listen.is_empty() {
+        let why = "nobody could order this record server to record";
+        findings.add("node", "roles", why, "name proxy too, or give cluster.listen and have proxies name it");
+    }
+    if !has(Role::Recorder) && !cluster.listen.is_empty() {
+        findings.add("cluster", "listen", "this node is no record server", "name recorder in node.roles");
+    }
+    if !has(Role::Proxy) && !peers.is_empty() {
+        findings.add(
+            "node",
+            "roles",
+            "there are peers and nobody who places calls on them",
+            "name proxy too",
+        );
+    }
+    if (!cluster.listen.is_empty() || !peers.is_empty()) && config.node.number == NodeNumber::SINGLE {
+        let why = "0 is the number of a node that is alone";
+        findings.add("node", "number", why, "give each node another one, from 1 on");
+    }
+    if !cluster.listen.is_empty() && config.media.media_timeout.is_zero() {
+        let why = "nothing would end what a proxy has ordered that is gone";
+        findings.add("media", "media_timeout", why, "give 1s or more on a node with cluster.listen");
+    }
+    certificate(config, findings);
+    addresses(config, findings);
+    for (name, peer) in peers {
+        if let Err(e) = name.parse::<PeerName>() {
+            findings.add_to_table(("peer", name), "address", e.to_string(), "choose another name");
+        }
+        if peer.address.is_none() {
+            let why = "a record server that is nowhere cannot be reached";
+            findings.add_to_table(("peer", name), "address", why, "give its cluster.listen");
+        }
+    }
+}
+
+fn certificate(config: &Config, findings: &mut Findings<'_>) {
+    let cluster = &config.cluster;
+    let is_empty = |path: &Path| path.as_os_str().is_empty();
+    let files = [("ca", &cluster.ca), ("certificate", &cluster.certificate), ("key", &cluster.key)];
+    let is_wanted = !cluster.listen.is_empty() || !config.tables.peer.is_empty();
+    for (key, path) in files {
+        let others_are_given = files.iter().any(|(_, other)| !is_empty(other));
+        if is_empty(path) && (is_wanted || others_are_given) {
+            let why = "nodes prove to each other who they are, and this one could not";
+            findings.add("cluster", key, why, "give what `callspool cert` made: ca, certificate and key");
+        }
+    }
+}
+
+/// What proxies tell clients of its ports must lead to this node: they cannot know by which address.
+fn addresses(config: &Config, findings: &mut Findings<'_>) {
+    if config.cluster.listen.is_empty() {
+        return;
+    }
+    let media = &config.media;
+    let v4 = media.listen_v4.is_some_and(|a| a.is_unspecified()) && media.advertised_v4.is_none();
+    let v6 = media.listen_v6.is_some_and(|a| a.is_unspecified()) && media.advertised_v6.is_none();
+    for (key, is_unknown) in [("listen_v4", v4), ("listen_v6", v6)] {
+        if is_unknown {
+            let why = "proxies cannot tell clients where on this node to send media";
+            let todo = format!("give an address of this node, or {}", key.replace("listen", "advertised"));
+            findings.add("media", key, why, todo);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Which proxy ordered which segment, and what it has yet to hear. No sockets, no clock.
+//!
+//! ```text
+//!  Open of proxy p ──► segment is p's ──► its reports go to p ──────────────► Refused, Withdrawn, Ended: it is nobody's
+//!                                             └ p is away: they are kept ──► told when p is back
+//! ```
+//!
+//! While a proxy is away its segments go on: media come from its clients, not from it. One that brings no media any more
+//! then, or cannot be written, is ended from here, as nobody else can order that.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use model::{CallData, EndReason, Failure, Order, PeerName, Report, SegmentId};
+
+/// Reports that are kept for a proxy that is away: an hour's worth of ends at some calls a second. Beyond it the oldest
+/// are forgotten: the proxy takes what it does not hear of for ended.
+const KEPT_MAX: usize = 8_192;
+
+/// What becomes of a report.
+#[derive(Debug, PartialEq)]
+pub(super) enum Whose {
+    /// It is for the front of this process.
+    Own(Report),
+    /// It is for this proxy.
+    Of(PeerName, Report),
+    /// It is kept for a proxy that is away.
+    Kept,
+    /// Its proxy is away and it cannot wait: the segment is to be ended so.
+    End(SegmentId, EndReason),
+}
+
+/// A proxy as seen from here.
+#[derive(Debug, Default)]
+struct Proxy {
+    is_here: bool,
+    kept: VecDeque<Report>,
+}
+
+/// A segment that a proxy ordered.
+#[derive(Debug)]
+struct Ordered {
+    by: PeerName,
+    /// It has ports: a refusal is one to change its streams, and leaves it as it was.
+    is_open: bool,
+    /// Its proxy was told that it cannot go on, which is said once, and is to end it so.
+    cannot_go_on: Option<EndReason>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    segments: BTreeMap<SegmentId, Ordered>,
+    proxies: BTreeMap<PeerName, Proxy>,
+}
+
+impl Book {
+    /// A proxy is there, or there again: its segments of whose end it has not heard, and what it has missed.
+    pub(super) fn arrived(&mut self, name: &PeerName) -> (Vec<SegmentId>, VecDeque<Report>) {
+        let live = self.segments.iter().filter(|(_, of)| of.by == *name).map(|(segment, _)| *segment);
+        let mut segments: BTreeSet<SegmentId> = live.collect();
+        let proxy = self.proxies.entry(name.clone()).or_default();
+        proxy.is_here = true;
+        let missed = std::mem::take(&mut proxy.kept);
+        segments.extend(missed.iter().filter(|r| matches!(r, Report::Ended { .. })).map(segment_of));
+        (segments.into_iter().collect(), missed)
+    }
+
+    /// A proxy is gone, perhaps to return. What it was to end, and how: nobody else can, and nothing says so again.
+    pub(super) fn left(&mut self, name: &PeerName) -> Vec<(SegmentId, EndReason)> {
+        let of_it = || self.segments.iter().filter(|(_, ordered)| ordered.by == *name);
+        let to_end = of_it().filter_map(|(segment, of)| Some((*segment, of.cannot_go_on.clone()?))).collect();
+        if of_it().next().is_some() {
+            self.proxies.entry(name.clone()).or_default().is_here = false;
+        } else {
+            self.proxies.remove(name);
+        }
+        to_end
+    }
+
+    /// A proxy orders something.
+    pub(super) fn ordered(&mut self, by: &PeerName, order: &Order) {
+        if let Order::Open(open) = order {
+            self.segments
+                .insert(open.segment, Ordered { by: by.clone(), is_open: false, cannot_go_on: None });
+        }
+    }
+
+    /// All segments that proxies ordered and that are not over.
+    pub(super) fn segments(&self) -> Vec<SegmentId> {
+        self.segments.keys().copied().collect()
+    }
+
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Whether none is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// The record server reports.
+    pub(super) fn whose(&mut self, report: Report) -> Whose {
+        let segment = segment_of(&report);
+        let Some(ordered) = self.segments.get_mut(&segment) else { return Whose::Own(report) };
+        let name = ordered.by.clone();
+        match &report {
+            Report::Opened { .. } => ordered.is_open = true,
+            Report::Refused { .. } if ordered.is_open => {}
+            Report::Refused { .. } | Report::Withdrawn { .. } | Report::Ended { .. } => {
+                self.segments.remove(&segment);
+            }
+            Report::MediaTimedOut { .. } => {
+                ordered.cannot_go_on = Some(EndReason::Upstream(Failure::MediaTimeout));
+            }
+            Report::Failing { why, .. } => ordered.cannot_go_on = Some(EndReason::Internal(why.clone())),
+            Report::CarriedOut { .. } => {}
+        }
+        let cannot_go_on = self.segments.get(&segment).and_then(|ordered| ordered.cannot_go_on.clone());
+        let report = in_short(report);
+        let proxy = self.proxies.entry(name.clone()).or_default();
+        match (report, cannot_go_on) {
+            (report, _) if proxy.is_here => Whose::Of(name, report),
+            (Report::MediaTimedOut { .. } | Report::Failing { .. }, Some(reason)) => {
+                Whose::End(segment, reason)
+            }
+            (report, _) => {
+                if proxy.kept.len() >= KEPT_MAX {
+                    proxy.kept.pop_front();
+                }
+                proxy.kept.push_back(report);
+                Whose::Kept
+            }
+        }
+    }
+}
+
+/// A proxy needs to know that a segment has ended and how; its accounts and what was said of the call are in its files, and
+/// may be longer than a message can be.
+fn in_short(report: Report) -> Report {
+    let Report::Ended { mut record } = report else { return report };
+    record.data = CallData::default();
+    record.metadata = Vec::new();
+    record.streams = Vec::new();
+    record.parts = Vec::new();
+    record.pauses = Vec::new();
+    Report::Ended { record }
+}
+
+fn segment_of(report: &Report) -> SegmentId {
+    match report {
+        Report::Opened { segment, .. }
+        | Report::Refused { segment, .. }
+        | Report::Withdrawn { segment }
+        | Report::CarriedOut { segment, .. }
+        | Report::MediaTimedOut { segment }
+        | Report::Failing { segment, .. } => *segment,
+        Report::Ended { record } => record.id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::segment::Encryption;
+    use model::state::Respondent;
+    use model::{
+        CallId, Dtmf, Metadata, NodeNumber, OpenSegment, RecordingState, SegmentRecord, StartTrigger,
+        TenantId, VolumeName, WallTime,
+    };
+
+    use super::*;
+
+    fn name(n: &str) -> PeerName {
+        n.parse().unwrap()
+    }
+
+    fn segment(n: u64) -> SegmentId {
+        SegmentId::from_u64(n)
+    }
+
+    fn open(n: u64) -> Order {
+        Order::Open(Box::new(OpenSegment::first(segment(n), CallId::from_u64(1), WallTime(0), Vec::new())))
+    }
+
+    fn opened(n: u64) -> Report {
+        Report::Opened { segment: segment(n), ports: Vec::new() }
+    }
+
+    fn withdrawn(n: u64) -> Report {
+        Report::Withdrawn { segment: segment(n) }
+    }
+
+    #[test]
+    fn reports_go_to_who_ordered_the_segment() {
+        let (mut book, p, q) = (Book::default(), name("p"), name("q"));
+        book.arrived(&p);
+        book.arrived(&q);
+        book.ordered(&p, &open(1));
+        book.ordered(&q, &open(2));
+        assert_eq!(book.whose(opened(1)), Whose::Of(p.clone(), opened(1)));
+        assert_eq!(book.whose(withdrawn(2)), Whose::Of(q, withdrawn(2)));
+        assert_eq!(book.whose(opened(3)), Whose::Own(opened(3)), "the front of this process ordered it");
+        assert_eq!(book.segments(), [segment(1)]);
+        let refused = || Report::Refused { segment: segment(1), why: Failure::DiskFull };
+        assert_eq!(book.whose(refused()), Whose::Of(p.clone(), refused()));
+        assert_eq!(book.segments(), [segment(1)], "other streams were refused, not the segment");
+        assert_eq!(book.whose(withdrawn(1)), Whose::Of(p, withdrawn(1)));
+        assert!(book.is_empty());
+    }
+
+    #[test]
+    fn a_proxy_that_returns_hears_what_it_has_missed() {
+        let (mut book, p) = (Book::default(), name("p"));
+        book.arrived(&p);
+        book.ordered(&p, &open(1));
+        book.ordered(&p, &open(2));
+        book.left(&p);
+        assert_eq!(book.whose(opened(1)), Whose::Kept);
+        assert_eq!(book.whose(withdrawn(2)), Whose::Kept);
+        let (live, missed) = book.arrived(&p);
+        assert_eq!(live, [segment(1)]);
+        assert_eq!(missed, [opened(1), withdrawn(2)]);
+        assert_eq!(book.arrived(&p).1, [], "once");
+    }
+
+    #[test]
+    fn what_cannot_wait_for_a_proxy_is_ended_without_it() {
+        let (mut book, p) = (Book::default(), name("p"));
+        book.arrived(&p);
+        book.ordered(&p, &open(1));
+        book.left(&p);
+        let why = EndReason::Upstream(Failure::MediaTimeout);
+        assert_eq!(book.whose(Report::MediaTimedOut { segment: segment(1) }), Whose::End(segment(1), why));
+        let failing = Report::Failing { segment: segment(1), why: Failure::DiskFull };
+        assert_eq!(book.whose(failing), Whose::End(segment(1), EndReason::Internal(Failure::DiskFull)));
+    }
+
+    #[test]
+    fn a_proxy_hears_of_an_end_in_short() {
+        let (mut book, p) = (Book::default(), name("p"));
+        book.arrived(&p);
+        book.ordered(&p, &open(1));
+        let text = "said of the call ".repeat(1 << 16);
+        let told = Metadata {
+            at: WallTime(0),
+            method: "INVITE".to_owned(),
+            content_type: "text/plain".to_owned(),
+            text,
+            base64: None,
+            problem: None,
+        };
+        let record = SegmentRecord {
+            id: segment(1),
+            call: CallId::from_u64(1),
+            tenant: TenantId::default(),
+            number: 1,
+            total: 1,
+            node: NodeNumber::SINGLE,
+            volume: VolumeName::default(),
+            state: RecordingState::Partial,
+            respondent: Respondent::No,
+            started: WallTime(0),
+            ended: Some(WallTime(1)),
+            trigger: StartTrigger::Manager,
+            end: Some(EndReason::HangUp),
+            stopped_by: None,
+            pauses: Vec::new(),
+            pauses_unlisted: 0,
+            dtmf: Dtmf::Keep,
+            encryption: Encryption::default(),
+            data: CallData::default(),
+            metadata: vec![told],
+            streams: Vec::new(),
+            parts: Vec::new(),
+            sidecar: None,
+        };
+        let short = SegmentRecord { metadata: Vec::new(), ..record.clone() };
+        let ended = |record| Report::Ended { record: Box::new(record) };
+        assert_eq!(book.whose(ended(record)), Whose::Of(p, ended(short)));
+    }
+
+    #[test]
+    fn what_a_proxy_was_to_end_that_goes_is_ended_without_it() {
+        let (mut book, p) = (Book::default(), name("p"));
+        book.arrived(&p);
+        book.ordered(&p, &open(1));
+        book.ordered(&p, &open(2));
+        let timed_out = || Report::MediaTimedOut { segment: segment(1) };
+        assert_eq!(book.whose(timed_out()), Whose::Of(p.clone(), timed_out()), "it may be gone already");
+        let why = EndReason::Upstream(Failure::MediaTimeout);
+        assert_eq!(book.left(&p), [(segment(1), why)]);
+    }
+
+    #[test]
+    fn what_is_kept_has_a_limit_and_a_proxy_without_segments_is_forgotten() {
+        let (mut book, p) = (Book::default(), name("p"));
+        book.arrived(&p);
+        book.ordered(&p, &open(1));
+        book.left(&p);
+        for _ in 0..=KEPT_MAX {
+            assert_eq!(book.whose(opened(1)), Whose::Kept);
+        }
+        assert_eq!(book.arrived(&p).1.len(), KEPT_MAX);
+        assert_eq!(book.whose(withdrawn(1)), Whose::Of(p.clone(), withdrawn(1)));
+        book.left(&p);
+        assert!(book.proxies.is_empty());
+    }
+}

@@ -1,0 +1,350 @@
+//! The desk of the record server of this node: it takes orders of proxies on other nodes, and brings each report of the
+//! recorder to whoever ordered the segment: such a proxy, or the front of this process.
+//!
+//! ```text
+//!  links of proxies ──Order──► desk ──────► Recorder ◄────── the front of this process
+//!        ▲                      │ ▲            │
+//!        └──── Hello, Beat, ────┘ └── Report ──┘
+//!              Report, Probed
+//! ```
+//!
+//! It never waits for a proxy: a link that does not take what it is told is closed, and what its proxy misses is
+//! [kept](book). A new segment that this record server has no room for is refused here, whoever placed it; one that
+//! is not the first of its call is opened as long as it can be written.
+
+mod book;
+mod load;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::beat::Thresholds;
+use model::{
+    Beat, Conclusion, Copy, CopyOf, EndReason, Failure, Hello, Location, NodeNumber, Order, PeerName, Report,
+    Resource, SegmentId, Standing,
+};
+use peers::{Came, FromServer, Link, LinkId, Listener};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::wall;
+use crate::pulse::Pulse;
+use crate::recorder::{Recorder, Teller};
+use book::{Book, Whose};
+pub(crate) use load::Loads;
+
+/// How often it says how it is: three that are missed, and a proxy asks whether it is still there.
+pub(crate) const BEAT: Duration = Duration::from_millis(100);
+/// How long threads have to leave, when all that they did is done.
+const LEAVE_GRACE: Duration = Duration::from_secs(2);
+/// How long proxies may take to have others take over what is live here, when it stops.
+const HAND_OVER_GRACE: Duration = Duration::from_secs(3);
+/// How long what links are told last may take to leave.
+pub(crate) const SEND_GRACE: Duration = Duration::from_millis(300);
+/// How long segments of proxies may take to be sealed after they were ended at a stop.
+const SEAL_GRACE: Duration = Duration::from_secs(10);
+
+/// What this node says of itself.
+#[derive(Clone)]
+pub(crate) struct Introduction {
+    pub(crate) name: PeerName,
+    pub(crate) node: NodeNumber,
+    /// Another one after each start.
+    pub(crate) run: u64,
+}
+
+impl Introduction {
+    pub(crate) fn hello(&self, segments: Vec<SegmentId>) -> Hello {
+        Hello { name: self.name.clone(), node: self.node, run: self.run, segments }
+    }
+}
+
+/// See the module.
+pub(crate) struct Desk {
+    pub(crate) recorder: Arc<Recorder>,
+    /// All that the recorder reports.
+    pub(crate) reports: mpsc::Receiver<Report>,
+    /// The front of this process, if it has one.
+    pub(crate) front: Option<mpsc::Sender<Report>>,
+    /// Told how the record server is, where the front of this process has others to choose from.
+    pub(crate) beats: Option<mpsc::Sender<Beat>>,
+    pub(crate) introduction: Introduction,
+    pub(crate) teller: Teller,
+    pub(crate) loads: Loads,
+    /// Where proxies come in.
+    pub(crate) doors: Vec<Listener>,
+    /// How long segments of proxies may go on after a stop was asked for.
+    pub(crate) grace: Duration,
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Whether an operator wants no new segments.
+    pub(crate) drained: watch::Receiver<bool>,
+    /// Told how many segments of proxies there are.
+    pub(crate) busy: watch::Sender<usize>,
+    pub(crate) pulse: Pulse,
+}
+
+/// The desk as an operator has it.
+pub(crate) struct DeskLink {
+    pub(crate) drained: watch::Sender<bool>,
+    pub(crate) busy: watch::Receiver<usize>,
+}
+
+enum Input {
+    Report(Report),
+    Link(Door, LinkId, PeerName, Came),
+    Beat,
+}
+
+/// The index of a listener: each has numbers of its own for its links.
+type Door = usize;
+
+struct Running {
+    desk: Desk,
+    book: Book,
+    links: BTreeMap<PeerName, (Door, LinkId, Link)>,
+    thresholds: Thresholds,
+    over: Vec<Resource>,
+    number: u64,
+    beat: tokio::time::Interval,
+    is_stopping: bool,
+}
+
+impl Desk {
+    /// Runs until the record server may stop: the front of this process has ended, whose calls should be sealed by then
+    /// (`front_done`), and so have the segments of proxies. Then it stops the record server.
+    pub(crate) async fn run(self, front_done: impl Future<Output = Instant> + Send) {
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stop = self.stop.clone();
+        let mut running = Running {
+            desk: self,
+            book: Book::default(),
+            links: BTreeMap::new(),
+            thresholds: Thresholds::default(),
+            over: Vec::new(),
+            number: 0,
+            beat,
+            is_stopping: false,
+        };
+        running.go_on_until(async { _ = stop.wait_for(|stop| *stop).await }).await;
+        running.is_stopping = true;
+        let grace = running.desk.grace;
+        running.let_segments_end(grace).await;
+        running.hand_over_segments();
+        running.let_segments_end(HAND_OVER_GRACE).await;
+        running.end_segments();
+        running.let_segments_end(SEAL_GRACE).await;
+        let sealed_by = running.go_on_until(front_done).await;
+        if !running.links.is_empty() {
+            // What they were told last is on its way.
+            running.go_on_until(tokio::time::sleep(SEND_GRACE)).await;
+        }
+        running.close(sealed_by).await;
+    }
+}
+
+impl Running {
+    /// Does its work until then.
+    async fn go_on_until<T>(&mut self, end: impl Future<Output = T>) -> T {
+        tokio::pin!(end);
+        loop {
+            let input = tokio::select! {
+                biased;
+                ended = &mut end => return ended,
+                input = self.select() => input,
+            };
+            self.apply(input).await;
+        }
+    }
+
+    async fn let_segments_end(&mut self, limit: Duration) {
+        let end = tokio::time::Instant::now() + limit;
+        while !self.book.is_empty() {
+            let input = tokio::select! {
+                () = tokio::time::sleep_until(end) => return,
+                input = self.select() => input,
+            };
+            self.apply(input).await;
+        }
+    }
+
+    async fn select(&mut self) -> Input {
+        let Desk { reports, doors, .. } = &mut self.desk;
+        tokio::select! {
+            biased;
+            _ = self.beat.tick() => Input::Beat,
+            Some(report) = reports.recv() => Input::Report(report),
+            (door, (link, name, came)) = any_of(doors) => Input::Link(door, link, name, came),
+        }
+    }
+
+    async fn apply(&mut self, input: Input) {
+        self.desk.pulse.goes_on();
+        match input {
+            Input::Report(report) => self.report(report).await,
+            Input::Link(door, link, name, came) => self.came(door, link, name, came),
+            Input::Beat => self.tell_how_it_is(),
+        }
+        let count = self.book.len();
+        self.desk.busy.send_if_modified(|busy| std::mem::replace(busy, count) != count);
+    }
+
+    async fn report(&mut self, report: Report) {
+        match self.book.whose(report) {
+            Whose::Own(report) => {
+                if let Some(front) = &self.desk.front {
+                    // One that has ended has no calls any more.
+                    let _ = front.send(report).await;
+                }
+            }
+            Whose::Of(name, report) => self.tell(&name, &FromServer::Report(report)),
+            Whose::Kept => {}
+            Whose::End(segment, reason) => self.end(segment, reason),
+        }
+    }
+
+    fn came(&mut self, door: Door, link: LinkId, name: PeerName, came: Came) {
+        match came {
+            Came::Up(new) => {
+                tracing::info!(proxy = %name, "a proxy is linked");
+                self.links.insert(name.clone(), (door, link, new));
+                let (segments, missed) = self.book.arrived(&name);
+                self.tell(&name, &FromServer::Hello(self.desk.introduction.hello(segments)));
+                for report in missed {
+                    self.tell(&name, &FromServer::Report(report));
+                }
+            }
+            // What an older link of a proxy says is of before.
+            _ if self.links.get(&name).is_none_or(|(d, l, _)| (*d, *l) != (door, link)) => {}
+            Came::Order(order) => self.order(&name, order),
+            Came::Probe => self.tell(&name, &FromServer::Probed),
+            Came::Closed(why) => {
+                tracing::warn!(proxy = %name, "a proxy is gone: {why}; what it ordered goes on");
+                self.links.remove(&name);
+                for (segment, reason) in self.book.left(&name) {
+                    self.end(segment, reason);
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, by: &PeerName, order: Order) {
+        if let Order::Open(open) = &order
+            && let Some(why) = self.refuses(open.number > 1)
+        {
+            let report = Report::Refused { segment: open.segment, why };
+            return self.tell(by, &FromServer::Report(report));
+        }
+        if let Order::Conclude(Conclusion { call, tenant, state: Some(state), .. }) = &order {
+            // The proxy tells its own catalog.
+            let at = Location::Node(self.desk.introduction.node);
+            self.desk.teller.copy(tenant, *call, Copy { of: CopyOf::Call(*call), at, state: *state });
+        }
+        self.book.ordered(by, &order);
+        self.desk.recorder.order(order);
+    }
+
+    /// Why a segment is not opened here, if it is not; whether its call goes on already.
+    fn refuses(&self, goes_on: bool) -> Option<Failure> {
+        if self.is_draining() {
+            return Some(Failure::Resources("this record server takes no new calls".to_owned()));
+        }
+        // Without descriptors or room nothing can be opened; of the rest there is some left for calls that go on.
+        let counts = |r: &&Resource| !goes_on || matches!(r, Resource::Descriptors | Resource::DiskSpace);
+        let short = self.over.iter().find(counts)?;
+        Some(Failure::Resources(format!("this record server has no {} left", short.describe())))
+    }
+
+    fn is_draining(&self) -> bool {
+        self.is_stopping || *self.desk.drained.borrow()
+    }
+
+    fn tell_how_it_is(&mut self) {
+        let loads = self.desk.loads.look();
+        self.over = self.thresholds.look(&loads);
+        self.number += 1;
+        let standing = match (self.is_draining(), self.over.is_empty()) {
+            (true, _) => Standing::Draining,
+            (false, true) => Standing::Taking,
+            (false, false) => Standing::Over(self.over.clone()),
+        };
+        let recordings = self.desk.loads.recordings();
+        let beat = Beat { number: self.number, at: wall(), recordings, loads, standing };
+        if let Some(beats) = &self.desk.beats {
+            // The next one says more.
+            let _ = beats.try_send(beat.clone());
+        }
+        let beat = FromServer::Beat(beat);
+        for (_, _, link) in self.links.values() {
+            // One that does not take it is closed, which is told.
+            let _ = link.send(&beat);
+        }
+    }
+
+    fn tell(&self, name: &PeerName, message: &FromServer) {
+        let Some((_, _, link)) = self.links.get(name) else { return };
+        if let Err(e) = link.send(message) {
+            tracing::debug!(proxy = %name, "a proxy is not told: {e}");
+        }
+    }
+
+    /// Proxies are told that their segments cannot stay: others take over, and the calls go on.
+    fn hand_over_segments(&mut self) {
+        for segment in self.book.segments() {
+            let failing = Report::Failing { segment, why: Failure::Process };
+            if let Whose::Of(name, report) = self.book.whose(failing) {
+                self.tell(&name, &FromServer::Report(report));
+            }
+        }
+    }
+
+    fn end_segments(&self) {
+        let left = self.book.segments();
+        if !left.is_empty() {
+            tracing::warn!("{} segments of proxies are ended because callspool stops", left.len());
+        }
+        for segment in left {
+            self.end(segment, EndReason::Internal(Failure::Process));
+        }
+    }
+
+    fn end(&self, segment: SegmentId, reason: EndReason) {
+        self.desk.recorder.order(Order::End { segment, at: wall(), reason, by: None });
+    }
+
+    /// Stops the record server.
+    async fn close(self, sealed_by: Instant) {
+        let Desk { recorder, mut reports, doors, pulse, .. } = self.desk;
+        pulse.waits();
+        drop((self.links, doors));
+        let left = sealed_by.saturating_duration_since(Instant::now()).max(LEAVE_GRACE);
+        let Some(recorder) = Arc::into_inner(recorder) else {
+            tracing::error!("the record server is still in use; the next start repairs what it had open");
+            return;
+        };
+        let stopping = tokio::task::spawn_blocking(move || recorder.stop(left));
+        // Threads that report must not wait for a reader that is gone; one that hangs keeps its end of the
+        // channel, so the channel's end is not what is waited for.
+        let drain = async {
+            while reports.recv().await.is_some() {}
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _ = stopping => {}
+            () = drain => {}
+        }
+    }
+}
+
+/// What comes first at any of the doors; waits for ever where there is none.
+async fn any_of(doors: &mut [Listener]) -> (Door, (LinkId, PeerName, Came)) {
+    let each = doors
+        .iter_mut()
+        .enumerate()
+        .map(|(door, listener)| Box::pin(async move { (door, listener.came().await) }));
+    let each: Vec<_> = each.collect();
+    if each.is_empty() {
+        return std::future::pending().await;
+    }
+    futures_util::future::select_all(each).await.0
+}

@@ -331,3 +331,19 @@ pub enum Report {
         record: Box<SegmentRecord>,
     },
 }
+
+impl Report {
+    /// Of which segment it is.
+    #[must_use]
+    pub fn segment(&self) -> SegmentId {
+        match self {
+            Self::Opened { segment, .. }
+            | Self::Refused { segment, .. }
+            | Self::Withdrawn { segment }
+            | Self::CarriedOut { segment, .. }
+            | Self::MediaTimedOut { segment }
+            | Self::Failing { segment, .. } => *segment,
+            Self::Ended { record } => record.id,
+        }
+    }
+}

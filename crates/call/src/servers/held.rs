@@ -8,8 +8,8 @@
 
 use model::state::Respondent;
 use model::{
-    CallData, CallId, EndReason, Failure, Mono, OpenSegment, Order, PeerName, RecordingState, Report,
-    SegmentId, SegmentRecord, StartTrigger, TakeOver, TenantId, WallTime, total,
+    CallData, CallId, EndReason, Failure, Mono, OpenSegment, Order, PeerName, RecordingState, SegmentId,
+    SegmentRecord, StartTrigger, TakeOver, TenantId, WallTime, total,
 };
 
 use super::peer::Identity;
@@ -162,18 +162,5 @@ pub(super) fn failed(end: &Order) -> EndReason {
     match end {
         Order::End { reason: EndReason::Internal(why), .. } => EndReason::Internal(why.clone()),
         _ => EndReason::Internal(Failure::Process),
-    }
-}
-
-/// Of which segment a record server reports.
-pub(super) fn of_report(report: &Report) -> SegmentId {
-    match report {
-        Report::Opened { segment, .. }
-        | Report::Refused { segment, .. }
-        | Report::Withdrawn { segment }
-        | Report::CarriedOut { segment, .. }
-        | Report::MediaTimedOut { segment }
-        | Report::Failing { segment, .. } => *segment,
-        Report::Ended { record } => record.id,
     }
 }

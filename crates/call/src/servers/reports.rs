@@ -4,12 +4,12 @@
 
 use model::{EndReason, Failure, Now, Order, PeerName, Report, SegmentId, SegmentRecord, TakeOver};
 
-use super::held::{Failing, Kin, Stage, of_report};
+use super::held::{Failing, Kin, Stage};
 use super::several::{Several, Timer};
 
 impl Several {
     pub(super) fn reported(&mut self, now: Now, from: &PeerName, report: Report) {
-        let segment = of_report(&report);
+        let segment = report.segment();
         if !matches!(report, Report::Failing { .. } | Report::MediaTimedOut { .. })
             && let Some(peer) = self.peers.get_mut(from)
         {

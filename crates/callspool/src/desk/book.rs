@@ -61,7 +61,7 @@ impl Book {
         let proxy = self.proxies.entry(name.clone()).or_default();
         proxy.is_here = true;
         let missed = std::mem::take(&mut proxy.kept);
-        segments.extend(missed.iter().filter(|r| matches!(r, Report::Ended { .. })).map(segment_of));
+        segments.extend(missed.iter().filter(|r| matches!(r, Report::Ended { .. })).map(Report::segment));
         (segments.into_iter().collect(), missed)
     }
 
@@ -102,7 +102,7 @@ impl Book {
 
     /// The record server reports.
     pub(super) fn whose(&mut self, report: Report) -> Whose {
-        let segment = segment_of(&report);
+        let segment = report.segment();
         let Some(ordered) = self.segments.get_mut(&segment) else { return Whose::Own(report) };
         let name = ordered.by.clone();
         match &report {
@@ -146,18 +146,6 @@ fn in_short(report: Report) -> Report {
     record.parts = Vec::new();
     record.pauses = Vec::new();
     Report::Ended { record }
-}
-
-fn segment_of(report: &Report) -> SegmentId {
-    match report {
-        Report::Opened { segment, .. }
-        | Report::Refused { segment, .. }
-        | Report::Withdrawn { segment }
-        | Report::CarriedOut { segment, .. }
-        | Report::MediaTimedOut { segment }
-        | Report::Failing { segment, .. } => *segment,
-        Report::Ended { record } => record.id,
-    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ mod password;
 mod patience;
 mod pending;
 mod priority;
+mod private_text;
 mod privilege;
 mod programs;
 mod pulse;

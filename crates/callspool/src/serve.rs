@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::alarms::{AlarmClock, NodeWatch, OurSockets, RecorderWatch};
-use crate::catalog::CatalogLink;
+use crate::catalog::{self, CatalogLink, Claim};
 use crate::cli::{CliError, file_error};
 use crate::cluster::Cluster;
 use crate::config::{Config, Loaded, MediaSource, Role, Surroundings};
@@ -99,7 +99,9 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
     let repository = volumes.repository();
     let node = config.node.number;
 
-    let mut catalog = CatalogLink::start(&config).await?;
+    let place = catalog::place(&config)?;
+    let claim = Claim::make(&config, &place).await?;
+    let mut catalog = CatalogLink::start(&config, &place).await?;
     let ids = IdGenerator::new(node, catalog.highest_id);
     let teller = Teller::new(ids.clone(), alarm_rules(&config), catalog.handle.clone());
     // Webhooks that are new are told of all that this process tells.
@@ -176,6 +178,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
     catalog.watch(mender.clone(), stopping.clone());
     let mut webhooks = Webhooks::new(&config, &catalog, &teller, board);
     webhooks.apply(reloader.webhooks(), first_event).await;
+    let claimed = claim.map(|claim| tokio::spawn(claim.keep(teller.clone(), stopping.clone())));
     let front = front.map(|task| tokio::spawn(task.run()));
     let front_done = async move {
         let Some(front) = front else { return Instant::now() };
@@ -227,6 +230,11 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
     }
     webhooks.stop().await;
     alarms.stop();
+    if let Some(claimed) = claimed
+        && tokio::time::timeout(LEAVE, claimed).await.is_err()
+    {
+        tracing::warn!("the number of this node was not given back in time");
+    }
     catalog.close().await;
     let _ = std::fs::remove_file(control::path(&config.node.data_dir));
     Ok(())

@@ -80,7 +80,7 @@ operations! {
     Replace = "replace", Writes;
     /// Exchanges the two.
     Exchange = "exchange", Whole;
-    /// Where names are not exchanged, puts the new one in its place.
+    /// Where names are not exchanged, puts the new one in its place; gives a file that was fetched its name.
     Rename = "rename", Whole;
     /// Appends a line to a call's log.
     AppendLine = "append-line", Writes;
@@ -88,7 +88,7 @@ operations! {
     SyncLine = "sync-line", Whole;
     /// Cuts a part behind its last whole block, or empties a file that a manifest left.
     Truncate = "truncate", Whole;
-    /// Removes a file: what was begun in vain, the marker of a version before.
+    /// Removes a file: what was begun in vain, the marker of a version before, what is given up; a directory then.
     Remove = "remove", Whole;
     /// Opens a redo file of a volume, or makes it.
     RedoOpen = "redo-open", Whole;

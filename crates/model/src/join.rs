@@ -21,7 +21,7 @@ use crate::time::WallTime;
 pub const CALLS_MAX: usize = 64;
 
 /// What names a call and the directory that its files lie in.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct CallKey {
     /// The call.
     pub call: CallId,

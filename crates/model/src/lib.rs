@@ -11,6 +11,7 @@ pub mod beat;
 pub mod call;
 pub mod copy;
 pub mod event;
+pub mod holding;
 pub mod id;
 pub mod join;
 pub mod name;
@@ -30,6 +31,9 @@ pub use beat::{Beat, Hello, Resource, Share, Standing, Thresholds};
 pub use call::{CallData, CallRecord, Direction, Metadata, Party, PartyRole};
 pub use copy::{CallState, Copy, CopyOf, Location};
 pub use event::{Change, ChangeKind};
+pub use holding::{
+    Answer, CallHoldings, Declined, HeldDirectory, HeldFile, Holding, LogMark, Place, Request,
+};
 pub use id::{CallId, EventId, IdGenerator, IdParseError, NodeNumber, SegmentId, StreamId, TenantId};
 pub use join::{CallKey, Join, JoinReason};
 pub use name::{NotAPeerName, NotAVolumeName, PeerName, VolumeName};

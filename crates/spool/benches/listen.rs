@@ -211,7 +211,11 @@ impl Written for Disk {
             FileOp::Patch { offset, bytes, .. } => {
                 File::options().write(true).open(path)?.write_all_at(bytes, *offset)
             }
-            FileOp::Truncate { .. } | FileOp::Remove { .. } | FileOp::Unmark { .. } => Ok(()),
+            FileOp::Truncate { .. }
+            | FileOp::Remove { .. }
+            | FileOp::Settle { .. }
+            | FileOp::RemoveDir { .. }
+            | FileOp::Unmark { .. } => Ok(()),
         }
     }
 }

@@ -7,6 +7,7 @@
 //!     001-2.mka       its second part
 //!     001.pcap        its sidecar
 //!     002.json …      segment 2
+//!     003.json.partial …  what is being fetched from another node
 //!     call.log        what has become of all of it
 //! <repository>/live/markers                          the segments that are being written (see [`crate::markers`])
 //! <repository>/live/spare/<n>                        what a live manifest is written to before it is exchanged
@@ -80,6 +81,20 @@ pub fn part_name(stem: &str, part: u16) -> String {
 pub fn sidecar_name(stem: &str) -> String {
     format!("{stem}.pcap")
 }
+
+/// What a file is called as long as it is not all there: it is being fetched from another node.
+#[must_use]
+pub fn partial_name(name: &str) -> String {
+    format!("{name}{PARTIAL}")
+}
+
+/// Whether a file is called so.
+#[must_use]
+pub fn is_partial(name: &str) -> bool {
+    name.ends_with(PARTIAL)
+}
+
+const PARTIAL: &str = ".partial";
 
 /// Which part of the segment with this stem a file is, if it is one.
 #[must_use]

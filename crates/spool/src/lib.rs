@@ -15,7 +15,8 @@
 //! - [`timeline`], [`assemble`]: a call as one recording with true pauses; [`export`], [`wav`]: that as a file; [`ogg`]: pages
 //!   for whoever makes such files elsewhere. [`peaks`]: how loud it was, for a picture.
 //! - [`placement`]: on which volume a segment is recorded.
-//! - [`gather`]: whether a call is whole, and what it comes to. [`joining`]: two calls that turned out to be one.
+//! - [`gather`]: whether a call is whole, and what it comes to. [`gathering`]: brings it together on one node. [`joining`]: two calls that
+//!   turned out to be one.
 //!
 //! It never opens a file, reads a clock, draws randomness or starts a thread, and it knows neither SIP nor HTTP
 //! nor the catalogue. The file is the truth: whatever is written here can be read without callspool. Whatever is
@@ -28,6 +29,7 @@ pub mod export;
 #[cfg(test)]
 mod fixture;
 pub mod gather;
+pub mod gathering;
 #[cfg(test)]
 mod hostile;
 pub mod joining;

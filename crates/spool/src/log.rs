@@ -13,7 +13,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::note::Subject;
-use model::{CallId, Copy, CopyOf, Correction, Join, Note, PauseSource, RecordingState, SegmentId, WallTime};
+use model::{
+    CallId, Copy, CopyOf, Correction, Join, NodeNumber, Note, PauseSource, RecordingState, SegmentId,
+    WallTime,
+};
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened.
@@ -94,6 +97,14 @@ pub enum Entry {
     JoinedInto(Join),
     /// Somebody corrected who is agent and who is external.
     Sides(Correction),
+    /// Copies were given up here, as the call is gathered at another node. What the first octets of this log say is said
+    /// there too.
+    GivenUp {
+        /// For whom.
+        to: NodeNumber,
+        /// How many octets.
+        octets: u64,
+    },
     /// Something of a newer callspool; kept as it stands.
     #[serde(untagged)]
     Other(serde_json::Value),
@@ -270,7 +281,7 @@ pub fn corrections_of(lines: &[LogLine]) -> impl Iterator<Item = &Correction> {
 mod tests {
     use super::*;
     use crate::fixture;
-    use model::{Location, NodeNumber, Sides};
+    use model::{Location, Sides};
     use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 
     const AT: WallTime = WallTime::from_millis(1_795_166_100_000);
@@ -301,6 +312,7 @@ mod tests {
             Entry::Joined(fixture::join(1, 2)),
             Entry::JoinedInto(fixture::join(1, 2)),
             Entry::Sides(corrected(AT, true)),
+            Entry::GivenUp { to: NodeNumber::SINGLE, octets: 77 },
         ]
     }
 

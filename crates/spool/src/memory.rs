@@ -78,6 +78,20 @@ impl MemoryDisk {
             FileOp::Remove { path } | FileOp::Unmark { path } => {
                 self.files.remove(path);
             }
+            FileOp::Settle { from, path } => {
+                if self.files.contains_key(path) {
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, path.clone()));
+                }
+                let bytes = self.files.remove(from).ok_or_else(|| missing(from))?;
+                self.files.insert(path.clone(), bytes);
+            }
+            FileOp::RemoveDir { path } => {
+                let inside = format!("{path}/");
+                if self.files.keys().chain(&self.dirs).any(|p| p.starts_with(&inside)) {
+                    return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, path.clone()));
+                }
+                self.dirs.remove(path);
+            }
         }
         Ok(())
     }

@@ -77,6 +77,19 @@ pub enum FileOp {
         /// The file.
         path: String,
     },
+    /// Give a file that is whole its own name, in the same directory; that something has that name already is a failure,
+    /// and then nothing is changed.
+    Settle {
+        /// What it is called now.
+        from: String,
+        /// What it is to be called.
+        path: String,
+    },
+    /// Remove a directory that nothing is in; that it is gone already is no failure, that something is in it is one.
+    RemoveDir {
+        /// The directory.
+        path: String,
+    },
     /// Remove a live marker, but not before all that was asked for before is durable: a machine that loses its
     /// power in between finds the segment by it, and looks whether it is whole. That it is gone already is no failure.
     Unmark {
@@ -98,6 +111,8 @@ impl FileOp {
             | Self::AppendLine { path, .. }
             | Self::Truncate { path, .. }
             | Self::Remove { path }
+            | Self::Settle { path, .. }
+            | Self::RemoveDir { path }
             | Self::Unmark { path } => path,
             Self::Append { path, .. } => path,
         }

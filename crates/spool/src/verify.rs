@@ -100,7 +100,10 @@ pub fn call(files: &dyn Files, directory: &str) -> io::Result<Verified> {
         );
     }
     for stray in names.iter().filter(|n| !known.contains(n)) {
-        found.wrong(stray, "no manifest speaks of this file");
+        match layout::is_partial(stray) {
+            true => found.say(Severity::Note, stray, "is being fetched from another node, or was in vain"),
+            false => found.wrong(stray, "no manifest speaks of this file"),
+        }
     }
     found.segments.sort_by_key(|s| (s.number, s.id));
     Ok(found)

@@ -1,7 +1,7 @@
 //! How many calls a second go into a catalog, from their beginning to their end.
 //!
 //! ```text
-//! cargo bench --package callspool-store --bench lives -- [CALLS] [DIRECTORY]
+//! cargo bench --package callspool-store --bench lives -- [CALLS] [DIRECTORY | postgres://…]
 //! ```
 //!
 //! Each call is told of as recorder and front tell it: seven changes, with a segment of two streams and a SIPREC body of
@@ -21,7 +21,7 @@ use model::{
     MediaKind, Metadata, NodeNumber, Party, PartyRole, RecordingState, SegmentId, SegmentRecord, Side,
     StartTrigger, StreamId, StreamRecord, TenantId, WallTime,
 };
-use store::Catalog;
+use store::{Catalog, Place, PostgresSettings};
 
 /// 2026-11-20T09:00:00Z
 const NINE: WallTime = WallTime(1_795_165_200_000_000_000);
@@ -36,10 +36,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let temporary = tempfile::tempdir()?;
     let directory = arguments.get(1).map_or(temporary.path().to_owned(), PathBuf::from);
     let path = directory.join("catalog.db");
+    let place: Place = match arguments.get(1).filter(|a| a.starts_with("postgres")) {
+        Some(url) => url.parse::<PostgresSettings>()?.into(),
+        None => (&path).into(),
+    };
     let changes = changes(calls);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let took = runtime.block_on(async {
-        let catalog = Catalog::open(&path).await?;
+        let catalog = Catalog::open(place).await?;
         let began = Instant::now();
         for batch in changes.chunks(BATCH) {
             catalog.apply(batch).await?;
@@ -53,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         changes.len(),
         took.as_secs_f64() * 1e3,
         calls as f64 / took.as_secs_f64(),
-        std::fs::metadata(&path)?.len() as f64 / calls as f64,
+        std::fs::metadata(&path).map_or(f64::NAN, |m| m.len() as f64) / calls as f64,
     );
     Ok(())
 }

@@ -10,26 +10,24 @@
 //! [`Catalog::apply`] is idempotent and tolerates any order: the [`EventId`](model::EventId) of a change says
 //! which of two is newer, and what a list shows is derived from rows, never from the order of arrival.
 //!
-//! This crate knows SQLite and the file that it lies in. It never touches media, manifests or sockets.
+//! It lies in a file of SQLite, or on a server with PostgreSQL that several nodes share. This crate knows both, and never
+//! touches media, manifests or sockets of its own.
+
+// What both databases understand is compiled once for each, over its own types: see `sql`.
+#![allow(clippy::duplicate_mod, reason = "traits over sqlx's databases need bounds that cannot be implied")]
 
 mod alarms;
-mod apply;
-mod bulk;
 mod catalog;
-mod corrections;
-mod db;
-mod derive;
-mod disk;
+mod concerned;
 mod error;
-mod joins;
 pub mod journal;
+mod leases;
 mod outbox;
-mod people;
+mod place;
+mod postgres;
 mod query;
 mod rows;
-mod searchable;
-mod segments;
-mod together;
+mod sqlite;
 mod told;
 mod view;
 mod writer;
@@ -37,7 +35,10 @@ mod writer;
 pub use alarms::{AlarmQuery, AlarmRow};
 pub use catalog::Catalog;
 pub use error::{CatalogError, OpenError};
+pub use leases::{Guarded, Lease, node_lease};
+pub use place::Place;
+pub use postgres::{PostgresSettings, SettingsError};
 pub use query::{CallQuery, Cursor, CursorParseError, LIST_DEFAULT, LIST_MAX};
 pub use told::{ToldCall, ToldSegment};
-pub use view::{CallDetail, CallSummary, Event, EventSpan, SegmentDetail};
+pub use view::{CallDetail, CallSummary, Event, EventSpan, SegmentDetail, SegmentElsewhere};
 pub use writer::{CatalogWriter, Handle, Report, Status, Worker, WriterConfig};

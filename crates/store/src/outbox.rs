@@ -1,14 +1,11 @@
-//! The outbox: what happened in short, in the order of ids, for those who are told. Whoever needs more asks for the
+//! What the outbox tells of a change: what happened in short, for those who are told. Whoever needs more asks for the
 //! call.
 
 use std::collections::BTreeMap;
 
 use model::{Change, ChangeKind, CopyOf, Note};
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 
-use crate::bulk;
-use crate::error::CatalogError;
 use crate::rows;
 use crate::view::Event;
 
@@ -68,22 +65,4 @@ fn noted(note: &Note, by: &str) -> Value {
         Note::Put { key, value } => json!({ "key": key, "value": value, "by": by }),
         Note::Removed { key } => json!({ "key": key, "value": null, "by": by }),
     }
-}
-
-/// Writes events within the transaction that `db` is in. What was told before is there already.
-pub(crate) async fn write(db: &mut SqliteConnection, events: &[Event]) -> Result<(), CatalogError> {
-    bulk::insert(
-        db,
-        "INSERT INTO events (id, at, tenant, kind, call, segment, body) ",
-        events,
-        |values, event| {
-            values.push_bind(rows::id(event.id.as_u64())).push_bind(event.at.0);
-            values.push_bind(event.tenant.as_str()).push_bind(event.kind.as_str());
-            values.push_bind(event.call.map(|c| rows::id(c.as_u64())));
-            values.push_bind(event.segment.map(|s| rows::id(s.as_u64()))).push_bind(event.body.as_str());
-        },
-        " ON CONFLICT (id) DO NOTHING",
-    )
-    .await?;
-    Ok(())
 }

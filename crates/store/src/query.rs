@@ -8,9 +8,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use model::{CallId, Direction, RecordingState, TenantId, WallTime};
-use sqlx::{QueryBuilder, Sqlite};
-
-use crate::rows;
 
 /// Rows of a list when nobody says how many: what a person looks through.
 pub const LIST_DEFAULT: usize = 100;
@@ -86,73 +83,8 @@ pub(crate) fn limit(asked: Option<usize>) -> i64 {
     i64::try_from(asked.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX)).unwrap_or(1)
 }
 
-/// The columns of a list, in the order of `view::CallRow`.
-pub(crate) const CALL_COLUMNS: &str = "c.id, c.tenant, c.data, c.started, c.ended, c.total, c.segments, c.state, c.live, c.changed, \
-     (SELECT json_group_array(t.tag ORDER BY t.tag) FROM tags t WHERE t.call = c.id AND t.present = 1) AS tags";
-
-/// The question in SQL.
-pub(crate) fn list(query: &CallQuery) -> QueryBuilder<Sqlite> {
-    let mut sql = QueryBuilder::new("SELECT ");
-    sql.push(CALL_COLUMNS);
-    sql.push(" FROM calls c WHERE c.tenant = ").push_bind(query.tenant.as_str().to_owned());
-    sql.push(" AND c.joined IS NULL");
-    if let Some(from) = query.from {
-        sql.push(" AND c.started >= ").push_bind(from.0);
-    }
-    if let Some(until) = query.until {
-        sql.push(" AND c.started < ").push_bind(until.0);
-    }
-    if let Some(state) = query.state {
-        sql.push(" AND c.state = ").push_bind(i64::from(state.code()));
-    }
-    match query.live {
-        // Spelled out, so that the partial index is used.
-        Some(true) => sql.push(" AND c.live = 1"),
-        Some(false) => sql.push(" AND c.live = 0"),
-        None => &mut sql,
-    };
-    if let Some(text) = query.text.as_deref().filter(|t| !t.is_empty()) {
-        sql.push(" AND c.search LIKE ").push_bind(like(text)).push(" ESCAPE '\\'");
-    }
-    if let Some(number) = query.number.as_deref().filter(|n| !n.is_empty()) {
-        // A range, so that the index on numbers is used; U+10FFFF is above whatever follows the prefix.
-        sql.push(" AND EXISTS (SELECT 1 FROM parties p WHERE p.call = c.id AND p.number >= ");
-        sql.push_bind(number.to_owned()).push(" AND p.number < ");
-        sql.push_bind(format!("{number}\u{10FFFF}")).push(")");
-    }
-    further(&mut sql, query);
-    if let Some(after) = query.after {
-        sql.push(" AND (c.started, c.id) < (").push_bind(after.started.0);
-        sql.push(", ").push_bind(rows::id(after.call.as_u64())).push(")");
-    }
-    sql.push(" ORDER BY c.started DESC, c.id DESC LIMIT ").push_bind(limit(query.limit));
-    sql
-}
-
-/// What people noted, which way, how long.
-fn further(sql: &mut QueryBuilder<Sqlite>, query: &CallQuery) {
-    if let Some(tag) = &query.tag {
-        sql.push(" AND EXISTS (SELECT 1 FROM tags t WHERE t.call = c.id AND t.present = 1 AND t.tag = ");
-        sql.push_bind(tag.clone()).push(")");
-    }
-    if let Some((key, value)) = &query.metadata {
-        sql.push(" AND EXISTS (SELECT 1 FROM metadata m WHERE m.call = c.id AND m.present = 1 AND m.key = ");
-        sql.push_bind(key.clone()).push(" AND m.value = ").push_bind(value.clone()).push(")");
-    }
-    if let Some(direction) = query.direction {
-        sql.push(" AND json_extract(c.data, '$.direction') = ").push_bind(rows::name(&direction));
-    }
-    let nanos = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
-    if let Some(min) = query.duration_min {
-        sql.push(" AND c.ended - c.started >= ").push_bind(nanos(min));
-    }
-    if let Some(max) = query.duration_max {
-        sql.push(" AND c.ended - c.started <= ").push_bind(nanos(max));
-    }
-}
-
 /// A pattern that finds the text anywhere, whatever `%`, `_` and `\` are in it.
-fn like(text: &str) -> String {
+pub(crate) fn like(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.to_lowercase().chars() {
         if matches!(c, '%' | '_' | '\\') {

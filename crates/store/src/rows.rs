@@ -3,6 +3,7 @@
 //! Ids and times are 64-bit integers, states their codes, places text such as `node:0`. What a column holds and
 //! cannot be read is [`CatalogError::Unreadable`], never a panic.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use model::{EventId, Location, NodeNumber, RecordingState, TenantId, WallTime};
@@ -73,6 +74,11 @@ pub(crate) fn from_place(text: &str) -> Result<Location, CatalogError> {
         ("archive", name) => Ok(Location::Archive(name.to_owned())),
         _ => Err(bad()),
     }
+}
+
+/// Text as a column holds it: PostgreSQL takes no NUL, and SQLite finds nothing behind one. JSON never has one.
+pub(crate) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
 }
 
 /// A value as JSON text.

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use model::{
-    CallData, CallId, Copy, CopyOf, Direction, EventId, Join, Location, Party, RecordingState, SegmentId,
+    CallData, CallId, Copy, CopyOf, Direction, EventId, Join, Party, RecordingState, SegmentId,
     SegmentRecord, Sides, TenantId, WallTime,
 };
 use sqlx::FromRow;
 
-use crate::corrections::Corrections;
 use crate::error::CatalogError;
 use crate::query::Cursor;
 use crate::rows;
@@ -84,6 +83,17 @@ pub struct SegmentDetail {
     pub copies: Vec<Copy>,
     /// As a segment of which call it was recorded, and under which number, where that call was taken in by this one.
     pub recorded_as: Option<(CallId, u16)>,
+    /// What other nodes say that have it too; at most [`LIST_MAX`](crate::LIST_MAX) for a call.
+    pub elsewhere: Vec<SegmentElsewhere>,
+}
+
+/// A segment as a node says that did not tell of it last.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SegmentElsewhere {
+    /// All that this node knows of it, as it was told.
+    pub record: SegmentRecord,
+    /// Its directory, relative to the repository of this node.
+    pub directory: String,
 }
 
 /// Something that happened, as the outbox tells it.
@@ -179,30 +189,6 @@ impl CopyRow {
             at: rows::from_place(&self.place)?,
             state: rows::state(self.state)?,
         })
-    }
-}
-
-impl SegmentDetail {
-    pub(crate) fn read(
-        row: SegmentRow,
-        copies: &[Copy],
-        corrections: &Corrections,
-    ) -> Result<Self, CatalogError> {
-        let mut record: SegmentRecord = rows::from_json("a segment's record", &row.record)?;
-        if let Some(sides) = corrections.of_segment(record.call, record.started) {
-            sides.correct(&mut record);
-        }
-        let call = CallId::from_u64(rows::from_id(row.call)?);
-        let recorded_as = (record.call != call).then_some((record.call, record.number));
-        if recorded_as.is_some() {
-            (record.call, record.number, record.total) =
-                (call, rows::small(row.number)?, rows::small(row.total)?);
-        }
-        let copies: Vec<Copy> =
-            copies.iter().filter(|c| c.of == CopyOf::Segment(record.id)).cloned().collect();
-        let here = Location::Node(record.node);
-        let state = copies.iter().find(|c| c.at == here).map_or(record.state, |c| c.state);
-        Ok(Self { record, directory: row.directory, state, copies, recorded_as })
     }
 }
 

@@ -15,6 +15,7 @@
 //! until [`Handle::reindexed`] that a reindex is wanted. The manifests are the truth, so a reindex restores it.
 
 mod queue;
+mod recent;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -23,16 +24,17 @@ use std::time::Duration;
 
 use model::{Change, EventId};
 
-use crate::db::beside;
 use crate::journal;
+use crate::place::Place;
+use crate::sqlite::file::beside;
 use queue::Shared;
 pub use worker::Worker;
 
 /// Where and how to write.
 #[derive(Clone, Debug)]
 pub struct WriterConfig {
-    /// The catalog.
-    pub path: PathBuf,
+    /// Where the catalog is.
+    pub place: Place,
     /// The journal.
     pub journal: PathBuf,
     /// Bytes of the journal at most.
@@ -44,9 +46,9 @@ pub struct WriterConfig {
 impl WriterConfig {
     /// The usual limits: a journal of 1 GiB, events of 30 days.
     #[must_use]
-    pub fn new(path: &Path, journal: &Path) -> Self {
+    pub fn new(place: impl Into<Place>, journal: &Path) -> Self {
         Self {
-            path: path.to_owned(),
+            place: place.into(),
             journal: journal.to_owned(),
             journal_bytes_max: journal::BYTES_MAX,
             // A month: longer than any consumer is away, short enough that events never outgrow the calls.
@@ -63,8 +65,8 @@ impl CatalogWriter {
     /// A handle for whoever has something to tell, and the worker, which runs where [`Worker::run`] is called.
     /// Touches no file.
     #[must_use]
-    pub fn start(path: &Path, journal: &Path) -> (Handle, Worker) {
-        Self::with_config(WriterConfig::new(path, journal))
+    pub fn start(place: impl Into<Place>, journal: &Path) -> (Handle, Worker) {
+        Self::with_config(WriterConfig::new(place, journal))
     }
 
     /// The same with other limits.

@@ -5,100 +5,14 @@
 mod fixture;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fixture::writer::{Writer, block_on, calls};
 use fixture::{call_id, change, story};
 use model::{Change, TenantId};
 use sqlx::{Connection, SqliteConnection};
-use store::{CallQuery, Catalog, CatalogWriter, Handle, Report, Status, WriterConfig};
-
-struct Writer {
-    directory: tempfile::TempDir,
-    handle: Handle,
-    reports: Arc<Mutex<Vec<Report>>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Writer {
-    fn start() -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), |_| {})
-    }
-
-    fn start_in(directory: tempfile::TempDir, adjust: impl FnOnce(&mut WriterConfig)) -> Self {
-        let mut config =
-            WriterConfig::new(&directory.path().join("catalog.db"), &directory.path().join("journal.ndjson"));
-        adjust(&mut config);
-        let (handle, worker) = CatalogWriter::with_config(config);
-        let reports = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&reports);
-        let thread = std::thread::spawn(move || worker.run(|r| sink.lock().unwrap().push(r)).unwrap());
-        Self { directory, handle, reports, thread: Some(thread) }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().join("catalog.db")
-    }
-
-    fn tell(&self, changes: &[Change]) {
-        let began = Instant::now();
-        for change in changes {
-            self.handle.tell(change.clone());
-        }
-        assert!(began.elapsed() < Duration::from_millis(200), "telling waited");
-    }
-
-    fn until(&self, what: &str, reached: impl Fn(&Status) -> bool) -> Status {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let status = self.handle.status();
-            if reached(&status) {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "never {what}: {status:?} {:?}", self.reports.lock().unwrap());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn until_written(&self, changes: u64) -> Status {
-        self.until("written", |s| s.written >= changes && s.queued == 0 && s.journal_bytes == 0)
-    }
-
-    fn until_journaled(&self) {
-        self.until("journaled", |s| s.queued == 0 && s.journal_bytes > 0 && s.away_for.is_some());
-    }
-
-    fn until_reported(&self, what: &str, is: impl Fn(&Report) -> bool) {
-        self.until(what, |_| self.reports.lock().unwrap().iter().any(&is));
-    }
-
-    /// What a reader finds.
-    fn calls(&self) -> Vec<model::CallId> {
-        calls(&self.path())
-    }
-
-    fn stop(mut self) -> tempfile::TempDir {
-        self.handle.stop();
-        self.thread.take().unwrap().join().unwrap();
-        self.directory
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-fn calls(path: &Path) -> Vec<model::CallId> {
-    block_on(async {
-        let list = Catalog::reader(path)
-            .calls(&CallQuery { limit: Some(1_000), ..CallQuery::default() })
-            .await
-            .unwrap();
-        list.iter().map(|c| c.id).collect()
-    })
-}
+use store::{Catalog, CatalogWriter, Report, WriterConfig};
 
 const REBUILT: fn(&Report) -> bool = |r| matches!(r, Report::Rebuilt { .. });
 
@@ -146,7 +60,7 @@ fn a_stop_writes_what_is_left() {
     writer.until("open", |s| s.reindex_wanted.is_some());
     writer.tell(&story(1));
     let directory = writer.stop();
-    assert_eq!(calls(&directory.path().join("catalog.db")), [call_id(1)]);
+    assert_eq!(calls(directory.path().join("catalog.db")), [call_id(1)]);
 }
 
 #[test]
@@ -286,7 +200,7 @@ fn disk_full_goes_on_in_the_journal() {
 }
 
 fn disk_full_child(directory: &Path) {
-    let config = WriterConfig::new(&directory.join("catalog.db"), &directory.join("journal.ndjson"));
+    let config = WriterConfig::new(directory.join("catalog.db"), &directory.join("journal.ndjson"));
     let (handle, worker) = CatalogWriter::with_config(config);
     let thread = std::thread::spawn(move || worker.run(|_| {}).unwrap());
     for n in 1..=300 {
@@ -353,7 +267,7 @@ fn a_reader_follows_the_file_that_lies_at_the_path() {
     writer.tell(&story(1));
     writer.until_written(11);
     block_on(async {
-        let reader = Catalog::reader(&writer.path());
+        let reader = Catalog::reader(writer.path());
         assert!(reader.call(&TenantId::default(), call_id(1)).await.unwrap().is_some());
         fs::remove_file(writer.path()).unwrap();
         writer.tell(&story(2));

@@ -36,7 +36,8 @@ pub(crate) async fn take(loaded: &Loaded, to: &Path) -> Result<Manifest, CliErro
         file_error(format!("cannot read the journal {}", config.catalog.journal.display()), &e)
     })?;
     let snapshot = work.path("catalog");
-    if config.catalog.path.exists() {
+    // One on a server is saved by the server's own means.
+    if !config.catalog.url.is_given() && config.catalog.path.exists() {
         snapshot_of(&config.catalog.path, &snapshot).await?;
         sources.push(
             source("catalog.db", CATALOG, &config.catalog.path, snapshot)

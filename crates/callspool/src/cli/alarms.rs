@@ -58,10 +58,9 @@ pub(super) fn run(config: &Config, args: &AlarmsArgs, out: &mut dyn Write) -> Re
 type Found = (Vec<AlarmRow>, bool);
 
 fn in_catalog(config: &Config, wanted: &AlarmQuery, worst: &AlarmQuery) -> Result<Found, CliError> {
-    let path = &config.catalog.path;
-    let what = || format!("cannot read the catalog {}", path.display());
-    expect_catalog(path)?;
-    let catalog = Catalog::reader(path);
+    let place = expect_catalog(config)?;
+    let what = || format!("cannot read the catalog {place}");
+    let catalog = Catalog::reader(&place);
     let asked = block_on(async {
         let rows = catalog.alarms(wanted).await?;
         Ok::<_, store::CatalogError>((rows, !catalog.alarms(worst).await?.is_empty()))

@@ -28,11 +28,10 @@ const YEAR: &str = "2026-";
 
 /// Lists them.
 pub(super) fn run(config: &Config, args: &LsArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
-    let path = &config.catalog.path;
-    let what = || format!("cannot read the catalog {}", path.display());
-    expect_catalog(path)?;
+    let place = expect_catalog(config)?;
+    let what = || format!("cannot read the catalog {place}");
     let now = crate::clock::now().wall;
-    let calls = block_on(list(&Catalog::reader(path), config, args, now))?;
+    let calls = block_on(list(&Catalog::reader(&place), config, args, now))?;
     let calls = calls.map_err(|e| CliError::failed(what(), &e, cure(&e)))?;
     let printed = if args.json { as_json(out, &calls) } else { as_table(out, &calls, now) };
     printed.map(|()| Outcome::Ok).map_err(CliError::output)
@@ -76,7 +75,12 @@ pub(super) fn cure(error: &CatalogError) -> &'static str {
         | CatalogError::Open(OpenError::Damaged { .. }) => {
             "stop callspool and make it anew with `callspool reindex`"
         }
-        CatalogError::Open(OpenError::Version { .. }) => "use the callspool that runs on it",
+        CatalogError::Open(OpenError::Version { .. } | OpenError::Tables { .. }) => {
+            "use the callspool that runs on it"
+        }
+        CatalogError::Open(OpenError::Server { .. }) => {
+            "see whether the server runs, and whether catalog.url and catalog.password_file are right"
+        }
         _ => "check that this user may read it, and try again",
     }
 }

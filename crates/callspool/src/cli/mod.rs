@@ -39,6 +39,7 @@ use faults::{Operation, before};
 
 pub(crate) use error::{CliError, Outcome, file_error};
 
+use crate::catalog;
 use crate::config::{self, Config, Loaded, Surroundings};
 use crate::control::Ask;
 use crate::patience::{ANSWER, within};
@@ -195,12 +196,14 @@ fn is_volume(path: &Path, known: Option<&identity::VolumeId>) -> io::Result<()> 
     }
 }
 
-/// Fails when there is no catalog to ask, or its disk does not say.
-fn expect_catalog(path: &Path) -> Result<(), CliError> {
+/// Where the catalog is. Fails when there is none to ask, or its disk does not say.
+fn expect_catalog(config: &Config) -> Result<store::Place, CliError> {
+    let place = catalog::place(config)?;
+    let store::Place::File(path) = &place else { return Ok(place) };
     let what = format!("cannot read the catalog {}", path.display());
-    let place = path.to_owned();
-    match within(ANSWER, move || place.exists()) {
-        Some(true) => Ok(()),
+    let looked = path.clone();
+    match within(ANSWER, move || looked.exists()) {
+        Some(true) => Ok(place),
         Some(false) => {
             let todo = "start `callspool serve`, or make it from the recordings with `callspool reindex`";
             Err(CliError::failed(what, "there is none yet", todo))

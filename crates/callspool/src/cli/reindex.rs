@@ -10,10 +10,12 @@ use std::path::Path;
 use faults::{Operation, before};
 use model::{CallId, Change, ChangeKind, EventId, IdGenerator, Join, TenantId};
 use serde_json::json;
-use store::{Catalog, CatalogError, OpenError};
+use store::{Catalog, CatalogError, OpenError, Place};
 
 use super::args::ReindexArgs;
+use super::ls::cure;
 use super::{CliError, Outcome, block_on, file_error, progress, text};
+use crate::catalog;
 use crate::config::Config;
 use crate::pending::Pending;
 use crate::reindex::changes_of;
@@ -74,15 +76,15 @@ async fn reindex(
     directories: &[String],
     unfounded: Unfounded,
 ) -> Result<Sum, CliError> {
-    let path = &config.catalog.path;
+    let place = catalog::place(config)?;
     let failed = |e: CatalogError| {
         CliError::failed(
-            format!("cannot write the catalog {}", path.display()),
+            format!("cannot write the catalog {place}"),
             e,
             "free space, or let this user write it",
         )
     };
-    let catalog = open(path).await?;
+    let catalog = open(&place).await?;
     let highest = catalog.highest_id().await.map_err(failed)?;
     let mut told = Told::new(IdGenerator::new(config.node.number, highest));
     let begin = told.next_id();
@@ -162,19 +164,23 @@ impl Told {
 }
 
 /// Opens the catalog; a damaged one is set aside first, it holds nothing that files do not say better.
-async fn open(path: &Path) -> Result<Catalog, CliError> {
-    let what = || format!("cannot open the catalog {}", path.display());
-    match Catalog::open(path).await {
-        Err(OpenError::Damaged { .. }) => {
+async fn open(place: &Place) -> Result<Catalog, CliError> {
+    let what = || format!("cannot open the catalog {place}");
+    match (Catalog::open(place).await, place) {
+        (Err(OpenError::Damaged { .. }), Place::File(path)) => {
             set_aside(path).map_err(|e| file_error(what(), &e))?;
             eprintln!("callspool: the damaged catalog was moved to {}.damaged", path.display());
             Catalog::open(path).await
         }
-        other => other,
+        (other, _) => other,
     }
     .map_err(|e| match e {
         OpenError::Version { .. } => {
             CliError::failed(what(), e, "use the callspool that made it, or move the file away")
+        }
+        OpenError::Server { .. } | OpenError::Tables { .. } => {
+            let why = e.to_string();
+            CliError::failed(what(), why, cure(&CatalogError::Open(e)))
         }
         _ => CliError::failed(what(), e, "check that this user may write the file and its directory"),
     })

@@ -355,6 +355,7 @@ fn entry(entry: &Entry) -> String {
         Entry::Joined(join) => format!("joined from {} ({})", join.from.call, join.why.describe()),
         Entry::JoinedInto(join) => format!("joined into {} ({})", join.into.call, join.why.describe()),
         Entry::Sides(c) => format!("sides {} (before: {}) by {}", c.to.describe(), c.from.describe(), c.by),
+        Entry::GivenUp { to, .. } => format!("given up: it is at node {}", to.get()),
         Entry::Other(value) => value.to_string(),
     }
 }

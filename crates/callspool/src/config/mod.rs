@@ -4,6 +4,7 @@
 //! cannot work together, [`mod@print`] shows what is in effect and writes the reference. The result is plain
 //! data: [`Config`], with absolute paths; nothing here opens a socket or creates a file.
 
+pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod declare;
 pub(crate) mod print;
@@ -128,7 +129,8 @@ impl Config {
             [&mut w.secret_file, &mut w.authorization_file, &mut w.ca, &mut w.certificate, &mut w.key]
         });
         let of_tls = [&mut self.tls.certificate, &mut self.tls.key, &mut self.tls.ca];
-        for path in of_tls.into_iter().chain(of_trunks).chain(of_webhooks) {
+        let of_tls = of_tls.into_iter().chain([&mut self.catalog.password_file]);
+        for path in of_tls.chain(of_trunks).chain(of_webhooks) {
             if !path.as_os_str().is_empty() {
                 *path = absolute(&around.directory, path);
             }

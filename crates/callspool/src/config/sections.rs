@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use model::{NodeNumber, TenantId};
 
+use super::catalog::CatalogUrl;
 use super::declare::sections;
 use super::values::{
     AddressRange, DtmfRule, HostPort, InactiveMeans, LeastTls, LogFormat, MediaSource, Role, Size,
@@ -176,7 +177,11 @@ sections! {
 
     /// The index of the recordings. It can be rebuilt from the repository at any time: `callspool reindex`.
     catalog: CatalogConfig {
-        /// SQLite file; empty: `catalog.db` in the data directory.
+        /// PostgreSQL 15 or newer that has the catalog, which several nodes may share: `postgres://USER@HOST:PORT,HOST/DATABASE?sslrootcert=FILE`; of several hosts the one that takes writes is used. Empty: it is a file, `path`.
+        url: CatalogUrl = "", "URL";
+        /// File with the password for it, which only this user may read; empty: none is needed, or `PGPASSWORD` has it.
+        password_file: PathBuf = "", "path";
+        /// SQLite file, where there is no `url`; empty: `catalog.db` in the data directory.
         path: PathBuf = "", "path";
         /// File that takes changes while the catalog cannot; empty: `catalog.journal` in the data directory.
         journal: PathBuf = "", "path";

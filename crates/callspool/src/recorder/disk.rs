@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use faults::{Operation, before};
 use model::Failure;
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use spool::redo::Piece;
 use spool::{FileOp, layout};
 
@@ -178,6 +179,29 @@ impl Disk {
         }
     }
 
+    /// Gives a file another name, which nothing may have.
+    fn rename_to_free(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path(from), self.path(to));
+        before(Operation::Rename, &to)?;
+        match renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_NOREPLACE) {
+            // A file system that does not know of it. A crash in between leaves both names, which is seen then.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                std::fs::hard_link(&from, &to)?;
+                std::fs::remove_file(&from)
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+
+    fn remove_dir(&self, directory: &str) -> io::Result<()> {
+        let path = self.path(directory);
+        before(Operation::Remove, &path)?;
+        match std::fs::remove_dir(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a directory for its owner alone, and those above it; whether it was there before.
     pub(crate) fn make_dir(&self, directory: &str) -> io::Result<bool> {
         let path = self.path(directory);
@@ -253,6 +277,8 @@ impl Disk {
                 self.reserve.open(|| private().write(true).open(self.path(&path)))?.set_len(bytes)?;
             }
             FileOp::Remove { path } => self.remove(&path)?,
+            FileOp::Settle { from, path } => self.rename_to_free(&from, &path)?,
+            FileOp::RemoveDir { path } => self.remove_dir(&path)?,
             FileOp::Unmark { path } => self.unmark([path]),
         }
         Ok(None)
@@ -385,5 +411,25 @@ mod tests {
         assert!(matches!(disk.settle(), Err(Unsettled::Doubted)) && is_marked(&disk));
         disk.syncs.trust(disk.syncs.failed());
         assert!(disk.settle().is_ok() && !is_marked(&disk));
+    }
+
+    #[test]
+    fn a_file_gets_a_name_that_is_free_and_a_directory_goes_when_it_is_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::new(dir.path());
+        let create =
+            |path: &str, bytes: &[u8]| FileOp::Create { path: path.to_owned(), bytes: bytes.to_vec() };
+        let settle = || FileOp::Settle { from: "a/b.partial".to_owned(), path: "a/b".to_owned() };
+        let remove_dir = || FileOp::RemoveDir { path: "a".to_owned() };
+        let remove = |path: &str| FileOp::Remove { path: path.to_owned() };
+        disk.apply_all(vec![FileOp::MakeDir { path: "a".to_owned() }, create("a/b.partial", b"1"), settle()])
+            .unwrap();
+        disk.apply_all(vec![create("a/b.partial", b"2")]).unwrap();
+        let taken = disk.apply_all(vec![settle()]).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(disk.path("a/b")).unwrap(), b"1");
+        assert_eq!(disk.apply_all(vec![remove_dir()]).unwrap_err().kind(), io::ErrorKind::DirectoryNotEmpty);
+        disk.apply_all(vec![remove("a/b"), remove("a/b.partial"), remove_dir(), remove_dir()]).unwrap();
+        assert!(!disk.path("a").exists());
     }
 }

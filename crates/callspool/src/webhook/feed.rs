@@ -5,12 +5,15 @@
 //!  alarms in memory ──┘  only while the catalog is away, and ahead of what waits in its journal
 //! ```
 //!
+//! Each node tells of its own events, also where several share the outbox: one that is down tells of them when it is back.
+//!
 //! That the catalog is away is itself an alarm: it is not told by way of the catalog.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::NodeNumber;
 use store::{Catalog, Event, Handle};
 
 use super::place::Place;
@@ -25,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Where the events are.
 #[derive(Clone)]
 pub(super) struct Sources {
+    /// Whose events are told, where several nodes share the outbox.
+    pub(super) node: Option<NodeNumber>,
     pub(super) catalog: Arc<Catalog>,
     /// Knows whether the catalog takes what it is told.
     pub(super) writer: Handle,
@@ -58,10 +63,13 @@ impl Feed {
                 false => Asked::Answered { is_full: true },
             };
             while let Some(event) = self.page.front() {
-                if !self.place.is_done(event.id) && target.wants(event) {
+                if self.sources.node.is_some_and(|node| event.id.node() != node) {
+                    self.place.pass_other(event.id);
+                } else if !self.place.was_told_ahead(event.id) && target.wants(event) {
                     return Some((event.clone(), Origin::Outbox));
+                } else {
+                    self.place.pass(event.id);
                 }
-                self.place.pass(event.id);
                 self.page.pop_front();
             }
             match asked {
@@ -98,7 +106,7 @@ impl Feed {
     }
 
     fn remembered(&self, target: &Target) -> Option<(Event, Origin)> {
-        let recent = self.sources.told.recent_after(self.place.after());
+        let recent = self.sources.told.recent_after(self.place.own());
         let mut wanted = recent.into_iter().filter(|e| !self.place.is_done(e.id) && target.wants(e));
         wanted.next().map(|event| (event, Origin::Memory))
     }

@@ -67,6 +67,7 @@ impl Webhooks {
     /// None run yet.
     pub(crate) fn new(config: &Config, catalog: &CatalogLink, teller: &Teller, board: Board) -> Self {
         let sources = Sources {
+            node: config.catalog.url.is_given().then_some(config.node.number),
             catalog: Arc::clone(&catalog.reader),
             writer: catalog.handle.clone(),
             told: teller.told().clone(),

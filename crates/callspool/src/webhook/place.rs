@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! <data_dir>/webhooks/<name>.json
-//! {"format":"callspool-webhook","version":1,"after":"0cmx8vc8r0000","ahead":["0cmx8vd000000"]}
+//! {"format":"callspool-webhook","version":1,"after":"0cmx8vc8r0000","own":"0cmx8vc8r0000","ahead":["0cmx8vd000000"]}
 //! ```
 //!
-//! All events up to `after` are done with. Those in `ahead` come after it and are done with too: they were alarms, told
-//! from memory while the catalog was away. The file is written beside and renamed. Without it, or when it cannot be
-//! read, a webhook begins with what happens from then on.
+//! The outbox is read behind `after`. Where several nodes share it, that may be an event of another node, and the order is
+//! that of the outbox, not of ids; of this node's own events, which alone are told, those up to `own` are done with.
+//! Those in `ahead` come after it and are done with too: they were alarms, told from memory while the catalog was away.
+//! The file is written beside and renamed. Without it, or when it cannot be read, a webhook begins with what happens from
+//! then on.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -32,13 +34,14 @@ const AHEAD_MAX: usize = 2_048;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Place {
     after: EventId,
+    own: EventId,
     ahead: BTreeSet<EventId>,
 }
 
 impl Place {
     /// With nothing to tell up to here.
     pub(super) const fn begin(after: EventId) -> Self {
-        Self { after, ahead: BTreeSet::new() }
+        Self { after, own: after, ahead: BTreeSet::new() }
     }
 
     /// The outbox is read behind this event.
@@ -46,22 +49,38 @@ impl Place {
         self.after
     }
 
-    /// Whether an event need not be told any more.
-    pub(super) fn is_done(&self, event: EventId) -> bool {
-        event <= self.after || self.ahead.contains(&event)
+    /// The newest event of this node that is done with.
+    pub(super) const fn own(&self) -> EventId {
+        self.own
     }
 
-    /// All of the outbox up to an event is done with.
+    /// Whether an event that is in memory need not be told any more.
+    pub(super) fn is_done(&self, event: EventId) -> bool {
+        event <= self.own || self.was_told_ahead(event)
+    }
+
+    /// Whether an event was told before the outbox came to it.
+    pub(super) fn was_told_ahead(&self, event: EventId) -> bool {
+        self.ahead.contains(&event)
+    }
+
+    /// All of the outbox up to an event of this node is done with.
     pub(super) fn pass(&mut self, event: EventId) {
-        self.after = self.after.max(event);
-        while self.ahead.first().is_some_and(|first| *first <= self.after) {
+        self.after = event;
+        self.own = self.own.max(event);
+        while self.ahead.first().is_some_and(|first| *first <= self.own) {
             self.ahead.pop_first();
         }
     }
 
+    /// All of the outbox up to an event of another node is done with.
+    pub(super) const fn pass_other(&mut self, event: EventId) {
+        self.after = event;
+    }
+
     /// An event was told before the outbox came to it.
     pub(super) fn told_ahead(&mut self, event: EventId) {
-        if event > self.after {
+        if event > self.own {
             self.ahead.insert(event);
         }
         while self.ahead.len() > AHEAD_MAX {
@@ -75,6 +94,9 @@ struct Stored {
     format: String,
     version: u32,
     after: EventId,
+    /// None: as far as `after`, which was of this node always.
+    #[serde(default)]
+    own: Option<EventId>,
     #[serde(default)]
     ahead: BTreeSet<EventId>,
 }
@@ -111,7 +133,8 @@ impl PlaceFile {
         if stored.format != FORMAT || stored.version != VERSION {
             return Err(io::Error::other(format!("it is {} of version {}", stored.format, stored.version)));
         }
-        let mut place = Place::begin(stored.after);
+        let mut place = Place::begin(stored.own.unwrap_or(stored.after));
+        place.after = stored.after;
         stored.ahead.into_iter().for_each(|event| place.told_ahead(event));
         Ok(Some(place))
     }
@@ -119,11 +142,11 @@ impl PlaceFile {
     /// Remembers a place; one that is behind the last is left alone.
     pub(super) fn write(&self, place: &Place) -> io::Result<()> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if written.is_some_and(|written| written > place.after) {
+        if written.is_some_and(|written| written > place.own) {
             return Ok(());
         }
         self.replace(place)?;
-        *written = Some(place.after);
+        *written = Some(place.own);
         Ok(())
     }
 
@@ -135,6 +158,7 @@ impl PlaceFile {
             format: FORMAT.to_owned(),
             version: VERSION,
             after: place.after,
+            own: Some(place.own),
             ahead: place.ahead.clone(),
         };
         let text = serde_json::to_string(&stored).map_err(io::Error::other)?;
@@ -175,9 +199,35 @@ mod tests {
         assert!(place.is_done(id(9)) && place.is_done(id(12)) && !place.is_done(id(11)));
         place.pass(id(11));
         place.pass(id(12));
-        assert_eq!(place, Place { after: id(12), ahead: BTreeSet::from([id(14)]) });
+        assert_eq!(place, Place { after: id(12), own: id(12), ahead: BTreeSet::from([id(14)]) });
+    }
+
+    #[test]
+    fn events_of_other_nodes_move_the_place_and_nothing_else() {
+        let mut place = Place::begin(id(10));
+        place.pass_other(id(50));
+        place.told_ahead(id(12));
+        assert!(place.is_done(id(12)) && !place.is_done(id(11)), "own events of lower ids come behind it");
+        place.pass(id(11));
+        assert_eq!((place.after(), place.own()), (id(11), id(11)));
         place.pass(id(5));
-        assert_eq!(place.after(), id(12), "it never goes back");
+        assert_eq!((place.after(), place.own()), (id(5), id(11)), "one that was written late");
+        assert!(place.was_told_ahead(id(12)));
+        let dir = tempfile::tempdir().unwrap();
+        let file = PlaceFile::new(dir.path(), "ops");
+        file.write(&place).unwrap();
+        assert_eq!(file.read().unwrap(), Some(place));
+    }
+
+    #[test]
+    fn a_file_of_before_says_how_far_this_node_had_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = PlaceFile::new(dir.path(), "ops");
+        file.write(&Place::begin(id(7))).unwrap();
+        let before = std::fs::read_to_string(file.path()).unwrap().replace(r#""own":"0000000000007","#, "");
+        assert!(!before.contains("own"));
+        std::fs::write(file.path(), before).unwrap();
+        assert_eq!(file.read().unwrap(), Some(Place::begin(id(7))));
     }
 
     #[test]

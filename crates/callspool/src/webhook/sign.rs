@@ -8,22 +8,17 @@
 //! While a secret is changed there are two, and a signature of each: the receiver takes whichever it knows.
 
 use std::fmt::{self, Write as _};
-use std::fs;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::private_text::{Wrong, private_text};
+
 /// As long as what HMAC-SHA256 makes (RFC 2104 section 3): a shorter one is easier to guess.
 const SECRET_MIN: usize = 32;
 /// The one that comes, the one that goes, and room for a mistake.
 const SECRETS_MAX: usize = 4;
-/// 4 KiB: a handful of lines.
-const FILE_MAX: u64 = 4_096;
-/// Others than owner and group; and writing by the group.
-const FORBIDDEN_MODE: u32 = 0o027;
 
 /// What a receiver knows too. Never printed.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -34,9 +29,6 @@ impl fmt::Debug for Secrets {
         write!(f, "Secrets({})", self.0.len())
     }
 }
-
-/// What is wrong, and what to do.
-pub(super) type Wrong = (String, String);
 
 impl Secrets {
     /// Those of a file, one a line.
@@ -75,28 +67,9 @@ impl Secrets {
     }
 }
 
-/// The text of a file that nobody else may read.
-pub(super) fn private_text(path: &Path) -> Result<String, Wrong> {
-    let failed = |e: io::Error| match e.kind() {
-        io::ErrorKind::NotFound => {
-            ("there is no such file".to_owned(), "make it, or leave it out".to_owned())
-        }
-        io::ErrorKind::PermissionDenied => (e.to_string(), "let this user read it".to_owned()),
-        _ => (e.to_string(), "name a text file".to_owned()),
-    };
-    let file = fs::File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
-    if mode & FORBIDDEN_MODE != 0 {
-        let why = format!("others can read it or write to it (mode {mode:04o})");
-        return Err((why, "chmod 600 it, or 640".to_owned()));
-    }
-    let mut text = String::new();
-    file.take(FILE_MAX).read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

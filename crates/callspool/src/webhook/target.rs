@@ -7,11 +7,12 @@ use std::sync::Arc;
 use hyper::header::HeaderValue;
 use store::Event;
 
-use super::sign::{Secrets, Wrong, private_text};
+use super::sign::Secrets;
 use crate::config::tables::WebhookConfig;
 use crate::config::webhooks::WebhookUrl;
 use crate::config::{Config, Problem};
 use crate::net::{Certificates, ClientAuth, TlsFiles, TlsVersion};
+use crate::private_text::{Wrong, private_text};
 
 /// All that there are, by name.
 pub(crate) type Targets = BTreeMap<String, Arc<Target>>;

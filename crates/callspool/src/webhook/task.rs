@@ -170,12 +170,12 @@ fn place(file: &PlaceFile, name: &str, newest: EventId) -> Place {
             return Place::begin(newest);
         }
     };
-    if place.after() > newest {
+    if place.own() > newest {
         tracing::warn!(webhook = %name, path = %file.path().display(),
             "it had come to an event of the future: it begins with what happens from now on");
         return Place::begin(newest);
     }
-    if wall().since(place.after().made_at()) > KEPT {
+    if wall().since(place.own().made_at()) > KEPT {
         tracing::warn!(webhook = %name,
             "it was told something more than 30 days ago: what happened until 30 days ago is not kept");
     }

@@ -137,6 +137,8 @@ kinds! {
         PauseTimedOut = "pause-timed-out", Warning;
         /// Keys of encrypted media come over signalling that is not encrypted.
         KeysInClear = "keys-in-clear", Notice;
+        /// The segments of a call could not be brought together on one node, or a copy of one is not what was sealed.
+        NotGathered = "not-gathered", Warning;
     }
     /// Something that lasts. It is raised when it was bad for long enough and cleared when it was good for long
     /// enough.
@@ -161,6 +163,8 @@ kinds! {
         CallLimit = "call-limit", Critical, 5, 5;
         /// The catalog does not answer; recording goes on.
         CatalogAway = "catalog-away", Warning, 0, 5;
+        /// Another node holds the number of this one: both would give the same ids.
+        NumberTaken = "number-taken", Critical, 0, 0;
         /// The journal that takes changes while the catalog cannot fills.
         JournalGrowing = "journal-growing", Warning, 0, 30;
         /// Media wait for the disk.

@@ -23,7 +23,7 @@ const SPILL_OCTETS: usize = 8 << 20;
 const CHANGE_OCTETS: usize = 3 << 10;
 
 /// What a change takes in memory, roughly.
-fn octets_of(change: &Change) -> usize {
+pub(super) fn octets_of(change: &Change) -> usize {
     let metadata = match &change.kind {
         ChangeKind::Segment { record, .. } => record.metadata.as_slice(),
         _ => &[],

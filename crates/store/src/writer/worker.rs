@@ -15,12 +15,14 @@ use model::{Change, EventId, WallTime};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::queue::Shared;
+use super::recent::Recent;
 use super::{Report, WriterConfig};
 use crate::catalog::Catalog;
-use crate::db::Identity;
-use crate::disk::Disk;
 use crate::error::CatalogError;
 use crate::journal::{AppendError, Journal};
+use crate::postgres;
+use crate::sqlite::disk::Disk;
+use crate::sqlite::file::Identity;
 
 /// Changes of a transaction at most: 10 ms of SQLite's time, and what a crash makes it do again.
 const BATCH: usize = 512;
@@ -49,6 +51,9 @@ pub struct Worker {
     disk: Disk,
     /// What was open last, to tell its leftovers from the files of a new catalog.
     last: Identity,
+    /// The server that was open last, where it is on one, and what was written to it.
+    server: Option<postgres::Identity>,
+    recent: Recent,
     /// The catalog failed: it is closed and opened again, as what it is open on may have changed for good.
     failing: bool,
     /// The catalog said that it is damaged: it is set aside before the next opening.
@@ -71,6 +76,8 @@ impl Worker {
             catalog: None,
             disk: Disk::default(),
             last: Identity::default(),
+            server: None,
+            recent: Recent::default(),
             failing: false,
             damaged: None,
             rebuilding: None,
@@ -226,6 +233,7 @@ impl Worker {
             Ok(refused) => {
                 self.wrote(batch.len() - refused.len());
                 self.shared.settled(batch.len());
+                self.keep(batch);
                 self.refused(refused, report);
             }
             Err(error) => {
@@ -276,6 +284,7 @@ impl Worker {
             self.replay_at = 0;
         }
         self.wrote(applied);
+        self.keep(page.changes);
         self.refused(refused, report);
         if page.damaged > 0 {
             self.shared.count(|s| s.damaged_lines += page.damaged);
@@ -288,6 +297,13 @@ impl Worker {
 
     fn wrote(&mut self, changes: usize) {
         self.shared.count(|s| s.written += changes as u64);
+    }
+
+    /// Remembers what was written to a server, of which a standby may lack the last.
+    fn keep(&mut self, changes: Vec<Change>) {
+        if self.server.is_some() {
+            self.recent.keep(changes);
+        }
     }
 
     fn refused(&self, refused: Vec<(EventId, String)>, report: &mut impl FnMut(Report)) {

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
+use store::Place;
 
 use super::{Check, storage};
+use crate::catalog;
 use crate::config::{Config, Role, Size};
 use crate::patience::within;
 
@@ -41,15 +43,20 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
             checks.extend(looked.unwrap_or_else(|| vec![silent(what)]));
         }
     }
-    let catalog = config.catalog.path.clone();
-    let what = format!("catalog {}", catalog.display());
-    let looked = within(READ, move || {
-        vec![
-            directory("directory of the catalog", catalog.parent().unwrap_or(Path::new("/"))),
-            storage::catalog(&catalog),
-        ]
-    });
-    checks.extend(looked.unwrap_or_else(|| vec![silent(what)]));
+    match catalog::place(config) {
+        Ok(Place::File(path)) => {
+            let what = format!("catalog {}", path.display());
+            let looked = within(READ, move || {
+                vec![
+                    directory("directory of the catalog", path.parent().unwrap_or(Path::new("/"))),
+                    storage::catalog(&path),
+                ]
+            });
+            checks.extend(looked.unwrap_or_else(|| vec![silent(what)]));
+        }
+        Ok(Place::Postgres(settings)) => checks.push(storage::server(&settings)),
+        Err(e) => checks.push(Check::failure("catalog", e.to_string(), "correct [catalog]")),
+    }
     if config.node.roles.contains(&Role::Api) {
         checks.push(secret("token file", &config.api.token_file));
     }

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, TMPFS_MAGIC, statfs};
-use store::Catalog;
+use store::{Catalog, PostgresSettings};
 
 use super::super::block_on;
+use super::super::ls::cure;
 use super::Check;
 
 /// Syncs that are timed: the slowest of a few says more than one.
@@ -106,6 +107,22 @@ pub(super) fn catalog(path: &Path) -> Check {
         Ok(Ok(damage)) if damage.is_empty() => Check::good(what, "whole"),
         Ok(Ok(damage)) => Check::failure(what, format!("damaged: {}", damage.join("; ")), todo),
         Ok(Err(e)) => Check::failure(what, e.to_string(), todo),
+        Err(e) => Check::failure(what, e.to_string(), "raise the limits of this user"),
+    }
+}
+
+/// Asks the server with the catalog.
+pub(super) fn server(settings: &PostgresSettings) -> Check {
+    let what = format!("catalog {settings}");
+    let looked = block_on(async {
+        let catalog = Catalog::reader(settings.clone());
+        let damage = catalog.damage().await;
+        catalog.close().await;
+        damage
+    });
+    match looked {
+        Ok(Ok(_)) => Check::good(what, "the server answers"),
+        Ok(Err(e)) => Check::failure(what, e.to_string(), cure(&e)),
         Err(e) => Check::failure(what, e.to_string(), "raise the limits of this user"),
     }
 }

@@ -1,6 +1,9 @@
 //! The catalogue of this process: a thread that writes it, a reader for questions, and what is done when it says
 //! that something is wrong. Recording never waits for any of it.
 
+mod number;
+mod place;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,7 +13,7 @@ use model::alarm::Seen;
 use model::join::CALLS_MAX;
 use model::{Condition, Incident, Join};
 use spool::Files;
-use store::{Catalog, CatalogWriter, Handle, Report, WriterConfig};
+use store::{Catalog, CatalogWriter, Handle, Place, Report, WriterConfig};
 use tokio::sync::{mpsc, watch};
 
 use crate::cli::CliError;
@@ -19,6 +22,8 @@ use crate::recorder::Teller;
 use crate::reindex;
 use crate::repository::Repository;
 use crate::startup::Mender;
+pub(crate) use number::Claim;
+pub(crate) use place::place;
 
 /// Reports of the writer that may wait: it makes few. What does not fit is in its status as well.
 const REPORTS_MAX: usize = 64;
@@ -53,8 +58,8 @@ pub(crate) struct CatalogLink {
 
 impl CatalogLink {
     /// Starts the writer. Waits for nothing but a look at what is there.
-    pub(crate) async fn start(config: &Config) -> Result<Self, CliError> {
-        let mut writing = WriterConfig::new(&config.catalog.path, &config.catalog.journal);
+    pub(crate) async fn start(config: &Config, place: &Place) -> Result<Self, CliError> {
+        let mut writing = WriterConfig::new(place, &config.catalog.journal);
         writing.journal_bytes_max = config.catalog.journal_max.octets() as u64;
         let (handle, worker) = CatalogWriter::with_config(writing);
         let (tell, reports) = mpsc::channel(REPORTS_MAX);
@@ -74,7 +79,7 @@ impl CatalogLink {
         let writer = std::thread::Builder::new().name("catalog".to_owned()).spawn(run).map_err(|e| {
             CliError::failed("cannot start the catalog", e, "check the limit of threads (ulimit -u)")
         })?;
-        let reader = Arc::new(Catalog::reader(&config.catalog.path));
+        let reader = Arc::new(Catalog::reader(place));
         let highest_id = highest_id(&reader).await;
         Ok(Self { handle, reader, highest_id, reports: Some(reports), writer })
     }
@@ -185,7 +190,7 @@ fn tell(mender: &Mender, report: Report) {
     let lost = |text| mender.teller.alarm(&mender.tenant, Incident::CatalogLoss, None, None, text);
     match report {
         Report::Away { why } => away(Seen::Bad(format!(
-            "the catalog does not answer: {why}; recording goes on and changes are kept: free its disk, or let go of its lock"
+            "the catalog does not answer: {why}; recording goes on and changes are kept: let its disk or its server answer, or let go of its lock"
         ))),
         Report::Back { replayed } => {
             tracing::info!("the catalog is back; {replayed} changes came from the journal");

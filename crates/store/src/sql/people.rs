@@ -1,14 +1,14 @@
 //! What people noted of calls, as rows.
 
 use model::{CallId, Correction, EventId, Note};
-use sqlx::SqliteConnection;
 
+use super::engine::Connection;
 use crate::error::CatalogError;
 use crate::rows;
 
 /// Notes who is agent and who is external, as somebody corrected it.
 pub(crate) async fn sides(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     event: EventId,
     call: CallId,
     correction: &Correction,
@@ -32,7 +32,7 @@ pub(crate) async fn sides(
 
 /// Notes a tag or a key-value, or that it was taken away.
 pub(crate) async fn noted(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     event: EventId,
     call: CallId,
     note: &Note,
@@ -52,11 +52,11 @@ pub(crate) async fn noted(
     };
     let query = sqlx::query(sql)
         .bind(rows::id(call.as_u64()))
-        .bind(subject)
+        .bind(rows::text(subject))
         .bind(i64::from(!note.takes_away()))
         .bind(rows::id(event.as_u64()));
     match value {
-        Some(value) => query.bind(value).execute(db).await?,
+        Some(value) => query.bind(rows::text(value)).execute(db).await?,
         None => query.execute(db).await?,
     };
     Ok(())

@@ -17,10 +17,10 @@ use sqlx::SqlitePool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use crate::disk::Disk;
+use super::disk::Disk;
 use crate::error::{OpenError, Trouble, trouble};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
 /// How long a statement waits for another process's lock. The writer has a journal and need not wait longer.
 const BUSY: Duration = Duration::from_secs(1);

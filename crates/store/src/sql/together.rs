@@ -1,12 +1,12 @@
 //! What is known of a call beside what was told of it: of calls that it took in, and what people corrected.
 
 use model::{CallData, CallId, Direction};
-use sqlx::SqliteConnection;
 
-use crate::corrections::Corrections;
-use crate::derive::{SegmentRow, Told};
+use super::corrections::Corrections;
+use super::derive::{SegmentRow, Told};
+use super::engine::Connection;
+use super::joins::Group;
 use crate::error::CatalogError;
-use crate::joins::Group;
 use crate::rows;
 
 /// A call with all that it took in, and with its sides as people corrected them.
@@ -27,7 +27,7 @@ pub(crate) struct Together {
 impl Together {
     /// None when it is what was told of it.
     pub(crate) async fn of(
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         group: &Group,
         told: &Told,
         segments: &[SegmentRow],
@@ -106,7 +106,7 @@ struct Other {
     changed: i64,
 }
 
-async fn others(db: &mut SqliteConnection, group: &Group) -> Result<Vec<Other>, CatalogError> {
+async fn others(db: &mut Connection, group: &Group) -> Result<Vec<Other>, CatalogError> {
     let found: Vec<(i64, i64, String, i64, i64)> =
         sqlx::query_as("SELECT id, told, data, started, changed FROM calls WHERE joined = $1 ORDER BY id")
             .bind(rows::id(group.survivor.as_u64()))

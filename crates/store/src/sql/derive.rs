@@ -9,15 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::copy::call_state;
 use model::{CallData, EndReason, RecordingState, SegmentRecord};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use crate::apply::Touch;
-use crate::bulk;
+use super::apply::Touch;
+use super::bulk;
+use super::engine::Connection;
+use super::joins::Group;
+use super::searchable::{Found, Rewritten};
+use super::together::Together;
 use crate::error::CatalogError;
-use crate::joins::Group;
 use crate::rows;
-use crate::searchable::{Found, Rewritten};
-use crate::together::Together;
 
 /// What was told of a call.
 pub(crate) struct Told {
@@ -71,7 +72,7 @@ struct CopyRow {
 }
 
 /// Derives what follows for groups, each as the call that survives.
-pub(crate) async fn derive(db: &mut SqliteConnection, groups: &[(Group, Touch)]) -> Result<(), CatalogError> {
+pub(crate) async fn derive(db: &mut Connection, groups: &[(Group, Touch)]) -> Result<(), CatalogError> {
     let known = Known::of(db, groups).await?;
     let (mut changed, mut rewritten) = (Vec::new(), Rewritten::default());
     for (group, touch) in groups {
@@ -107,7 +108,7 @@ pub(crate) async fn derive(db: &mut SqliteConnection, groups: &[(Group, Touch)])
 
 /// How a call stands now.
 async fn derived(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     group: &Group,
     touch: Touch,
     before: &CallRow,
@@ -187,7 +188,7 @@ struct Known {
 }
 
 impl Known {
-    async fn of(db: &mut SqliteConnection, groups: &[(Group, Touch)]) -> Result<Self, CatalogError> {
+    async fn of(db: &mut Connection, groups: &[(Group, Touch)]) -> Result<Self, CatalogError> {
         let survivors: Vec<i64> = groups.iter().map(|(g, _)| rows::id(g.survivor.as_u64())).collect();
         let all: BTreeSet<i64> =
             groups.iter().flat_map(|(g, _)| &g.calls).map(|call| rows::id(call.as_u64())).collect();
@@ -279,7 +280,7 @@ fn state(copies: &[&CopyRow]) -> Result<(model::CallState, i64), CatalogError> {
 
 /// A call that nobody told of is known by its segments: after a reindex, or when they were told first.
 async fn from_segments(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     call: i64,
     segments: &[SegmentRow],
     told: &mut Told,

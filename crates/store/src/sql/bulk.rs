@@ -4,18 +4,19 @@
 //! many at a time, by statements of few lengths: each is prepared once and kept.
 
 use sqlx::query_builder::Separated;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{FromRow, QueryBuilder};
+
+use super::engine::{Connection, Db, Row};
 
 /// 64 rows of 17 columns are 1,088 parameters, where SQLite takes 32,766 and PostgreSQL 65,535; more in one save little.
 const LENGTHS: [usize; 4] = [64, 16, 4, 1];
 
 /// The values of a row, bound one after the other.
-pub(crate) type Values<'a> = Separated<'a, Sqlite, &'static str>;
+pub(crate) type Values<'a> = Separated<'a, Db, &'static str>;
 
 /// Writes rows: `INSERT INTO … (columns) `, what each row binds, ` ON CONFLICT …`. No two rows may be the same to that.
 pub(crate) async fn insert<T>(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     into: &'static str,
     rows: &[T],
     bind: impl Fn(&mut Values<'_>, &T),
@@ -32,13 +33,13 @@ pub(crate) async fn insert<T>(
 
 /// Reads the rows of some keys: `SELECT … WHERE … IN`, the keys, what follows. Keys of one piece come together.
 pub(crate) async fn select<T>(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     select: &'static str,
     keys: &[i64],
     behind: &'static str,
 ) -> Result<Vec<T>, sqlx::Error>
 where
-    T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    T: for<'r> FromRow<'r, Row> + Send + Unpin,
 {
     let mut all = Vec::new();
     for piece in pieces(keys) {
@@ -51,7 +52,7 @@ where
 
 /// Removes the rows of some keys: `DELETE FROM … WHERE … IN`.
 pub(crate) async fn delete(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     delete: &'static str,
     keys: &[i64],
 ) -> Result<(), sqlx::Error> {
@@ -61,7 +62,7 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-fn keyed(before: &'static str, keys: &[i64]) -> QueryBuilder<Sqlite> {
+fn keyed(before: &'static str, keys: &[i64]) -> QueryBuilder<Db> {
     let mut sql = QueryBuilder::new(before);
     sql.push(" (");
     let mut list = sql.separated(", ");

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::join::{CALLS_MAX, Recorded, moved_total, numbering};
 use model::{CallId, EventId, Join, RecordingState, SegmentId};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use crate::apply::Touch;
-use crate::bulk;
-use crate::derive::derive;
+use super::apply::Touch;
+use super::bulk;
+use super::derive::derive;
+use super::engine::Connection;
 use crate::error::CatalogError;
 use crate::rows;
 
@@ -53,11 +54,7 @@ impl Group {
 }
 
 /// Notes a join of two calls that can be one, and of which there are rows.
-pub(crate) async fn write(
-    db: &mut SqliteConnection,
-    event: EventId,
-    join: &Join,
-) -> Result<(), CatalogError> {
+pub(crate) async fn write(db: &mut Connection, event: EventId, join: &Join) -> Result<(), CatalogError> {
     // Of two tellings the one that was found first counts, as in a log.
     sqlx::query(
         "INSERT INTO joins (from_call, into_call, at, body, changed) VALUES ($1, $2, $3, $4, $5) \
@@ -78,7 +75,7 @@ pub(crate) async fn write(
 
 /// Derives what follows from rows of these calls, for the calls that survive.
 pub(crate) async fn derive_all(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     touched: BTreeMap<CallId, Touch>,
 ) -> Result<(), CatalogError> {
     let joined = joined(db, touched.keys()).await?;
@@ -102,7 +99,7 @@ pub(crate) async fn derive_all(
 
 /// Those of some calls that are one with others.
 async fn joined(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     calls: impl Iterator<Item = &CallId>,
 ) -> Result<BTreeSet<CallId>, CatalogError> {
     let ids: Vec<i64> = calls.map(|call| rows::id(call.as_u64())).collect();
@@ -113,7 +110,7 @@ async fn joined(
 }
 
 /// The calls that are one with this one.
-pub(crate) async fn group(db: &mut SqliteConnection, call: CallId) -> Result<Group, CatalogError> {
+pub(crate) async fn group(db: &mut Connection, call: CallId) -> Result<Group, CatalogError> {
     let (mut calls, mut joins): (_, Vec<Join>) = (BTreeSet::from([call]), Vec::new());
     let mut to_visit = vec![call];
     while let Some(at) = to_visit.pop() {
@@ -139,7 +136,7 @@ pub(crate) async fn group(db: &mut SqliteConnection, call: CallId) -> Result<Gro
 }
 
 /// Gives what belongs to the others to the call that survives.
-async fn take_in(db: &mut SqliteConnection, group: &Group) -> Result<(), CatalogError> {
+async fn take_in(db: &mut Connection, group: &Group) -> Result<(), CatalogError> {
     // What was told stays; what was derived of it is derived of the survivor.
     const POINT: &str = "UPDATE calls SET joined = $2, live = 0, segments = 0, total = 0, state = $3, search = '', \
          data = CASE WHEN told = 0 THEN '{}' ELSE COALESCE(told_data, data) END, \
@@ -193,7 +190,7 @@ struct OwnRow {
 }
 
 /// Gives the segments the numbers that they have in the call that survives.
-async fn renumber(db: &mut SqliteConnection, group: &Group) -> Result<(), CatalogError> {
+async fn renumber(db: &mut Connection, group: &Group) -> Result<(), CatalogError> {
     let found: Vec<OwnRow> = sqlx::query_as(
         "SELECT id, number, total, COALESCE(own_call, call) AS own_call, \
          COALESCE(own_number, number) AS own_number, COALESCE(own_total, total) AS own_total \

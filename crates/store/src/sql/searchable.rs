@@ -5,15 +5,18 @@
 use std::collections::BTreeMap;
 
 use model::CallData;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use crate::bulk;
+use super::bulk;
+use super::engine::Connection;
 use crate::error::CatalogError;
 use crate::rows;
 
 /// Characters of names, numbers and values that a text search sees. 32 parties with long names fit; what is
 /// beyond is still found by number or key.
 const SEARCH_CHARS_MAX: usize = 4_096;
+/// Characters of a number or key that are searched for: nobody types more, and an entry of an index has an end.
+const NAME_CHARS_MAX: usize = 256;
 
 #[derive(FromRow, PartialEq)]
 struct PartyRow {
@@ -68,7 +71,7 @@ struct ValueRow {
 impl Found {
     /// Of some calls; parties of some of them only.
     pub(crate) async fn of(
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         calls: &[i64],
         with_parties: &[i64],
     ) -> Result<Self, CatalogError> {
@@ -154,9 +157,9 @@ impl Rewritten {
         values.iter().for_each(|(_, _, value)| text.add(value));
         let values = values.into_iter().map(|(key, position, value)| DataRow {
             call,
-            key: key.to_owned(),
+            key,
             position,
-            value: value.to_owned(),
+            value: rows::text(value).into_owned(),
             started,
         });
         let mut values: Vec<DataRow> = values.collect();
@@ -173,7 +176,7 @@ impl Rewritten {
         text.0
     }
 
-    pub(crate) async fn write(self, db: &mut SqliteConnection) -> Result<(), CatalogError> {
+    pub(crate) async fn write(self, db: &mut Connection) -> Result<(), CatalogError> {
         bulk::delete(db, "DELETE FROM parties WHERE call IN", &self.parties_of).await?;
         bulk::insert(
             db,
@@ -214,22 +217,23 @@ impl Rewritten {
 }
 
 fn parties(call: i64, data: &CallData) -> Vec<PartyRow> {
+    let text = |text: &Option<String>| text.as_deref().map(|t| rows::text(t).into_owned());
     let row = |(position, party): (i64, &model::Party)| PartyRow {
         call,
         position,
         role: rows::name(&party.role),
         side: rows::name(&party.side),
-        uri: party.uri.clone(),
-        number: party.number.clone(),
-        name: party.name.clone(),
-        participant: party.participant.clone(),
+        uri: text(&party.uri),
+        number: text(&party.number).map(|n| beginning(&n)),
+        name: text(&party.name),
+        participant: text(&party.participant),
     };
     (0..).zip(&data.parties).map(row).collect()
 }
 
 /// Call data as key-values, with a position each among those of the same key. What several say is there once.
-fn key_values<'a>(known: &[&'a CallData]) -> Vec<(&'a str, i64, &'a str)> {
-    let mut seen: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+fn key_values<'a>(known: &[&'a CallData]) -> Vec<(String, i64, &'a str)> {
+    let mut seen: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut all = Vec::new();
     for data in known {
         let single = [("dn", &data.dn), ("device", &data.device)]
@@ -238,7 +242,8 @@ fn key_values<'a>(known: &[&'a CallData]) -> Vec<(&'a str, i64, &'a str)> {
         let ids = data.sip_call_ids.iter().map(|v| ("sip-call-id", v.as_str()));
         let maps = data.correlation.iter().chain(&data.extra).map(|(k, v)| (k.as_str(), v.as_str()));
         for (key, value) in single.chain(ids).chain(maps) {
-            let values = seen.entry(key).or_default();
+            let key = beginning(&rows::text(key));
+            let values = seen.entry(key.clone()).or_default();
             if !values.contains(&value) {
                 all.push((key, rows::count(values.len() as u64), value));
                 values.push(value);
@@ -248,6 +253,10 @@ fn key_values<'a>(known: &[&'a CallData]) -> Vec<(&'a str, i64, &'a str)> {
     all
 }
 
+fn beginning(text: &str) -> String {
+    text.chars().take(NAME_CHARS_MAX).collect()
+}
+
 #[derive(Default)]
 struct SearchText(String);
 
@@ -255,7 +264,7 @@ impl SearchText {
     fn add(&mut self, field: &str) {
         let room = SEARCH_CHARS_MAX.saturating_sub(self.0.chars().count());
         if room > 0 && !field.is_empty() {
-            self.0.extend(field.to_lowercase().chars().take(room));
+            self.0.extend(rows::text(field).to_lowercase().chars().take(room));
             self.0.push('\n');
         }
     }

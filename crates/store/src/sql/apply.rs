@@ -5,23 +5,24 @@
 //! derived anew for each call that was touched (`joins`, `derive`), so the order of arrival leaves no trace.
 //!
 //! A batch is looked through first: of several changes that tell of the same row the newest writes it. Then rows are
-//! written many at a time ([`bulk`](crate::bulk)). Every change has its event.
+//! written many at a time ([`bulk`](super::bulk)). Every change has its event.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Alarm, CallId, CallRecord, Change, ChangeKind, Copy, CopyOf, Correction, EventId, Join, Location, Note,
-    SegmentId, TenantId,
+    TenantId,
 };
-use sqlx::SqliteConnection;
 
-use crate::bulk;
+use super::bulk;
+use super::engine::Connection;
+use super::joins;
+use super::outbox;
+use super::people;
+use super::segments::{self, CopyKey, CopyTold, SegmentTold};
+use crate::concerned::concerned;
 use crate::error::CatalogError;
-use crate::joins;
-use crate::outbox;
-use crate::people;
 use crate::rows;
-use crate::segments::{self, CopyKey, CopyTold, SegmentTold};
 use crate::view::Event;
 
 /// Whether the call data of a touched call changed, so that parties and key-values are to be looked through.
@@ -41,6 +42,11 @@ impl Touched {
         *entry = (*entry).max(touch);
     }
 
+    /// All of them, each with what was touched.
+    pub(crate) fn into_calls(self) -> BTreeMap<CallId, Touch> {
+        self.0
+    }
+
     pub(crate) fn add_row(&mut self, call: i64) -> Result<(), CatalogError> {
         self.add(CallId::from_u64(rows::from_id(call)?), Touch::Data);
         Ok(())
@@ -48,11 +54,11 @@ impl Touched {
 }
 
 /// Applies changes within the transaction that `db` is in.
-pub(crate) async fn apply(db: &mut SqliteConnection, changes: &[Change]) -> Result<(), CatalogError> {
+pub(crate) async fn apply(db: &mut Connection, changes: &[Change]) -> Result<(), CatalogError> {
     let mut batch = Batch::new(owners(db, changes).await?);
     changes.iter().for_each(|change| batch.take(change));
     let touched = batch.write(db).await?;
-    joins::derive_all(db, touched.0).await
+    joins::derive_all(db, touched.into_calls()).await
 }
 
 /// What is known of a call before it is written.
@@ -71,19 +77,10 @@ struct KnownCall {
 
 /// The calls that changes name.
 async fn owners<'a>(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     changes: &[Change],
 ) -> Result<BTreeMap<CallId, Owner<'a>>, CatalogError> {
-    let mut named = BTreeSet::new();
-    for change in changes {
-        match &change.kind {
-            ChangeKind::Alarm(_) => continue,
-            ChangeKind::Joined(join) => named.extend([join.from.call]),
-            ChangeKind::Sides(correction) => named.extend(correction.calls.iter().copied()),
-            _ => {}
-        }
-        named.extend(change.kind.call());
-    }
+    let named: BTreeSet<CallId> = changes.iter().flat_map(concerned).collect();
     let ids: Vec<i64> = named.iter().map(|call| rows::id(call.as_u64())).collect();
     let found: Vec<(i64, String, i64)> =
         bulk::select(db, "SELECT id, tenant, told FROM calls WHERE id IN", &ids, "").await?;
@@ -101,8 +98,8 @@ async fn owners<'a>(
 struct Batch<'a> {
     calls: BTreeMap<CallId, Owner<'a>>,
     touched: Touched,
-    segments: BTreeMap<SegmentId, SegmentTold<'a>>,
-    copies: BTreeMap<CopyKey, CopyTold>,
+    segments: segments::Told<'a>,
+    copies: segments::Copies,
     joins: Vec<(EventId, &'a Join)>,
     notes: Vec<(EventId, CallId, &'a Note)>,
     sides: Vec<(EventId, CallId, &'a Correction)>,
@@ -158,7 +155,7 @@ impl<'a> Batch<'a> {
             ChangeKind::Segment { record, directory } => {
                 self.touched.add(record.call, Touch::Data);
                 let told = SegmentTold { event, record, directory };
-                let newest = self.segments.entry(record.id).or_insert(told);
+                let newest = self.segments.entry((record.id, record.node)).or_insert(told);
                 if newest.event < event {
                     *newest = told;
                 }
@@ -202,7 +199,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    async fn write(mut self, db: &mut SqliteConnection) -> Result<Touched, CatalogError> {
+    async fn write(mut self, db: &mut Connection) -> Result<Touched, CatalogError> {
         calls(db, &self.calls).await?;
         segments::write(db, &mut self.touched, &self.segments, &self.copies).await?;
         for (event, join) in self.joins {
@@ -215,7 +212,7 @@ impl<'a> Batch<'a> {
             people::sides(db, event, call, correction).await?;
         }
         for (change, alarm) in self.alarms {
-            crate::alarms::write(db, change, alarm).await?;
+            super::alarms::write(db, change, alarm).await?;
         }
         outbox::write(db, &self.events).await?;
         Ok(self.touched)
@@ -223,7 +220,7 @@ impl<'a> Batch<'a> {
 }
 
 /// Makes the rows of calls that there are none of yet, and writes what was told of them.
-async fn calls(db: &mut SqliteConnection, owners: &BTreeMap<CallId, Owner<'_>>) -> Result<(), CatalogError> {
+async fn calls(db: &mut Connection, owners: &BTreeMap<CallId, Owner<'_>>) -> Result<(), CatalogError> {
     struct Row<'a> {
         id: i64,
         tenant: &'a str,

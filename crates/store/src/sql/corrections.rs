@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use model::sides::concerned;
 use model::{CallId, Join, Sides, WallTime};
-use sqlx::SqliteConnection;
 
+use super::engine::Connection;
+use super::joins::Group;
 use crate::error::CatalogError;
-use crate::joins::Group;
 use crate::rows;
 
 /// What people said last of a call by itself.
@@ -26,7 +26,7 @@ pub(crate) struct Corrections {
 }
 
 impl Corrections {
-    pub(crate) async fn of(db: &mut SqliteConnection, group: &Group) -> Result<Self, CatalogError> {
+    pub(crate) async fn of(db: &mut Connection, group: &Group) -> Result<Self, CatalogError> {
         let mut by_call = BTreeMap::new();
         for call in &group.calls {
             let found: Option<(String, i64, i64)> =

@@ -1,0 +1,7 @@
+//! Synchronizers of several nodes, in virtual time: a network that loses, doubles, delays and reorders, disks that fail
+//! and forget what was not synced, processes that are killed after any step.
+
+mod disk;
+mod properties;
+mod stories;
+mod world;

@@ -6,7 +6,7 @@ use model::PeerName;
 use peers::{Credentials, Limits, Listener};
 
 use crate::cli::CliError;
-use crate::config::Config;
+use crate::config::{Config, Placement};
 use crate::desk::Introduction;
 
 /// What a node that has no certificate calls itself: nobody else hears it.
@@ -71,6 +71,15 @@ impl Cluster {
             }
         }
         peers
+    }
+
+    /// Where the record servers take calls by themselves, if calls are to be sent there.
+    pub(crate) fn redirects(&self, config: &Config) -> BTreeMap<PeerName, String> {
+        if config.cluster.placement == Placement::Route {
+            return BTreeMap::new();
+        }
+        let peers = config.tables.peer.iter();
+        peers.filter_map(|(name, peer)| Some((name.parse().ok()?, peer.sip.clone()))).collect()
     }
 
     /// Lets proxies in, where the configuration wants it.

@@ -286,7 +286,7 @@ impl FrontTask {
         }
         loop {
             if let Some(event) = self.driver.poll_event() {
-                self.front.handle_event(now(), event);
+                self.hear(event);
             } else if let Some(action) = self.front.poll_action() {
                 self.act(action);
             } else if let Some(outcome) = self.servers.poll(now()) {
@@ -304,6 +304,19 @@ impl FrontTask {
                 self.front.count_refused(now(), shed);
                 self.front.count_crowded(now(), crowded);
             }
+        }
+    }
+
+    /// Something comes by SIP. A call that begins goes to whoever is to get the next one.
+    fn hear(&mut self, event: sip::Event) {
+        if !self.servers.redirects() {
+            return self.front.handle_event(now(), event);
+        }
+        let sent = self.front.stats().redirected;
+        self.front.set_redirect(self.servers.redirect());
+        self.front.handle_event(now(), event);
+        if self.front.stats().redirected > sent {
+            self.servers.sent();
         }
     }
 

@@ -54,13 +54,15 @@ pub(crate) struct Servers {
     dialer: Option<Dialer>,
     /// Why there is no link to a record server, as it was said last: attempts follow one another.
     unlinked: BTreeMap<PeerName, String>,
+    /// Where each takes calls that are sent on to it; empty where signalling stays here.
+    sip: BTreeMap<PeerName, String>,
 }
 
 impl Servers {
     /// The one in this process alone.
     pub(crate) fn alone(local: Local) -> Self {
         let machine = RecordServers::alone(local.name.clone());
-        Self { machine, local: Some(local), dialer: None, unlinked: BTreeMap::new() }
+        Self { machine, local: Some(local), dialer: None, unlinked: BTreeMap::new(), sip: BTreeMap::new() }
     }
 
     /// Several: those that are dialed, and the one in this process if it has one.
@@ -77,7 +79,13 @@ impl Servers {
             machine.handle_event(now, &local.name, PeerEvent::Up(hello));
             local
         });
-        Self { machine, local, dialer: Some(dialer), unlinked: BTreeMap::new() }
+        Self { machine, local, dialer: Some(dialer), unlinked: BTreeMap::new(), sip: BTreeMap::new() }
+    }
+
+    /// The same; calls that begin are sent to where the chosen one takes calls.
+    pub(crate) fn redirecting(mut self, sip: BTreeMap<PeerName, String>) -> Self {
+        self.sip = sip;
+        self
     }
 
     /// Whether there may be others than the one in this process.
@@ -158,6 +166,21 @@ impl Servers {
     /// When that should be called.
     pub(crate) fn next_timeout(&self) -> Option<Mono> {
         self.machine.next_timeout()
+    }
+
+    /// Where the next call that begins is sent, where calls are sent on and it is not for this node.
+    pub(crate) fn redirect(&self) -> Option<String> {
+        self.sip.get(&self.machine.next_place()?).cloned()
+    }
+
+    /// Whether calls are sent on.
+    pub(crate) fn redirects(&self) -> bool {
+        !self.sip.is_empty()
+    }
+
+    /// It was sent there.
+    pub(crate) fn sent(&mut self) {
+        self.machine.sent();
     }
 
     /// Whether a new call finds a record server.

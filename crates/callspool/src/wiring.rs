@@ -192,7 +192,8 @@ pub(crate) fn servers(
             let dialer = Dialer::start(credentials.clone(), peers.into_iter().collect());
             // Handshakes are made where media come in, by certificates of there: no description of ours can name one.
             let keys = OwnKeys { entropy: Entropy::new(seed()?), certificate: None };
-            Ok((Servers::several(settings, names, dialer, local, now()), keys))
+            let servers = Servers::several(settings, names, dialer, local, now());
+            Ok((servers.redirecting(cluster.redirects(config)), keys))
         }
         (_, None) => Err(CliError::failed(
             "cannot place calls",

@@ -59,6 +59,50 @@ fn calls_are_spread_evenly_and_each_is_whole_where_it_is() {
 }
 
 #[test]
+fn calls_are_sent_on_by_turns_to_where_they_are_recorded() {
+    let mut cluster = Cluster::start(2);
+    cluster.proxy.kill();
+    cluster.proxy.set("CLUSTER__PLACEMENT", "redirect");
+    for (n, recorder) in cluster.recorders.iter_mut().enumerate() {
+        recorder.kill();
+        recorder.set("NODE__ROLES", "proxy,recorder,api");
+        let uri = format!("sip:{}", recorder.sip_address());
+        cluster.proxy.set(&format!("PEER__REC{}__SIP", n + 1), &uri);
+        recorder.restart();
+    }
+    cluster.proxy.restart();
+    cluster.wait_until_ready();
+    let mut contacts: Vec<String> = (0..4)
+        .map(|_| {
+            let answer = sip::ask(&cluster.proxy, "INVITE");
+            assert_eq!(answer.status, 302, "{}", answer.text);
+            answer.header("Contact").unwrap().to_owned()
+        })
+        .collect();
+    assert_ne!(contacts[0], contacts[1]);
+    contacts.sort();
+    let each = |n: usize| format!("<sip:{};callspool-placed>", cluster.recorders[n].sip_address());
+    assert_eq!(contacts, [each(0), each(0), each(1), each(1)]);
+    // There they are recorded as on any node.
+    place(&cluster.recorders[1], "there", &["--duration", "300ms"]);
+    wait_until("it to be complete", PATIENCE, || {
+        let calls = cluster.recorders[1].calls();
+        calls.iter().any(|c| c.state == "complete").then_some(()).ok_or(format!("{calls:?}"))
+    });
+    // The only one that takes calls gets them all, and where there is none the proxy says so.
+    assert_eq!(cluster.recorders[0].callspool(&["drain"]).code, Some(0));
+    wait_until("the next one to go to the other", PATIENCE, || {
+        let to = sip::ask(&cluster.proxy, "INVITE").header("Contact").map(str::to_owned);
+        if to == Some(each(1)) { Ok(()) } else { Err(format!("{to:?}")) }
+    });
+    assert_eq!(cluster.recorders[1].callspool(&["drain"]).code, Some(0));
+    wait_until("600", PATIENCE, || {
+        let status = sip::ask(&cluster.proxy, "INVITE").status;
+        if status == 600 { Ok(()) } else { Err(status.to_string()) }
+    });
+}
+
+#[test]
 fn a_call_goes_on_at_another_record_server_when_its_own_is_killed() {
     goes_on(Fate::Killed);
 }

@@ -125,6 +125,8 @@ pub struct Front {
     servers: Servers,
     /// Whether they take new calls.
     room: Room,
+    /// Where the next call goes, if not here.
+    redirect: Option<String>,
 }
 
 impl Front {
@@ -155,6 +157,7 @@ impl Front {
             unwelcome: None,
             servers: Servers::One,
             room: Room::Free,
+            redirect: None,
         }
     }
 

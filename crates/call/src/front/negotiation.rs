@@ -44,6 +44,10 @@ impl Front {
         if let Some(to) = self.elsewhere().filter(|_| !in_progress) {
             return self.hand_over(session, &to);
         }
+        if let Some(to) = self.redirects(request).filter(|_| !in_progress) {
+            self.stats.redirected += 1;
+            return self.hand_over(session, &to);
+        }
         let full = self.is_full() || self.has_its_calls(&trunk);
         if self.intake == Intake::Refused || (full && !in_progress) {
             return self.turn_away(now, session, 503, "Service Unavailable");

@@ -11,8 +11,9 @@
 use std::time::Duration;
 
 use model::{CallId, Failure, NodeNumber, Now, OpenSegment};
+use sip::RequestInfo;
 
-use super::{Front, OPEN_DEADLINE, Timer};
+use super::{Front, Intake, OPEN_DEADLINE, Timer};
 use crate::leg::Leg;
 use crate::live_call::Vain;
 use crate::servers::Room;
@@ -22,6 +23,9 @@ const ANEW_MAX: u8 = 2;
 /// Until when after the first order: a record server is found and answers within three seconds, and until [`OPEN_DEADLINE`]
 /// somebody waits for it.
 const ANEW_WITHIN: Duration = Duration::from_secs(2);
+
+/// Stands in the Contact of a call that was sent elsewhere, and so in the Request-URI by which it comes there.
+const PLACED: &str = "callspool-placed";
 
 /// How many record servers segments may lie on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,20 @@ impl Front {
     /// Whether record servers take new calls, from now on.
     pub fn set_room(&mut self, room: Room) {
         self.room = room;
+    }
+
+    /// Who gets the next call that begins, from now on: it is sent there with 302 (RFC 3261 section 8.1.3.4), and the front
+    /// of that node does all for it that this one would. None: it is taken here.
+    pub fn set_redirect(&mut self, to: Option<String>) {
+        self.redirect = to;
+    }
+
+    /// Where a call goes that begins by this request, if not here. One that was sent here is kept: two fronts could send it
+    /// to and fro.
+    pub(super) fn redirects(&self, request: &RequestInfo) -> Option<String> {
+        let is_taken = self.intake == Intake::Open && !has_parameter(&request.uri, PLACED);
+        let to = self.redirect.as_ref().filter(|_| is_taken)?;
+        Some(format!("{to};{PLACED}"))
     }
 
     /// Nobody said in time whether a segment is opened, and whoever was asked is told that it need not be. It never was: its
@@ -95,6 +113,30 @@ impl Front {
             Room::Free => "the limit of calls is reached",
             Room::Full => "no record server has room for another call",
             Room::Unreachable => "no record server that takes calls is reached",
+        }
+    }
+}
+
+/// Whether a URI has a parameter (RFC 3261 section 19.1.1).
+fn has_parameter(uri: &str, name: &str) -> bool {
+    let parameters = uri.split('?').next().unwrap_or_default().split(';').skip(1);
+    parameters.map(|p| p.split('=').next().unwrap_or_default()).any(|p| p.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_one_of_the_uri_and_no_header_of_it() {
+        for (uri, has) in [
+            ("sip:rec1:5060;callspool-placed", true),
+            ("sip:4711@rec1;transport=tcp;Callspool-Placed=", true),
+            ("sip:rec1", false),
+            ("sip:callspool-placed@rec1;x=callspool-placed", false),
+            ("sip:rec1?callspool-placed=;callspool-placed", false),
+        ] {
+            assert_eq!(has_parameter(uri, PLACED), has, "{uri}");
         }
     }
 }

@@ -131,6 +131,8 @@ pub struct FrontStats {
     pub opening: usize,
     /// Requests sent to another recorder.
     pub handed_over: u64,
+    /// Of those, the ones that were sent to the record server chosen for them.
+    pub redirected: u64,
     /// Segments that no record server opened.
     pub not_recorded: u64,
 }

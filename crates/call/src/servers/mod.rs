@@ -186,6 +186,23 @@ impl RecordServers {
         }
     }
 
+    /// Who gets the next call that begins, if somebody does: it stays so until a record server says something else, or
+    /// [`Self::sent`].
+    #[must_use]
+    pub fn next_place(&self) -> Option<PeerName> {
+        match &self.servers {
+            Servers::Alone(name) => Some(name.clone()),
+            Servers::Several(several) => several.next_place(),
+        }
+    }
+
+    /// The next call was sent to whoever was to get it.
+    pub fn sent(&mut self) {
+        if let Servers::Several(several) = &mut self.servers {
+            several.sent();
+        }
+    }
+
     /// Whether there is room for new calls.
     #[must_use]
     pub fn room(&self) -> Room {

@@ -101,6 +101,24 @@ impl Several {
         })
     }
 
+    /// Who gets the next call that begins.
+    pub(super) fn next_place(&self) -> Option<PeerName> {
+        let may = self.peers.iter().filter_map(|(name, peer)| Some((name, peer.weight()?, peer.balance)));
+        let mut may: Vec<_> = may.collect();
+        placement::choose(may.iter_mut().map(|(name, room, balance)| (*name, *room, balance))).cloned()
+    }
+
+    /// It begins there, and this node has no more to do with it.
+    pub(super) fn sent(&mut self) {
+        let all = self.peers.iter_mut();
+        let may = all.filter_map(|(name, peer)| Some((name.clone(), peer.weight()?, &mut peer.balance)));
+        if let Some(to) = placement::choose(may)
+            && let Some(peer) = self.peers.get_mut(&to)
+        {
+            peer.place();
+        }
+    }
+
     fn ask(&mut self, now: Now, to: PeerName, kin: Kin, mut opening: Box<Opening>) {
         let mut order = opening.order.clone();
         let segment = order.segment;

@@ -60,6 +60,47 @@ fn limits_and_the_end() {
 }
 
 #[test]
+fn new_calls_are_sent_to_the_record_server_that_is_chosen_for_them() {
+    check(
+        "invite sendonly
+         opened
+         redirect sip:rec2.example.com
+         session 2
+         invite sendonly
+         session 1
+         reinvite sendonly
+         opened
+         redirect
+         session 3
+         invite sendonly
+         opened",
+        expect![[r#"
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > opened
+                200 s1 20000/recvonly
+                tell call of 1
+            > redirect sip:rec2.example.com
+            > session 2
+            > invite sendonly
+                302 s2 <sip:rec2.example.com;callspool-placed>
+            > session 1
+            > reinvite sendonly
+                change 1:mixed:active
+            > opened
+                200 s1 20002/recvonly
+            > redirect
+            > session 3
+            > invite sendonly
+                open 1/1 1:mixed:active
+            > opened
+                200 s3 20004/recvonly
+                tell call of 1
+        "#]],
+    );
+}
+
+#[test]
 fn new_calls_are_refused_or_handed_over_while_others_go_on() {
     check(
         "invite sendonly

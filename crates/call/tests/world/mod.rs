@@ -358,6 +358,7 @@ impl World {
                 let (status, reason) = (488, "Not Acceptable Here".to_owned());
                 self.front.handle_event(now, Event::Refused { session, status, reason, headers: vec![] });
             }
+            "redirect" => self.front.set_redirect((!rest.is_empty()).then(|| rest.to_owned())),
             "open" => self.front.set_intake(Intake::Open),
             "close" if rest.is_empty() => self.front.set_intake(Intake::Refused),
             "close" => self.front.set_intake(Intake::HandedOver(rest.to_owned())),

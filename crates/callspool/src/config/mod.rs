@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 pub(crate) use sections::{Config, LogConfig};
 pub(crate) use source::{Origin, Origins, Problem};
 pub(crate) use values::{
-    AskEncryption, CredentialsFor, DtmfRule, InactiveMeans, KeysFrom, LeastTls, LogFormat, MediaSource, Role,
-    Size, TlsClients, TrunkTransport, VolumeSetting,
+    AskEncryption, CredentialsFor, DtmfRule, InactiveMeans, KeysFrom, LeastTls, LogFormat, MediaSource,
+    Placement, Role, Size, TlsClients, TrunkTransport, VolumeSetting,
 };
 
 use source::Values;

@@ -12,7 +12,7 @@ use model::{NodeNumber, TenantId};
 use super::catalog::CatalogUrl;
 use super::declare::sections;
 use super::values::{
-    AddressRange, DtmfRule, HostPort, InactiveMeans, LeastTls, LogFormat, MediaSource, Role, Size,
+    AddressRange, DtmfRule, HostPort, InactiveMeans, LeastTls, LogFormat, MediaSource, Placement, Role, Size,
     TlsClients, VolumeSetting,
 };
 
@@ -95,6 +95,8 @@ sections! {
 
     /// This node among others: proxies place calls on the record servers that `[peer.NAME]` names. Nodes know each other by certificates of a private authority, which `callspool cert` makes.
     cluster: ClusterConfig {
+        /// How a new call gets to the record server that is chosen for it: `route`: this node keeps the signalling and has that one record; `redirect`: it is sent there by 302, to `sip` of `[peer.NAME]`, and that node does everything for it.
+        placement: Placement = "route", "route or redirect";
         /// Addresses at which proxies reach this record server; empty: none does. They need a certificate.
         listen: Vec<SocketAddr> = "", "list of IP:port";
         /// PEM file of the authority of the nodes: whoever it has certified is one of them.

@@ -80,6 +80,8 @@ tables! {
     peer: PeerConfig, at most PEERS_MAX {
         /// Where it is reached, its `cluster.listen`; must be given.
         address: Option<NodeAddress> = "", "name or IP:port";
+        /// Where its own proxy takes calls; must be given with `cluster.placement = "redirect"`.
+        sip: String = "", "SIP URI";
     }
 
     /// Where events are posted as they happen: an on-call service, a program of yours. webhooks.md has requests, answers and a receiver.

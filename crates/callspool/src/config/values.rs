@@ -221,6 +221,13 @@ choices! {
         /// They are, and must have one.
         Require = "require",
     }
+    /// How calls get to the record server that is chosen for them.
+    Placement {
+        /// Signalling stays here.
+        Route = "route",
+        /// They are sent there.
+        Redirect = "redirect",
+    }
     /// The oldest version of TLS.
     LeastTls {
         /// 1.2 and 1.3.

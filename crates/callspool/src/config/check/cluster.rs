@@ -4,8 +4,8 @@ use std::path::Path;
 
 use model::{NodeNumber, PeerName};
 
-use super::Findings;
-use crate::config::{Config, Role};
+use super::{Findings, is_sip_uri};
+use crate::config::{Config, Placement, Role};
 
 pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
     let has = |role| config.node.roles.contains(&role);
@@ -46,6 +46,12 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
         if peer.address.is_none() {
             let why = "a record server that is nowhere cannot be reached";
             findings.add_to_table(("peer", name), "address", why, "give its cluster.listen");
+        }
+        let todo = "give where it takes calls, such as sip:10.0.0.11:5060";
+        if cluster.placement == Placement::Redirect && peer.sip.is_empty() {
+            findings.add_to_table(("peer", name), "sip", "calls cannot be redirected to nowhere", todo);
+        } else if !peer.sip.is_empty() && !is_sip_uri(&peer.sip) {
+            findings.add_to_table(("peer", name), "sip", format!("'{}' is no SIP URI", peer.sip), todo);
         }
     }
 }

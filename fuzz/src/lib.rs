@@ -21,6 +21,7 @@ mod sip;
 mod srtp;
 mod stun;
 mod video;
+mod vrrp;
 
 pub use disk::{call_log, manifest, matroska, redo, sidecar};
 pub use frames::frames;
@@ -31,6 +32,7 @@ pub use sip::{multipart, sip_message, sip_stream, siprec};
 pub use srtp::srtp;
 pub use stun::stun;
 pub use video::video;
+pub use vrrp::vrrp;
 
 /// A parser under test.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +65,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sidecar", run: sidecar, longest: 2_048 },
     Target { name: "redo", run: redo, longest: 2_048 },
     Target { name: "frames", run: frames, longest: 4_096 },
+    Target { name: "vrrp", run: vrrp, longest: 1_024 },
 ];
 
 /// Takes pieces off the front of an input: what a fuzzer steers a run with.

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use address::advert::{Advert, Interval};
 use media::send::{RtpSender, Sending};
 use media::{Frame, FrameKind};
 use model::peer::{Family, Flowing};
@@ -37,6 +38,7 @@ pub const SEEDS: &[Seeds] = &[
     ("sidecar", || files_ending(".pcap")),
     ("redo", redo),
     ("frames", frames),
+    ("vrrp", vrrp),
 ];
 
 const SDP: &str = "v=0\r\no=- 1 -1 IN IP4 192.0.2.1\r\ns=x\r\nc=IN IP4 192.0.2.1/127\r\nt=0 0\r\na=sendonly\r\nm=audio 4000/2 RTP/AVP 0 8 96 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=label:1\r\na=rtcp:4005 IN IP6 ::1\r\na=ptime:20\r\nm=video 0 RTP/AVP 97\r\na=mid:2\r\nc=IN IP6 2001:db8::2\r\na=rtcp-mux\r\nm=audio 4010 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20|1:4 UNENCRYPTED_SRTCP\r\na=crypto:2 AEAD_AES_128_GCM inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGw==\r\n";
@@ -67,6 +69,25 @@ fn frames() -> Vec<Vec<u8>> {
     };
     let broken = [stream(2, &["{}", "order?"]), vec![0xff; 4]].concat();
     vec![stream(255, TO_SERVER), stream(6, FROM_SERVER), broken]
+}
+
+/// A better node is heard, lets go, and one that is worse than this one says that it holds the address.
+fn vrrp() -> Vec<Vec<u8>> {
+    let of = |family: u8, [from, to, address]: [&str; 3]| {
+        let said =
+            [(10, 200), (25, 200), (5, 0), (120, 50), (25, 50), (255, 200)].map(|(after, priority)| {
+                let advert = Advert {
+                    router: 51,
+                    priority,
+                    interval: Interval::new(25).unwrap(),
+                    addresses: vec![address.parse().unwrap()],
+                };
+                let octets = advert.octets(from.parse().unwrap(), to.parse().unwrap());
+                [&[after, u8::try_from(octets.len()).unwrap()][..], &octets].concat()
+            });
+        [&[family][..], &said.concat()].concat()
+    };
+    vec![of(0, ["192.0.2.2", "224.0.0.18", "192.0.2.10"]), of(1, ["fe80::2", "ff02::12", "2001:db8::10"])]
 }
 
 /// What was appended in turn to two files, whole, cut, spoiled, and where the files are shorter or of zeros.
@@ -344,6 +365,7 @@ fn short_call() -> MemoryDisk {
         streams: vec![stream(1, Side::Agent), stream(2, Side::External)],
         pause: None,
         dtmf: model::Dtmf::Keep,
+        files: model::peer::FileNames::ByNumber,
     };
     let mut disk = MemoryDisk::new();
     let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, now(0));

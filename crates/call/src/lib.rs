@@ -13,12 +13,13 @@
 //! ```
 //!
 //! It knows one abstract record server. [`RecordServers`] stands between it and those that there are: it chooses one for
-//! each segment, and notices which are gone. Neither touches sockets, files, databases or clocks, and both know record
-//! servers only by what they say.
+//! each segment, and notices which are gone; at a record server [`Book`] knows which of several proxies ordered what. None
+//! of them touches sockets, files, databases or clocks.
 
 mod admission;
 mod ask;
 mod asking;
+mod book;
 mod bridge;
 mod calls;
 mod command;
@@ -48,6 +49,7 @@ mod trunk;
 
 pub use admission::Crowded;
 pub use ask::{AskEncrypted, Asked};
+pub use book::{Book, Whose, refusal};
 pub use command::{Ask, Changed, Command, CommandError, Done, GivenKeys, JoinCommand, Joined, Recording};
 pub use correlate::Sighting;
 pub use describe::AgentSide;

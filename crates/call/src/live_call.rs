@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use model::copy::gathered_outcome;
 use model::join::moved_total;
+use model::peer::FileNames;
 use model::state::Respondent;
 use model::{
     CallId, CallRecord, Conclusion, EndReason, Mono, NodeNumber, RecordingState, SegmentId, SegmentRecord,
@@ -128,6 +129,8 @@ pub(crate) struct LiveCall {
     /// The trunk that brought it.
     pub(crate) trunk: Arc<str>,
     pub(crate) segments: Vec<Segment>,
+    /// What files of its next segments are called.
+    pub(crate) files: FileNames,
     /// Whether a record server opened a segment of it: until then there is nothing to tell of.
     pub(crate) is_recorded: bool,
     /// Who asks for a pause of it.
@@ -162,6 +165,7 @@ impl LiveCall {
             stops: Stops::default(),
             trunk,
             segments: Vec::new(),
+            files: FileNames::ByNumber,
             is_recorded: false,
             failing: Vec::new(),
             waiting: Vec::new(),

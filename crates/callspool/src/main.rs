@@ -1,5 +1,6 @@
 //! callspool: one binary that records calls.
 
+mod addresses;
 mod alarms;
 mod arenas;
 mod audio;

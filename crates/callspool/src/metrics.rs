@@ -68,12 +68,14 @@ pub(crate) struct Numbers {
     signalled: OnceLock<watch::Receiver<Signalled>>,
     /// None where no media are recorded, and until the recorder runs.
     recorded: OnceLock<Arc<Shared>>,
+    /// None on a node that keeps no service addresses.
+    addresses: OnceLock<address::View>,
 }
 
 impl Numbers {
     pub(crate) fn new(catalog: Handle, volumes: Volumes, webhooks: Board) -> Self {
-        let (signalled, recorded) = (OnceLock::new(), OnceLock::new());
-        Self { catalog, volumes, webhooks, refused: Arc::default(), signalled, recorded }
+        let (signalled, recorded, addresses) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { catalog, volumes, webhooks, refused: Arc::default(), signalled, recorded, addresses }
     }
 
     /// Where the page counts what it refuses.
@@ -85,6 +87,12 @@ impl Numbers {
     pub(crate) fn signalling(&self, signalled: watch::Receiver<Signalled>) {
         // It is set once, at the start.
         let _ = self.signalled.set(signalled);
+    }
+
+    /// Service addresses are kept.
+    pub(crate) fn keeping(&self, addresses: address::View) {
+        // It is set once, at the start.
+        let _ = self.addresses.set(addresses);
     }
 
     /// The recorder runs.
@@ -111,6 +119,9 @@ impl Metrics for Numbers {
         }
         if let Some(shared) = self.recorded.get() {
             all.extend(recorded(shared));
+        }
+        if let Some(addresses) = self.addresses.get() {
+            all.extend(crate::addresses::families(&addresses.shown()));
         }
         all.extend(volumes(&self.volumes));
         all.extend(catalog(&self.catalog));

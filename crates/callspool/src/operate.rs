@@ -67,6 +67,8 @@ pub(crate) struct Operator {
     pub(crate) teller: Teller,
     /// The page and the interface, where they are served.
     pub(crate) page: Option<ApiState>,
+    /// Who holds service addresses, where this node keeps some.
+    pub(crate) addresses: Option<address::View>,
     /// To stop when no call is left.
     pub(crate) when_idle: bool,
 }
@@ -140,7 +142,7 @@ impl Operator {
 
     async fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Status => Answer::done(self.supervisor.line()),
+            Ask::Status => Answer::done(self.status()),
             Ask::Alarms => self.alarms(),
             Ask::Reload => self.reload().await,
             Ask::Drain => {
@@ -162,6 +164,12 @@ impl Operator {
                 Answer::refused(Vec::new())
             }
         }
+    }
+
+    fn status(&self) -> String {
+        let addresses = self.addresses.iter().flat_map(|view| view.shown());
+        let lines = addresses.map(|shown| format!("\n{}", crate::addresses::line(&shown)));
+        std::iter::once(self.supervisor.line()).chain(lines).collect()
     }
 
     fn alarms(&self) -> Answer {

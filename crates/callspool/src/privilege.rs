@@ -5,18 +5,20 @@
 //! given away, then the process becomes that user, for good, before its first thread and its first socket. Of
 //! root's powers it keeps one, to bind ports below 1024.
 //!
-//! Where packets are read from rings, one thread keeps the power to [open](RawSockets) them until it has; no thread that
-//! reads what comes from the network ever has it.
+//! Where packets are read from rings, one thread keeps the power to [open](RawSockets) them until it has; where service
+//! addresses are kept, [another one](address::Hands) keeps the power to change them for good. No thread that reads what
+//! comes from the network ever has either.
 
 use std::io;
 use std::path::Path;
 
+use address::Hands;
 use crossbeam_channel::{Sender, bounded};
 use nix::unistd::{Gid, Uid, User, chown, geteuid, initgroups, setgid, setuid};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_keep_capabilities};
 
 use crate::cli::CliError;
-use crate::config::{Config, MediaSource};
+use crate::config::{Config, MediaSource, Role};
 use crate::descriptors::raise_limit;
 use crate::patience::{ANSWER, within};
 use crate::serve::make_private_dir;
@@ -42,7 +44,7 @@ impl RawSockets {
             }
         };
         std::thread::Builder::new().name("raw-sockets".to_owned()).spawn(wait)?;
-        drop_raw();
+        drop_powers(CapabilitySet::NET_RAW);
         Ok(Self(Some(way)))
     }
 
@@ -62,9 +64,47 @@ impl RawSockets {
     }
 }
 
-/// The calling thread, and those that it starts, cannot read packets of others any more.
-fn drop_raw() {
-    let without = |set: CapabilitySet| set & !CapabilitySet::NET_RAW;
+/// What holding service addresses takes: to give them to the kernel, and to send what announces them.
+const OF_HANDS: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_RAW);
+
+/// What threads with powers do for those without.
+#[derive(Debug)]
+pub(crate) struct Powers {
+    pub(crate) raw: RawSockets,
+    /// On a node that keeps service addresses.
+    pub(crate) hands: Option<Hands>,
+}
+
+/// Leaves the powers to hold service addresses to a thread of its own, where there are any to be held.
+fn leave_hands(config: &Config) -> Result<Option<Hands>, CliError> {
+    if !config.node.roles.contains(&Role::LinkProtector) {
+        return Ok(None);
+    }
+    let may = |e: io::Error| CliError::failed("cannot hold service addresses", e, MAY_NOT_TODO);
+    let has = capabilities(None).map_err(|e| may(e.into()))?.effective;
+    if !has.contains(OF_HANDS) {
+        return Err(may(io::Error::other("it may not: CAP_NET_ADMIN and CAP_NET_RAW are missing")));
+    }
+    let (hands, worker) = address::hands();
+    let work = move || {
+        // Root keeps all that it is, as everywhere in a process that runs as root.
+        if !geteuid().is_root() {
+            drop_powers(!OF_HANDS);
+        }
+        worker.run();
+    };
+    std::thread::Builder::new().name("address-hands".to_owned()).spawn(work).map_err(|e| {
+        CliError::failed("cannot hold service addresses", e, "check the limit of threads (ulimit -u)")
+    })?;
+    Ok(Some(hands))
+}
+
+const MAY_NOT_TODO: &str = "start it with them (AmbientCapabilities in a service unit: cluster.md), or leave \
+     link-protector out of node.roles";
+
+/// The calling thread, and those that it starts, have these powers no more.
+fn drop_powers(powers: CapabilitySet) {
+    let without = |set: CapabilitySet| set & !powers;
     let dropped = capabilities(None).and_then(|has| {
         let sets = CapabilitySets {
             effective: without(has.effective),
@@ -75,23 +115,28 @@ fn drop_raw() {
     });
     if let Err(e) = dropped {
         tracing::warn!(
-            "CAP_NET_RAW is kept: {e}; allow the system call capset (SystemCallFilter in a service unit)"
+            "powers are kept that nobody needs ({powers:?}): {e}; allow the system call capset (SystemCallFilter in a service unit)"
         );
     }
 }
 
 /// Becomes the user of `node.user`, if that is another. Must be called while the process has one thread.
-pub(crate) fn give_up(config: &Config) -> Result<RawSockets, CliError> {
+pub(crate) fn give_up(config: &Config) -> Result<Powers, CliError> {
     become_named(config)?;
+    let hands = leave_hands(config)?;
     if geteuid().is_root() {
-        return Ok(RawSockets::NONE);
+        return Ok(Powers { raw: RawSockets::NONE, hands });
+    }
+    if hands.is_some() {
+        drop_powers(CapabilitySet::NET_ADMIN);
     }
     if config.media.source != MediaSource::PacketRing {
-        drop_raw();
-        return Ok(RawSockets::NONE);
+        drop_powers(CapabilitySet::NET_RAW);
+        return Ok(Powers { raw: RawSockets::NONE, hands });
     }
-    RawSockets::leave()
-        .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))
+    let raw = RawSockets::leave()
+        .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))?;
+    Ok(Powers { raw, hands })
 }
 
 fn become_named(config: &Config) -> Result<(), CliError> {
@@ -123,7 +168,10 @@ fn become_named(config: &Config) -> Result<(), CliError> {
     }
     // For rings of packets, which are opened later.
     let raw = config.media.source == MediaSource::PacketRing;
-    let kept = if raw { CapabilitySet::NET_RAW } else { CapabilitySet::empty() };
+    let mut kept = if raw { CapabilitySet::NET_RAW } else { CapabilitySet::empty() };
+    if config.node.roles.contains(&Role::LinkProtector) {
+        kept |= OF_HANDS;
+    }
     become_user(&user, kept).map_err(|e| {
         CliError::failed(format!("cannot become {name}"), e, "allow it, or start callspool as that user")
     })?;

@@ -24,6 +24,7 @@ use sip::{AgentConfig, Transport};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::addresses::{self, Addresses, ProxyWatch};
 use crate::alarms::{AlarmClock, NodeWatch, OurSockets, RecorderWatch};
 use crate::catalog::{self, CatalogLink, Claim};
 use crate::cli::{CliError, file_error};
@@ -42,7 +43,7 @@ use crate::net::{Certificates, NetConfig, NetLimits};
 use crate::notes::notebook;
 use crate::operate::{Operator, Signals};
 use crate::page::{self, Behind};
-use crate::privilege::{self, RawSockets};
+use crate::privilege::{self, Powers};
 use crate::pulse::Pulses;
 use crate::readiness::Readiness;
 use crate::recorder::{AlarmThresholds, Disk, Kind, PortConfig, QualityRules, RecorderConfig, Teller};
@@ -68,7 +69,7 @@ pub(crate) fn run(loaded: Loaded, named: Option<PathBuf>, log: LogLevel) -> Resu
     // While there is one thread, this makes nobody wait.
     make_room(raise_limit());
     // Before any other thread: they have the user and the powers of the one that starts them.
-    let raw = privilege::give_up(config)?;
+    let powers = privilege::give_up(config)?;
     if config.node.core_dumps {
         tracing::warn!(
             "core dumps are allowed (node.core_dumps): one would hold keys of media and what is said"
@@ -83,13 +84,14 @@ pub(crate) fn run(loaded: Loaded, named: Option<PathBuf>, log: LogLevel) -> Resu
     let users = users::load(config).map_err(CliError::of_problems)?;
     let webhooks = webhook::load(config).map_err(CliError::of_problems)?;
     let reloader = Reloader::new(named, Surroundings::of_process(), &loaded, users, webhooks);
-    let served = runtime.block_on(serve(loaded.config, reloader, log, raw));
+    let served = runtime.block_on(serve(loaded.config, reloader, log, powers));
     // What still blocks is left behind: whatever it was doing is done again or repaired at the next start.
     runtime.shutdown_timeout(LEAVE);
     served
 }
 
-async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSockets) -> Result<(), CliError> {
+async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers) -> Result<(), CliError> {
+    let Powers { raw, hands } = powers;
     let pulses = Pulses::default();
     let supervisor = Supervisor::start(pulses.clone())
         .map_err(|e| CliError::failed("cannot start", e, "check the limit of threads (ulimit -u)"))?;
@@ -144,7 +146,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
     let certificates = crate::certificates::load(&config)?;
     let cluster = Cluster::of(&config)?;
     let shares = descriptors(&config);
-    let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses };
+    let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses: pulses.clone() };
     let trust = Trust { certificates: certificates.clone(), users: reloader.users().clone() };
     let sockets = has(Role::Proxy).then(|| wiring::bind(&config, shares, &trust)).transpose()?;
     let (desk, desk_link, local, watched) = if has(Role::Recorder) {
@@ -172,6 +174,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
         (None, None)
     };
     let load = link.as_ref().map(|link| link.load.clone());
+    let proxy = load.clone().map(|load| ProxyWatch { load, pulses: pulses.clone(), stop: stopping.clone() });
     let watch = NodeWatch::new(&config, &catalog.handle, certificates.clone(), watched, load);
     let alarms = AlarmClock::start(&config, &catalog, &teller, watch)?;
     // Nothing that asks the catalog runs before here: it would outlive a start that fails.
@@ -197,6 +200,14 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
     if let Some(certificates) = &certificates {
         tokio::spawn(crate::certificates::watch(Arc::clone(certificates), stopping.clone()));
     }
+    let addresses = match (hands, proxy) {
+        (Some(hands), Some(proxy)) => Some(Addresses::start(&config, hands, proxy, &teller)?),
+        _ => None,
+    };
+    let kept = addresses.as_ref().map(Addresses::view).cloned();
+    if let Some(view) = kept.clone() {
+        numbers.keeping(view);
+    }
     let mending = tokio::task::spawn_blocking(move || mender.mend(left, &stopping));
     tracing::info!("callspool {} is ready", env!("CARGO_PKG_VERSION"));
     supervisor.tell(Phase::Ready);
@@ -215,6 +226,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
         webhooks,
         teller,
         page,
+        addresses: kept,
         when_idle: false,
     };
     let (signals, webhooks) = operator.until_stop().await;
@@ -222,6 +234,10 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, raw: RawSocket
     supervisor.tell(Phase::Stopping);
     tokio::spawn(exit_at(signals));
     let _ = stop.send(true);
+    // First of all: clients find another proxy before this one refuses them.
+    if let Some(addresses) = addresses {
+        addresses.stop().await;
+    }
     if let Err(e) = recording.await {
         tracing::error!("the desk of the record server failed: {e}");
     }
@@ -323,6 +339,7 @@ pub(crate) fn net_config(
         ws: config.sip.ws.clone(),
         wss: config.sip.wss.clone(),
         certificates,
+        moving: addresses::all(config),
         limits: NetLimits {
             udp_receive_buffer: config.sip.recv_buffer.octets(),
             connections_max: shares.connections,

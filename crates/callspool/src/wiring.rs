@@ -48,6 +48,9 @@ const BEATS_MAX: usize = 4;
 /// then, media threads keep theirs.
 const REPORTS_MAX: usize = 8_192;
 
+/// By which the pulse of the signalling task is known.
+pub(crate) const SIGNALLING: &str = "signalling";
+
 /// What an operator wants of the signalling task; one thing at a time.
 const ORDERS_MAX: usize = 16;
 
@@ -228,7 +231,7 @@ pub(crate) fn front_task(
 ) -> Result<(FrontTask, FrontLink, watch::Receiver<Signalled>), CliError> {
     let Tellers { teller, supervisor, pulses } = tellers.clone();
     let Ways { sockets, servers, own_keys, commands, stop } = ways;
-    let pulse = pulses.take("signalling");
+    let pulse = pulses.take(SIGNALLING);
     let Tuning { front, grace, closed, .. } = tuning(config, &trust.users);
     let gate = TrunkGate::new(front.trunks.clone(), seed()?);
     let agent = Agent::with_gate(agent_config(config), seed()?, gate);

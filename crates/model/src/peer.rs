@@ -109,6 +109,18 @@ pub struct TakeOver {
     pub reason: EndReason,
 }
 
+/// What the files of a segment are called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileNames {
+    /// By its number; by its id too where that name is taken.
+    #[default]
+    ByNumber,
+    /// By both: another segment of its number may lie at another record server, which never said that it opened it. Gathered
+    /// into one directory they would have one name.
+    ById,
+}
+
 /// A segment to begin.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct OpenSegment {
@@ -145,6 +157,9 @@ pub struct OpenSegment {
     /// What becomes of digits that are pressed.
     #[serde(default)]
     pub dtmf: Dtmf,
+    /// What its files are called.
+    #[serde(default)]
+    pub files: FileNames,
 }
 
 impl OpenSegment {
@@ -168,6 +183,7 @@ impl OpenSegment {
             streams,
             pause: None,
             dtmf: Dtmf::Keep,
+            files: FileNames::ByNumber,
         }
     }
 }

@@ -58,10 +58,16 @@ pub fn marked_segment(marker_path: &str) -> Option<SegmentId> {
 pub fn stem(number: u16, segment: SegmentId, taken: &[String]) -> String {
     let plain = format!("{number:03}");
     if taken.iter().any(|name| *name == format!("{plain}.json")) {
-        format!("{plain}-{segment}")
+        stem_by_id(number, segment)
     } else {
         plain
     }
+}
+
+/// The same where that name may be taken at another record server.
+#[must_use]
+pub fn stem_by_id(number: u16, segment: SegmentId) -> String {
+    format!("{number:03}-{segment}")
 }
 
 /// The name of a manifest.
@@ -186,6 +192,7 @@ mod tests {
         assert_eq!(stem(1, id, &[]), "001");
         assert_eq!(stem(1, id, &["002.json".into()]), "001");
         assert_eq!(stem(1, id, &["001.json".into()]), format!("001-{id}"));
+        assert_eq!(stem_by_id(1, id), format!("001-{id}"));
     }
 
     #[test]

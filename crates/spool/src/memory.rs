@@ -3,10 +3,13 @@
 //! It behaves as a POSIX file system seen by one process does when that process is killed: what was written is
 //! there, an append may be there in part, a rename is there or not.
 
+mod cached;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor};
 
 use crate::op::{FileOp, Files, ReadSeek};
+pub use cached::{CachedDisk, Mood, Sealed};
 
 /// Files and directories.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -133,6 +133,7 @@ impl Front {
             streams: Vec::new(),
             pause: live.pausing.open().cloned(),
             dtmf: Dtmf::Keep,
+            files: live.files,
         };
         self.calls.own_segment(segment, call);
         if let Some(failed) = &open.takes_over {

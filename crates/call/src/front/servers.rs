@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use model::peer::FileNames;
 use model::{CallId, Failure, NodeNumber, Now, OpenSegment};
 use sip::RequestInfo;
 
@@ -67,6 +68,10 @@ impl Front {
     pub fn unanswered(&mut self, now: Now, open: Box<OpenSegment>) {
         let segment = open.segment;
         let Some(call) = self.calls.of_segment(segment) else { return };
+        if let Some(live) = self.calls.get_mut(call) {
+            // It may be there all the same, under the number that another gets.
+            live.files = FileNames::ById;
+        }
         let vain = self.calls.get(call).and_then(|live| live.in_vain(segment));
         let is_soon = |vain: &Vain| vain.tries <= ANEW_MAX && now.mono.since(vain.since) <= ANEW_WITHIN;
         match vain.filter(is_soon) {

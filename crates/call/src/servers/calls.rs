@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{CallId, Conclusion, Incident, Join, Now, Order, PeerName, RecordingState};
 
-use super::peer::Peer;
 use super::several::{Several, Timer};
 
 /// Calls that are concluded and may go on: as many as `Front` remembers.
@@ -105,7 +104,7 @@ impl Several {
             of_call.copy_at = to.first().cloned();
         }
         for name in &to {
-            self.send_or_keep(name, Order::Conclude(conclusion.clone()));
+            self.send_or_keep(now, name, Order::Conclude(conclusion.clone()));
         }
         if goes_on {
             self.calls.concluded.remove(&call);
@@ -118,7 +117,7 @@ impl Several {
     }
 
     /// Two calls turned out to be one.
-    pub(super) fn join(&mut self, join: &Join) {
+    pub(super) fn join(&mut self, now: Now, join: &Join) {
         for call in [join.into.call, join.from.call].into_iter().filter(|_| is_here(join)) {
             self.timers.clear(Timer::Forget(call));
         }
@@ -131,23 +130,33 @@ impl Several {
             self.alarm(Incident::Limit, text);
         }
         for name in all {
-            self.send_or_keep(&name, Order::Join(join.clone()));
+            self.send_or_keep(now, &name, Order::Join(join.clone()));
         }
     }
 
-    fn send_or_keep(&mut self, to: &PeerName, order: Order) {
-        if self.peers.get(to).is_some_and(Peer::is_up) {
+    /// What is to be noted in files goes to a record server, or waits for its return.
+    pub(super) fn send_or_keep(&mut self, now: Now, to: &PeerName, order: Order) {
+        let Some(peer) = self.peers.get_mut(to) else { return };
+        if peer.is_up() {
+            peer.noting(now.mono, order.clone());
             return self.send(to, order);
         }
-        let given_up = self.peers.get_mut(to).and_then(|peer| peer.keep(order));
-        let call = match given_up {
-            Some(Order::Conclude(conclusion)) => conclusion.call,
-            Some(Order::Join(join)) => join.into.call,
-            _ => return,
-        };
-        let text = format!(
-            "record server {to} is gone for long: how call {call} came out is not noted there when it returns"
-        );
-        self.alarm(Incident::Limit, text);
+        let given_up = peer.keep(order);
+        self.tell_given_up(to, given_up);
+    }
+
+    /// At the limit something is not noted that was to be.
+    pub(super) fn tell_given_up(&mut self, at: &PeerName, orders: impl IntoIterator<Item = Order>) {
+        for order in orders {
+            let call = match order {
+                Order::Conclude(conclusion) => conclusion.call,
+                Order::Join(join) => join.into.call,
+                _ => continue,
+            };
+            let text = format!(
+                "record server {at} is gone for long: how call {call} came out is not noted there when it returns"
+            );
+            self.alarm(Incident::Limit, text);
+        }
     }
 }

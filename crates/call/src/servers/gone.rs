@@ -9,7 +9,8 @@
 //! What is live there of which nobody here ever knew was ordered by this proxy before it began anew. Clients still send what
 //! is said, and do not know that their dialogs are lost: it is recorded until they stop.
 //!
-//! Either way it is told, when it returns, how calls came out that have files there.
+//! Either way it is told, when it returns, how calls came out that have files there: also what it was told a moment before it
+//! was gone, which may have been lost. Noting it twice changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +26,8 @@ impl Several {
     /// There is no link to a record server any more, or it does not answer.
     pub(super) fn gone(&mut self, now: Now, name: &PeerName, why: &str) {
         let Some(peer) = self.peers.get_mut(name).filter(|peer| peer.is_up()) else { return };
-        peer.went_away();
+        let given_up = peer.went_away(now.mono);
+        self.tell_given_up(name, given_up);
         self.timers.clear(Timer::Heard(name.clone()));
         self.timers.clear(Timer::Probed(name.clone()));
         let there = self.at(name);
@@ -89,7 +91,7 @@ impl Several {
             self.alarm(Incident::InternalFailure, text);
         }
         for order in kept {
-            self.send(name, order);
+            self.send_or_keep(now, name, order);
         }
     }
 

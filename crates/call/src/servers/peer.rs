@@ -14,6 +14,9 @@ const KEPT_MAX: usize = 4_096;
 /// Ends that it did not confirm: what it can have live. One beyond it gets an end without its reason when it returns.
 const OWED_MAX: usize = 16_384;
 
+/// How long it may be unknown whether a record server has noted what it was told to: until it is missed, and a sync of its
+/// disk, with room for one that hangs.
+const UNSURE_FOR: Duration = Duration::from_secs(10);
 /// Differences of less room than so many thousandths are noise: those that are about equal are asked in a circle.
 const NOISE: u32 = 50;
 /// At most one alarm in so much time that it does not answer: under a rush of orders it may do so again and again.
@@ -28,6 +31,8 @@ pub(super) struct Peer {
     pub(super) balance: Balance,
     /// What is to be noted in files of its calls when it returns.
     kept: VecDeque<Order>,
+    /// The same that it was sent a moment ago: nothing answers it, and it may be lost with the link or the process.
+    unsure: VecDeque<(Mono, Order)>,
     /// Ends that it was told and did not confirm, or is to be told when it returns.
     owed: BTreeMap<SegmentId, Order>,
     /// When somebody was told last that it does not answer.
@@ -81,9 +86,28 @@ impl Peer {
         self.link = Link::Up(Up::default());
     }
 
-    pub(super) fn went_away(&mut self) {
+    /// What it may not have noted waits for its return. Whether something is given up for that.
+    pub(super) fn went_away(&mut self, now: Mono) -> Vec<Order> {
         self.link = Link::Away;
         self.balance = Balance::default();
+        self.is_sure(now);
+        let unsure = std::mem::take(&mut self.unsure);
+        unsure.into_iter().filter_map(|(_, order)| self.keep(order)).collect()
+    }
+
+    /// It is sent something that is to be noted in files.
+    pub(super) fn noting(&mut self, now: Mono, order: Order) {
+        self.unsure.push_back((now, order));
+        if self.unsure.len() > KEPT_MAX {
+            self.unsure.pop_front();
+        }
+    }
+
+    /// It is there: what it was told a while ago it has noted.
+    pub(super) fn is_sure(&mut self, now: Mono) {
+        while self.unsure.front().is_some_and(|(at, _)| now.since(*at) > UNSURE_FOR) {
+            self.unsure.pop_front();
+        }
     }
 
     pub(super) fn beat(&mut self, beat: Beat) {
@@ -230,7 +254,7 @@ mod tests {
         peer.answered();
         assert_eq!(peer.weight(), Some(16));
         assert!(!peer.suspect(at(10)) && peer.suspect(at(11)));
-        peer.went_away();
+        assert_eq!(peer.went_away(at(99)), []);
         assert_eq!((peer.weight(), peer.suspect(at(99))), (None, false));
     }
 
@@ -240,6 +264,8 @@ mod tests {
         let order = |n| Order::Withdraw { segment: SegmentId::from_u64(n) };
         let given_up: Vec<Order> = (0..4_098).filter_map(|n| peer.keep(order(n))).collect();
         assert_eq!(given_up, [order(0), order(1)]);
+        (0..5_000).for_each(|n| peer.noting(Mono(0), order(n)));
+        assert_eq!(peer.went_away(Mono(1)).len(), KEPT_MAX, "what was kept before");
         (0..20_000).for_each(|n| peer.owe(SegmentId::from_u64(n), order(n)));
         assert_eq!(peer.remembered(), KEPT_MAX + OWED_MAX);
         assert_eq!(peer.take_owed().len(), OWED_MAX);

@@ -114,7 +114,7 @@ impl Several {
             | Order::Resume { segment, .. }
             | Order::Keys { segment, .. } => self.pass_on(segment, order),
             Order::Conclude(conclusion) => self.conclude(now, conclusion),
-            Order::Join(join) => self.join(&join),
+            Order::Join(join) => self.join(now, &join),
         }
     }
 
@@ -156,6 +156,9 @@ impl Several {
 
     /// Something came of it: it is there.
     pub(super) fn heard(&mut self, now: Now, name: &PeerName) {
+        if let Some(peer) = self.peers.get_mut(name) {
+            peer.is_sure(now.mono);
+        }
         self.timers.clear(Timer::Probed(name.clone()));
         self.timers.set(Timer::Heard(name.clone()), now.mono + self.config.beat * BEATS_MISSED);
     }

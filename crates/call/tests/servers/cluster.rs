@@ -348,8 +348,9 @@ impl Cluster {
                 let respondent =
                     if open.respondent == model::state::Respondent::Yes { ", respondent" } else { "" };
                 let bodies = if open.metadata.is_empty() { "" } else { ", with metadata" };
+                let named = if open.files == model::peer::FileNames::ById { ", by its id" } else { "" };
                 format!(
-                    "open {} as {}/{}{over}{respondent}{bodies}",
+                    "open {} as {}/{}{over}{respondent}{bodies}{named}",
                     label(&open.segment),
                     open.number,
                     open.total

@@ -126,7 +126,7 @@ fn one_that_dies_while_it_opens_a_segment_is_not_waited_for() {
             > a die
                 unanswered S1
                 ALARM internal-failure: record server a is gone: connection reset; segments that are to go on elsewhere: 1
-                b: open S2 as 1/1
+                b: open S2 as 1/1, by its id
                 S2 opened
                 200 s1 20000/recvonly
                 tell call of 1
@@ -283,7 +283,7 @@ fn where_it_does_not_say_how_the_failed_one_ended_that_is_presumed() {
                 a: withdraw S2
                 ALARM internal-failure: record server a does not open a segment within 1 s: it gets no calls until it answers an order
                 unanswered S2
-                b: open S3 as 2/2, respondent
+                b: open S3 as 2/2, respondent, by its id
                 S3 opened
                 INVITE s1 20000/recvonly
                 tell call of 2
@@ -484,7 +484,7 @@ fn two_that_die_one_after_the_other_are_taken_over_from() {
             > b die
                 unanswered S2
                 ALARM internal-failure: record server b is gone: connection reset; segments that are to go on elsewhere: 1
-                c: open S3 as 2/2, respondent
+                c: open S3 as 2/2, respondent, by its id
                 S3 opened
                 INVITE s1 30000/recvonly
                 tell call of 2

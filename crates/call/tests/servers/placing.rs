@@ -181,7 +181,7 @@ fn one_that_says_nothing_is_asked_for_nothing_until_it_answers() {
                 a: withdraw S1
                 ALARM internal-failure: record server a does not open a segment within 1 s: it gets no calls until it answers an order
                 unanswered S1
-                b: open S2 as 1/1
+                b: open S2 as 1/1, by its id
                 S2 opened
                 200 s1 20000/recvonly
                 tell call of 1
@@ -230,7 +230,7 @@ fn what_is_opened_too_late_is_ended() {
                 a: withdraw S1
                 ALARM internal-failure: record server a does not open a segment within 1 s: it gets no calls until it answers an order
                 unanswered S1
-                b: open S2 as 1/1
+                b: open S2 as 1/1, by its id
                 S2 opened
                 200 s1 20000/recvonly
                 tell call of 1
@@ -277,11 +277,11 @@ fn where_nobody_answers_the_call_is_refused_in_time() {
                 a: withdraw S1
                 ALARM internal-failure: record server a does not open a segment within 1 s: it gets no calls until it answers an order
                 unanswered S1
-                b: open S2 as 1/1
+                b: open S2 as 1/1, by its id
                 b: withdraw S2
                 ALARM internal-failure: record server b does not open a segment within 1 s: it gets no calls until it answers an order
                 unanswered S2
-                c: open S3 as 1/1
+                c: open S3 as 1/1, by its id
                 c: withdraw S3
                 ALARM internal-failure: record server c does not open a segment within 1 s: it gets no calls until it answers an order
                 unanswered S3

@@ -326,3 +326,43 @@ fn one_that_begins_anew_is_not_waited_for() {
         "#]],
     );
 }
+
+#[test]
+fn a_conclusion_that_may_be_lost_with_the_link_is_sent_again() {
+    check(
+        1,
+        "a up
+         invite sendonly
+         bye
+         wait 3s
+         a cut
+         a up
+         wait 11s
+         a cut
+         a up",
+        expect![[r#"
+            > a up
+            > invite sendonly
+                a: open S1 as 1/1
+                S1 opened
+                200 s1 10000/recvonly
+                tell call of 1
+            > bye
+                tell call of 1, ended
+                a: end S1 by hang-up
+                S1 ended at node 1: partial by hang-up
+            > wait 3s
+                tell call of 1, ended
+                tell copy of the call at node 1: complete
+                a: conclude complete of 1
+            > a cut
+                ALARM internal-failure: record server a is gone: connection reset; segments that are to go on elsewhere: 0
+            > a up
+                a: conclude complete of 1
+            > wait 11s
+            > a cut
+                ALARM internal-failure: record server a is gone: connection reset; segments that are to go on elsewhere: 0
+            > a up
+        "#]],
+    );
+}

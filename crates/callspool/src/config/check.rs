@@ -1,5 +1,6 @@
 //! What cannot work together, and values that are out of range: told at start, not in the middle of a call.
 
+mod address;
 mod cluster;
 mod webhooks;
 
@@ -89,6 +90,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
     tenants(config, &mut findings);
     trunks(config, &mut findings);
     cluster::check(config, &mut findings);
+    address::check(config, &mut findings);
     webhooks::check(config, &mut findings);
     findings.problems
 }

@@ -4,6 +4,7 @@
 //! cannot work together, [`mod@print`] shows what is in effect and writes the reference. The result is plain
 //! data: [`Config`], with absolute paths; nothing here opens a socket or creates a file.
 
+pub(crate) mod address;
 pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod declare;

@@ -25,7 +25,7 @@ sections! {
         number: NodeNumber = "0", "0 to 1023";
         /// Directory of everything that is kept; a service uses /var/lib/callspool.
         data_dir: PathBuf = "./.state", "path";
-        /// What this node does: `proxy` (takes SIP and places each call on a record server), `recorder` (receives media and keeps them), `api` (page and HTTP interface).
+        /// What this node does: `proxy` (takes SIP and places each call on a record server), `recorder` (receives media and keeps them), `api` (page and HTTP interface), `link-protector` (has the addresses of `[address.NAME]` on this node or on another one).
         roles: Vec<Role> = "proxy, recorder, api", "list of roles";
         /// User to become when started as root, before anything is opened; of root's powers it keeps only ports below 1024. Empty: stay who one is. A service unit or container sets the user itself.
         user: String = "", "user name";

@@ -3,11 +3,13 @@
 //!
 //! `docs/configuration.md` is made from this file too.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{Severity, TenantId};
 
+use super::address::{ServiceAddress, TakeBack};
 use super::declare::tables;
 use super::values::{
     AddressRange, AgentIs, AskEncryption, CodecName, CredentialsFor, DtmfRule, HostPattern, InactiveMeans,
@@ -22,6 +24,8 @@ const TENANTS_MAX: usize = 1_000;
 /// Each reads the outbox four times a second: a few programs, not a fan-out.
 const WEBHOOKS_MAX: usize = 32;
 
+/// Each is advertised some times a second.
+const ADDRESSES_MAX: usize = 16;
 /// Each has a link that is heard ten times a second.
 const PEERS_MAX: usize = 256;
 
@@ -82,6 +86,24 @@ tables! {
         address: Option<NodeAddress> = "", "name or IP:port";
         /// Where its own proxy takes calls; must be given with `cluster.placement = "redirect"`.
         sip: String = "", "SIP URI";
+    }
+
+    /// An address at which clients find the proxy, on whichever of several nodes that is; the role `link-protector` keeps it (cluster.md, *Service addresses*). Nodes hear of each other by VRRP.
+    address: AddressConfig, at most ADDRESSES_MAX {
+        /// The address, with the length of its network; must be given, and stand in a list of `[sip]` too. The same on each node.
+        address: Option<ServiceAddress> = "", "IP/bits";
+        /// Interface that it is held on; must be given.
+        interface: String = "", "name";
+        /// Number of the VRRP group: the same on each node, and of no other group on this network; must be given.
+        router_id: u16 = "0", "1 to 255";
+        /// Of the nodes that are well the one with the highest priority holds the address.
+        priority: u16 = "100", "2 to 254";
+        /// How often the address is advertised; after three of these and a bit in which nothing is heard another node takes it.
+        interval: Duration = "250ms", "time, 50ms to 3s";
+        /// When a node takes the address from one of a lower priority that is well: `at-once`, when it has been well for so long, or `never`: that is for `callspool drain` on the other one.
+        take_back: TakeBack = "5m", "at-once, never or time";
+        /// Own addresses of the other nodes on this network, where multicast does not pass; empty: multicast.
+        peers: Vec<IpAddr> = "", "list of IP";
     }
 
     /// Where events are posted as they happen: an on-call service, a program of yours. webhooks.md has requests, answers and a receiver.

@@ -150,6 +150,8 @@ choices! {
         Recorder = "recorder",
         /// Serves the page and the HTTP interface.
         Api = "api",
+        /// Keeps the addresses at which clients find the proxy, with other nodes.
+        LinkProtector = "link-protector",
     }
     /// How media are received.
     MediaSource {
@@ -381,6 +383,7 @@ macro_rules! textual {
 }
 
 textual! {
+    IpAddr, "an IP address such as \"192.0.2.1\"", "IP address";
     SocketAddr, "an IP address with a port, such as \"0.0.0.0:5060\" or \"[::]:5060\"", "IP address with a port";
     TenantId, "1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit", "tenant name";
     Severity, "notice, warning or critical", "severity";

@@ -9,20 +9,20 @@
 //! ```
 //!
 //! It never waits for a proxy: a link that does not take what it is told is closed, and what its proxy misses is
-//! [kept](book). A new segment that this record server has no room for is refused here, whoever placed it; one that
+//! [kept](call::Book). A new segment that this record server has no room for is refused here, whoever placed it; one that
 //! is not the first of its call is opened as long as it can be written.
 
-mod book;
 mod load;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::beat::Thresholds;
+use call::{Book, Whose, refusal};
+use model::beat::{Resource, Thresholds};
 use model::{
     Beat, Conclusion, Copy, CopyOf, EndReason, Failure, Hello, Location, NodeNumber, Order, PeerName, Report,
-    Resource, SegmentId, Standing,
+    SegmentId, Standing,
 };
 use peers::{Came, FromServer, Link, LinkId, Listener};
 use tokio::sync::{mpsc, watch};
@@ -30,7 +30,6 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::wall;
 use crate::pulse::Pulse;
 use crate::recorder::{Recorder, Teller};
-use book::{Book, Whose};
 pub(crate) use load::Loads;
 
 /// How often it says how it is: three that are missed, and a proxy asks whether it is still there.
@@ -230,7 +229,7 @@ impl Running {
 
     fn order(&mut self, by: &PeerName, order: Order) {
         if let Order::Open(open) = &order
-            && let Some(why) = self.refuses(open.number > 1)
+            && let Some(why) = refusal(&self.standing(), open)
         {
             let report = Report::Refused { segment: open.segment, why };
             return self.tell(by, &FromServer::Report(report));
@@ -244,15 +243,12 @@ impl Running {
         self.desk.recorder.order(order);
     }
 
-    /// Why a segment is not opened here, if it is not; whether its call goes on already.
-    fn refuses(&self, goes_on: bool) -> Option<Failure> {
-        if self.is_draining() {
-            return Some(Failure::Resources("this record server takes no new calls".to_owned()));
+    fn standing(&self) -> Standing {
+        match (self.is_draining(), self.over.is_empty()) {
+            (true, _) => Standing::Draining,
+            (false, true) => Standing::Taking,
+            (false, false) => Standing::Over(self.over.clone()),
         }
-        // Without descriptors or room nothing can be opened; of the rest there is some left for calls that go on.
-        let counts = |r: &&Resource| !goes_on || matches!(r, Resource::Descriptors | Resource::DiskSpace);
-        let short = self.over.iter().find(counts)?;
-        Some(Failure::Resources(format!("this record server has no {} left", short.describe())))
     }
 
     fn is_draining(&self) -> bool {
@@ -263,11 +259,7 @@ impl Running {
         let loads = self.desk.loads.look();
         self.over = self.thresholds.look(&loads);
         self.number += 1;
-        let standing = match (self.is_draining(), self.over.is_empty()) {
-            (true, _) => Standing::Draining,
-            (false, true) => Standing::Taking,
-            (false, false) => Standing::Over(self.over.clone()),
-        };
+        let standing = self.standing();
         let recordings = self.desk.loads.recordings();
         let beat = Beat { number: self.number, at: wall(), recordings, loads, standing };
         if let Some(beats) = &self.desk.beats {

@@ -1,9 +1,12 @@
 //! What the sockets are told: addresses to bind, and the limits with their reasons. How long a message on a
 //! stream may be is the limit of [`sip::Framer`].
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+
+use socket2::Socket;
 
 use super::tls::Certificates;
 
@@ -22,8 +25,34 @@ pub(crate) struct NetConfig {
     pub(crate) wss: Vec<SocketAddr>,
     /// What we show to TLS peers and what we ask of them; without it nothing goes over TLS.
     pub(crate) certificates: Option<Arc<Certificates>>,
+    /// Addresses that are here at times: they are bound all the same, and nothing comes to them while they are elsewhere.
+    pub(crate) moving: Vec<IpAddr>,
     /// The limits.
     pub(crate) limits: NetLimits,
+}
+
+/// Whether an address is always here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stay {
+    Always,
+    AtTimes,
+}
+
+impl NetConfig {
+    pub(super) fn stay(&self, address: SocketAddr) -> Stay {
+        if self.moving.contains(&address.ip()) { Stay::AtTimes } else { Stay::Always }
+    }
+}
+
+impl Stay {
+    /// Lets a socket be bound to an address that is not here (`IP_FREEBIND`, ip(7)).
+    pub(super) fn allow(self, socket: &Socket, address: SocketAddr) -> io::Result<()> {
+        match self {
+            Self::Always => Ok(()),
+            Self::AtTimes if address.is_ipv4() => socket.set_freebind_v4(true),
+            Self::AtTimes => socket.set_freebind_v6(true),
+        }
+    }
 }
 
 /// What each thing may cost at most, and what happens then.

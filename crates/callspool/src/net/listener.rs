@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::config::Stay;
 use super::connections::TaskEvent;
 
 /// When descriptors or memory are used up, accepting again at once would spin; the peers wait in the backlog.
@@ -18,11 +19,12 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 const BACKLOG: i32 = 1_024;
 
 /// Binds and listens. The address may be in TIME_WAIT from a former run.
-pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn bind(address: SocketAddr, stay: Stay) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    stay.allow(&socket, address)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -152,7 +152,9 @@ impl SipSockets {
         let failed = |transport, address| move |source| BindError { transport, address, source };
         let mut udp = Vec::new();
         for address in &config.udp {
-            udp.push(UdpPort::bind(*address, &limits).map_err(failed("udp", *address))?);
+            udp.push(
+                UdpPort::bind(*address, config.stay(*address), &limits).map_err(failed("udp", *address))?,
+            );
         }
         let (sender, events) = mpsc::channel(limits.events_max);
         let mut listening = Vec::new();
@@ -164,7 +166,8 @@ impl SipSockets {
             (Transport::Wss, "wss", &config.wss),
         ] {
             for address in addresses {
-                let listener = listener::bind(*address).map_err(failed(name, *address))?;
+                let listener =
+                    listener::bind(*address, config.stay(*address)).map_err(failed(name, *address))?;
                 listening.push((transport, listener.local_addr().map_err(failed(name, *address))?));
                 listeners.spawn(listener::accept(listener, transport, sender.clone()));
             }

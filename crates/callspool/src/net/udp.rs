@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 
-use super::config::NetLimits;
+use super::config::{NetLimits, Stay};
 
 /// What became of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,11 +38,12 @@ pub(super) struct UdpPort {
 
 impl UdpPort {
     /// Binds. Two processes on one port would steal each other's datagrams, so the address is not reused.
-    pub(super) fn bind(address: SocketAddr, limits: &NetLimits) -> io::Result<Self> {
+    pub(super) fn bind(address: SocketAddr, stay: Stay, limits: &NetLimits) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
+        stay.allow(&socket, address)?;
         raise_receive_buffer(&socket, limits.udp_receive_buffer);
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;

@@ -18,6 +18,7 @@ pub mod dtls;
 #[path = "../../../call/tests/world/flow.rs"]
 pub mod flow;
 pub mod http;
+pub mod lan;
 pub mod listener;
 pub mod messages;
 pub mod party;

@@ -152,7 +152,7 @@ impl Server {
     }
 
     /// The same, started by another program, which becomes callspool.
-    fn command_by(&self, program: &str, arguments: &[&str]) -> Command {
+    pub fn command_by(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).arg(env!("CARGO_BIN_EXE_callspool"));
         self.surrounded(command)

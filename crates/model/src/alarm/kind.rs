@@ -139,6 +139,8 @@ kinds! {
         KeysInClear = "keys-in-clear", Notice;
         /// The segments of a call could not be brought together on one node, or a copy of one is not what was sealed.
         NotGathered = "not-gathered", Warning;
+        /// A service address has moved here from another node.
+        AddressMoved = "address-moved", Warning;
     }
     /// Something that lasts. It is raised when it was bad for long enough and cleared when it was good for long
     /// enough.

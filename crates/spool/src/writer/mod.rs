@@ -24,6 +24,7 @@ mod sidecar;
 mod stream;
 
 use media::{Frame, FrameKind};
+use model::peer::FileNames;
 use model::{
     CallData, Metadata, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentRecord, StreamId, VolumeName,
 };
@@ -175,7 +176,10 @@ impl SegmentWriter {
     ) -> Self {
         let directory = layout::call_directory(&open.tenant, open.call_started, open.call);
         let origin_us = now.wall.nanos_since(open.started).max(0) / 1_000;
-        let stem = layout::stem(open.number, open.segment, names);
+        let stem = match open.files {
+            FileNames::ByNumber => layout::stem(open.number, open.segment, names),
+            FileNames::ById => layout::stem_by_id(open.number, open.segment),
+        };
         let mut writer = Self {
             record: begin::first_record(open, place.into()),
             sidecar_path: format!("{directory}/{}", layout::sidecar_name(&stem)).into(),

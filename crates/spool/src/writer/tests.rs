@@ -5,8 +5,11 @@ use model::{Codec, EndReason, GapReason, Protection, RecordingState, Side};
 
 use super::*;
 use crate::fixture::{Heard, Spool, heard, now, pcmu, segment, stream, two_streams};
+use crate::memory::MemoryDisk;
 use crate::mka::{self, Block, Reader};
+use crate::op::Files;
 use crate::pcap::SidecarReader;
+use model::OpenSegment;
 
 fn blocks(bytes: &[u8]) -> Vec<Block> {
     let mut reader = Reader::new(bytes).unwrap();
@@ -486,4 +489,13 @@ fn writers_and_assemblers_go_between_threads() {
     fn goes<T: Send>() {}
     goes::<SegmentWriter>();
     goes::<crate::Assembler>();
+}
+
+#[test]
+fn a_segment_that_may_not_be_the_only_one_of_its_number_is_called_by_its_id() {
+    let open = OpenSegment { files: FileNames::ById, ..segment(1, 0, two_streams()) };
+    let spool = Spool::open(MemoryDisk::new(), &open);
+    let names = spool.disk.list(spool.writer.directory()).unwrap();
+    let stem = format!("001-{}", open.segment);
+    assert_eq!(names, [format!("{stem}-1.mka"), format!("{stem}.json")]);
 }

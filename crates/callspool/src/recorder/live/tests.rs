@@ -4,11 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use model::peer::Family;
-use model::state::Respondent;
-use model::{
-    CallData, CallId, Codec, EndReason, MediaKind, NodeNumber, Protection, Side, StartTrigger, StreamId,
-    TenantId,
-};
+use model::{CallId, Codec, EndReason, MediaKind, NodeNumber, Protection, Side, StreamId};
 
 use super::super::handshakes::Knocks;
 use super::super::ports::{PortConfig, Ports};
@@ -61,23 +57,8 @@ fn stream(id: u64, slot: u16, flowing: Flowing) -> OpenStream {
 
 fn segment(id: u64, streams: Vec<OpenStream>, takes_over: Option<TakeOver>, ports: &Berths) -> LiveSegment {
     let now = now();
-    let order = OpenSegment {
-        segment: SegmentId::from_u64(id),
-        call: CallId::from_u64(1),
-        call_started: now.wall,
-        tenant: TenantId::default(),
-        number: 1,
-        total: 1,
-        respondent: Respondent::No,
-        takes_over,
-        started: now.wall,
-        trigger: StartTrigger::Manager,
-        data: CallData::default(),
-        metadata: Vec::new(),
-        streams,
-        pause: None,
-        dtmf: Dtmf::Keep,
-    };
+    let (segment, call) = (SegmentId::from_u64(id), CallId::from_u64(1));
+    let order = OpenSegment { takes_over, ..OpenSegment::first(segment, call, now.wall, streams) };
     let writer = SegmentWriter::open(&order, NodeNumber::SINGLE, now);
     let bound = match order.takes_over {
         Some(_) => Vec::new(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use model::call::{CallData, Direction, Metadata, Party, PartyRole};
 use model::join::{CallKey, Join, JoinReason};
-use model::peer::{Family, Flowing};
+use model::peer::{Family, FileNames, Flowing};
 use model::protection::{CertificateHash, Fingerprint, Handshake, HandshakeRole, Ice};
 use model::segment::{PartMark, PartTrack, SidecarRecord};
 use model::state::{RecordingState, Respondent};
@@ -317,6 +317,7 @@ fn open() -> impl Strategy<Value = OpenSegment> {
             streams,
             pause,
             dtmf: if role.2 { Dtmf::Mask } else { Dtmf::Keep },
+            files: if role.2 { FileNames::ById } else { FileNames::ByNumber },
         },
     )
 }

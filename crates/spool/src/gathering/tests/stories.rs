@@ -7,6 +7,7 @@ use model::{
 };
 
 use super::super::{CALLS_MAX, Input, Lack, Mode, Stage, Standing, Step, Synchronizer, Windows, logs};
+use super::disk::{Mood, rot};
 use super::world::{Happens, World, id, key, place};
 use crate::layout;
 use crate::log::{self, Entry};
@@ -152,7 +153,7 @@ fn a_copy_that_is_not_what_was_sealed_is_told_of_and_nothing_goes() {
     let mut world = World::new(6, 2);
     two(&mut world);
     world.is_checked = false;
-    world.nodes[1].disk.rot(&format!("{}/002-1.mka", logs::directory(&key(CALL))));
+    rot(&mut world.nodes[1].disk, &format!("{}/002-1.mka", logs::directory(&key(CALL))));
     world.start_all();
     world.run(3_600);
     assert_eq!(lacks(&world, 0), [Lack::Spoiled(id(CALL, 2), vec![node(2)])]);
@@ -171,7 +172,7 @@ fn of_two_copies_the_good_one_is_taken() {
     world.record(CALL, 1, &[1], EndReason::Hold, Respondent::No);
     world.record(CALL, 2, &[2, 3], EndReason::HangUp, Respondent::No);
     world.conclude(CALL, 2, &[1]);
-    world.nodes[1].disk.rot(&format!("{}/002-1.mka", logs::directory(&key(CALL))));
+    rot(&mut world.nodes[1].disk, &format!("{}/002-1.mka", logs::directory(&key(CALL))));
     world.start_all();
     world.run(3_600);
     assert_eq!(world.state_at(CALL, 0), Some(S::Complete), "{}", world.last_lines());
@@ -184,7 +185,7 @@ fn nobody_gives_up_a_copy_for_one_that_is_spoiled() {
     let mut world = World::new(8, 2);
     world.record(CALL, 1, &[1, 2], EndReason::HangUp, Respondent::No);
     world.conclude(CALL, 1, &[1]);
-    world.nodes[0].disk.rot(&format!("{}/001-1.mka", logs::directory(&key(CALL))));
+    rot(&mut world.nodes[0].disk, &format!("{}/001-1.mka", logs::directory(&key(CALL))));
     world.start_all();
     world.run(3_600);
     assert!(is_unmoved_at(&world, 1), "{}", world.last_lines());
@@ -383,7 +384,7 @@ fn whatever_a_node_answers_nothing_grows_and_nothing_is_believed() {
             Step::Local { ticket, local, .. } => {
                 let mut again = super::world::Rng(turn);
                 written += usize::from(matches!(local, super::super::Local::File(_)));
-                let result = world.nodes[0].disk.carry_out(&local, false, &mut again);
+                let result = world.nodes[0].disk.carry_out(&local, Mood::Well, &mut |n| again.below(n));
                 machine.handle(now, Input::Done { ticket, result: result.clone() });
                 machine.handle(now, Input::Done { ticket, result });
             }
@@ -433,7 +434,7 @@ fn whatever_a_node_asks_for_only_what_is_there_is_read_and_nothing_goes_without_
             match step {
                 Step::Local { ticket, local, .. } => {
                     let mut rng = super::world::Rng(0);
-                    let result = world.nodes[0].disk.carry_out(&local, false, &mut rng);
+                    let result = world.nodes[0].disk.carry_out(&local, Mood::Well, &mut |n| rng.below(n));
                     machine.handle(now, Input::Done { ticket, result });
                 }
                 Step::Answer { answer: said, .. } => answer = Some(said),

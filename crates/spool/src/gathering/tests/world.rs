@@ -10,7 +10,7 @@ use model::{
 };
 
 use super::super::{Input, Local, Mode, Step, Synchronizer, Terms, logs, own};
-use super::disk::{Disk, Sealed};
+use super::disk::{CAPACITY, Disk, Mood, Sealed};
 use crate::fixture::{START, heard, push, segment, two_streams};
 use crate::log::{self, Entry};
 use crate::op::{FileOp, Files};
@@ -146,7 +146,7 @@ impl World {
     pub(super) fn new(seed: u64, nodes: u16) -> Self {
         let node = |n| Node {
             number: NodeNumber::new(n).unwrap(),
-            disk: Disk::new(),
+            disk: Disk::new(CAPACITY),
             machine: None,
             mode: Mode::Gather,
             epoch: 0,
@@ -278,7 +278,7 @@ impl World {
         self.nodes[node].epoch += 1;
         if power {
             let mut rng = self.rng.clone();
-            self.nodes[node].disk.lose_power(&mut rng);
+            self.nodes[node].disk.lose_power(&mut |n| rng.below(n));
             self.rng = rng;
         }
         self.check();
@@ -390,9 +390,9 @@ impl World {
             let away = 1 + self.rng.below(20_000);
             return self.schedule(self.now + away * MS, Event::Start { node });
         }
-        let fails = self.rng.chance(self.faults.failing);
+        let mood = if self.rng.chance(self.faults.failing) { Mood::Failing } else { Mood::Well };
         let mut rng = self.rng.clone();
-        let result = self.nodes[node].disk.carry_out(local, fails, &mut rng);
+        let result = self.nodes[node].disk.carry_out(local, mood, &mut |n| rng.below(n));
         self.rng = rng;
         self.say(format!("node {}: {} -> {}", node + 1, short(local), result.is_ok()));
         if matches!(local, Local::File(FileOp::AppendLine { .. } | FileOp::Remove { .. }) | Local::Sync) {

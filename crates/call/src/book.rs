@@ -1,4 +1,5 @@
-//! Which proxy ordered which segment, and what it has yet to hear. No sockets, no clock.
+//! At a record server: which proxy ordered which segment, and what it has yet to hear; and what it refuses. It never waits
+//! for a proxy, and knows nothing of links.
 //!
 //! ```text
 //!  Open of proxy p ──► segment is p's ──► its reports go to p ──────────────► Refused, Withdrawn, Ended: it is nobody's
@@ -10,7 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use model::{CallData, EndReason, Failure, Order, PeerName, Report, SegmentId};
+use model::{
+    CallData, EndReason, Failure, OpenSegment, Order, PeerName, Report, Resource, SegmentId, Standing,
+};
 
 /// Reports that are kept for a proxy that is away: an hour's worth of ends at some calls a second. Beyond it the oldest
 /// are forgotten: the proxy takes what it does not hear of for ended.
@@ -18,7 +21,7 @@ const KEPT_MAX: usize = 8_192;
 
 /// What becomes of a report.
 #[derive(Debug, PartialEq)]
-pub(super) enum Whose {
+pub enum Whose {
     /// It is for the front of this process.
     Own(Report),
     /// It is for this proxy.
@@ -48,14 +51,14 @@ struct Ordered {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub struct Book {
     segments: BTreeMap<SegmentId, Ordered>,
     proxies: BTreeMap<PeerName, Proxy>,
 }
 
 impl Book {
     /// A proxy is there, or there again: its segments of whose end it has not heard, and what it has missed.
-    pub(super) fn arrived(&mut self, name: &PeerName) -> (Vec<SegmentId>, VecDeque<Report>) {
+    pub fn arrived(&mut self, name: &PeerName) -> (Vec<SegmentId>, VecDeque<Report>) {
         let live = self.segments.iter().filter(|(_, of)| of.by == *name).map(|(segment, _)| *segment);
         let mut segments: BTreeSet<SegmentId> = live.collect();
         let proxy = self.proxies.entry(name.clone()).or_default();
@@ -66,7 +69,7 @@ impl Book {
     }
 
     /// A proxy is gone, perhaps to return. What it was to end, and how: nobody else can, and nothing says so again.
-    pub(super) fn left(&mut self, name: &PeerName) -> Vec<(SegmentId, EndReason)> {
+    pub fn left(&mut self, name: &PeerName) -> Vec<(SegmentId, EndReason)> {
         let of_it = || self.segments.iter().filter(|(_, ordered)| ordered.by == *name);
         let to_end = of_it().filter_map(|(segment, of)| Some((*segment, of.cannot_go_on.clone()?))).collect();
         if of_it().next().is_some() {
@@ -78,7 +81,7 @@ impl Book {
     }
 
     /// A proxy orders something.
-    pub(super) fn ordered(&mut self, by: &PeerName, order: &Order) {
+    pub fn ordered(&mut self, by: &PeerName, order: &Order) {
         if let Order::Open(open) = order {
             self.segments
                 .insert(open.segment, Ordered { by: by.clone(), is_open: false, cannot_go_on: None });
@@ -86,22 +89,25 @@ impl Book {
     }
 
     /// All segments that proxies ordered and that are not over.
-    pub(super) fn segments(&self) -> Vec<SegmentId> {
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentId> {
         self.segments.keys().copied().collect()
     }
 
     /// How many they are.
-    pub(super) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.segments.len()
     }
 
     /// Whether none is left.
-    pub(super) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
 
     /// The record server reports.
-    pub(super) fn whose(&mut self, report: Report) -> Whose {
+    pub fn whose(&mut self, report: Report) -> Whose {
         let segment = report.segment();
         let Some(ordered) = self.segments.get_mut(&segment) else { return Whose::Own(report) };
         let name = ordered.by.clone();
@@ -134,6 +140,23 @@ impl Book {
             }
         }
     }
+}
+
+/// Why a record server that stands so does not open a segment, if it does not. Without descriptors or room nothing can be
+/// opened; of the rest there is some left for calls that go on.
+#[must_use]
+pub fn refusal(standing: &Standing, open: &OpenSegment) -> Option<Failure> {
+    let goes_on = open.number > 1;
+    let counts = |r: &&Resource| !goes_on || matches!(r, Resource::Descriptors | Resource::DiskSpace);
+    let why = match standing {
+        Standing::Taking => return None,
+        Standing::Draining => "this record server takes no new calls".to_owned(),
+        Standing::Failing(why) => format!("this record server cannot record: {why}"),
+        Standing::Over(of) => {
+            format!("this record server has no {} left", of.iter().find(counts)?.describe())
+        }
+    };
+    Some(Failure::Resources(why))
 }
 
 /// A proxy needs to know that a segment has ended and how; its accounts and what was said of the call are in its files, and
@@ -177,6 +200,18 @@ mod tests {
 
     fn withdrawn(n: u64) -> Report {
         Report::Withdrawn { segment: segment(n) }
+    }
+
+    #[test]
+    fn what_is_scarce_is_left_for_calls_that_go_on() {
+        let first = OpenSegment::first(segment(1), CallId::from_u64(1), WallTime(0), Vec::new());
+        let second = OpenSegment { number: 2, ..first.clone() };
+        let refuses = |standing: &Standing| [&first, &second].map(|open| refusal(standing, open).is_some());
+        assert_eq!(refuses(&Standing::Taking), [false, false]);
+        assert_eq!(refuses(&Standing::Draining), [true, true]);
+        assert_eq!(refuses(&Standing::Over(vec![Resource::Cpu])), [true, false]);
+        assert_eq!(refuses(&Standing::Over(vec![Resource::Cpu, Resource::DiskSpace])), [true, true]);
+        assert_eq!(refuses(&Standing::Failing("no volume".to_owned())), [true, true]);
     }
 
     #[test]

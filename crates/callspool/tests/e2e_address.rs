@@ -1,0 +1,304 @@
+//! A service address, kept by two nodes with the roles proxy and link-protector on a network of the test's own: a client
+//! finds whichever of them holds it, by IPv4 and IPv6, whatever becomes of the other.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is test code")]
+
+mod support;
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::lan::Lan;
+use support::program::{Program, run};
+use support::server::Server;
+use support::{PATIENCE, wait_until};
+
+const V4: &str = "192.0.2.10";
+const V6: &str = "2001:db8::10";
+
+/// A node, on the host of its name.
+struct Node<'a> {
+    lan: &'a Lan,
+    host: &'static str,
+    server: Server,
+    program: Option<Program>,
+}
+
+impl<'a> Node<'a> {
+    fn start(lan: &'a Lan, host: &'static str, priority: &str, take_back: &str) -> Self {
+        let sip = format!("{V4}:5060,[{V6}]:5060");
+        let server = Server::prepare(&[
+            ("NODE__ROLES", "proxy,recorder,link-protector"),
+            ("SIP__USER_AGENT", host),
+            ("SIP__UDP", &sip),
+            ("SIP__TCP", &sip),
+            ("ADDRESS__V4__ADDRESS", &format!("{V4}/24")),
+            ("ADDRESS__V4__INTERFACE", "eth0"),
+            ("ADDRESS__V4__ROUTER_ID", "51"),
+            ("ADDRESS__V4__PRIORITY", priority),
+            ("ADDRESS__V4__TAKE_BACK", take_back),
+            ("ADDRESS__V6__ADDRESS", &format!("{V6}/64")),
+            ("ADDRESS__V6__INTERFACE", "eth0"),
+            ("ADDRESS__V6__ROUTER_ID", "51"),
+            ("ADDRESS__V6__PRIORITY", priority),
+            ("ADDRESS__V6__TAKE_BACK", take_back),
+        ]);
+        let mut node = Self { lan, host, server, program: None };
+        node.restart();
+        node
+    }
+
+    fn restart(&mut self) {
+        let space = self.lan.host(self.host);
+        let mut command = self.server.command_by("ip", &["netns", "exec", &space]);
+        command.arg("serve");
+        let log = self.server.directory().join("serve.log");
+        let mut program = Program::start(command, &log);
+        wait_until("callspool to be ready", PATIENCE, || match program.ended() {
+            Some(status) => panic!("{status}: {}", program.output()),
+            None if program.output().contains(" is ready") => Ok(()),
+            None => Err(program.output()),
+        });
+        self.program = Some(program);
+    }
+
+    fn program(&mut self) -> &mut Program {
+        self.program.as_mut().expect("it runs")
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        let id = Pid::from_raw(i32::try_from(self.program().id()).unwrap());
+        kill(id, signal).unwrap();
+    }
+
+    fn mac(&self) -> String {
+        let shown = self.lan.ip_of(self.host, &["link", "show", "dev", "eth0"]);
+        let mut words = shown.split_whitespace().skip_while(|word| *word != "link/ether");
+        words.nth(1).expect("an address of the link").to_owned()
+    }
+
+    /// Whether its kernel has the addresses.
+    fn holds(&self) -> [bool; 2] {
+        let shown = self.lan.ip_of(self.host, &["address", "show", "dev", "eth0"]);
+        [shown.contains(&format!(" {V4}/24 ")), shown.contains(&format!(" {V6}/64 "))]
+    }
+
+    fn expect_holds(&self, holds: bool) {
+        wait_until("who holds the addresses", PATIENCE, || {
+            let held = self.holds();
+            if held == [holds; 2] { Ok(()) } else { Err(format!("{}: {held:?}", self.host)) }
+        });
+    }
+
+    fn status(&self) -> String {
+        self.server.callspool(&["status"]).expect_ok("status").text().to_owned()
+    }
+}
+
+impl Drop for Node<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(program) = &self.program
+        {
+            eprintln!("── {} ──\n{}", self.host, program.output());
+        }
+    }
+}
+
+/// Who asks, on a host of its own.
+struct Client<'a> {
+    lan: &'a Lan,
+    v4: UdpSocket,
+    v6: UdpSocket,
+    asked: u32,
+}
+
+impl<'a> Client<'a> {
+    fn of(lan: &'a Lan) -> Self {
+        Self {
+            lan,
+            v4: lan.socket("c", "192.0.2.3:5060"),
+            v6: lan.socket("c", "[2001:db8::3]:5060"),
+            asked: 0,
+        }
+    }
+
+    /// Who answers now, if somebody does.
+    fn ask(&mut self, socket: &UdpSocket, to: &str) -> Option<String> {
+        self.asked += 1;
+        let (n, own) = (self.asked, socket.local_addr().unwrap());
+        let request = format!(
+            "OPTIONS sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK-{n}\r\nMax-Forwards: 70\r\n\
+             From: <sip:client@{own}>;tag={n}\r\nTo: <sip:{to}>\r\nCall-ID: {n}@test\r\nCSeq: 1 OPTIONS\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        // Where nobody has the address the kernel says so, sooner or later.
+        let _ = socket.send_to(request.as_bytes(), to);
+        let mut buffer = [0; 4_096];
+        let answer = loop {
+            let (length, from) = socket.recv_from(&mut buffer).ok()?;
+            assert_eq!(from, to.parse().unwrap(), "an answer comes from where it was asked for");
+            let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            // Others are late: what was asked while nobody had the address waits for somebody to have it.
+            if answer.contains(&format!("Call-ID: {n}@test")) {
+                break answer;
+            }
+        };
+        let server = answer.lines().find_map(|line| line.strip_prefix("Server: "));
+        Some(server.unwrap_or_else(|| panic!("who is it? {answer}")).to_owned())
+    }
+
+    /// Until both addresses are answered for by this node; how long that took.
+    fn expect(&mut self, host: &str) -> Duration {
+        let began = Instant::now();
+        for (socket, to) in [
+            (self.v4.try_clone().unwrap(), format!("{V4}:5060")),
+            (self.v6.try_clone().unwrap(), format!("[{V6}]:5060")),
+        ] {
+            wait_until(&format!("an answer of {host} at {to}"), PATIENCE, || {
+                let answered = self.ask(&socket, &to);
+                if answered.as_deref() == Some(host) { Ok(()) } else { Err(format!("{answered:?}")) }
+            });
+        }
+        began.elapsed()
+    }
+
+    /// Where it sends what goes to the addresses.
+    fn remembers(&self) -> Vec<String> {
+        let of = |address: &&str| {
+            let shown = self.lan.ip_of("c", &["neighbour", "show", "to", address, "dev", "eth0"]);
+            let mut words = shown.split_whitespace().skip_while(|word| *word != "lladdr");
+            words.nth(1).unwrap_or_default().to_owned()
+        };
+        [V4, V6].iter().map(of).collect()
+    }
+}
+
+#[test]
+fn when_the_link_of_the_holder_goes_down_the_other_node_answers_and_later_the_first_one_again() {
+    let Some(lan) = Lan::of(&["a", "b", "c"]) else { return };
+    let mut client = Client::of(&lan);
+    let a = Node::start(&lan, "a", "200", "1s");
+    let b = Node::start(&lan, "b", "100", "1s");
+    client.expect("a");
+    assert_eq!(client.remembers(), [a.mac(), a.mac()]);
+    assert!(a.status().contains("service address v4 (192.0.2.10): held here"), "{}", a.status());
+    assert!(b.status().contains("service address v4 (192.0.2.10): held by 192.0.2.1"), "{}", b.status());
+    assert!(b.status().contains("service address v6 (2001:db8::10): held by fe80::"), "{}", b.status());
+    assert_eq!(b.holds(), [false; 2]);
+
+    lan.cable("a", "down");
+    println!("link down: the other one answered after {:?}", client.expect("b"));
+    assert_eq!(client.remembers(), [b.mac(), b.mac()]);
+    a.expect_holds(false);
+    assert!(a.status().contains("the link of eth0 is down"), "{}", a.status());
+
+    lan.cable("a", "up");
+    client.expect("a");
+    assert_eq!(client.remembers(), [a.mac(), a.mac()]);
+    b.expect_holds(false);
+}
+
+#[test]
+fn when_the_holder_is_killed_or_hangs_the_other_node_answers_and_its_kernel_lets_go() {
+    let Some(lan) = Lan::of(&["a", "b", "c"]) else { return };
+    let mut client = Client::of(&lan);
+    let mut a = Node::start(&lan, "a", "200", "never");
+    let mut b = Node::start(&lan, "b", "100", "never");
+    client.expect("a");
+
+    a.program().kill();
+    println!("killed: the other one answered after {:?}", client.expect("b"));
+    a.expect_holds(false);
+    assert_eq!(client.remembers(), [b.mac(), b.mac()]);
+
+    // It comes back, and leaves the address where it is.
+    a.restart();
+    client.expect("b");
+    assert_eq!(a.holds(), [false; 2]);
+
+    b.signal(Signal::SIGSTOP);
+    println!("stopped: the other one answered after {:?}", client.expect("a"));
+    b.expect_holds(false);
+    b.signal(Signal::SIGCONT);
+    // It looks around first.
+    wait_until("one that was stopped to let go", PATIENCE, || {
+        let log = b.program().output();
+        if log.contains("service address v6 is not held here any more") { Ok(()) } else { Err(log) }
+    });
+    client.expect("a");
+    assert_eq!((a.holds(), b.holds()), ([true; 2], [false; 2]));
+}
+
+#[test]
+fn one_that_is_drained_or_stops_hands_over_at_once() {
+    let Some(lan) = Lan::of(&["a", "b", "c"]) else { return };
+    let mut client = Client::of(&lan);
+    let mut a = Node::start(&lan, "a", "200", "never");
+    let mut b = Node::start(&lan, "b", "100", "never");
+    client.expect("a");
+
+    a.server.callspool(&["drain"]).expect_ok("drain");
+    println!("drained: the other one answered after {:?}", client.expect("b"));
+    assert_eq!(a.holds(), [false; 2]);
+
+    // Nobody is well then, and one is there.
+    b.server.callspool(&["drain"]).expect_ok("drain");
+    client.expect("b");
+    a.server.callspool(&["drain", "--off"]).expect_ok("drain --off");
+    client.expect("a");
+
+    b.server.callspool(&["drain", "--off"]).expect_ok("drain --off");
+    a.program().terminate();
+    println!("stopped: the other one answered after {:?}", client.expect("b"));
+    assert!(a.program().wait(PATIENCE).success());
+    assert_eq!(a.holds(), [false; 2]);
+    b.program().terminate();
+    assert!(b.program().wait(PATIENCE).success());
+    assert_eq!(b.holds(), [false; 2]);
+}
+
+#[test]
+fn what_somebody_else_gave_to_the_kernel_stays_and_what_an_earlier_run_left_goes() {
+    let Some(lan) = Lan::of(&["a", "c"]) else { return };
+    lan.ip_of("a", &["address", "add", &format!("{V4}/24"), "dev", "eth0"]);
+    let mut a = Node::start(&lan, "a", "200", "never");
+    wait_until("a word about the address", PATIENCE, || {
+        let status = a.status();
+        let is_said = status.contains("192.0.2.10 is an address of this node already");
+        if is_said && status.contains("v6 (2001:db8::10): held here") { Ok(()) } else { Err(status) }
+    });
+    a.program().terminate();
+    assert!(a.program().wait(PATIENCE).success());
+    assert_eq!(a.holds(), [true, false]);
+
+    lan.ip_of("a", &["address", "delete", &format!("{V4}/24"), "dev", "eth0"]);
+    a.restart();
+    a.expect_holds(true);
+    a.program().kill();
+    a.restart();
+    a.expect_holds(true);
+}
+
+#[test]
+fn without_the_powers_it_takes_it_does_not_start_and_says_why() {
+    let server = Server::prepare(&[
+        ("NODE__ROLES", "proxy,recorder,link-protector"),
+        ("SIP__UDP", "192.0.2.10:5060"),
+        ("ADDRESS__V4__ADDRESS", "192.0.2.10/24"),
+        ("ADDRESS__V4__INTERFACE", "lo"),
+        ("ADDRESS__V4__ROUTER_ID", "51"),
+    ]);
+    let mut command = server.command_by("setpriv", &["--bounding-set", "-net_admin,-net_raw"]);
+    command.arg("serve");
+    let done = run(command, PATIENCE);
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    let line = done.err.lines().find(|line| line.starts_with("callspool: ")).expect("a line of ours");
+    for said in
+        ["cannot hold service addresses", "CAP_NET_ADMIN and CAP_NET_RAW are missing", "AmbientCapabilities"]
+    {
+        assert!(line.contains(said), "{line}");
+    }
+}

@@ -7,7 +7,7 @@ use media::relay::{
     Which,
 };
 use media::srtp::Outbound;
-use model::{Codec, Keys, Suite, WallTime};
+use model::{Codec, Keys, Mark, Suite, WallTime};
 
 use crate::Input;
 
@@ -67,7 +67,7 @@ pub fn relay(data: &[u8]) {
         let end = usize::from(what & 1);
         if what & 0xe0 == 0xe0 {
             let to = recorders()[usize::from(what >> 1 & 1)];
-            let recorder = Recorder { rtp: to, rtcp: Some(to), keys: None };
+            let recorder = Recorder { rtp: to, rtcp: Some(to), keys: None, mark: Some(Mark::new([7; 8])) };
             relay.tee(now, ends[end], end, Some((&recorder, Beginning::Remembered))).unwrap();
             continue;
         }

@@ -6,7 +6,7 @@ use media::sdp::{self, Origin, Slot};
 use media::send::{RtpSender, Sending};
 use media::{Frame, FrameSink, StreamReceiver};
 use model::peer::{Family, Flowing};
-use model::{Codec, MediaKind, OpenStream, Protection, Side, StreamId, WallTime};
+use model::{Codec, MediaKind, OpenStream, Protection, Route, Side, StreamId, WallTime};
 
 use crate::Input;
 
@@ -42,6 +42,7 @@ fn stream(flowing: Flowing) -> OpenStream {
         remote: Some(sources()[0]),
         remote_rtcp: None,
         may_share: false,
+        route: Route::Direct,
         rtcp_mux: false,
         flowing,
         protection: Protection::None,

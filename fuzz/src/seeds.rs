@@ -10,8 +10,8 @@ use media::{Frame, FrameKind};
 use model::peer::{Family, Flowing};
 use model::state::Respondent;
 use model::{
-    CallData, CallId, Codec, EndReason, MediaKind, Mono, NodeNumber, Now, OpenSegment, OpenStream, SegmentId,
-    Side, StartTrigger, StreamId, TenantId, WallTime,
+    CallData, CallId, Codec, EndReason, MediaKind, Mono, NodeNumber, Now, OpenSegment, OpenStream, Route,
+    SegmentId, Side, StartTrigger, StreamId, TenantId, WallTime,
 };
 use spool::SegmentWriter;
 use spool::memory::MemoryDisk;
@@ -340,6 +340,7 @@ fn stream(n: u64, side: Side) -> OpenStream {
         remote: None,
         remote_rtcp: None,
         may_share: false,
+        route: Route::Direct,
         rtcp_mux: false,
         flowing: Flowing::Active,
         protection: model::Protection::None,

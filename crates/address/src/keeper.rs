@@ -5,6 +5,8 @@
 //! Nothing depends on a call of somebody else, so that a process whose other threads stand still advertises that it is
 //! not well.
 
+mod post;
+
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -17,19 +19,18 @@ use model::Mono;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::advert::Advert;
-use crate::ears::{Ears, GROUP_V4, GROUP_V6, HOPS, PACKET_MAX};
+use crate::ears::{HOPS, PACKET_MAX};
 use crate::hands::{Done, Hands, Job};
 use crate::interface::{Changes, Interface};
-use crate::machine::{Action, LIFETIME, Machine, Standing};
+use crate::machine::{Action, LIFETIME, Standing};
 use crate::settings::Service;
-use crate::view::{Counts, Happened, Holder, Shown, View};
+use crate::view::{Happened, View};
+use post::{BEGINS, BUSY, Post};
 
 /// How soon it is noticed that the proxy is not well, or that it is to stop.
 const ROUND: Duration = Duration::from_millis(100);
 /// How often interfaces are looked at though the kernel said nothing: what it says may be lost.
 const LOOK: Duration = Duration::from_secs(1);
-/// After how long is tried again what failed.
-const RETRY: Duration = Duration::from_secs(5);
 /// Of what came to an address as many are read before others get their turn: ten nodes' worth of some seconds.
 const PACKETS_A_ROUND: usize = 256;
 /// How long the end waits until addresses are taken back; the kernel does it by itself soon after.
@@ -102,83 +103,6 @@ impl Keeper {
     pub fn stop(self) -> Ended {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or(Ended::Late)
-    }
-}
-
-/// One address, and what belongs to it.
-struct Post {
-    service: Service,
-    machine: Machine,
-    interface: Option<Interface>,
-    ears: Option<Ears>,
-    /// On an interface of this number it was begun, or is being.
-    begun: Option<u32>,
-    trouble: Option<(String, Mono)>,
-    /// Since when the kernel owes an answer.
-    owed: Option<Mono>,
-    unwell: Option<String>,
-    counts: Counts,
-}
-
-impl Post {
-    fn new(service: Service) -> Self {
-        let machine = Machine::new(service.rules(), service.ip());
-        Self {
-            service,
-            machine,
-            interface: None,
-            ears: None,
-            begun: None,
-            trouble: None,
-            owed: None,
-            unwell: None,
-            counts: Counts::default(),
-        }
-    }
-
-    /// To whom it speaks.
-    fn others(&self) -> Vec<IpAddr> {
-        match (self.service.peers.is_empty(), self.service.ip()) {
-            (false, _) => self.service.peers.clone(),
-            (true, IpAddr::V4(_)) => vec![GROUP_V4.into()],
-            (true, IpAddr::V6(_)) => vec![GROUP_V6.into()],
-        }
-    }
-
-    fn own(&self, moving: &[IpAddr]) -> Option<IpAddr> {
-        self.interface.as_ref()?.own(self.others().first().copied()?, moving)
-    }
-
-    /// What keeps the address from being held here, whatever the proxy says.
-    fn obstacle(&self, own: Option<IpAddr>) -> Option<String> {
-        let name = &self.service.interface;
-        let family = if self.service.ip().is_ipv4() { "IPv4" } else { "IPv6" };
-        match &self.interface {
-            _ if self.trouble.is_some() => self.trouble.as_ref().map(|(why, _)| why.clone()),
-            None => Some(format!("there is no interface {name}")),
-            Some(interface) if !interface.is_up => Some(format!("the link of {name} is down")),
-            Some(interface) if interface.mac.is_none() => {
-                Some(format!("{name} is no Ethernet, and nobody could be told that an address is there"))
-            }
-            Some(_) if own.is_none() => Some(format!("{name} has no {family} address of its own")),
-            Some(_) if self.ears.is_none() => Some(BEGINS.to_owned()),
-            Some(_) => None,
-        }
-    }
-
-    fn fails(&mut self, now: Mono, why: String) {
-        self.trouble = Some((why, now + RETRY));
-        self.owed = None;
-    }
-
-    fn shown(&self) -> Shown {
-        let holder = match self.machine.heard() {
-            _ if self.machine.is_holding() => Holder::Here,
-            Some(heard) => Holder::Elsewhere(heard.from),
-            None => Holder::Unknown,
-        };
-        let (name, address) = (self.service.name.clone(), self.service.ip());
-        Shown { name, address, holder, unwell: self.unwell.clone(), counts: self.counts }
     }
 }
 
@@ -387,7 +311,7 @@ impl Work {
                     .as_ref()
                     .and_then(|interface| Some(Job::Announce { link: interface.link?, mac: interface.mac? })),
                 Action::Advertise(priority) => {
-                    advertise(post, priority, &self.moving);
+                    post.advertise(priority, &self.moving);
                     None
                 }
             };
@@ -396,28 +320,5 @@ impl Work {
                 let _ = self.hands.order(which, post.service.address, job);
             }
         }
-    }
-}
-
-/// What is said until it is known whether an address can be held.
-const BEGINS: &str = "it begins";
-/// What is said when the kernel, or the thread that asks it, stands still.
-const BUSY: &str = "the kernel does not answer";
-
-fn advertise(post: &mut Post, priority: u8, moving: &[IpAddr]) {
-    let service = &post.service;
-    let advert = Advert {
-        router: service.router,
-        priority,
-        interval: service.interval,
-        addresses: vec![service.ip()],
-    };
-    for to in post.others() {
-        let own = post.interface.as_ref().and_then(|interface| interface.own(to, moving));
-        let sent = match (own, &post.ears) {
-            (Some(own), Some(ears)) => ears.say(own, to, &advert.octets(own, to)).is_ok(),
-            _ => false,
-        };
-        *(if sent { &mut post.counts.sent } else { &mut post.counts.not_sent }) += 1;
     }
 }

@@ -28,5 +28,6 @@ mod view;
 
 pub use hands::{Hands, Worker, hands};
 pub use keeper::{Asked, Ended, Keeper, Told, Trouble};
-pub use settings::{INTERVAL_MAX, INTERVAL_MIN, PRIORITY_MAX, PRIORITY_MIN, Service};
+pub use machine::INTERVAL_MAX;
+pub use settings::{INTERVAL_MIN, PRIORITY_MAX, PRIORITY_MIN, Service};
 pub use view::{Counts, Happened, Holder, Shown, View};

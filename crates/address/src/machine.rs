@@ -27,6 +27,9 @@ use crate::advert::{Interval, RESIGNED};
 /// For how long the kernel is given an address: what it stays on a node whose process is killed or hangs. It counts in
 /// seconds, and two of the renewals may fail.
 pub const LIFETIME: Duration = Duration::from_secs(3);
+/// The longest time from one advertisement to the next: nobody of ours says less often that he is there, and whoever else
+/// says so keeps nobody from taking the address for longer than three of these.
+pub const INTERVAL_MAX: Duration = LIFETIME;
 /// How often the kernel is given it again.
 const RENEW: Duration = Duration::from_secs(1);
 /// The priority of whoever holds an address because nobody does who is well.
@@ -168,7 +171,7 @@ impl Machine {
         match (&mut self.state, standing) {
             (State::Out, Standing::Well | Standing::Poor) => {
                 self.heard = None;
-                self.wait(now, self.rules.interval);
+                self.wait(now, self.rules.interval.duration());
             }
             (State::Waiting { .. }, Standing::Out) => self.state = State::Out,
             (State::Holding { .. }, Standing::Out) => {
@@ -188,6 +191,7 @@ impl Machine {
             return;
         }
         let heard = Heard { from, priority };
+        let interval = interval.duration().min(INTERVAL_MAX);
         self.before = Some(from);
         match self.state {
             State::Holding { .. } if self.is_better(heard) => {
@@ -218,7 +222,7 @@ impl Machine {
             // The process stood still, and the kernel has let go of it: somebody else may hold it.
             State::Holding { renewed, .. } if now >= renewed + LIFETIME => {
                 self.actions.push_back(Action::LetGo { to: None });
-                self.wait(now, self.rules.interval);
+                self.wait(now, self.rules.interval.duration());
             }
             State::Holding { .. } => self.hold(now),
             State::Out | State::Waiting { .. } => {}
@@ -308,13 +312,13 @@ impl Machine {
     }
 
     /// As nothing is heard for so long: three advertisements of whoever holds it, and a bit more the less priority there is.
-    fn wait(&mut self, now: Mono, interval: Interval) {
-        let until = now + interval.duration() * 3 + self.skew(interval);
+    fn wait(&mut self, now: Mono, interval: Duration) {
+        let until = now + interval * 3 + self.skew(interval);
         self.state = State::Waiting { until };
     }
 
     /// The same, if it waits at all.
-    fn wait_on(&mut self, now: Mono, interval: Interval) {
+    fn wait_on(&mut self, now: Mono, interval: Duration) {
         if matches!(self.state, State::Waiting { .. }) {
             self.wait(now, interval);
         }
@@ -323,14 +327,14 @@ impl Machine {
     /// Nobody holds it, or nobody who is well: the best of the others comes first. What comes in a flood puts it off no
     /// further.
     fn hurry(&mut self, now: Mono) {
-        let soon = now + self.skew(self.rules.interval);
+        let soon = now + self.skew(self.rules.interval.duration());
         if let State::Waiting { until } = &mut self.state {
             *until = soon.min(*until);
         }
     }
 
-    fn skew(&self, interval: Interval) -> Duration {
-        interval.duration() * (256 - u32::from(self.priority())) / 256
+    fn skew(&self, interval: Duration) -> Duration {
+        interval * (256 - u32::from(self.priority())) / 256
     }
 
     fn priority(&self) -> u8 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::advert::Interval;
-use crate::machine::{LAST, LIFETIME, Returning, Rules};
+use crate::machine::{LAST, Returning, Rules};
 
 /// The least that a priority can be: below it is what is held because nobody is well.
 pub const PRIORITY_MIN: u8 = LAST + 1;
@@ -14,8 +14,6 @@ pub const PRIORITY_MIN: u8 = LAST + 1;
 pub const PRIORITY_MAX: u8 = 254;
 /// More often costs more than it gives: a thread that is not scheduled for so long is no node that is gone.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(50);
-/// Within three of these another takes over, and the kernel of one that died has let go by then at the latest.
-pub const INTERVAL_MAX: Duration = LIFETIME;
 
 /// An address, and how it is held.
 #[derive(Clone, PartialEq, Eq, Debug)]

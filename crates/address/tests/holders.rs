@@ -287,6 +287,17 @@ fn a_flood_is_not_answered_by_one_and_keeps_nobody_from_taking_it() {
     assert!((40..100).contains(&said), "{said}");
 }
 
+#[test]
+fn one_word_of_a_stranger_puts_it_off_for_some_seconds_and_not_for_minutes() {
+    let rules = Rules { priority: 100, interval: Interval::new(25).unwrap(), returning: Returning::Never };
+    let (own, other) = (IpAddr::from([10, 0, 0, 2]), IpAddr::from([10, 0, 0, 1]));
+    let mut machine = Machine::new(rules, own);
+    machine.stand(Mono::ZERO, Standing::Well, own);
+    machine.receive(Mono::ZERO, other, 255, Interval::new(4_095).unwrap());
+    let until = machine.next_timeout().unwrap().since(Mono::ZERO);
+    assert!(until < Duration::from_secs(12), "{until:?}");
+}
+
 /// What may happen to a cluster.
 #[derive(Clone, Debug)]
 enum Event {

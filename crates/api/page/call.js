@@ -249,6 +249,22 @@ export class CallView {
     const list = this.call.segment_list;
     this.segments.replaceChildren(make("h3", "", list.length === 1 ? "Segment" : "Segments"), ...list.map((s) => this.segment(s)));
     if (!list.length) this.segments.append(make("p", "dim", "None yet."));
+    if (this.call.gathering) this.segments.append(this.gathering(this.call.gathering));
+  }
+
+  /** What of the call lies elsewhere, or is missing. */
+  gathering(g) {
+    const box = make("section", "segment");
+    box.append(make("h4", "", "Gathering"), make("p", "", g.text + "."));
+    for (const missing of g.missing) {
+      const line = make("p", "dim", missing.what + ", since ");
+      line.append(time(missing.since));
+      box.append(line);
+    }
+    if (g.trouble) box.append(make("p", "dim", "Failed " + g.failures + " times: " + g.trouble));
+    const now = button("Gather now", "", () => this.tried(tell("POST", this.path + "/gather").then(() => this.refresh({ fresh: true }))));
+    if (g.stage !== "virtual") box.append(now);
+    return box;
   }
 
   segment(s) {

@@ -108,7 +108,8 @@ pub(crate) async fn detail(
     let asked = CallPath::read(&path)?;
     let detail = of(&state, asked).await?;
     let id = detail.summary.id;
-    let mut response = answer::json(&headers, &DetailJson::from(detail))?;
+    let gathering = state.0.gathering.standing(state.0.config.tenant.clone(), id).await;
+    let mut response = answer::json(&headers, &DetailJson::from(detail).with(gathering))?;
     if id != asked
         && let Ok(place) = HeaderValue::from_str(&format!("/api/v1/calls/{id}"))
     {

@@ -12,6 +12,8 @@ use serde::Serialize;
 use store::{CallDetail, CallSummary, Event, SegmentDetail};
 use utoipa::ToSchema;
 
+use crate::gathering::GatheringJson;
+use crate::port::CallGathering;
 use crate::schema;
 use crate::sides::SidesBody;
 
@@ -145,6 +147,15 @@ pub(crate) struct DetailJson {
     joined: Vec<JoinedJson>,
     /// How people corrected who is agent and who is external.
     sides: SidesBody,
+    /// How bringing its segments together stands, as long as something is left to be done about it on this node; else null.
+    gathering: Option<GatheringJson>,
+}
+
+impl DetailJson {
+    /// With how the gathering of its segments stands.
+    pub(crate) fn with(self, gathering: Option<CallGathering>) -> Self {
+        Self { gathering: gathering.map(GatheringJson::from), ..self }
+    }
 }
 
 /// A call that turned out to be another one.
@@ -184,6 +195,7 @@ impl From<CallDetail> for DetailJson {
             events: detail.events.into_iter().map(EventJson::from).collect(),
             joined: detail.joins.into_iter().map(JoinedJson::from).collect(),
             sides: detail.sides.into(),
+            gathering: None,
             call: detail.summary.into(),
         }
     }

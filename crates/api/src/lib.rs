@@ -17,6 +17,7 @@ mod calls;
 mod document;
 mod event_bodies;
 mod events;
+mod gathering;
 mod guard;
 mod health;
 mod joins;
@@ -133,6 +134,7 @@ fn described() -> Described {
         .routes(routes!(notes::put_metadata, notes::delete_metadata))
         .routes(routes!(sides::sides, sides::put_sides))
         .routes(routes!(joins::join))
+        .routes(routes!(gathering::gather))
         .routes(routes!(peaks::peaks))
         .routes(routes!(spans::spans))
         .routes(routes!(orders::start))

@@ -11,7 +11,7 @@ use store::CatalogError;
 use utoipa::ToSchema;
 
 use crate::document::PathRefusals;
-use crate::port::{AudioError, JoinError, ListenError, LiveError, NoteError};
+use crate::port::{AudioError, GatherError, JoinError, ListenError, LiveError, NoteError};
 use kinds::Kind;
 
 /// Seconds until something that is away or busy is worth another try.
@@ -211,6 +211,17 @@ impl From<JoinError> for Problem {
             JoinError::Failed(_) => kinds::RECORDING_UNREADABLE,
             JoinError::Unreachable(_) => kinds::NODE_UNREACHABLE,
             JoinError::TimedOut => kinds::ORDER_TIMED_OUT,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<GatherError> for Problem {
+    fn from(error: GatherError) -> Self {
+        let kind = match &error {
+            GatherError::NoSuchCall => return Self::no_such_call(),
+            GatherError::NotHere(_) => kinds::NOT_ALLOWED,
+            GatherError::Unreachable(_) => kinds::NODE_UNREACHABLE,
         };
         Self::new(kind, error.to_string())
     }

@@ -9,7 +9,7 @@ use store::{Catalog, Handle};
 use tokio::sync::Semaphore;
 
 use crate::metrics::Latency;
-use crate::port::{Audio, Joins, LiveCalls, Metrics, Node, Notes};
+use crate::port::{Audio, Gathering, Joins, LiveCalls, Metrics, Node, Notes};
 
 /// Requests in work at once. The catalog has four readers; beyond a short queue for them waiting helps nobody.
 pub(crate) const REQUESTS_MAX: usize = 64;
@@ -63,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) live: Option<Arc<dyn LiveCalls>>,
     pub(crate) notes: Arc<dyn Notes>,
     pub(crate) joins: Arc<dyn Joins>,
+    pub(crate) gathering: Arc<dyn Gathering>,
     pub(crate) node: Arc<dyn Node>,
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) latency: Latency,
@@ -87,6 +88,8 @@ pub struct Ports {
     pub notes: Arc<dyn Notes>,
     /// Joins calls.
     pub joins: Arc<dyn Joins>,
+    /// Brings segments together.
+    pub gathering: Arc<dyn Gathering>,
     /// Tells how this node stands.
     pub node: Arc<dyn Node>,
     /// Gathers the node's numbers.
@@ -103,7 +106,7 @@ impl ApiState {
     /// What the routes share, from a configuration and those who are asked.
     #[must_use]
     pub fn new(config: ApiConfig, ports: Ports) -> Self {
-        let Ports { catalog, writer, audio, live, notes, joins, node, metrics } = ports;
+        let Ports { catalog, writer, audio, live, notes, joins, gathering, node, metrics } = ports;
         Self(Arc::new(Shared {
             allowed_hosts: RwLock::new(config.allowed_hosts.clone().into()),
             config,
@@ -113,6 +116,7 @@ impl ApiState {
             live,
             notes,
             joins,
+            gathering,
             node,
             metrics,
             latency: Latency::default(),

@@ -74,6 +74,7 @@ impl World {
                 recordings: self.others[n] as u32,
                 loads: vec![(Resource::Recordings, used)],
                 standing: Standing::Taking,
+                heard: None,
             };
             self.servers.handle_event(self.now, name, PeerEvent::Beat(beat));
         }

@@ -24,6 +24,16 @@ impl Asking {
         Self { form: SnapshotForm::of(request), ..Self::default() }
     }
 
+    /// Of a dialog that another front had: how it may be asked. What its metadata told is not known here.
+    pub(crate) fn adopted(form: Option<SnapshotForm>) -> Self {
+        Self { form, ..Self::default() }
+    }
+
+    /// How the client may be asked.
+    pub(crate) const fn form(&self) -> Option<SnapshotForm> {
+        self.form
+    }
+
     /// Something is missing.
     pub(crate) fn want(&mut self, lack: Lack) {
         if self.form.is_some() && self.count < ASKED_MAX && !self.asked.contains(&lack) {

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{
-    CallData, EndReason, Failure, OpenSegment, Order, PeerName, Report, Resource, SegmentId, Standing,
+    CallData, CallId, EndReason, Failure, OpenSegment, Order, PeerName, Report, Resource, SegmentId, Standing,
 };
 
 /// Reports that are kept for a proxy that is away: an hour's worth of ends at some calls a second. Beyond it the oldest
@@ -43,6 +43,7 @@ struct Proxy {
 #[derive(Debug)]
 struct Ordered {
     by: PeerName,
+    call: CallId,
     /// It has ports: a refusal is one to change its streams, and leaves it as it was.
     is_open: bool,
     /// Its proxy was told that it cannot go on, which is said once, and is to end it so.
@@ -83,9 +84,41 @@ impl Book {
     /// A proxy orders something.
     pub fn ordered(&mut self, by: &PeerName, order: &Order) {
         if let Order::Open(open) = order {
-            self.segments
-                .insert(open.segment, Ordered { by: by.clone(), is_open: false, cannot_go_on: None });
+            let ordered = Ordered { by: by.clone(), call: open.call, is_open: false, cannot_go_on: None };
+            self.segments.insert(open.segment, ordered);
         }
+    }
+
+    /// What proxies ordered of a call is this one's from now on: the segments of whose end it has not heard, and what its
+    /// owner before has missed.
+    pub fn moved(&mut self, call: CallId, to: &PeerName) -> (Vec<SegmentId>, Vec<Report>) {
+        let mut segments = BTreeSet::new();
+        for (segment, ordered) in self.segments.iter_mut().filter(|(_, ordered)| ordered.call == call) {
+            ordered.by = to.clone();
+            segments.insert(*segment);
+        }
+        let mut missed = Vec::new();
+        for (_, proxy) in self.proxies.iter_mut().filter(|(name, _)| *name != to) {
+            let is_of_it = |report: &Report| match report {
+                Report::Ended { record } => record.call == call,
+                report => segments.contains(&report.segment()),
+            };
+            let (of_it, rest): (Vec<_>, VecDeque<_>) = std::mem::take(&mut proxy.kept).into_iter().fold(
+                Default::default(),
+                |mut parts: (Vec<_>, VecDeque<_>), report| {
+                    if is_of_it(&report) {
+                        parts.0.push(report)
+                    } else {
+                        parts.1.push_back(report)
+                    }
+                    parts
+                },
+            );
+            proxy.kept = rest;
+            missed.extend(of_it);
+        }
+        segments.extend(missed.iter().filter(|r| matches!(r, Report::Ended { .. })).map(Report::segment));
+        (segments.into_iter().collect(), missed)
     }
 
     /// All segments that proxies ordered and that are not over.
@@ -313,6 +346,21 @@ mod tests {
         assert_eq!(book.whose(timed_out()), Whose::Of(p.clone(), timed_out()), "it may be gone already");
         let why = EndReason::Upstream(Failure::MediaTimeout);
         assert_eq!(book.left(&p), [(segment(1), why)]);
+    }
+
+    #[test]
+    fn what_a_proxy_ordered_that_is_gone_is_of_who_carries_it_on() {
+        let (mut book, p, q) = (Book::default(), name("p"), name("q"));
+        book.arrived(&p);
+        book.arrived(&q);
+        book.ordered(&p, &open(1));
+        book.left(&p);
+        assert_eq!(book.whose(opened(1)), Whose::Kept);
+        assert_eq!(book.moved(CallId::from_u64(2), &q), (vec![], vec![]), "another call");
+        assert_eq!(book.moved(CallId::from_u64(1), &q), (vec![segment(1)], vec![opened(1)]));
+        assert_eq!(book.whose(withdrawn(1)), Whose::Of(q, withdrawn(1)));
+        let (live, missed) = book.arrived(&p);
+        assert_eq!((live, missed.len()), (vec![], 0), "it has nothing of it any more");
     }
 
     #[test]

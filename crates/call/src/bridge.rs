@@ -13,6 +13,7 @@
 
 use model::call::PARTIES_MAX;
 use model::{CallData, Party, PartyRole, Side};
+use serde::{Deserialize, Serialize};
 use sip::{AddressView, RequestInfo};
 
 use crate::describe;
@@ -21,7 +22,8 @@ use crate::describe;
 const VALUE_BYTES_MAX: usize = 128;
 
 /// Whose voice the dialog brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum End {
     /// The agent's.
     Near,

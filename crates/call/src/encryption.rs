@@ -13,6 +13,8 @@
 //! that keys come by the interface, a line that brings none awaits them. Connectivity checks
 //! (ICE) are answered where they are offered, by our one address: we are a lite agent.
 
+pub(crate) mod form;
+
 use media::sdp::{Crypto, IceUser, MediaLine, Security, Setup};
 use media::srtp::Entropy;
 use model::protection::{Fingerprint, Handshake, HandshakeRole, Ice};

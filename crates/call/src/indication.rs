@@ -4,10 +4,12 @@
 //! A recording client (SIPREC) takes no part in the conversation; it tells those that do.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use sip::RequestInfo;
 
 /// What is indicated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Indication {
     On,
     Off,

@@ -13,14 +13,18 @@
 //!
 //! A leg remembers; [`crate::Front`] decides.
 
+mod form;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use media::sdp::{Origin, Sdp};
 use model::peer::Flowing;
-use model::{CallId, Metadata, OpenStream, SegmentId};
+use model::{CallId, Metadata, OpenStream, Route, SegmentId};
 use sip::SessionId;
 
+pub(crate) use self::form::LegForm;
 use crate::asking::Asking;
 use crate::bridge::End;
 use crate::describe::{Absorbed, KnownSides};
@@ -120,6 +124,10 @@ pub(crate) struct Leg {
     pub(crate) bridge: Option<End>,
     /// Whether whoever is on the way can read its signalling, as of its last request.
     pub(crate) is_in_clear: bool,
+    /// By which way its media come, as long as it lasts.
+    pub(crate) route: Route,
+    /// Where its client signals from.
+    pub(crate) client: IpAddr,
     /// What its peer is told of the recording; none where it is not told.
     pub(crate) indication: Option<Indication>,
     /// It asked for an offer of ours and has not answered it yet: what it offered before. Until it answers its lines are
@@ -157,6 +165,8 @@ impl Leg {
             is_apart: false,
             bridge: None,
             is_in_clear: false,
+            route: Route::Direct,
+            client: origin.address,
             indication: None,
             unanswered: None,
             offering: Offering::Nothing,
@@ -284,7 +294,7 @@ impl Leg {
 
     fn streams_of(&self, wanted: fn(&Line) -> bool) -> impl Iterator<Item = OpenStream> {
         let (from, is_apart) = (self.slots_from, self.is_apart);
-        let may_share = self.trunk.sends_as_announced;
+        let (may_share, route) = (self.trunk.sends_as_announced, self.route);
         let flowing = move |wanted: Flowing| match wanted {
             Flowing::Active if is_apart => Flowing::Paused,
             wanted => wanted,
@@ -293,6 +303,7 @@ impl Leg {
             slot: from.saturating_add(s.slot),
             flowing: flowing(s.flowing),
             may_share,
+            route,
             ..s.clone()
         };
         self.lines.iter().filter(move |l| wanted(l)).filter_map(|l| l.stream.as_ref()).map(placed)

@@ -13,10 +13,12 @@
 //! ```
 //!
 //! It knows one abstract record server. [`RecordServers`] stands between it and those that there are: it chooses one for
-//! each segment, and notices which are gone; at a record server [`Book`] knows which of several proxies ordered what. None
-//! of them touches sockets, files, databases or clocks.
+//! each segment, and notices which are gone; where media go through the proxy [`Anchors`] stands between these two; at a
+//! record server [`Book`] knows which of several proxies ordered what. None of them touches sockets, files, databases or
+//! clocks.
 
 mod admission;
+mod anchors;
 mod ask;
 mod asking;
 mod book;
@@ -24,11 +26,13 @@ mod bridge;
 mod calls;
 mod command;
 mod correlate;
+mod custody;
 mod describe;
 mod encryption;
 mod front;
 mod gate;
 mod indication;
+mod keeper;
 mod leg;
 mod lines;
 mod live_call;
@@ -40,23 +44,29 @@ mod pausing;
 mod placement;
 mod reach;
 mod reason;
+mod refusers;
 mod segment_gate;
 mod servers;
 mod signals;
+mod snapshot;
 mod stopping;
 mod timers;
 mod trunk;
 
 pub use admission::Crowded;
+pub use anchors::{AnchorStep, Anchors, Copies, LineOrder, NotRelayed, RelayPorts};
 pub use ask::{AskEncrypted, Asked};
 pub use book::{Book, Whose, refusal};
 pub use command::{Ask, Changed, Command, CommandError, Done, GivenKeys, JoinCommand, Joined, Recording};
 pub use correlate::Sighting;
+pub use custody::{Carried, Custody, CustodyStep, Judge};
 pub use describe::AgentSide;
 pub use encryption::OwnKeys;
 pub use front::{Action, Front, FrontConfig, FrontStats, Intake};
 pub use gate::{TrunkGate, TurnedAway, Unwelcome};
+pub use keeper::{Keeper, KeeperStep};
 pub use leg::SLOTS_PER_LEG;
 pub use newcomers::{Arrival, Newcomers, Turn};
-pub use servers::{PeerEvent, PeerStanding, PeerView, RecordServers, Room, ServersConfig, Step};
-pub use trunk::{Challenged, Digest, Exactness, KeysBy, Mismatch, Origin, Trunk, Trunks};
+pub use servers::{CopyEvent, PeerEvent, PeerStanding, PeerView, RecordServers, Room, ServersConfig, Step};
+pub use snapshot::{Snapshot, Unreadable};
+pub use trunk::{Anchoring, Challenged, Digest, Exactness, KeysBy, Mismatch, Origin, Trunk, Trunks};

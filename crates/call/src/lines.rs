@@ -5,6 +5,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ask::AskEncrypted;
 use crate::describe::{KnownSides, Place};
 use crate::encryption::{self, Agreed, OwnKeys, Ports};
@@ -12,7 +14,9 @@ use crate::trunk::KeysBy;
 use bytes::Bytes;
 use media::sdp::{self, Direction, MediaLine, Origin, Sdp, Security, Slot};
 use model::peer::{Family, Flowing};
-use model::{Codec, IdGenerator, Keys, MediaKind, Now, OpenStream, Protection, Side, StreamId, StreamPorts};
+use model::{
+    Codec, IdGenerator, Keys, MediaKind, Now, OpenStream, Protection, Route, Side, StreamId, StreamPorts,
+};
 
 /// Streams of one dialog. SIPREC clients use up to 4; 16 leaves room for video and screen of a conference.
 /// Further m-lines are answered with port 0.
@@ -25,8 +29,9 @@ const NO_PORT: u16 = 9;
 /// The transport of plain RTP.
 const PLAIN: &str = "RTP/AVP";
 
-/// One m-line of the dialog.
-#[derive(Debug, Clone)]
+/// One m-line of the dialog. What it is encrypted by is left out of its stream wherever that is written, and stands in
+/// `agreed`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Line {
     /// What it was offered for.
     kind: MediaKind,
@@ -41,6 +46,7 @@ pub(crate) struct Line {
     /// The transport, `RTP/AVP`.
     protocol: String,
     /// How it is encrypted, and what our last description said of that.
+    #[serde(with = "encryption::form")]
     agreed: Agreed,
     /// The stream that it had last: it keeps its place among those of its kind, so that nobody else's voice moves up, and
     /// its id when it is offered again.
@@ -59,6 +65,15 @@ impl Line {
             agreed: Agreed::default(),
             had: before.filter(|l| l.kind == kind).and_then(|l| l.had),
         }
+    }
+
+    /// One that another front wrote down, whole again.
+    pub(crate) fn adopted(mut self) -> Self {
+        if let Some(stream) = &mut self.stream {
+            stream.protection = self.agreed.protection.clone();
+            stream.ice = self.agreed.ice.as_ref().map(|(ours, _)| ours.clone());
+        }
+        self
     }
 
     /// Whether it has a stream whose ports are not known (yet).
@@ -123,7 +138,7 @@ pub(crate) enum Given {
 }
 
 /// The addresses of ours that senders are told, by family.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Addresses {
     pub(crate) v4: Option<IpAddr>,
     pub(crate) v6: Option<IpAddr>,
@@ -291,6 +306,7 @@ fn stream(
         remote_rtcp: media.remote_rtcp(),
         may_share: false,
         rtcp_mux: media.rtcp_mux,
+        route: Route::Direct,
         flowing: if media.is_held() { inactive } else { Flowing::Active },
         protection: Protection::None,
         ice: None,
@@ -462,6 +478,7 @@ pub(crate) fn asked(
             remote_rtcp: None,
             may_share: false,
             rtcp_mux: false,
+            route: Route::Direct,
             flowing: Flowing::Active,
             protection: agreed.protection.clone(),
             ice: None,

@@ -9,6 +9,8 @@
 //!      └──refused: withdrawn, its number is free again
 //! ```
 
+mod form;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use model::{
 };
 use sip::SessionId;
 
+pub(crate) use self::form::{CallForm, Place};
 use crate::leg::Pending;
 use crate::pausing::{Parting, Pausing};
 use crate::reach::Reach;
@@ -133,6 +136,8 @@ pub(crate) struct LiveCall {
     pub(crate) files: FileNames,
     /// Whether a record server opened a segment of it: until then there is nothing to tell of.
     pub(crate) is_recorded: bool,
+    /// Whether segments of it may have two copies, at two record servers.
+    pub(crate) is_doubled: bool,
     /// Who asks for a pause of it.
     pub(crate) pausing: Pausing,
     /// Somebody was told that it stays paused by dialogs that are over.
@@ -167,6 +172,7 @@ impl LiveCall {
             segments: Vec::new(),
             files: FileNames::ByNumber,
             is_recorded: false,
+            is_doubled: false,
             failing: Vec::new(),
             waiting: Vec::new(),
             legs_begun: 0,
@@ -243,6 +249,7 @@ impl LiveCall {
         self.record.ended =
             if self.legs.is_empty() { self.record.ended.max(gone.record.ended) } else { None };
         self.is_recorded |= gone.is_recorded;
+        self.is_doubled |= gone.is_doubled;
         self.stops.join(gone.stops);
         self.pausing.join(gone.pausing);
         self.failing.extend(gone.failing);
@@ -476,7 +483,7 @@ impl LiveCall {
 
     /// Where all its segments lie, if that is one place.
     fn place(&self) -> Option<NodeNumber> {
-        let first = self.segments.first()?.node?;
+        let first = self.segments.first()?.node.filter(|_| !self.is_doubled)?;
         self.segments.iter().all(|s| s.node == Some(first)).then_some(first)
     }
 

@@ -16,12 +16,15 @@
 //! they came, nor when legs came or calls became one: what is kept is a function of what is asked for alone
 //! ([`Pausing::open`], [`Pausing::is_paused_for`]), and everybody who changes one has it computed anew.
 
+mod form;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{Mono, OpenPause, PauseSource};
 use sip::SessionId;
 
+pub(crate) use self::form::PausingForm;
 use crate::reach::{Reach, Whose};
 
 /// Who asks.

@@ -15,8 +15,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Who gave an order, as far as it decides what it reaches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Reach {
     /// A person or program.
     Order,
@@ -25,7 +28,7 @@ pub(crate) enum Reach {
 }
 
 /// Who has a say in what a dialog brings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Whose {
     /// The trunk that it came by.
     trunk: Arc<str>,

@@ -13,10 +13,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::reach::{Reach, Whose};
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Stops {
     order: Option<String>,
     /// By trunk. As many at most as the call had dialogs.

@@ -55,6 +55,8 @@ pub struct Trunk {
     pub keys: KeysBy,
     /// Its media come from exactly the addresses and ports that its SDP names, so that they may share ports of ours.
     pub sends_as_announced: bool,
+    /// Whether media of its calls go through the proxy, where record servers are on other nodes.
+    pub relay: Anchoring,
     /// What is noted in the data of its calls, by key.
     pub tags: Vec<(String, String)>,
     /// Who must prove to be a user of it; none: nobody.
@@ -71,6 +73,18 @@ pub enum KeysBy {
     Interface,
     /// By the interface, for all lines that bring no key themselves: they are encrypted whatever they say.
     InterfaceAlways,
+}
+
+/// Whether media go through the proxy, which hands them on to record servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Anchoring {
+    /// No: straight to a record server.
+    #[default]
+    Never,
+    /// Yes.
+    Always,
+    /// Those of clients that have refused to be told of other ports.
+    OnceRefused,
 }
 
 /// Digest authentication of a trunk.
@@ -125,6 +139,7 @@ impl Trunk {
             dtmf: None,
             keys: KeysBy::default(),
             sends_as_announced: false,
+            relay: Anchoring::default(),
             tags: Vec::new(),
             digest: None,
         }

@@ -12,7 +12,7 @@ use address::machine::Standing;
 use address::{Ended, Hands, Happened, Holder, Keeper, Service, Shown, View};
 use api::port::{Family, count};
 use call::Room;
-use model::{Incident, TenantId};
+use model::{Incident, Mono, TenantId};
 use tokio::sync::{mpsc, watch};
 
 use crate::cli::CliError;
@@ -38,10 +38,10 @@ pub(crate) struct ProxyWatch {
 
 impl ProxyWatch {
     /// How it is, and why it is not well.
-    fn standing(&self) -> (Standing, Option<String>) {
+    fn standing(&self, now: Mono) -> (Standing, Option<String>) {
         // Whoever waits for the load to change is waited for: nobody here.
         let load = *self.load.borrow();
-        let still = self.pulses.still(mono(), STILL_MAX);
+        let still = self.pulses.still(now, STILL_MAX);
         if *self.stop.borrow() {
             (Standing::Out, None)
         } else if self.load.has_changed().is_err() {
@@ -74,7 +74,7 @@ impl Addresses {
     ) -> Result<Self, CliError> {
         let (tell, told) = mpsc::channel(TOLD_MAX);
         tokio::spawn(tell_people(told, teller.clone(), config.recording.tenant.clone()));
-        let asked = Box::new(move || proxy.standing());
+        let asked = Box::new(move || proxy.standing(mono()));
         // Beyond what it holds somebody stands still, and is told of.
         let told = Box::new(move |happened| _ = tell.try_send(happened));
         let (keeper, view) = Keeper::start(services(config), hands, asked, told)
@@ -191,4 +191,72 @@ pub(crate) fn families(all: &[Shown]) -> Vec<Family> {
         each(taken, |shown| count(shown.counts.taken)),
         adverts,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use address::Counts;
+
+    use super::*;
+
+    const FINE: Load =
+        Load { taking: true, dialogs: 0, calls: 0, calls_max: 10, refused: 0, room: Room::Free };
+
+    /// How a proxy is, a second after its task went round, or later.
+    fn check(load: Load, seconds: u64, expected: &(Standing, Option<&str>)) {
+        let (_load, load) = watch::channel(load);
+        let (_stop, stop) = watch::channel(false);
+        let pulses = Pulses::default();
+        let pulse = pulses.take(SIGNALLING);
+        pulse.goes_on_at(Mono(7));
+        let proxy = ProxyWatch { load, pulses, stop };
+        let (standing, why) = proxy.standing(Mono(7) + Duration::from_secs(seconds));
+        assert_eq!(&(standing, why.as_deref()), expected);
+    }
+
+    #[test]
+    fn a_proxy_is_well_poor_or_out() {
+        check(FINE, 1, &(Standing::Well, None));
+        // Others refuse a call then too.
+        check(Load { room: Room::Full, ..FINE }, 1, &(Standing::Well, None));
+        let drained = Some("no new calls are taken");
+        check(Load { taking: false, ..FINE }, 1, &(Standing::Poor, drained));
+        let alone = Some("no record server can be reached that takes calls");
+        check(Load { room: Room::Unreachable, ..FINE }, 1, &(Standing::Poor, alone));
+        let still = Some("the signalling task has stood still for 4 s");
+        check(FINE, 4, &(Standing::Out, still));
+    }
+
+    #[test]
+    fn a_proxy_that_stops_or_whose_task_is_gone_is_out() {
+        let (load_in, load) = watch::channel(FINE);
+        let (stop_in, stop) = watch::channel(false);
+        let proxy = ProxyWatch { load, pulses: Pulses::default(), stop };
+        assert_eq!(proxy.standing(Mono(7)), (Standing::Well, None));
+        drop(load_in);
+        let gone = Some("the signalling task is gone".to_owned());
+        assert_eq!(proxy.standing(Mono(7)), (Standing::Out, gone));
+        stop_in.send(true).unwrap();
+        assert_eq!(proxy.standing(Mono(7)), (Standing::Out, None));
+    }
+
+    #[test]
+    fn a_line_says_who_holds_an_address_and_what_is_wrong_here() {
+        let shown = |holder, unwell: Option<&str>| Shown {
+            name: "sip".to_owned(),
+            address: [192, 0, 2, 10].into(),
+            holder,
+            unwell: unwell.map(str::to_owned),
+            counts: Counts::default(),
+        };
+        assert_eq!(line(&shown(Holder::Here, None)), "service address sip (192.0.2.10): held here");
+        assert_eq!(
+            line(&shown(Holder::Elsewhere([192, 0, 2, 2].into()), Some("the link of eth0 is down"))),
+            "service address sip (192.0.2.10): held by 192.0.2.2; here: the link of eth0 is down"
+        );
+        assert_eq!(
+            line(&shown(Holder::Unknown, None)),
+            "service address sip (192.0.2.10): nobody is heard to hold it"
+        );
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::PeerName;
-use peers::{Credentials, Limits, Listener};
+use peers::{Credentials, Inquiries, Limits, Listener};
 
 use crate::cli::CliError;
 use crate::config::{Config, Placement};
@@ -42,7 +42,7 @@ impl Cluster {
         };
         if config.tables.peer.contains_key(name.as_str()) {
             let why = format!("[peer.{name}] is this node by its certificate");
-            return Err(CliError::failed("cannot place calls", why, "remove it: a node knows itself"));
+            return Err(CliError::failed("cannot know other nodes", why, "remove it: a node knows itself"));
         }
         let mut run = [0; 8];
         getrandom::fill(&mut run).map_err(|e| {
@@ -82,12 +82,18 @@ impl Cluster {
         peers.filter_map(|(name, peer)| Some((name.parse().ok()?, peer.sip.clone()))).collect()
     }
 
-    /// Lets proxies in, where the configuration wants it.
-    pub(crate) async fn listen(&self, config: &Config) -> Result<Vec<Listener>, CliError> {
+    /// Lets proxies in, where the configuration wants it, and other record servers, where somebody answers them.
+    pub(crate) async fn listen(
+        &self,
+        config: &Config,
+        inquiries: Option<&Inquiries>,
+    ) -> Result<Vec<Listener>, CliError> {
         let mut doors = Vec::new();
         let Some(credentials) = &self.credentials else { return Ok(doors) };
         for address in &config.cluster.listen {
-            let bound = Listener::bind(*address, credentials.clone(), Limits::default()).await;
+            let inquiries = inquiries.cloned();
+            let bound =
+                Listener::bind_with(*address, credentials.clone(), Limits::default(), inquiries).await;
             let door = bound.map_err(|e| {
                 let todo = "stop what uses the address, or choose another in cluster.listen";
                 CliError::failed(format!("cannot listen for other nodes on {address}"), e, todo)

@@ -9,6 +9,7 @@
 //! Orders to a call name it and its tenant, `pause default 06jv3kq4g2n00 300`, and go the way that those of the HTTP
 //! interface go: they are answered when they are true. `sides` takes JSON: `sides default 06jv3kq4g2n00 {"swapped":true}`,
 //! `join` two calls: `join default 06jv3kq4g2n00 06jv3kr8m2n00`.
+//! `gather` has calls gathered and `gathering` says how that stands, of one or, without a call, of all.
 //! `keys` takes the stream, the cipher, the count of rollovers or `-`, and the key. What cannot be asked is answered
 //! without more than its first word, for that reason.
 
@@ -26,6 +27,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use zeroize::Zeroizing;
+
+use crate::gathering::{CallStands, Wish};
 
 /// The socket's name in the data directory.
 const NAME: &str = "control.sock";
@@ -75,6 +78,12 @@ pub(crate) enum Ask {
         call: CallId,
         to: Sides,
     },
+    /// How the gathering of segments stands, of a call or of all that are waited for; or to gather them now.
+    Gather {
+        wish: Wish,
+        /// Whose call it is, and which.
+        call: Option<(TenantId, CallId)>,
+    },
     /// Keys of a stream of a live call.
     Keys(Box<KeysRequest>),
 }
@@ -97,6 +106,9 @@ impl Ask {
     fn read(line: &str) -> Option<Self> {
         if let Some((ask, _)) = ASKS.iter().find(|(_, name)| *name == line) {
             return Some(ask.clone());
+        }
+        if let Some(ask) = read_gather(line) {
+            return Some(ask);
         }
         let mut words = line.split(' ');
         let (what, tenant, call) = (words.next()?, words.next()?, words.next()?);
@@ -149,6 +161,10 @@ impl fmt::Display for Ask {
         if let Self::Join { tenant, calls: [one, other] } = self {
             return write!(f, "join {tenant} {one} {other}");
         }
+        if let Self::Gather { wish, call } = self {
+            f.write_str(if *wish == Wish::Gather { "gather" } else { "gathering" })?;
+            return call.as_ref().map_or(Ok(()), |(tenant, call)| write!(f, " {tenant} {call}"));
+        }
         if let Self::Keys(given) = self {
             let KeysRequest { tenant, call, stream, suite, key, rollovers, .. } = &**given;
             let rollovers = rollovers.map_or_else(|| "-".to_owned(), |n| n.to_string());
@@ -168,6 +184,22 @@ impl fmt::Display for Ask {
     }
 }
 
+/// `gather`, `gathering`, alone or with an owner and a call.
+fn read_gather(line: &str) -> Option<Ask> {
+    let mut words = line.split(' ');
+    let wish = match words.next()? {
+        "gather" => Wish::Gather,
+        "gathering" => Wish::Know,
+        _ => return None,
+    };
+    let call = match (words.next(), words.next(), words.next()) {
+        (None, ..) => None,
+        (Some(tenant), Some(call), None) => Some((tenant.parse().ok()?, call.parse().ok()?)),
+        _ => return None,
+    };
+    Some(Ask::Gather { wish, call })
+}
+
 /// What comes back.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Answer {
@@ -177,13 +209,16 @@ pub(crate) struct Answer {
     pub(crate) text: Vec<String>,
     /// After an order to a call: how it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) call: Option<CallStands>,
+    pub(crate) call: Option<LiveStands>,
     /// After a correction of sides: how they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sides: Option<SidesStand>,
     /// After two calls were joined: which they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) joined: Option<JoinStands>,
+    /// After a question for gathering: how calls stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gathering: Option<Vec<CallStands>>,
     /// After a question for alarms: how they stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) alarms: Option<AlarmsStand>,
@@ -197,7 +232,7 @@ pub(crate) struct Answer {
 
 /// How a call stands after an order, as the interface says it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct CallStands {
+pub(crate) struct LiveStands {
     pub(crate) call: CallId,
     /// `on`, `paused`, `off`.
     pub(crate) recording: String,
@@ -379,6 +414,12 @@ mod tests {
         let ask =
             Ask::Join { tenant: TenantId::default(), calls: [CallId::from_u64(77), CallId::from_u64(78)] };
         assert_eq!(Ask::read(&ask.to_string()), Some(ask));
+        for call in [None, Some((TenantId::default(), CallId::from_u64(77)))] {
+            for wish in [Wish::Gather, Wish::Know] {
+                let ask = Ask::Gather { wish, call: call.clone() };
+                assert_eq!(Ask::read(&ask.to_string()), Some(ask));
+            }
+        }
         let given = |rollovers| KeysRequest {
             tenant: TenantId::default(),
             call: CallId::from_u64(77),
@@ -397,6 +438,8 @@ mod tests {
         }
         for bad in [
             "explode",
+            "gather default",
+            "gathering default 000000000002d x",
             "join default 000000000002d",
             "keys default 000000000002d 0000000000005 AEAD_AES_128_GCM 1",
             "pause",

@@ -3,6 +3,8 @@
 //! It chooses one input at a time (`select`), changes the machines by it (`apply`), and carries out all that
 //! follows before it looks for the next. It never waits for a record server, the catalogue or a disk.
 
+mod carry;
+
 use std::time::{Duration, Instant};
 
 use call::{Action, Front, FrontConfig, FrontStats, Intake, Room, TrunkGate};
@@ -252,6 +254,7 @@ impl FrontTask {
             flows,
             queued,
             servers: self.servers.views(),
+            relayed: self.servers.relayed(),
         });
         let what = if taking { "recording" } else { "taking no new calls" };
         self.supervisor.status(format!("{what}: {} calls, {}", stats.dialogs, self.servers.summary()));
@@ -291,7 +294,7 @@ impl FrontTask {
                 self.act(action);
             } else if let Some(outcome) = self.servers.poll(now()) {
                 self.heed(outcome);
-            } else {
+            } else if !self.hand_on() {
                 break;
             }
         }
@@ -307,8 +310,8 @@ impl FrontTask {
         }
     }
 
-    /// Something comes by SIP. A call that begins goes to whoever is to get the next one.
-    fn hear(&mut self, event: sip::Event) {
+    /// A call that begins goes to whoever is to get the next one.
+    fn place(&mut self, event: sip::Event) {
         if !self.servers.redirects() {
             return self.front.handle_event(now(), event);
         }

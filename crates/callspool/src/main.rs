@@ -2,6 +2,7 @@
 
 mod addresses;
 mod alarms;
+mod anchoring;
 mod arenas;
 mod audio;
 mod backup;
@@ -19,6 +20,7 @@ mod desk;
 mod dtls;
 mod dumps;
 mod front;
+mod gathering;
 mod http;
 mod joins;
 mod listen;

@@ -17,6 +17,8 @@ use sip::auth::Judged;
 use store::Handle;
 use tokio::sync::watch;
 
+use crate::anchoring::Relayed;
+use crate::gathering::GatherFigures;
 use crate::http::Refused;
 use crate::net::{NetStats, SipTally, Unread};
 use crate::recorder::Shared;
@@ -40,6 +42,8 @@ pub(crate) struct Signalled {
     pub(crate) queued: Queued,
     /// Record servers that calls are placed on, where there is a choice.
     pub(crate) servers: Vec<PeerView>,
+    /// What goes through this proxy; none where nothing can.
+    pub(crate) relayed: Option<Relayed>,
 }
 
 /// What waits for whom.
@@ -70,12 +74,22 @@ pub(crate) struct Numbers {
     recorded: OnceLock<Arc<Shared>>,
     /// None on a node that keeps no service addresses.
     addresses: OnceLock<address::View>,
+    /// None where nothing is gathered, and until that runs.
+    gathering: OnceLock<Arc<GatherFigures>>,
 }
 
 impl Numbers {
     pub(crate) fn new(catalog: Handle, volumes: Volumes, webhooks: Board) -> Self {
-        let (signalled, recorded, addresses) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { catalog, volumes, webhooks, refused: Arc::default(), signalled, recorded, addresses }
+        Self {
+            catalog,
+            volumes,
+            webhooks,
+            refused: Arc::default(),
+            signalled: OnceLock::new(),
+            recorded: OnceLock::new(),
+            addresses: OnceLock::new(),
+            gathering: OnceLock::new(),
+        }
     }
 
     /// Where the page counts what it refuses.
@@ -93,6 +107,12 @@ impl Numbers {
     pub(crate) fn keeping(&self, addresses: address::View) {
         // It is set once, at the start.
         let _ = self.addresses.set(addresses);
+    }
+
+    /// Segments are gathered.
+    pub(crate) fn gathering(&self, figures: Arc<GatherFigures>) {
+        // It is set once, at the start.
+        let _ = self.gathering.set(figures);
     }
 
     /// The recorder runs.
@@ -116,12 +136,16 @@ impl Metrics for Numbers {
             all.extend(connections(&signalled));
             all.push(queues(&signalled.queued));
             all.extend(record_servers(&signalled.servers));
+            all.extend(signalled.relayed.as_ref().map(relayed).unwrap_or_default());
         }
         if let Some(shared) = self.recorded.get() {
             all.extend(recorded(shared));
         }
         if let Some(addresses) = self.addresses.get() {
             all.extend(crate::addresses::families(&addresses.shown()));
+        }
+        if let Some(gathering) = self.gathering.get() {
+            all.extend(gathering.families());
         }
         all.extend(volumes(&self.volumes));
         all.extend(catalog(&self.catalog));
@@ -156,6 +180,32 @@ fn record_servers(servers: &[PeerView]) -> Vec<Family> {
             ),
             |server| count(server.segments),
         ),
+    ]
+}
+
+fn relayed(relayed: &Relayed) -> Vec<Family> {
+    vec![
+        Family::gauge("callspool_relay_streams", "Streams whose media go through this proxy")
+            .of(count(relayed.streams)),
+        Family::counter("callspool_relay_datagrams_received", "Datagrams that came to ports of the relay")
+            .of(count(relayed.received)),
+        Family::counter("callspool_relay_copies_sent", "Copies that were sent to record servers")
+            .of(count(relayed.copied)),
+        Family::counter(
+            "callspool_relay_datagrams_unsent",
+            "Datagrams that the relay gave to the kernel and the kernel did not take",
+        )
+        .of(count(relayed.unsent)),
+        Family::counter(
+            "callspool_relay_datagrams_dropped",
+            "Datagrams that came to ports of the relay and went nowhere, of streams that are over",
+        )
+        .of(count(relayed.dropped)),
+        Family::counter(
+            "callspool_relay_packets_replayed",
+            "Packets that were sent a second time, to record servers that took over",
+        )
+        .of(count(relayed.replayed)),
     ]
 }
 

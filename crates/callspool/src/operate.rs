@@ -23,9 +23,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, Problem};
-use crate::control::{AlarmsStand, Answer, Ask, Asked, BY, CallStands, JoinStands, SidesStand};
+use crate::control::{AlarmsStand, Answer, Ask, Asked, BY, JoinStands, LiveStands, SidesStand};
 use crate::desk::DeskLink;
 use crate::front::{FrontOrder, Load};
+use crate::gathering::{CallStands, GatherLink, Wish};
 use crate::logging::LogLevel;
 use crate::net::Certificates;
 use crate::recorder::Teller;
@@ -62,6 +63,8 @@ pub(crate) struct Operator {
     pub(crate) notes: Arc<dyn Notes>,
     /// Calls that people join.
     pub(crate) joins: Arc<dyn Joins>,
+    /// Whoever gathers segments.
+    pub(crate) gather: GatherLink,
     pub(crate) webhooks: Webhooks,
     /// What is told of alarms.
     pub(crate) teller: Teller,
@@ -108,6 +111,7 @@ impl Operator {
                     self.correct_sides(tenant, call, to, answer);
                 }
                 Input::Asked(Ask::Join { tenant, calls }, answer) => self.join_calls(tenant, calls, answer),
+                Input::Asked(Ask::Gather { wish, call }, answer) => self.gather(wish, call, answer),
                 Input::Asked(ask, answer) => {
                     let stops = ask == Ask::Stop;
                     let said = self.answer(ask).await;
@@ -160,7 +164,7 @@ impl Operator {
                 Answer::done("no new calls are taken; it stops when the last one has ended")
             }
             // Answered elsewhere: it may take a while.
-            Ask::Live { .. } | Ask::Sides { .. } | Ask::Join { .. } | Ask::Keys(_) => {
+            Ask::Live { .. } | Ask::Sides { .. } | Ask::Join { .. } | Ask::Keys(_) | Ask::Gather { .. } => {
                 Answer::refused(Vec::new())
             }
         }
@@ -225,6 +229,28 @@ impl Operator {
             // Nobody may wait any more; they are joined all the same.
             let _ = answer.send(match joining.await {
                 Ok(joined) => are_one(calls, joined),
+                Err(e) => Answer::refused(vec![e.to_string()]),
+            });
+        });
+    }
+
+    /// Has calls gathered, or says how that stands. Nothing waits for it here.
+    fn gather(&self, wish: Wish, call: Option<(TenantId, CallId)>, answer: oneshot::Sender<Answer>) {
+        let link = self.gather.clone();
+        tokio::spawn(async move {
+            let found = match call {
+                None => link.all(wish).await.map(Ok),
+                Some((tenant, call)) => match link.call(tenant.clone(), call, wish).await {
+                    Ok(Some(stands)) => Ok(Ok(vec![stands])),
+                    Ok(None) if wish == Wish::Know => Ok(Ok(Vec::new())),
+                    Ok(None) => Ok(Err(format!("there is no call {call} of {tenant} here"))),
+                    Err(e) => Err(e),
+                },
+            };
+            // Nobody may wait any more; what is wanted stands all the same.
+            let _ = answer.send(match found {
+                Ok(Ok(calls)) => gathering_stands(calls),
+                Ok(Err(why)) => Answer::refused(vec![why]),
                 Err(e) => Answer::refused(vec![e.to_string()]),
             });
         });
@@ -303,6 +329,22 @@ impl Operator {
     }
 }
 
+/// How gathering stands, in words and as data.
+fn gathering_stands(calls: Vec<CallStands>) -> Answer {
+    let mut text = Vec::new();
+    for stands in &calls {
+        text.push(format!("call {}: {}", stands.call, stands.describe()));
+        text.extend(
+            stands.missing.iter().map(|missing| format!("  {} (since {})", missing.what, missing.since)),
+        );
+        text.extend(stands.trouble.iter().map(|why| format!("  it failed {} times: {why}", stands.failures)));
+    }
+    if text.is_empty() {
+        text.push("nothing is left to be gathered here".to_owned());
+    }
+    Answer { done: true, text, gathering: Some(calls), ..Answer::default() }
+}
+
 /// How a call stands, in words and as data.
 fn stands(state: &LiveState) -> Answer {
     let call = state.call;
@@ -317,7 +359,7 @@ fn stands(state: &LiveState) -> Answer {
     let changed = state.changed == Changed::Yes;
     let as_before = if changed { "" } else { ", as before" };
     Answer {
-        call: Some(CallStands { call, recording: recording.to_owned(), resumes_at, changed }),
+        call: Some(LiveStands { call, recording: recording.to_owned(), resumes_at, changed }),
         ..Answer::done(format!("call {call} {text}{as_before}"))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::port::{Joins, LiveCalls, Notes};
+use api::port::{Gathering, Joins, LiveCalls, Notes};
 use api::{ApiConfig, ApiState, EVENT_STREAM_LASTS, MetricsAccess, Ports, Token};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -26,6 +26,7 @@ pub(crate) struct Behind<'a> {
     pub(crate) numbers: Arc<Numbers>,
     /// The way to live calls; none where none are recorded.
     pub(crate) live: Option<Arc<dyn LiveCalls>>,
+    pub(crate) gather: Arc<dyn Gathering>,
 }
 
 /// Binds the address and serves until told to stop. What comes back can be told of other names.
@@ -57,6 +58,7 @@ pub(crate) async fn start(
         live: behind.live,
         notes: behind.notes,
         joins: behind.joins,
+        gathering: behind.gather,
         node: behind.readiness,
         metrics: behind.numbers,
     };

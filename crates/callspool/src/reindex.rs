@@ -9,8 +9,8 @@ use std::io;
 use model::join::CALLS_MAX;
 use model::note::Subject;
 use model::{
-    CallId, CallRecord, ChangeKind, Copy, CopyOf, Correction, Join, Location, RecordingState, SegmentRecord,
-    TenantId, WallTime, total,
+    CallId, CallRecord, ChangeKind, Copy, CopyOf, Correction, Join, Location, NodeNumber, RecordingState,
+    SegmentRecord, TenantId, WallTime, total,
 };
 use spool::log::{Entry, LogLine, Noted, correction_of, corrections_of, joins_of, notes_of};
 
@@ -73,10 +73,12 @@ fn changes(
     let mut changes = vec![ChangeKind::Call(Box::new(call))];
     for record in segments {
         let of = CopyOf::Segment(record.id);
-        let state = spool::log::state_of(lines, of).unwrap_or(record.state);
-        let copy = Copy { of, at: Location::Node(record.node), state };
+        let mut copies = copies_of(of, lines);
+        if copies.is_empty() {
+            copies.push(Copy { of, at: Location::Node(record.node), state: record.state });
+        }
         changes.push(ChangeKind::Segment { record: Box::new(record), directory: directory.to_owned() });
-        changes.push(ChangeKind::Copy { call: id, copy });
+        changes.extend(copies.into_iter().map(|copy| ChangeKind::Copy { call: id, copy }));
     }
     changes.extend(call_copies(id, lines).into_iter().map(|copy| ChangeKind::Copy { call: id, copy }));
     changes.extend(joins_of(lines).into_iter().take(CALLS_MAX).map(|join| ChangeKind::Joined(join.clone())));
@@ -116,16 +118,35 @@ fn corrections(lines: &[LogLine]) -> Vec<Correction> {
 
 /// The copies of the call as a whole, each in the state that the log tells of last.
 fn call_copies(call: CallId, lines: &[LogLine]) -> Vec<Copy> {
+    copies_of(CopyOf::Call(call), lines)
+}
+
+fn copies_of(of: CopyOf, lines: &[LogLine]) -> Vec<Copy> {
     let mut copies: Vec<Copy> = Vec::new();
     for line in lines {
         if let Entry::State { copy, .. } = &line.entry
-            && copy.of == CopyOf::Call(call)
+            && copy.of == of
         {
             copies.retain(|c| c.at != copy.at);
             copies.push(copy.clone());
         }
     }
     copies
+}
+
+/// Leaves out how copies at other nodes stand of what this node has a copy of too: that is told by whoever has them, and a
+/// log here may know less.
+pub(crate) fn leave_to_others(changes: &mut Vec<(TenantId, ChangeKind)>, node: NodeNumber) {
+    let here = Location::Node(node);
+    let copies = changes.iter().filter_map(|(_, kind)| match kind {
+        ChangeKind::Copy { copy, .. } if copy.at == here => Some(copy.of),
+        _ => None,
+    });
+    let own: BTreeSet<CopyOf> = copies.collect();
+    changes.retain(|(_, kind)| match kind {
+        ChangeKind::Copy { copy, .. } => copy.at == here || !own.contains(&copy.of),
+        _ => true,
+    });
 }
 
 /// The state of a call as its files tell it, by the one rule.
@@ -146,5 +167,25 @@ pub(crate) fn ended_on_disk(segments: &[SegmentRecord]) -> Option<WallTime> {
         None
     } else {
         segments.iter().filter_map(|s| s.ended).max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::SegmentId;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_elsewhere_is_told_by_whoever_has_it_unless_none_is_here() {
+        let node = |n| NodeNumber::new(n).unwrap();
+        let copy = |segment, n| {
+            let of = CopyOf::Segment(SegmentId::from_u64(segment));
+            let copy = Copy { of, at: Location::Node(node(n)), state: RecordingState::Partial };
+            (TenantId::default(), ChangeKind::Copy { call: CallId::from_u64(1), copy })
+        };
+        let mut changes = vec![copy(1, 1), copy(1, 2), copy(2, 2), copy(3, 1)];
+        leave_to_others(&mut changes, node(2));
+        assert_eq!(changes, [copy(1, 2), copy(2, 2), copy(3, 1)]);
     }
 }

@@ -39,6 +39,7 @@ pub(crate) const LIVE: &[Live] = live![
     media.advertised_v4,
     media.advertised_v6,
     media.hold_timeout,
+    media.relay,
     recording.linger,
     recording.inactive_means,
     recording.dtmf,

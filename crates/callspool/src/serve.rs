@@ -34,6 +34,7 @@ use crate::control;
 use crate::descriptors::{Shares, divide, make_room, raise_limit};
 use crate::dumps;
 use crate::front::Tuning;
+use crate::gathering::{self, GatherFigures, Prepared};
 use crate::joins::JoinLink;
 use crate::listen::{HeardSides, SidesLink};
 use crate::live_calls;
@@ -118,6 +119,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
     let heard = HeardSides::default();
     let notes = notebook(&volumes, &teller, &heard);
     let has = |role| config.node.roles.contains(&role);
+    let (gather, gather_commands) = gathering::channel();
     let (live, commands) = live_calls::channel(SidesLink::new(Arc::clone(&notes), heard));
     let way = has(Role::Proxy).then(|| live.commands());
     let joins: Arc<dyn Joins> = Arc::new(JoinLink::new(way, mender.clone()));
@@ -138,6 +140,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
             readiness: Arc::clone(&readiness),
             numbers: Arc::clone(&numbers),
             live: live.clone(),
+            gather: Arc::new(gather.clone()),
         };
         Some(page::start(&config, behind, stopping.clone()).await?)
     } else {
@@ -149,10 +152,20 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
     let tellers = Tellers { teller: teller.clone(), supervisor: supervisor.clone(), pulses: pulses.clone() };
     let trust = Trust { certificates: certificates.clone(), users: reloader.users().clone() };
     let sockets = has(Role::Proxy).then(|| wiring::bind(&config, shares, &trust)).transpose()?;
+    let gathering = Prepared::of(&config, &cluster);
+    let to_gather = gathering::Means {
+        volumes: volumes.clone(),
+        disks: volumes.iter().map(|v| v.name.clone()).zip(disks.clone()).collect(),
+        teller: teller.clone(),
+        commands: gather_commands,
+        figures: Arc::new(GatherFigures::default()),
+        stop: stopping.clone(),
+    };
     let (desk, desk_link, local, watched) = if has(Role::Recorder) {
         let (returned, back) = mpsc::unbounded_channel();
         tokio::spawn(mend_returned(back, mender.clone(), stopping.clone()));
-        let place = Recording { volumes, disks, raw, memory, returned };
+        let inquiries = gathering.as_ref().map(Prepared::inquiries);
+        let place = Recording { volumes, disks, raw, memory, returned, inquiries };
         let started = wiring::start_recorder(&config, shares, &cluster, &tellers, place).await?;
         numbers.recording(started.recorder.shared());
         let sockets = OurSockets::of(&config, started.recorder.shared().source());
@@ -177,6 +190,17 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
     let proxy = load.clone().map(|load| ProxyWatch { load, pulses: pulses.clone(), stop: stopping.clone() });
     let watch = NodeWatch::new(&config, &catalog.handle, certificates.clone(), watched, load);
     let alarms = AlarmClock::start(&config, &catalog, &teller, watch)?;
+    let gathering = match gathering {
+        Some(prepared) => {
+            numbers.gathering(Arc::clone(&to_gather.figures));
+            Some(prepared.start(&config, to_gather)?)
+        }
+        None => {
+            // Whoever asks is told at once that nobody gathers here.
+            drop(to_gather);
+            None
+        }
+    };
     // Nothing that asks the catalog runs before here: it would outlive a start that fails.
     catalog.watch(mender.clone(), stopping.clone());
     let mut webhooks = Webhooks::new(&config, &catalog, &teller, board);
@@ -223,6 +247,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
         live,
         notes,
         joins,
+        gather,
         webhooks,
         teller,
         page,
@@ -240,6 +265,11 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
     }
     if let Err(e) = recording.await {
         tracing::error!("the desk of the record server failed: {e}");
+    }
+    if let Some(gathering) = gathering
+        && tokio::time::timeout(LEAVE, gathering.ended()).await.is_err()
+    {
+        tracing::warn!("gathering did not end in time; the next start goes on with it");
     }
     if tokio::time::timeout(LEAVE, mending).await.is_err() {
         tracing::warn!("a repair did not end in time; the next start does it again");
@@ -350,6 +380,10 @@ pub(crate) fn net_config(
     }
 }
 
+/// Dialogs of which requests wait until record servers have said whose they are: what comes within a moment when another
+/// proxy with thousands of calls is gone.
+const SOUGHT_MAX: usize = 2_048;
+
 pub(crate) fn agent_config(config: &Config) -> AgentConfig {
     let sip = &config.sip;
     let transports = [
@@ -378,6 +412,7 @@ pub(crate) fn agent_config(config: &Config) -> AgentConfig {
         sessions_max: config.sip.max_sessions,
         transactions_max: config.sip.max_transactions,
         force_udp: config.sip.large_requests_over_udp,
+        sought_max: if config.tables.peer.is_empty() { 0 } else { SOUGHT_MAX },
     }
 }
 

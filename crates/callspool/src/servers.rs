@@ -7,19 +7,25 @@
 //!    └────Report──────┘      └── what comes from either
 //! ```
 //!
+//! Where there are several, [what knows of the relay](crate::anchoring) stands before the machine.
+//!
 //! Orders never wait: what a link cannot take closes it, and its record server is taken for gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use call::{Front, PeerEvent, PeerStanding, PeerView, RecordServers, Room, ServersConfig, Step};
+use call::{
+    AnchorStep, Custody, Front, PeerEvent, PeerStanding, PeerView, RecordServers, Room, ServersConfig, Step,
+};
+use model::custody::{FromKeeper, ToKeeper};
 use model::{
-    Beat, ChangeKind, Failure, Hello, Mono, Now, Occurrence, OpenSegment, Order, PeerName, Report, SegmentId,
-    Standing, TenantId,
+    Beat, CallId, ChangeKind, Failure, Hello, Mono, Now, Occurrence, OpenSegment, Order, PeerName, Report,
+    SegmentId, Standing, TenantId,
 };
 use peers::{Dialer, Heard, NotSent, ToServer};
 use tokio::sync::mpsc;
 
+use crate::anchoring::{Anchoring, Relayed};
 use crate::recorder::Recorder;
 
 /// What is to be done that the record servers do not do themselves.
@@ -47,9 +53,22 @@ pub(crate) enum Came {
     There(PeerName, Heard),
 }
 
+/// What concerns whose calls are, as it came.
+pub(crate) enum News {
+    Linked(PeerName),
+    Unlinked(PeerName),
+    Said(PeerName, FromKeeper),
+}
+
 /// See the module.
 pub(crate) struct Servers {
-    machine: RecordServers,
+    pub(crate) machine: RecordServers,
+    /// Whose calls are, where there are others who may carry them on.
+    pub(crate) custody: Option<Custody>,
+    /// What is to be looked at of that.
+    pub(crate) news: VecDeque<News>,
+    /// Where there are several.
+    anchoring: Option<Anchoring>,
     local: Option<Local>,
     dialer: Option<Dialer>,
     /// Why there is no link to a record server, as it was said last: attempts follow one another.
@@ -62,7 +81,9 @@ impl Servers {
     /// The one in this process alone.
     pub(crate) fn alone(local: Local) -> Self {
         let machine = RecordServers::alone(local.name.clone());
-        Self { machine, local: Some(local), dialer: None, unlinked: BTreeMap::new(), sip: BTreeMap::new() }
+        let (custody, news) = (None, VecDeque::new());
+        let (unlinked, sip) = (BTreeMap::new(), BTreeMap::new());
+        Self { machine, custody, news, anchoring: None, local: Some(local), dialer: None, unlinked, sip }
     }
 
     /// Several: those that are dialed, and the one in this process if it has one.
@@ -71,15 +92,29 @@ impl Servers {
         peers: Vec<PeerName>,
         dialer: Dialer,
         local: Option<(Local, Hello)>,
+        run: u64,
+        anchoring: Anchoring,
         now: Now,
     ) -> Self {
         let own = local.as_ref().map(|(local, _)| local.name.clone());
+        let custody = Some(Custody::new(run).awaiting(peers.clone()));
         let mut machine = RecordServers::new(config, peers.into_iter().chain(own));
         let local = local.map(|(local, hello)| {
             machine.handle_event(now, &local.name, PeerEvent::Up(hello));
             local
         });
-        Self { machine, local, dialer: Some(dialer), unlinked: BTreeMap::new(), sip: BTreeMap::new() }
+        let news = VecDeque::new();
+        let (unlinked, sip) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            machine,
+            custody,
+            news,
+            anchoring: Some(anchoring),
+            local,
+            dialer: Some(dialer),
+            unlinked,
+            sip,
+        }
     }
 
     /// The same; calls that begin are sent to where the chosen one takes calls.
@@ -130,8 +165,22 @@ impl Servers {
             (Came::Beat(beat), Some(local)) => {
                 self.machine.handle_event(now, &local.name, PeerEvent::Beat(beat));
             }
+            (Came::There(name, Heard::Custody(said)), _) => {
+                self.machine.handle_event(now, &name, PeerEvent::Alive);
+                self.news.push_back(News::Said(name, said));
+            }
             (Came::There(name, heard), _) => {
                 self.note(&name, &heard);
+                match &heard {
+                    Heard::Up(_) => self.news.push_back(News::Linked(name.clone())),
+                    Heard::Closed(_) => self.news.push_back(News::Unlinked(name.clone())),
+                    Heard::Report(report)
+                        if self.custody.as_mut().is_some_and(|c| c.set_aside(&name, report)) =>
+                    {
+                        return;
+                    }
+                    _ => {}
+                }
                 self.machine.handle_event(now, &name, event(heard));
             }
             (Came::Report(_) | Came::Beat(_), None) => {}
@@ -155,7 +204,24 @@ impl Servers {
 
     /// An order for whoever has its segment, or is to.
     pub(crate) fn order(&mut self, now: Now, order: Order) {
-        self.machine.order(now, order);
+        match &mut self.anchoring {
+            Some(anchoring) => anchoring.order(now, order),
+            None => self.machine.order(now, order),
+        }
+    }
+
+    /// What goes through this proxy; none where nothing can.
+    pub(crate) fn relayed(&mut self) -> Option<Relayed> {
+        self.anchoring.as_mut().map(Anchoring::relayed)
+    }
+
+    /// Another proxy carries on a call.
+    pub(crate) fn forget_call(&mut self, now: Now, call: CallId, there: &PeerName) {
+        for segment in self.machine.forget_call(now, call, there) {
+            if let Some(anchoring) = &mut self.anchoring {
+                anchoring.forget(segment);
+            }
+        }
     }
 
     /// Time passed.
@@ -165,7 +231,8 @@ impl Servers {
 
     /// When that should be called.
     pub(crate) fn next_timeout(&self) -> Option<Mono> {
-        self.machine.next_timeout()
+        let custody = self.custody.as_ref().and_then(Custody::next_timeout);
+        [self.machine.next_timeout(), custody].into_iter().flatten().min()
     }
 
     /// Where the next call that begins is sent, where calls are sent on and it is not for this node.
@@ -218,7 +285,18 @@ impl Servers {
     /// Gives the orders that are to be given now; what follows for others.
     pub(crate) fn poll(&mut self, now: Now) -> Option<Outcome> {
         loop {
-            match self.machine.poll_step()? {
+            match self.anchoring.as_mut().and_then(Anchoring::poll_step) {
+                Some(AnchorStep::Order(order)) => self.machine.order(now, order),
+                Some(AnchorStep::Report(report)) => return Some(Outcome::Report(report)),
+                Some(AnchorStep::Unanswered(open)) => return Some(Outcome::Unanswered(open)),
+                Some(AnchorStep::Copy(open)) => self.machine.copy(now, *open),
+                Some(AnchorStep::EndCopy(segment, why)) => self.machine.end_copy(now, segment, why),
+                None => {}
+            }
+            let Some(step) = self.machine.poll_step() else {
+                return self.anchoring.as_mut()?.poll_alarm().map(Outcome::Alarm);
+            };
+            match step {
                 Step::Send { to, order } => self.send(now, &to, order),
                 Step::Probe(peer) => self.probe(now, &peer),
                 Step::Drop(peer) => {
@@ -226,8 +304,19 @@ impl Servers {
                         dialer.close(&peer);
                     }
                 }
-                Step::Report(report) => return Some(Outcome::Report(report)),
-                Step::Unanswered(open) => return Some(Outcome::Unanswered(open)),
+                Step::Report(report) => match &mut self.anchoring {
+                    Some(anchoring) => anchoring.reported(now, report),
+                    None => return Some(Outcome::Report(report)),
+                },
+                Step::Unanswered(open) => match &mut self.anchoring {
+                    Some(anchoring) => anchoring.unanswered(open),
+                    None => return Some(Outcome::Unanswered(open)),
+                },
+                Step::Copy(event) => {
+                    if let Some(anchoring) = &mut self.anchoring {
+                        anchoring.copy_changed(&event);
+                    }
+                }
                 Step::Tell(tenant, kind) => return Some(Outcome::Tell(tenant, kind)),
                 Step::Alarm(occurrence) => return Some(Outcome::Alarm(occurrence)),
             }
@@ -257,6 +346,16 @@ impl Servers {
         }
     }
 
+    /// Tells a record server of whose a call is.
+    pub(crate) fn tell(&self, to: &PeerName, said: ToKeeper) {
+        if let Some(dialer) = &self.dialer
+            && let Err(e) = dialer.send(to, &ToServer::Custody(said))
+        {
+            // A link that is over is told by its end, and made anew.
+            tracing::debug!(%to, "a record server is not told of a call: {e}");
+        }
+    }
+
     fn probe(&mut self, now: Now, peer: &PeerName) {
         if self.local.as_ref().is_some_and(|local| local.name == *peer) {
             // What stands still in this process is seen by its supervisor.
@@ -268,7 +367,10 @@ impl Servers {
 
     /// The front as it is to be for them.
     pub(crate) fn fit(&self, front: Front) -> Front {
-        if self.are_several() { front.over_several() } else { front }
+        match &self.anchoring {
+            Some(anchoring) => front.over_several().carried_on().with_copies(anchoring.copies()),
+            None => front,
+        }
     }
 }
 
@@ -286,7 +388,7 @@ fn event(heard: Heard) -> PeerEvent {
         Heard::Up(hello) => PeerEvent::Up(hello),
         Heard::Beat(beat) => PeerEvent::Beat(beat),
         Heard::Report(report) => PeerEvent::Report(report),
-        Heard::Alive => PeerEvent::Alive,
+        Heard::Alive | Heard::Custody(_) => PeerEvent::Alive,
         Heard::Closed(why) => PeerEvent::Closed(why),
     }
 }

@@ -459,6 +459,10 @@ impl Mender {
         if let Err(e) = self.conclude(directory, before) {
             tracing::error!("{directory} cannot be concluded: {e}; the next start tries again");
         }
+        if self.others_order {
+            // What a crash left open of it is closed now, and others may wait for that.
+            self.teller.scattered().of(directory);
+        }
     }
 
     fn conclude(&self, directory: &str, before: Option<WallTime>) -> io::Result<()> {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use call::{AskEncrypted, Challenged, Digest, KeysBy, Trunk, Trunks};
+use call::{Anchoring, AskEncrypted, Challenged, Digest, KeysBy, Trunk, Trunks};
 use model::Dtmf;
 use model::peer::Flowing;
 use sip::Transport;
 
 use crate::config::{
-    AskEncryption, Config, CredentialsFor, DtmfRule, InactiveMeans, KeysFrom, TrunkTransport,
+    AskEncryption, Config, CredentialsFor, DtmfRule, InactiveMeans, KeysFrom, RelayRule, TrunkTransport,
 };
 use crate::users::TrunkUsers;
 
@@ -40,6 +40,7 @@ pub(crate) fn of(config: &Config, users: &TrunkUsers) -> Trunks {
             KeysFrom::ApiAlways => KeysBy::InterfaceAlways,
         },
         sends_as_announced: trunk.sends_as_announced,
+        relay: anchoring(trunk.relay.unwrap_or(config.media.relay)),
         tags: trunk.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
         digest: users.get(name).map(|users| Digest {
             realm: trunk.realm.as_str().into(),
@@ -50,7 +51,21 @@ pub(crate) fn of(config: &Config, users: &TrunkUsers) -> Trunks {
             },
         }),
     });
-    Trunks::new(written.collect(), own.clone())
+    let mut all: Vec<Trunk> = written.collect();
+    if all.is_empty() {
+        // Everybody may send.
+        all.push(Trunk { relay: anchoring(config.media.relay), ..Trunk::open(own.clone()) });
+    }
+    Trunks::new(all, own.clone())
+}
+
+/// Whether media go through the proxy.
+const fn anchoring(rule: RelayRule) -> Anchoring {
+    match rule {
+        RelayRule::No => Anchoring::Never,
+        RelayRule::Yes => Anchoring::Always,
+        RelayRule::WhenRefused => Anchoring::OnceRefused,
+    }
 }
 
 /// What a line is on which nothing is sent.

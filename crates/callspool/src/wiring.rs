@@ -12,13 +12,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use call::{Front, OwnKeys, ServersConfig, TrunkGate};
+use call::{Copies, Front, OwnKeys, ServersConfig, TrunkGate};
 use media::srtp::Entropy;
 use model::{IdGenerator, PeerName, Report};
-use peers::{Dialer, Listener};
+use peers::{Dialer, Inquiries, Listener};
 use sip::{Agent, Transport};
 use tokio::sync::{mpsc, watch};
 
+use crate::anchoring::Anchoring;
 use crate::cli::CliError;
 use crate::clock::now;
 use crate::cluster::Cluster;
@@ -34,7 +35,7 @@ use crate::operate::FrontLink;
 use crate::privilege::RawSockets;
 use crate::pulse::Pulses;
 use crate::recorder::{Disk, Means, Recorder, Teller};
-use crate::serve::{agent_config, net_config, recorder_config, seed, tag, tuning};
+use crate::serve::{agent_config, net_config, ports_of, recorder_config, seed, tag, tuning};
 use crate::servers::{Local, Servers};
 use crate::supervise::Supervisor;
 use crate::users::TrunkUsers;
@@ -62,6 +63,8 @@ pub(crate) struct Recording {
     pub(crate) memory: Memory,
     /// Told when a volume that was away is there.
     pub(crate) returned: mpsc::UnboundedSender<Arc<Volume>>,
+    /// Who answers what other record servers ask for, if anybody does.
+    pub(crate) inquiries: Option<Inquiries>,
 }
 
 /// Who is to be believed.
@@ -97,7 +100,7 @@ pub(crate) async fn start_recorder(
     place: Recording,
 ) -> Result<Started, CliError> {
     let (reports_in, reports) = mpsc::channel::<Report>(REPORTS_MAX);
-    let Recording { volumes, disks, raw, memory, returned } = place;
+    let Recording { volumes, disks, raw, memory, returned, inquiries } = place;
     let settings = recorder_config(config, shares, tellers.pulses.clone(), memory);
     let (identity, own_keys) = own_keys(config)?;
     let means = Means { disks, raw, identity };
@@ -106,7 +109,7 @@ pub(crate) async fn start_recorder(
         Recorder::start(&settings, &volumes, means, teller, reports_in, returned).map_err(|e| {
             CliError::failed("cannot start recording", e, "check the limit of threads (ulimit -u)")
         })?;
-    let doors = cluster.listen(config).await?;
+    let doors = cluster.listen(config, inquiries.as_ref()).await?;
     let loads = Loads::new(recorder.figures(), settings.segments_max);
     Ok(Started { recorder: Arc::new(recorder), reports, doors, loads, own_keys })
 }
@@ -138,6 +141,7 @@ impl Started {
             front: takes_calls.then_some(to_front),
             beats: (takes_calls && !config.tables.peer.is_empty()).then_some(beats_in),
             introduction,
+            adopt_after: config.cluster.adopt_after,
             teller: tellers.teller.clone(),
             loads,
             doors,
@@ -192,10 +196,12 @@ pub(crate) fn servers(
                 remembered: remembered(config.media.hold_timeout),
             };
             let names: Vec<PeerName> = peers.keys().cloned().collect();
+            let anchoring = anchoring(config)?;
             let dialer = Dialer::start(credentials.clone(), peers.into_iter().collect());
             // Handshakes are made where media come in, by certificates of there: no description of ours can name one.
             let keys = OwnKeys { entropy: Entropy::new(seed()?), certificate: None };
-            let servers = Servers::several(settings, names, dialer, local, now());
+            let run = cluster.introduction(config).run;
+            let servers = Servers::several(settings, names, dialer, local, run, anchoring, now());
             Ok((servers.redirecting(cluster.redirects(config)), keys))
         }
         (_, None) => Err(CliError::failed(
@@ -204,6 +210,16 @@ pub(crate) fn servers(
             "name recorder in node.roles, or give [peer.NAME] for each record server",
         )),
     }
+}
+
+/// The threads that relay media, which sleep as long as no trunk wants that.
+fn anchoring(config: &Config) -> Result<Anchoring, CliError> {
+    let (threads, tenant) = (config.media.relay_threads, config.recording.tenant.clone());
+    let copies = if config.media.copies == 2 { Copies::Two } else { Copies::One };
+    Anchoring::start(ports_of(config), (threads, copies), tenant, Entropy::new(seed()?)).map_err(|e| {
+        let todo = "check the limits of threads and descriptors (ulimit -u, ulimit -n)";
+        CliError::failed("cannot start relaying media", e, todo)
+    })
 }
 
 /// How long a call that is concluded may go on: as long as one on hold.

@@ -6,12 +6,14 @@
 mod support;
 
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use support::lan::Lan;
 use support::program::{Program, run};
+use support::remote::Remote;
 use support::server::Server;
 use support::{PATIENCE, wait_until};
 
@@ -22,12 +24,11 @@ const V6: &str = "2001:db8::10";
 struct Node<'a> {
     lan: &'a Lan,
     host: &'static str,
-    server: Server,
-    program: Option<Program>,
+    remote: Remote,
 }
 
 impl<'a> Node<'a> {
-    fn start(lan: &'a Lan, host: &'static str, priority: &str, take_back: &str) -> Self {
+    fn prepare(lan: &'a Lan, host: &'static str, priority: &str, take_back: &str) -> Self {
         let sip = format!("{V4}:5060,[{V6}]:5060");
         let server = Server::prepare(&[
             ("NODE__ROLES", "proxy,recorder,link-protector"),
@@ -45,32 +46,25 @@ impl<'a> Node<'a> {
             ("ADDRESS__V6__PRIORITY", priority),
             ("ADDRESS__V6__TAKE_BACK", take_back),
         ]);
-        let mut node = Self { lan, host, server, program: None };
+        Self { lan, host, remote: Remote::new(lan, host, server) }
+    }
+
+    fn start(lan: &'a Lan, host: &'static str, priority: &str, take_back: &str) -> Self {
+        let mut node = Self::prepare(lan, host, priority, take_back);
         node.restart();
         node
     }
 
     fn restart(&mut self) {
-        let space = self.lan.host(self.host);
-        let mut command = self.server.command_by("ip", &["netns", "exec", &space]);
-        command.arg("serve");
-        let log = self.server.directory().join("serve.log");
-        let mut program = Program::start(command, &log);
-        wait_until("callspool to be ready", PATIENCE, || match program.ended() {
-            Some(status) => panic!("{status}: {}", program.output()),
-            None if program.output().contains(" is ready") => Ok(()),
-            None => Err(program.output()),
-        });
-        self.program = Some(program);
+        self.remote.restart();
     }
 
     fn program(&mut self) -> &mut Program {
-        self.program.as_mut().expect("it runs")
+        self.remote.program()
     }
 
     fn signal(&mut self, signal: Signal) {
-        let id = Pid::from_raw(i32::try_from(self.program().id()).unwrap());
-        kill(id, signal).unwrap();
+        self.remote.signal(signal);
     }
 
     fn mac(&self) -> String {
@@ -93,17 +87,7 @@ impl<'a> Node<'a> {
     }
 
     fn status(&self) -> String {
-        self.server.callspool(&["status"]).expect_ok("status").text().to_owned()
-    }
-}
-
-impl Drop for Node<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(program) = &self.program
-        {
-            eprintln!("── {} ──\n{}", self.host, program.output());
-        }
+        self.remote.status()
     }
 }
 
@@ -240,17 +224,17 @@ fn one_that_is_drained_or_stops_hands_over_at_once() {
     let mut b = Node::start(&lan, "b", "100", "never");
     client.expect("a");
 
-    a.server.callspool(&["drain"]).expect_ok("drain");
+    a.remote.server.callspool(&["drain"]).expect_ok("drain");
     println!("drained: the other one answered after {:?}", client.expect("b"));
     assert_eq!(a.holds(), [false; 2]);
 
     // Nobody is well then, and one is there.
-    b.server.callspool(&["drain"]).expect_ok("drain");
+    b.remote.server.callspool(&["drain"]).expect_ok("drain");
     client.expect("b");
-    a.server.callspool(&["drain", "--off"]).expect_ok("drain --off");
+    a.remote.server.callspool(&["drain", "--off"]).expect_ok("drain --off");
     client.expect("a");
 
-    b.server.callspool(&["drain", "--off"]).expect_ok("drain --off");
+    b.remote.server.callspool(&["drain", "--off"]).expect_ok("drain --off");
     a.program().terminate();
     println!("stopped: the other one answered after {:?}", client.expect("b"));
     assert!(a.program().wait(PATIENCE).success());
@@ -280,6 +264,38 @@ fn what_somebody_else_gave_to_the_kernel_stays_and_what_an_earlier_run_left_goes
     a.program().kill();
     a.restart();
     a.expect_holds(true);
+}
+
+/// Bits of `CAP_NET_BIND_SERVICE`, `CAP_NET_ADMIN` and `CAP_NET_RAW` (linux/capability.h).
+const BIND: u64 = 1 << 10;
+const ADMIN: u64 = 1 << 12;
+const RAW: u64 = 1 << 13;
+
+#[test]
+fn when_root_becomes_somebody_else_one_thread_alone_keeps_the_powers() {
+    let Some(lan) = Lan::of(&["a", "b", "c"]) else { return };
+    let mut client = Client::of(&lan);
+    let mut a = Node::prepare(&lan, "a", "200", "never");
+    a.remote.server.set("NODE__USER", "nobody");
+    // Its directory is root's, and closed.
+    let open = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    open(a.remote.server.directory(), 0o711);
+    open(&a.remote.server.directory().join("callspool.toml"), 0o644);
+    a.restart();
+    client.expect("a");
+    let mut hands = 0;
+    for task in std::fs::read_dir(format!("/proc/{}/task", a.program().id())).unwrap().flatten() {
+        let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap();
+        let (name, status) = (read("comm"), read("status"));
+        let is_hands = name.trim() == "address-hands";
+        hands += usize::from(is_hands);
+        for set in ["CapEff:", "CapPrm:"] {
+            let line = status.lines().find(|line| line.starts_with(set)).unwrap();
+            let has = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+            assert_eq!(has, if is_hands { ADMIN | RAW } else { BIND }, "{name}{line}");
+        }
+    }
+    assert_eq!(hands, 1);
 }
 
 #[test]

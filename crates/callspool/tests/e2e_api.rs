@@ -165,14 +165,23 @@ fn what_happened_is_counted() {
         .collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}:\n{text}")) }
     });
-    // Each family is explained, and nothing is explained that is not there. Of alarms there is none, and no choice of
-    // record servers.
+    // Each family is explained, and nothing is explained that is not there. Of alarms there is none, no choice of record
+    // servers, from which segments could be gathered and to which media could be relayed, and no service address.
     let text = interface.ask("GET", "/metrics", "").text();
     let there: BTreeSet<&str> = text
         .lines()
         .filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next())
         .chain(["callspool_alarms_active"])
         .chain(["callspool_record_server_segments", "callspool_record_server_takes_calls"])
+        .chain(["callspool_gathering_calls", "callspool_gathering_nodes"])
+        .chain(["callspool_gathering_calls_gathered_total", "callspool_gathering_bytes_total"])
+        .chain(["callspool_gathering_segments_removed_total", "callspool_gathering_failures_total"])
+        .chain(["callspool_relay_streams", "callspool_relay_copies_sent_total"])
+        .chain(["callspool_relay_datagrams_received_total", "callspool_relay_datagrams_dropped_total"])
+        .chain(["callspool_relay_datagrams_unsent_total", "callspool_relay_packets_replayed_total"])
+        .chain(["callspool_service_address_held", "callspool_service_address_ready"])
+        .chain(["callspool_service_address_taken_total"])
+        .chain(["callspool_service_address_advertisements_total"])
         .collect();
     let explained: BTreeSet<&str> = include_str!("../../../docs/metrics.md")
         .lines()

@@ -124,6 +124,7 @@ fn relayed_between_any_sides_teed_remembered_and_listened_to_nothing_is_allocate
         let recorders = [None, Some(single(Suite::AeadAes128Gcm, 9))].map(|keys| Recorder {
             rtp: receiving::address("192.0.2.30:6000"),
             rtcp: None,
+            mark: keys.is_none().then(|| model::Mark::new([7; 8])),
             keys,
         });
         for (place, recorder) in recorders.iter().enumerate() {

@@ -124,6 +124,9 @@ pub struct Beat {
     pub loads: Vec<(Resource, Share)>,
     /// Whether it takes new calls.
     pub standing: Standing,
+    /// How many orders have come by the link that this goes by; none where that is not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<u64>,
 }
 
 impl Beat {
@@ -154,7 +157,14 @@ mod tests {
     #[test]
     fn what_is_left_is_what_is_left_of_the_scarcest() {
         let loads = vec![(Resource::Cpu, Share::of(3, 10)), (Resource::Recordings, Share::of(750, 1_000))];
-        let beat = Beat { number: 1, at: WallTime(0), recordings: 750, loads, standing: Standing::Taking };
+        let beat = Beat {
+            number: 1,
+            at: WallTime(0),
+            recordings: 750,
+            loads,
+            standing: Standing::Taking,
+            heard: None,
+        };
         assert_eq!(beat.free(), 250);
         assert_eq!(Share::of(5, 0).thousandths(), 2_000);
         assert_eq!(Share::of(u64::MAX, 1).free(), 0);

@@ -13,6 +13,7 @@ use crate::id::{CallId, SegmentId, StreamId, TenantId};
 use crate::join::Join;
 use crate::pause::{OpenPause, PauseSource};
 use crate::protection::{Ice, Protection};
+use crate::route::Route;
 use crate::segment::{EndReason, Failure, SegmentRecord, StartTrigger};
 use crate::state::{RecordingState, Respondent};
 use crate::stream::{Codec, Dtmf, MediaKind, Side};
@@ -66,6 +67,9 @@ pub struct OpenStream {
     pub may_share: bool,
     /// RTP and RTCP share a port (RFC 5761).
     pub rtcp_mux: bool,
+    /// By which way its packets come.
+    #[serde(default, skip_serializing_if = "Route::is_direct")]
+    pub route: Route,
     /// Whether media are wanted.
     pub flowing: Flowing,
     /// How its packets are protected. It holds keys, so it is never written with the rest.
@@ -93,6 +97,7 @@ impl OpenStream {
             remote_rtcp: None,
             may_share: false,
             rtcp_mux: false,
+            route: Route::Direct,
             flowing: Flowing::Active,
             protection: Protection::None,
             ice: None,

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::atomic::Ordering;
 
+use model::custody::FromKeeper;
 use model::{Beat, Hello, PeerName, Report};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -39,6 +40,8 @@ pub enum Heard {
     Beat(Beat),
     /// What it reports.
     Report(Report),
+    /// Of whose a call is.
+    Custody(FromKeeper),
     /// It is there: it has answered a probe, or said something that means nothing here.
     Alive,
     /// There is no link: it ended, or an attempt to make one failed, and why. Another attempt follows by itself.

@@ -9,6 +9,7 @@
 //! Each node has one link: a newer one takes the place of an older, whose other end may be gone without a word. What
 //! strangers try costs a place among the handshakes until the deadline at most, and is counted.
 
+mod copies;
 mod door;
 mod link;
 
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::custody::ToKeeper;
 use model::{Order, PeerName};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
@@ -29,6 +31,7 @@ use crate::counts::{Counts, ListenerCounts, Refused};
 use crate::credentials::Credentials;
 use crate::queue::{NotSent, Queue};
 use crate::wire::FromServer;
+pub use copies::{Inquiries, Inquiry};
 use door::Door;
 
 /// From the connection until a link is asked for: a round trip or three, and some milliseconds of cryptography.
@@ -69,6 +72,8 @@ pub enum Came {
     Order(Order),
     /// It asks whether somebody is there. Whoever carries out orders answers by [`FromServer::Probed`].
     Probe,
+    /// Of whose a call is.
+    Custody(ToKeeper),
     /// It is gone, and why.
     Closed(String),
 }
@@ -124,11 +129,21 @@ pub(crate) struct Event {
 impl Listener {
     /// Begins to listen.
     pub async fn bind(address: SocketAddr, own: Credentials, limits: Limits) -> io::Result<Self> {
+        Self::bind_with(address, own, limits, None).await
+    }
+
+    /// The same, and other record servers may ask for what is held here.
+    pub async fn bind_with(
+        address: SocketAddr,
+        own: Credentials,
+        limits: Limits,
+        inquiries: Option<Inquiries>,
+    ) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
         let (tell, came) = mpsc::channel(CAME_MAX);
         let counts = Arc::new(Counts::default());
-        let door = Arc::new(Door::new(own, limits, Arc::clone(&counts), tell));
+        let door = Arc::new(Door::new(own, limits, Arc::clone(&counts), tell, inquiries));
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(socket, door, limits));
         Ok(Self { address, came, current: BTreeMap::new(), told: VecDeque::new(), counts, _tasks: tasks })
@@ -174,7 +189,7 @@ impl Listener {
             Came::Closed(_) => {
                 self.current.remove(&peer);
             }
-            Came::Order(_) | Came::Probe => {}
+            Came::Order(_) | Came::Probe | Came::Custody(_) => {}
         }
         self.told.push_back((link, peer, came));
     }

@@ -6,13 +6,24 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hyper::header::HeaderValue;
+use model::NodeNumber;
+
 /// The header of the request: what is offered.
 pub(crate) const OFFERED: &str = "callspool-versions";
 /// The header of the answer: what was taken.
 pub(crate) const TAKEN: &str = "callspool-version";
+/// The header of a question and its answer: which number the node has that says it.
+pub(crate) const NODE: &str = "callspool-node";
 
 /// The versions that are spoken here. Neighboring releases share one, so that nodes are upgraded one by one.
 pub(crate) const OURS: Versions = Versions { from: 1, to: 1 };
+
+/// The number in [`NODE`].
+pub(crate) fn number_in(value: &HeaderValue) -> Option<NodeNumber> {
+    let number: u16 = value.to_str().ok()?.parse().ok()?;
+    NodeNumber::new(number).ok()
+}
 
 /// Versions, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,9 +5,10 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use media::relay::{By, EndId, Outgoing, Which};
+use media::relay::{By, EndId, Outgoing, Recording, Which};
 use model::WallTime;
 
+use crate::answers::Answers;
 use crate::arrivals::Arrivals;
 use crate::call::Call;
 use crate::thread::Out;
@@ -21,6 +22,7 @@ pub(crate) struct Calls {
     by_number: BTreeMap<u64, usize>,
     /// Slots of which something is replayed.
     pub(crate) replaying: Vec<usize>,
+    pub(crate) answers: Answers,
 }
 
 impl Calls {
@@ -57,8 +59,14 @@ impl Calls {
                 let Some((slot, found)) = self.get(call) else { return };
                 let to = to.as_ref().map(|(recorder, beginning)| (&**recorder, *beginning));
                 let addresses = to.iter().flat_map(|(to, _)| std::iter::once(to.rtp).chain(to.rtcp));
-                addresses.for_each(|address| out.tees.meet(address.ip()));
-                match found.relay.tee(now, end, place, to) {
+                addresses.for_each(|address| out.tees.meet(address.ip(), arrivals));
+                let answers = to.and_then(|(to, _)| to.rtcp);
+                let teed = found.relay.tee(now, end, place, to);
+                // Whoever is copied to second hears the same: one of them answers.
+                if place == 0 && teed.is_ok() {
+                    self.answers.of((slot, end), answers);
+                }
+                match teed {
                     Ok(Some(replayed)) => {
                         self.replaying.retain(|other| *other != slot);
                         self.replaying.push(slot);
@@ -68,9 +76,13 @@ impl Calls {
                     Err(why) => out.tell(call, Said::Refused { end, why }),
                 }
             }
-            Order::Record { call, recording } => {
+            Order::Record { call, recording, given } => {
                 if let Some((_, found)) = self.get(call) {
                     found.relay.record(recording);
+                    if recording != Recording::Goes {
+                        let waited = i64::try_from(given.elapsed().as_nanos()).unwrap_or(i64::MAX);
+                        found.relay.forget_since(WallTime(now.0.saturating_sub(waited)));
+                    }
                 }
             }
             Order::Remember { call, memory } => match (self.get(call), memory) {
@@ -110,6 +122,7 @@ impl Calls {
         let Some(mut call) = self.slots.get_mut(slot).and_then(Option::take) else { return };
         self.free.push(slot);
         self.replaying.retain(|other| *other != slot);
+        self.answers.forget(slot);
         call.ports().for_each(|(_, _, socket)| arrivals.forget(socket));
         let ends: Vec<EndId> = call.relay.ends().collect();
         let counts = ends.into_iter().filter_map(|end| Some((end, call.relay.close(end)?))).collect();

@@ -5,7 +5,7 @@
 //!  Relays (handle) ───────────────────────────────┐
 //!        ▲                                        ▼
 //!        │ reports: events, handshakes,   ┌──────────────┐  first   forwards ──► the other legs
-//!        └────────── counts ──────────────┤    thread    ├─ then    tees ──────► recorders elsewhere
+//!        └────────── counts ──────────────┤    thread    ├─ then    tees ──────► recorders elsewhere, ◄─ their reports
 //!                                         └──────▲───────┘  last    Keep ──────► a recorder in this process
 //!   ports of ends ── recvmmsg or io_uring ───────┘
 //! ```
@@ -17,6 +17,7 @@
 //! The thread waits for nobody: a socket whose buffer is full loses what was to be sent by it, as a network would, in a
 //! count; reports that nobody takes are counted and lost. It never writes a file.
 
+mod answers;
 mod arrivals;
 mod call;
 mod calls;
@@ -29,7 +30,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use media::relay::{
@@ -170,7 +171,7 @@ pub(crate) enum Order {
     Add { call: u64, new: Box<NewCall> },
     Change { call: u64, end: EndId, open: Box<OpenEnd> },
     Tee { call: u64, end: EndId, place: usize, to: Option<(Box<Recorder>, Beginning)> },
-    Record { call: u64, recording: Recording },
+    Record { call: u64, recording: Recording, given: Instant },
     Remember { call: u64, memory: Memory },
     Remove { call: u64 },
     Stop,
@@ -261,12 +262,13 @@ impl Relays {
         self.order(Order::Tee { call, end, place, to: to.map(|(r, beginning)| (Box::new(r), beginning)) })
     }
 
-    /// Whether what comes from now on may be kept: see [`Relay::record`].
+    /// Whether what comes from now on may be kept: see [`Relay::record`]. Where it may not, what came after this was called
+    /// is not replayed either, however long the order waits.
     ///
     /// # Errors
     /// It is not taken.
     pub fn record(&self, call: u64, recording: Recording) -> Result<(), NotTaken> {
-        self.order(Order::Record { call, recording })
+        self.order(Order::Record { call, recording, given: Instant::now() })
     }
 
     /// A recorder of the call is suspected to have failed, or is not any more: see [`Relay::hold`] and [`Relay::release`].

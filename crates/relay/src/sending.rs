@@ -9,11 +9,15 @@
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use media::relay::{Outgoing, Sends};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, sendmsg};
 use rings::{Passed, Sending};
+
+use crate::answers::TEES;
+use crate::arrivals::Arrivals;
 
 /// Datagrams of one call.
 const BATCH: usize = 64;
@@ -204,7 +208,7 @@ pub(crate) struct TeeSockets {
     /// For hosts beyond [`HOSTS_MAX`], and where there was no descriptor for one more.
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
-    hosts: Vec<(IpAddr, UdpSocket)>,
+    hosts: Vec<(IpAddr, Arc<UdpSocket>)>,
 }
 
 impl TeeSockets {
@@ -212,14 +216,23 @@ impl TeeSockets {
         Self { v4: socket("0.0.0.0:0"), v6: socket("[::]:0"), hosts: Vec::new() }
     }
 
-    /// A recorder is to be sent to. What it is sent comes from the same port from now on.
-    pub(crate) fn meet(&mut self, host: IpAddr) {
+    /// A recorder is to be sent to. What it is sent comes from the same port from now on, and what it answers is read there;
+    /// of those that share a socket nothing is.
+    pub(crate) fn meet(&mut self, host: IpAddr, arrivals: &mut Arrivals) {
         if self.hosts.len() >= HOSTS_MAX || self.own(host).is_some() {
             return;
         }
         if let Some(socket) = socket(if host.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }) {
+            let socket = Arc::new(socket);
+            // Without it there are no reports for its clients, and copies go all the same.
+            let _ = arrivals.watch(key(self.hosts.len()), &socket);
             self.hosts.push((host, socket));
         }
+    }
+
+    /// Those that are read, each with its key.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = (u64, &Arc<UdpSocket>)> {
+        self.hosts.iter().enumerate().map(|(place, (_, socket))| (key(place), socket))
     }
 
     pub(crate) fn towards(&self, to: SocketAddr) -> Option<&UdpSocket> {
@@ -228,8 +241,12 @@ impl TeeSockets {
     }
 
     fn own(&self, host: IpAddr) -> Option<&UdpSocket> {
-        self.hosts.iter().find(|(of, _)| *of == host).map(|(_, socket)| socket)
+        self.hosts.iter().find(|(of, _)| *of == host).map(|(_, socket)| &**socket)
     }
+}
+
+fn key(place: usize) -> u64 {
+    (TEES as u64) << 16 | (place as u64) << 1
 }
 
 fn socket(any: &str) -> Option<UdpSocket> {
@@ -248,18 +265,23 @@ const HOSTS_MAX: usize = 32;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use nix::sys::eventfd::{EfdFlags, EventFd};
+
     use super::*;
+    use crate::arrivals::Prepared;
 
     #[test]
     fn each_host_has_a_socket_as_far_as_there_are_some() {
         let mut sockets = TeeSockets::open();
+        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let mut arrivals = Prepared::new(&wake).unwrap().begin();
         let port = |sockets: &TeeSockets, host: u8, port| {
             let to = SocketAddr::from(([127, 0, 0, host], port));
             sockets.towards(to).unwrap().local_addr().unwrap().port()
         };
         let shared = port(&sockets, 1, 4_000);
         for _ in 0..2 {
-            (1..=40).for_each(|host| sockets.meet([127, 0, 0, host].into()));
+            (1..=40).for_each(|host| sockets.meet([127, 0, 0, host].into(), &mut arrivals));
         }
         let own: Vec<u16> = (1..=40).map(|host| port(&sockets, host, 4_000)).collect();
         assert_eq!(port(&sockets, 7, 4_002), own[6], "the same for all its ports");
@@ -267,5 +289,6 @@ mod tests {
         let different: std::collections::BTreeSet<_> = known.iter().chain([&shared]).collect();
         assert_eq!(different.len(), HOSTS_MAX + 1);
         assert!(later.iter().all(|port| *port == shared));
+        assert_eq!(sockets.watched().count(), HOSTS_MAX);
     }
 }

@@ -14,6 +14,7 @@ use media::relay::{REPLAY_EVERY_NS, Sends, Why};
 use model::WallTime;
 use rings::Sending;
 
+use crate::answers::TEES;
 use crate::arrivals::{Arrivals, Prepared};
 use crate::call::Call;
 use crate::calls::{Calls, unpack};
@@ -176,7 +177,8 @@ impl Rounds {
 
     /// The kernel refuses what it allowed before: what comes is read socket by socket from now on.
     fn give_up_ring(&mut self) {
-        if !self.arrivals.give_up_ring(self.works.calls.ports()) {
+        let Works { calls, out, .. } = &self.works;
+        if !self.arrivals.give_up_ring(calls.ports().chain(out.tees.watched())) {
             // There is no other way to sleep.
             std::thread::sleep(self.gather);
         }
@@ -187,7 +189,8 @@ impl Rounds {
         let is_by_ring = self.arrivals.is_by_ring() && self.works.sender.is_by_ring();
         if !is_by_ring {
             self.works.sender.give_up_ring();
-            self.arrivals.give_up_ring(self.works.calls.ports());
+            let Works { calls, out, .. } = &self.works;
+            self.arrivals.give_up_ring(calls.ports().chain(out.tees.watched()));
         }
         self.works.out.figures.is_by_ring.store(is_by_ring, Ordering::Relaxed);
     }
@@ -196,6 +199,9 @@ impl Rounds {
 impl Works {
     fn take_in(&mut self, key: u64, datagram: Datagram<'_>, time: Reading) {
         let (slot, end, which) = unpack(key);
+        if slot == TEES {
+            return self.answer(&datagram, time);
+        }
         let Self { calls, out, sends, .. } = self;
         let Some(call) = calls.at(slot) else { return };
         let (Some(id), number) = (call.relay.end_at(end), call.number) else { return };
@@ -213,6 +219,18 @@ impl Works {
         while let Some(told) = call.relay.poll_event() {
             out.tell(number, Said::Event(told));
         }
+        if sends.is_full() {
+            self.carry_out();
+        }
+    }
+
+    /// A recorder answers.
+    fn answer(&mut self, datagram: &Datagram<'_>, time: Reading) {
+        let Self { calls, sends, .. } = self;
+        let Some((slot, end)) = calls.answers.end(datagram.from) else { return };
+        let Some(call) = calls.at(slot) else { return };
+        sends.begin(u32::try_from(slot).unwrap_or(u32::MAX));
+        call.relay.answer(time.now, end, datagram.bytes, sends);
         if sends.is_full() {
             self.carry_out();
         }

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use media::relay::{Beginning, OpenEnd, Recorder, Remembers};
+use media::relay::{Beginning, OpenEnd, Recorder, Recording, Remembers};
 use relay::Said;
-use support::{World, address, bind, each_way, hears, rtp, sequence};
+use support::{World, address, bind, each_way, hears, hears_nothing, rtcp, rtp, sequence};
 
 /// Hears copies until it is stopped or killed.
 struct Hearing {
@@ -24,7 +24,7 @@ struct Hearing {
 impl Hearing {
     fn start() -> Self {
         let (socket, ends) = (bind(), Arc::new(AtomicBool::new(false)));
-        let to = Recorder { rtp: address(&socket), rtcp: None, keys: None };
+        let to = Recorder { rtp: address(&socket), rtcp: None, keys: None, mark: None };
         let ending = Arc::clone(&ends);
         Self { to, ends, heard: std::thread::spawn(move || hear(&socket, &ending)) }
     }
@@ -114,7 +114,7 @@ fn recorders_on_other_hosts_are_sent_to_by_sockets_of_their_own() {
         for (place, socket) in hosts.iter().enumerate() {
             socket.set_read_timeout(Some(support::PATIENCE)).unwrap();
             for end in &world.ends {
-                let to = Recorder { rtp: address(socket), rtcp: None, keys: None };
+                let to = Recorder { rtp: address(socket), rtcp: None, keys: None, mark: None };
                 world.relays.tee(7, *end, place, Some((to, Beginning::Now))).unwrap();
             }
         }
@@ -134,6 +134,72 @@ fn recorders_on_other_hosts_are_sent_to_by_sockets_of_their_own() {
         }
         assert!(from.iter().all(|ports| ports.iter().all(|port| *port == ports[0])), "{from:?}");
         assert_ne!(from[0][0], from[1][0]);
+    });
+}
+
+/// A recorder has a port for each stream, by which its reports find the sender; nobody else can report by it.
+#[test]
+fn what_a_recorder_reports_reaches_the_peer_whose_copies_it_gets() {
+    each_way(|ways| {
+        let world = World::new(ways, [0, 1].map(|leg| OpenEnd::audio(leg, None)).to_vec(), None);
+        let recorders = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+        for (end, socket) in world.ends.iter().zip(&recorders) {
+            socket.set_read_timeout(Some(support::PATIENCE)).unwrap();
+            let to = address(socket);
+            let to = Recorder { rtp: to, rtcp: Some(to), keys: None, mark: None };
+            world.relays.tee(7, *end, 0, Some((to, Beginning::Now))).unwrap();
+        }
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (n, recorder) in recorders.iter().enumerate() {
+            world.phones[n].says(&rtp(1, 5, &[7; 160]));
+            let mut buffer = [0; 2_048];
+            let (_, relay) = recorder.recv_from(&mut buffer).unwrap();
+            stranger.send_to(&rtcp(66), relay).unwrap();
+            recorder.send_to(b"no report", relay).unwrap();
+            let report = rtcp(u32::try_from(n).unwrap());
+            recorder.send_to(&report, relay).unwrap();
+            assert_eq!(hears(&world.phones[n].rtcp), report);
+        }
+        world.phones.iter().for_each(|phone| hears_nothing(&phone.rtcp));
+    });
+}
+
+/// What is replayed says how long ago it came, and nothing that came since an order to forget is replayed.
+#[test]
+fn copies_say_how_long_ago_they_came_and_what_is_not_to_be_kept_is_not_replayed() {
+    each_way(|ways| {
+        let ends =
+            [0, 1].map(|leg| OpenEnd { remembers: Remembers::TwoSeconds, ..OpenEnd::audio(leg, None) });
+        let world = World::new(ways, ends.to_vec(), None);
+        let mark = model::Mark::new([9; 8]);
+        let say = |n| {
+            world.phones[0].says(&rtp(n, 5, &[7; 160]));
+            assert_eq!(sequence(&hears(&world.phones[1].rtp)), n);
+        };
+        (0..10).for_each(say);
+        let paused = Instant::now();
+        world.relays.record(7, Recording::Passes).unwrap();
+        (10..20).for_each(say);
+        world.relays.record(7, Recording::Goes).unwrap();
+        (20..30).for_each(say);
+        let recorder = Hearing::start();
+        let to = Recorder { mark: Some(mark), ..recorder.to.clone() };
+        let waited = paused.elapsed();
+        world.relays.tee(7, world.ends[0], 0, Some((to, Beginning::Remembered))).unwrap();
+        let until = Instant::now() + support::PATIENCE;
+        while world.relays.figures().teed() < 20 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        (30..32).for_each(say);
+        while world.relays.figures().teed() < 22 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let heard = recorder.end();
+        let came: Vec<_> = heard.iter().map(|datagram| mark.take_off(datagram).expect("a mark")).collect();
+        let numbers: Vec<u16> = came.iter().map(|(packet, _)| sequence(packet)).collect();
+        assert_eq!(numbers, (0..10).chain(20..32).collect::<Vec<_>>());
+        assert!(came[..10].iter().all(|(_, age)| *age >= waited), "{waited:?}: {came:?}");
+        assert!(came[20..].iter().all(|(_, age)| age.is_zero()), "{came:?}");
     });
 }
 

@@ -243,6 +243,8 @@ impl Proxy {
                 core.truth.answered(open.segment, Answer::Never);
                 self.front.unanswered(now, open);
             }
+            // No media go through a proxy here, so nothing is copied.
+            Step::Copy(_) => {}
             Step::Tell(_, kind) => tell(core, &kind),
             Step::Alarm(alarm) => core.say(format_args!("p{} ALARM {}", self.index, alarm.text)),
         }

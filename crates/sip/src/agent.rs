@@ -3,6 +3,7 @@
 //! Everything that arrives goes through one of two doors: requests (`agent/arrive.rs`) are validated, refused
 //! without a transaction or given to a session; responses and timers find their session by their owner.
 
+mod adopt;
 mod arrive;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ pub struct Agent<G = OpenGate> {
     /// Our tags are unique, so they find the session; the dialog checks the rest.
     by_tag: BTreeMap<String, SessionId>,
     last_session: u64,
+    /// Requests within dialogs that another agent may have, by the tag of our side.
+    sought: BTreeMap<String, Vec<adopt::Waiting>>,
 }
 
 impl Agent {
@@ -54,6 +57,7 @@ impl<G: Gate> Agent<G> {
             sessions: BTreeMap::new(),
             by_tag: BTreeMap::new(),
             last_session: 0,
+            sought: BTreeMap::new(),
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! It holds header values in memory of their own, some hundred bytes in all, and never a message.
 
+mod portrait;
+
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;

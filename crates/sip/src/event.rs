@@ -27,6 +27,9 @@ pub struct AgentConfig {
     pub transactions_max: usize,
     /// Keep requests over 1,300 bytes on UDP (RFC 3261 section 18.1.1 moves them to TCP).
     pub force_udp: bool,
+    /// Dialogs that are not known here, of which requests wait until our user says whose they are; 0: they are refused
+    /// with 481 at once.
+    pub sought_max: usize,
 }
 
 impl Default for AgentConfig {
@@ -39,6 +42,7 @@ impl Default for AgentConfig {
             sessions_max: 20_000,
             transactions_max: 100_000,
             force_udp: false,
+            sought_max: 0,
         }
     }
 }
@@ -130,6 +134,12 @@ pub enum Event {
         /// The BYE or CANCEL, where there was one.
         request: Option<Box<RequestInfo>>,
     },
+    /// A request came within a dialog that is not known here and may be of another agent: it waits until our user says
+    /// `found` or `not_found`, which must be soon.
+    Sought {
+        /// The tag of our side.
+        tag: String,
+    },
     /// A provisional response to our INVITE.
     Ringing {
         /// The session.
@@ -161,6 +171,25 @@ pub enum Event {
         /// Its headers, names canonical.
         headers: Vec<(String, String)>,
     },
+}
+
+impl Event {
+    /// The session that it is of, if it is of one.
+    #[must_use]
+    pub const fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Invited { session, .. }
+            | Self::Reoffered { session, .. }
+            | Self::Informed { session, .. }
+            | Self::Confirmed { session, .. }
+            | Self::Unacknowledged { session }
+            | Self::Ended { session, .. }
+            | Self::Ringing { session, .. }
+            | Self::Accepted { session, .. }
+            | Self::Refused { session, .. } => Some(*session),
+            Self::Sought { .. } => None,
+        }
+    }
 }
 
 /// Why a session ended.

@@ -16,6 +16,7 @@
 //! nor a flow's life; it holds no message longer than an answer needs it.
 
 mod client;
+mod portrait;
 mod refresh;
 mod reliable;
 mod repeat;

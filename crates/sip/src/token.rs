@@ -50,6 +50,11 @@ impl Tokens {
     }
 }
 
+/// Whether this looks like a token of ours, or of another agent like this.
+pub(crate) fn may_be_one(text: &str) -> bool {
+    text.len() == TOKEN_BYTES * 2 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

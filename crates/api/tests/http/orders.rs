@@ -32,6 +32,32 @@ async fn calls_are_joined_by_a_person_or_it_is_said_why_not() {
 }
 
 #[tokio::test]
+async fn a_call_is_gathered_when_somebody_wants_it_and_its_details_say_what_is_missing() {
+    let server = Server::with_calls(2).await;
+    let gathered = order(&server, fixture::LIVE, "gather", "").await;
+    assert_eq!(gathered.status, 202);
+    let expected = serde_json::json!({
+        "stage": "waiting", "text": "it waits for what is missing", "by": null, "failures": 0, "trouble": null,
+        "missing": [{"what": "segment 1 is at node 1, away", "since": "2026-11-20T09:15:00.000000Z"}],
+    });
+    assert_eq!(gathered.json(), expected);
+    server.add_call(fixture::LIVE, "Ann").await;
+    for (call, stands) in [(fixture::LIVE, expected), (0, serde_json::Value::Null)] {
+        let detail = server.get(&format!("/api/v1/calls/{}", call_id(call))).await;
+        assert_eq!(detail.json()["gathering"], stands, "{call}");
+    }
+    for (call, status, kind) in [
+        (7, 404, "no-such-call"),
+        (fixture::OFF, 409, "not-allowed"),
+        (fixture::FAR, 503, "node-unreachable"),
+    ] {
+        let answer = order(&server, call, "gather", "").await;
+        let told = (answer.status.as_u16(), answer.json()["type"].clone());
+        assert_eq!(told, (status, format!("/problems/{kind}").into()), "{call}");
+    }
+}
+
+#[tokio::test]
 async fn orders_are_answered_by_how_the_call_stands() {
     let server = Server::with_calls(0).await;
     for (name, body, recording, since, until, changed) in [

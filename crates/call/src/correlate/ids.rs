@@ -3,9 +3,11 @@
 //! Clients fill ids with what is none: zeros, `unknown`, the number of the phone. Such a value is passed over, for it
 //! would make one call of all.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use model::JoinReason;
+use serde::{Deserialize, Serialize};
 use sip::RequestInfo;
 use sip::siprec;
 
@@ -28,16 +30,17 @@ const HEADERS: [(&str, &str); 4] = [
 ];
 
 /// An id.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Key {
     /// A dialog with us, by its Call-ID.
     Dialog(String),
     /// The UUID of an end of a session (RFC 7989), in hexadecimal.
     SessionId(String),
     /// The id of a vendor or of metadata, by its name.
-    Vendor(&'static str, String),
+    Vendor(Cow<'static, str>, String),
     /// The same where it is short or counted up: among calls of one trunk it tells all the same.
-    Counted(&'static str, String),
+    Counted(Cow<'static, str>, String),
 }
 
 impl Key {
@@ -55,13 +58,13 @@ impl Key {
         match self {
             Self::Dialog(_) => JoinReason::Dialog,
             Self::SessionId(_) => JoinReason::SessionId,
-            Self::Vendor(name, _) | Self::Counted(name, _) => JoinReason::Vendor((*name).to_owned()),
+            Self::Vendor(name, _) | Self::Counted(name, _) => JoinReason::Vendor(name.clone().into_owned()),
         }
     }
 }
 
 /// A phone's line in a call with somebody: shared lines are told apart by the device.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Line {
     device: String,
     number: String,
@@ -102,10 +105,10 @@ pub(crate) fn read(request: &RequestInfo, documents: &Documents<'_>) -> Said {
     }
     if let Some(guid) = request.header("Cisco-Guid").and_then(guid) {
         said.far.insert(guid.clone());
-        said.add(Key::Vendor("cisco-guid", guid));
+        said.add(Key::Vendor("cisco-guid".into(), guid));
     }
     if let Some(ucid) = request.header("User-to-User").and_then(ucid_of_user_data) {
-        said.add(Key::Counted("ucid", ucid));
+        said.add(Key::Counted("ucid".into(), ucid));
     }
     for (header, name) in HEADERS {
         if let Some(value) = request.header(header) {
@@ -145,9 +148,9 @@ impl Said {
         let Some(value) = value.filter(|v| is_telling(v)) else { return };
         // A UCID is a node, a count and a time.
         self.add(if value.len() >= TELLING_BYTES_MIN && name != "ucid" {
-            Key::Vendor(name, value)
+            Key::Vendor(name.into(), value)
         } else {
-            Key::Counted(name, value)
+            Key::Counted(name.into(), value)
         });
     }
 
@@ -155,15 +158,15 @@ impl Said {
         let cluster = bridge.cluster.as_deref().unwrap_or("-");
         let device = bridge.device.as_deref().unwrap_or("-");
         if let Some(refci) = bridge.refci.as_deref().filter(|r| is_count(r)) {
-            self.add(Key::Counted("x-refci", format!("{cluster}/{device}/{refci}")));
+            self.add(Key::Counted("x-refci".into(), format!("{cluster}/{device}/{refci}")));
         }
         if let Some(far) = bridge.far_refci.as_deref().filter(|r| is_count(r)) {
             self.far.insert(format!("{cluster}/{far}"));
-            self.add(Key::Counted("x-farendrefci", format!("{cluster}/{far}")));
+            self.add(Key::Counted("x-farendrefci".into(), format!("{cluster}/{far}")));
         }
         if let Some(guid) = bridge.far_guid.as_deref().and_then(guid) {
             self.far.insert(guid.clone());
-            self.add(Key::Vendor("cisco-guid", guid));
+            self.add(Key::Vendor("cisco-guid".into(), guid));
         }
         let other = bridge.far_address.as_deref().filter(|a| !is_nobody(a));
         if let (Some(device), Some(number), Some(other)) = (&bridge.device, &bridge.address, other) {
@@ -191,7 +194,7 @@ impl Said {
                 "exttrackingid" | "trackingid" => self.vendor("tracking-id", value),
                 "guid" | "ciscoguid" | "sessionguid" => {
                     if let Some(guid) = guid(value) {
-                        self.add(Key::Vendor("cisco-guid", guid));
+                        self.add(Key::Vendor("cisco-guid".into(), guid));
                     }
                 }
                 _ => {}

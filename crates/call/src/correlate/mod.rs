@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{CallId, JoinReason, Mono, TenantId};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::elsewhere::Elsewhere;
 pub use self::elsewhere::Sighting;
@@ -53,7 +54,7 @@ pub(crate) enum Rest {
 }
 
 /// An id, and among whose calls it is looked for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Scoped {
     tenant: TenantId,
     /// Only calls of this trunk; none: all of the tenant.
@@ -71,6 +72,14 @@ impl Scoped {
     pub(crate) fn reason(&self) -> JoinReason {
         self.key.reason()
     }
+}
+
+/// What is known of a call, as another front needs it to carry the call on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KnownForm {
+    keys: Vec<Scoped>,
+    lines: Vec<(TenantId, Arc<str>, Line)>,
+    far: Vec<String>,
 }
 
 /// What is known of a call.
@@ -154,6 +163,31 @@ impl Correlator {
                 self.by_line.insert(line, call);
             }
         }
+    }
+
+    /// What is known of a call.
+    pub(crate) fn portrait(&self, call: CallId) -> KnownForm {
+        let Some(known) = self.calls.get(&call) else { return KnownForm::default() };
+        KnownForm {
+            keys: known.keys.iter().cloned().collect(),
+            lines: known.lines.iter().cloned().collect(),
+            far: known.far.iter().cloned().collect(),
+        }
+    }
+
+    /// Another front knew this of a call.
+    pub(crate) fn adopt(&mut self, call: CallId, form: KnownForm) {
+        let known = self.calls.entry(call).or_default();
+        for key in form.keys.into_iter().take(KEYS_MAX).filter(|key| !self.worn.contains(key)) {
+            if *self.by_key.entry(key.clone()).or_insert(call) == call {
+                known.keys.insert(key);
+            }
+        }
+        for line in form.lines.into_iter().take(KEYS_MAX) {
+            self.by_line.insert(line.clone(), call);
+            known.lines.insert(line);
+        }
+        known.far.extend(form.far.into_iter().take(KEYS_MAX));
     }
 
     /// The last segment of a call ended.

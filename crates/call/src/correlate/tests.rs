@@ -21,7 +21,7 @@ fn uuid() -> Key {
 }
 
 fn refci() -> Key {
-    Key::Counted("x-refci", "C1/SEP1/11".to_owned())
+    Key::Counted("x-refci".into(), "C1/SEP1/11".to_owned())
 }
 
 /// A phone on its line, with the other party's leg.
@@ -111,7 +111,7 @@ fn a_call_keeps_so_many_ids_and_no_more() {
     let here = owner("bonn", "sbc");
     let mut correlator = Correlator::default();
     for n in 0..2 * KEYS_MAX {
-        correlator.learn(call(1), &here, &says(&[Key::Vendor("ucid", format!("{n:016x}"))]));
+        correlator.learn(call(1), &here, &says(&[Key::Vendor("ucid".into(), format!("{n:016x}"))]));
     }
     assert_eq!((correlator.by_key.len(), correlator.calls[&call(1)].keys.len()), (KEYS_MAX, KEYS_MAX));
 }

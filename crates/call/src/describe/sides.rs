@@ -131,6 +131,13 @@ impl KnownSides {
         self.whole = Some(side);
     }
 
+    /// Of a dialog that another front had, this line was on this side.
+    pub(crate) fn place(&mut self, line: usize, side: Side) {
+        if self.by_line.len() < LABELS_MAX {
+            self.by_line.insert(line, side);
+        }
+    }
+
     /// The side of a dialog of which nothing but its client is known: of both, where it brings not one alone.
     pub(crate) fn presumed(&self) -> Side {
         self.whole.unwrap_or(Side::Mixed)

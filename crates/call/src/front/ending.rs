@@ -219,6 +219,7 @@ impl Front {
     pub(super) fn settle(&mut self, now: Now, call: CallId) {
         let Some(live) = self.calls.get(call).filter(|live| live.legs.is_empty()) else { return };
         if live.is_empty() {
+            self.touch(call);
             self.calls.remove(call);
             self.forget(call);
         } else if live.is_settled() {
@@ -227,6 +228,7 @@ impl Front {
     }
 
     pub(super) fn conclude(&mut self, now: Now, call: CallId) {
+        self.touch(call);
         let Some(mut live) = self.calls.remove(call) else { return };
         self.actions.push_back(Action::Tell(
             live.record.tenant.clone(),

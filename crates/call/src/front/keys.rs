@@ -25,6 +25,7 @@ impl Front {
         let GivenKeys { call, tenant, stream, keys } = given;
         self.is_in_progress(call, &tenant)?;
         let call = self.calls.resolve(call);
+        self.touch(call);
         let has_it = |leg: &crate::leg::Leg| leg.lines.iter().any(|line| line.has_stream(stream));
         let legs = self.legs_of(call);
         let session = legs.into_iter().find(|session| self.legs.get(session).is_some_and(has_it));

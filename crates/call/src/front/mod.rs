@@ -3,6 +3,7 @@
 //! Hold ends a segment, resume begins the next; the end of the dialog ends the call. It answers a request only
 //! when the record server has given ports, and gives up waiting after [`OPEN_DEADLINE`].
 
+mod carrying;
 mod elsewhere;
 mod ending;
 mod failover;
@@ -32,6 +33,7 @@ use self::servers::Servers;
 use self::stops::Came;
 pub use self::terms::{Action, FrontConfig, FrontStats, Intake};
 use crate::admission::{Admission, Crowded};
+use crate::anchors::Copies;
 use crate::bridge;
 use crate::calls::Calls;
 use crate::correlate::{self, Correlator, Elsewhere};
@@ -40,6 +42,7 @@ use crate::encryption::OwnKeys;
 use crate::gate::{TurnedAway, Unwelcome};
 use crate::leg::{Leg, Offered};
 use crate::live_call::LiveCall;
+use crate::refusers::Refusers;
 use crate::servers::Room;
 use crate::timers::Timers;
 
@@ -125,6 +128,12 @@ pub struct Front {
     servers: Servers,
     /// Whether they take new calls.
     room: Room,
+    /// Calls of which something may have changed, where others may carry them on.
+    touched: Option<BTreeSet<CallId>>,
+    /// Clients that cannot be told of other ports.
+    refusers: Refusers,
+    /// How many copies there are of what goes through the proxy.
+    copies: Copies,
     /// Where the next call goes, if not here.
     redirect: Option<String>,
 }
@@ -157,6 +166,9 @@ impl Front {
             unwelcome: None,
             servers: Servers::One,
             room: Room::Free,
+            touched: None,
+            refusers: Refusers::default(),
+            copies: Copies::One,
             redirect: None,
         }
     }
@@ -199,6 +211,8 @@ impl Front {
 
     /// Something happened in a SIP session.
     pub fn handle_event(&mut self, now: Now, event: Event) {
+        let session = event.session();
+        self.touch_session(session);
         match event {
             Event::Invited { session, request } => self.invited(now, session, &request),
             Event::Reoffered { session, request } => self.reoffered(now, session, &request),
@@ -221,11 +235,13 @@ impl Front {
             // The rest is about sessions that we begin, or says nothing new.
             _ => {}
         }
+        self.touch_session(session);
         self.look_elsewhere(now);
     }
 
     /// A record server reports.
     pub fn handle_report(&mut self, now: Now, report: Report) {
+        self.touch_segment(report.segment());
         match report {
             Report::Opened { segment, ports } => self.opened(now, segment, &ports),
             Report::Refused { segment, why } => self.order_refused(now, segment, &why),
@@ -243,6 +259,7 @@ impl Front {
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(timer) = self.timers.pop_due(now.mono) {
+            self.touch_timer(timer);
             match timer {
                 Timer::Open(segment) => {
                     let why = Failure::Resources("the record server did not answer".to_owned());
@@ -447,6 +464,7 @@ impl Front {
     }
 
     fn tell_call(&mut self, call: CallId) {
+        self.touch(call);
         if let Some(call) = self.calls.get(call).filter(|c| c.is_recorded) {
             let (tenant, record) = (call.record.tenant.clone(), Box::new(call.record.clone()));
             if !self.elsewhere.is_empty() {

@@ -464,6 +464,8 @@ impl Front {
         };
         let mut leg = Leg::new(session, call, trunk, origin, addresses);
         leg.is_in_clear = !request.flow.transport.is_secure();
+        leg.client = request.flow.remote.ip().to_canonical();
+        leg.route = self.route_of(now, &leg);
         leg
     }
 }

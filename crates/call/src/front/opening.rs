@@ -142,6 +142,8 @@ impl Front {
         self.correlator.goes_on(call);
         for (session, pending) in legs {
             self.wait(session, segment, pending);
+            let Some(route) = self.legs.get(&session).map(|leg| leg.route) else { continue };
+            self.note_copies(call, route);
             let Some(leg) = self.legs.get_mut(&session) else { continue };
             open.metadata.append(&mut leg.take_kept());
             if open.dtmf.is_kept() {

@@ -21,6 +21,7 @@ impl Front {
     pub fn handle_command(&mut self, now: Now, command: Command) -> Result<Done, CommandError> {
         self.is_in_progress(command.call, &command.tenant)?;
         let call = self.calls.resolve(command.call);
+        self.touch(call);
         let by = PauseSource::Api(command.by.clone());
         let changed = match command.ask {
             Ask::Pause { timeout } => self.pause(now, call, Asker::Order, by, timeout),

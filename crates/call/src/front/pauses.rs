@@ -271,7 +271,7 @@ impl Front {
         }
     }
 
-    fn order_gate(&mut self, now: Now, call: CallId, segment: SegmentId, by: &PauseSource) {
+    pub(super) fn order_gate(&mut self, now: Now, call: CallId, segment: SegmentId, by: &PauseSource) {
         let of_call = self.calls.get_mut(call).and_then(|live| live.segment_mut(segment));
         let Some(of_call) = of_call else { return };
         let next = self.gate_orders + 1;

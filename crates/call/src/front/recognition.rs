@@ -129,6 +129,7 @@ impl Front {
         }
         let came_to = self.recall(into);
         let before = [into, from].map(|call| self.kept(call));
+        self.touch(from);
         let Some(gone) = self.calls.take(from) else { return };
         // Time-outs of pauses stand with who asked for them.
         let timers = [Timer::Linger, Timer::Forget, Timer::Pair, Timer::Pause, Timer::Left];

@@ -11,13 +11,15 @@
 use std::time::Duration;
 
 use model::peer::FileNames;
-use model::{CallId, Failure, NodeNumber, Now, OpenSegment};
-use sip::RequestInfo;
+use model::{CallId, Failure, NodeNumber, Now, OpenSegment, Route};
+use sip::{RequestInfo, SessionId};
 
 use super::{Front, Intake, OPEN_DEADLINE, Timer};
+use crate::anchors::Copies;
 use crate::leg::Leg;
 use crate::live_call::Vain;
 use crate::servers::Room;
+use crate::trunk::Anchoring;
 
 /// How often the same streams are ordered anew: where three record servers say nothing, something else is wrong.
 const ANEW_MAX: u8 = 2;
@@ -42,6 +44,21 @@ impl Front {
     pub fn over_several(mut self) -> Self {
         self.servers = Servers::Several;
         self
+    }
+
+    /// The same where what goes through the proxy has so many copies: with two, no call that does has a state before its copies
+    /// are gathered.
+    #[must_use]
+    pub fn with_copies(mut self, copies: Copies) -> Self {
+        self.copies = copies;
+        self
+    }
+
+    /// A segment of a call is to have streams of this leg.
+    pub(super) fn note_copies(&mut self, call: CallId, route: Route) {
+        if let Some(live) = self.calls.get_mut(call) {
+            live.is_doubled |= self.copies == Copies::Two && route == Route::Anchored;
+        }
     }
 
     /// Whether record servers take new calls, from now on.
@@ -104,6 +121,24 @@ impl Front {
         if let Some(segment) = live.opening() {
             live.stands_in(segment, vain);
             self.timers.set(Timer::Open(segment), vain.since + OPEN_DEADLINE);
+        }
+    }
+
+    /// By which way the media of a new leg come.
+    pub(super) fn route_of(&self, now: Now, leg: &Leg) -> Route {
+        let is_anchored = self.servers == Servers::Several
+            && match leg.trunk.relay {
+                Anchoring::Never => false,
+                Anchoring::Always => true,
+                Anchoring::OnceRefused => self.refusers.has(now.mono, &leg.trunk.name, leg.client),
+            };
+        if is_anchored { Route::Anchored } else { Route::Direct }
+    }
+
+    /// A client refuses to be told of other ports: media of its next calls go through us, where its trunk wants that.
+    pub(super) fn refuses_ports(&mut self, now: Now, session: SessionId) {
+        if let Some(leg) = self.legs.get(&session) {
+            self.refusers.note(now.mono, leg.trunk.name.clone(), leg.client);
         }
     }
 

@@ -221,13 +221,16 @@ impl Front {
         match leg.take_offering() {
             Offering::Nothing => {}
             Offering::Indication => self.tell_ports(session),
-            Offering::Telling => self.telling_refused(session, status),
+            Offering::Telling => self.telling_refused(now, session, status),
             Offering::Ports => self.ports_refused(now, session, status),
         }
     }
 
     /// It was recorded before, and its other lines are still.
-    fn telling_refused(&mut self, session: SessionId, status: u16) {
+    fn telling_refused(&mut self, now: Now, session: SessionId, status: u16) {
+        if !DIALOG_IS_OVER.contains(&status) {
+            self.refuses_ports(now, session);
+        }
         let Some(leg) = self.legs.get(&session) else { return };
         if let Some(segment) = leg.segment() {
             let text = format!(
@@ -255,6 +258,9 @@ impl Front {
         self.tell_call(call);
     }
 }
+
+/// What says nothing of what was asked for (RFC 3261 section 12.2.1.2).
+const DIALOG_IS_OVER: [u16; 2] = [408, 481];
 
 /// Whether a leg has media to record that no segment has.
 fn is_left_out(leg: &Leg) -> bool {

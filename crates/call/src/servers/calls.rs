@@ -48,6 +48,11 @@ impl Calls {
         changed
     }
 
+    /// Where it has segments.
+    pub(super) fn places(&self, call: CallId) -> BTreeSet<PeerName> {
+        self.known.get(&call).map(|of_call| of_call.on.clone()).unwrap_or_default()
+    }
+
     pub(super) fn forget(&mut self, call: CallId) {
         self.known.remove(&call);
         self.concluded.remove(&call);

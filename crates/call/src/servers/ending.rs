@@ -40,6 +40,7 @@ impl Several {
             self.timers.clear(Timer::Open(segment));
             return self.report(Report::Withdrawn { segment });
         }
+        self.end_copy(segment, &end);
         self.end_within(now, segment, end, Patience::WhileItIsThere);
     }
 
@@ -52,6 +53,8 @@ impl Several {
             _ => now.wall,
         };
         let end = Order::End { segment, at, reason, by: None };
+        self.end_copy(segment, &end);
+        let Some(held) = self.segments.get_mut(&segment) else { return };
         match (&held.stage, kin) {
             (Stage::Live(_), Kin::Same) => held.stage = Stage::Ending { end, lost: None },
             (Stage::Live(_) | Stage::Lost { .. }, _) => self.end_within(now, segment, end, Patience::Moved),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  gone ──► being opened there: unanswered       ──► returned as it was: ends that it was not told
-//!       ├─► live there: failing, by its process   └─ begun anew: it has none of what was there
+//!       ├─► live there: failing, by its process,  └─ begun anew: it has none of what was there
+//!       │   but where there is a second copy
 //!       └─► told to end there: waited for
 //! ```
 //!
@@ -17,7 +18,8 @@ use std::collections::BTreeSet;
 use model::{EndReason, Failure, Hello, Incident, Now, PeerName, Report, SegmentId};
 
 use super::Step;
-use super::held::Stage;
+use super::copies::GONE;
+use super::held::{Held, Stage};
 use super::peer::Identity;
 use super::reports::nobody_waits;
 use super::several::{Several, Timer};
@@ -31,12 +33,20 @@ impl Several {
         self.timers.clear(Timer::Heard(name.clone()));
         self.timers.clear(Timer::Probed(name.clone()));
         let there = self.at(name);
-        let mut moved = 0_usize;
+        let (mut moved, mut copied) = (0_usize, 0_usize);
+        for segment in self.copies_at(name) {
+            self.lose_copy(now, segment, GONE);
+        }
         for segment in there {
             if let Some((_, opening)) = self.take_opening(segment) {
                 self.owe_end(now, name, segment);
                 self.steps.push_back(Step::Unanswered(Box::new(opening.order)));
                 moved += 1;
+                continue;
+            }
+            let is_live = |held: &Held| matches!(held.stage, Stage::Live(_));
+            if self.segments.get(&segment).is_some_and(is_live) && self.goes_on_as_copy(now, segment, &GONE) {
+                copied += 1;
                 continue;
             }
             let Some(held) = self.segments.get_mut(&segment) else { continue };
@@ -53,8 +63,11 @@ impl Several {
                 Stage::Lost { .. } | Stage::Opening(_) => {}
             }
         }
-        let text =
+        let mut text =
             format!("record server {name} is gone: {why}; segments that are to go on elsewhere: {moved}");
+        if copied > 0 {
+            text.push_str(&format!("; segments that have another copy: {copied}"));
+        }
         self.alarm(Incident::InternalFailure, text);
     }
 

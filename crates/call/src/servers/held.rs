@@ -21,7 +21,7 @@ pub(super) struct Held {
     pub(super) at: PeerName,
     /// Who that was then.
     pub(super) by: Identity,
-    about: About,
+    pub(super) about: About,
     pub(super) stage: Stage,
 }
 
@@ -78,16 +78,16 @@ pub(super) enum Kin {
 
 /// What a record says of a segment whose own nobody has.
 #[derive(Debug, Clone)]
-struct About {
-    id: SegmentId,
-    call: CallId,
-    tenant: TenantId,
-    number: u16,
-    total: u16,
-    respondent: Respondent,
-    started: WallTime,
-    trigger: StartTrigger,
-    dtmf: model::Dtmf,
+pub(super) struct About {
+    pub(super) id: SegmentId,
+    pub(super) call: CallId,
+    pub(super) tenant: TenantId,
+    pub(super) number: u16,
+    pub(super) total: u16,
+    pub(super) respondent: Respondent,
+    pub(super) started: WallTime,
+    pub(super) trigger: StartTrigger,
+    pub(super) dtmf: model::Dtmf,
 }
 
 impl Held {

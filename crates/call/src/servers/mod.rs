@@ -15,7 +15,9 @@
 //!
 //! It opens no connection and reads no clock; it knows nothing of SIP, and of media only what orders and reports say.
 
+mod adopting;
 mod calls;
+mod copies;
 mod ending;
 mod gone;
 mod held;
@@ -28,7 +30,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use model::{
-    Beat, ChangeKind, Hello, Mono, Now, Occurrence, OpenSegment, Order, PeerName, Report, Standing, TenantId,
+    Beat, ChangeKind, EndReason, Hello, Mono, Now, Occurrence, OpenSegment, Order, PeerName, Report,
+    SegmentId, Standing, StreamPorts, TenantId,
 };
 
 use self::several::Several;
@@ -77,10 +80,34 @@ pub enum Step {
     Report(Report),
     /// For `Front`: nobody said in time whether this is opened, and it is not waited for any more.
     Unanswered(Box<OpenSegment>),
+    /// What becomes of the second copy of a segment.
+    Copy(CopyEvent),
     /// A change for the catalog.
     Tell(TenantId, ChangeKind),
     /// Something that a person should know.
     Alarm(Occurrence),
+}
+
+/// What becomes of the second copy of a segment.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CopyEvent {
+    /// It is recorded there, or has other streams there.
+    Opened {
+        /// The segment.
+        segment: SegmentId,
+        /// Its ports.
+        ports: Vec<StreamPorts>,
+    },
+    /// There is none any more.
+    Lost {
+        /// The segment.
+        segment: SegmentId,
+    },
+    /// The first one is lost, and this is the segment from now on.
+    Moved {
+        /// The segment.
+        segment: SegmentId,
+    },
 }
 
 /// Whether record servers take new calls.
@@ -145,6 +172,20 @@ impl RecordServers {
         Self { servers: Servers::Several(Box::new(Several::new(config, peers))), steps: VecDeque::new() }
     }
 
+    fn several(&self) -> Option<&Several> {
+        match &self.servers {
+            Servers::Alone(_) => None,
+            Servers::Several(several) => Some(several.as_ref()),
+        }
+    }
+
+    fn several_mut(&mut self) -> Option<&mut Several> {
+        match &mut self.servers {
+            Servers::Alone(_) => None,
+            Servers::Several(several) => Some(several.as_mut()),
+        }
+    }
+
     /// The next thing to do.
     pub fn poll_step(&mut self) -> Option<Step> {
         match &mut self.servers {
@@ -200,6 +241,20 @@ impl RecordServers {
     pub fn sent(&mut self) {
         if let Servers::Several(several) = &mut self.servers {
             several.sent();
+        }
+    }
+
+    /// A segment that is live is to have a second copy, at another record server. Where there is one only, it has none.
+    pub fn copy(&mut self, now: Now, order: OpenSegment) {
+        if let Servers::Several(several) = &mut self.servers {
+            several.copy(now, order);
+        }
+    }
+
+    /// It need not have one any more, for this reason.
+    pub fn end_copy(&mut self, now: Now, segment: SegmentId, why: EndReason) {
+        if let Servers::Several(several) = &mut self.servers {
+            several.lose_copy(now, segment, why);
         }
     }
 

@@ -26,7 +26,7 @@ use crate::placement;
 const TRIED_MAX: usize = 4;
 /// How long one may take to answer: opening takes some milliseconds, and a disk that stands still for longer is better left
 /// for another.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 /// Until when another is asked after a refusal.
 const ANOTHER_WITHIN: Duration = Duration::from_secs(1);
 /// How long one that is not reached is waited for: a link that breaks is there again within a second or two. With

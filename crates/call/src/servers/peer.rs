@@ -31,8 +31,9 @@ pub(super) struct Peer {
     pub(super) balance: Balance,
     /// What is to be noted in files of its calls when it returns.
     kept: VecDeque<Order>,
-    /// The same that it was sent a moment ago: nothing answers it, and it may be lost with the link or the process.
-    unsure: VecDeque<(Mono, Order)>,
+    /// The same that it was sent a moment ago, or that has not come there as far as it says, each with its place among the
+    /// orders of the link: nothing answers it, and it may be lost with the link or the process.
+    unsure: VecDeque<(Mono, u64, Order)>,
     /// Ends that it was told and did not confirm, or is to be told when it returns.
     owed: BTreeMap<SegmentId, Order>,
     /// When somebody was told last that it does not answer.
@@ -64,6 +65,9 @@ pub(super) struct Up {
     placed: u32,
     /// It did not answer an order in time.
     is_suspected: bool,
+    /// Orders that were sent by the link, and those that it says have come.
+    sent: u64,
+    heard: Option<u64>,
 }
 
 impl Peer {
@@ -88,30 +92,42 @@ impl Peer {
 
     /// What it may not have noted waits for its return. Whether something is given up for that.
     pub(super) fn went_away(&mut self, now: Mono) -> Vec<Order> {
+        self.is_sure(now);
         self.link = Link::Away;
         self.balance = Balance::default();
-        self.is_sure(now);
         let unsure = std::mem::take(&mut self.unsure);
-        unsure.into_iter().filter_map(|(_, order)| self.keep(order)).collect()
+        unsure.into_iter().filter_map(|(_, _, order)| self.keep(order)).collect()
     }
 
     /// It is sent something that is to be noted in files.
     pub(super) fn noting(&mut self, now: Mono, order: Order) {
-        self.unsure.push_back((now, order));
+        let place = if let Link::Up(up) = &self.link { up.sent + 1 } else { 0 };
+        self.unsure.push_back((now, place, order));
         if self.unsure.len() > KEPT_MAX {
             self.unsure.pop_front();
         }
     }
 
-    /// It is there: what it was told a while ago it has noted.
+    /// An order is sent to it.
+    pub(super) const fn sends(&mut self) {
+        if let Link::Up(up) = &mut self.link {
+            up.sent += 1;
+        }
+    }
+
+    /// It is there: what it was told a while ago, and has heard, it has noted.
     pub(super) fn is_sure(&mut self, now: Mono) {
-        while self.unsure.front().is_some_and(|(at, _)| now.since(*at) > UNSURE_FOR) {
+        let heard = if let Link::Up(up) = &self.link { up.heard } else { None };
+        let is_noted =
+            |at: Mono, place: u64| now.since(at) > UNSURE_FOR && heard.is_none_or(|heard| heard >= place);
+        while self.unsure.front().is_some_and(|(at, place, _)| is_noted(*at, *place)) {
             self.unsure.pop_front();
         }
     }
 
     pub(super) fn beat(&mut self, beat: Beat) {
         if let Link::Up(up) = &mut self.link {
+            up.heard = beat.heard;
             up.beat = Some(beat);
             up.placed = 0;
         }
@@ -144,7 +160,9 @@ impl Peer {
 
     /// How often it is to be chosen, against the others; none: not at all.
     pub(super) fn weight(&self) -> Option<u32> {
-        let Link::Up(Up { beat: Some(beat), placed, is_suspected: false }) = &self.link else { return None };
+        let Link::Up(Up { beat: Some(beat), placed, is_suspected: false, .. }) = &self.link else {
+            return None;
+        };
         let taken = placed.saturating_mul(each(beat));
         let left = u32::from(beat.free()).saturating_sub(taken);
         // What says that it takes calls gets one now and then.
@@ -226,7 +244,7 @@ mod tests {
             (Resource::Cpu, Share::of(2, 10)),
             (Resource::Recordings, Share::of(recordings.into(), allowed)),
         ];
-        peer.beat(Beat { number: 1, at: WallTime(0), recordings, loads, standing });
+        peer.beat(Beat { number: 1, at: WallTime(0), recordings, loads, standing, heard: None });
         peer
     }
 
@@ -256,6 +274,34 @@ mod tests {
         assert!(!peer.suspect(at(10)) && peer.suspect(at(11)));
         assert_eq!(peer.went_away(at(99)), []);
         assert_eq!((peer.weight(), peer.suspect(at(99))), (None, false));
+    }
+
+    #[test]
+    fn what_has_not_come_there_is_not_noted_however_long_ago_it_was_sent() {
+        let at = |s: u64| Mono(s * 1_000_000_000);
+        let order = |n| Order::Withdraw { segment: SegmentId::from_u64(n) };
+        let mut peer = Peer::default();
+        let name = "a".parse().unwrap();
+        peer.came_up(&Hello { name, node: NodeNumber::SINGLE, run: 1, segments: Vec::new() });
+        let beat = |heard| Beat {
+            number: 1,
+            at: WallTime(0),
+            recordings: 0,
+            loads: Vec::new(),
+            standing: Standing::Taking,
+            heard,
+        };
+        for n in 1..=3 {
+            peer.noting(at(1), order(n));
+            peer.sends();
+        }
+        peer.beat(beat(Some(2)));
+        peer.is_sure(at(5));
+        assert_eq!(peer.unsure.len(), 3, "it may be lost with its process");
+        peer.is_sure(at(60));
+        assert_eq!(peer.unsure.len(), 1, "the third has not come there");
+        assert_eq!(peer.went_away(at(61)), [], "none is given up");
+        assert_eq!(peer.take_kept(), [order(3)]);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! A record server is believed of what it was asked to have, and of nothing else.
 
-use model::{EndReason, Failure, Now, Order, PeerName, Report, SegmentId, SegmentRecord, TakeOver};
+use model::{EndReason, Failure, Incident, Now, Order, PeerName, Report, SegmentId, SegmentRecord, TakeOver};
 
+use super::copies::GONE;
 use super::held::{Failing, Kin, Stage};
 use super::several::{Several, Timer};
 
@@ -15,11 +16,15 @@ impl Several {
         {
             peer.answered();
         }
+        if self.has_copy(segment, from) {
+            return self.copy_reported(now, segment, report);
+        }
         let Some(held) = self.segments.get(&segment).filter(|held| held.at == *from) else {
             return self.stray(now, from, segment, &report);
         };
         let is_opening = matches!(held.stage, Stage::Opening(_));
         let is_lost = matches!(held.stage, Stage::Lost { .. });
+        let is_live = matches!(held.stage, Stage::Live(_));
         match report {
             Report::Refused { why, .. } if is_opening => self.refused(now, segment, why),
             Report::Withdrawn { .. } if is_opening => {
@@ -30,6 +35,14 @@ impl Several {
             Report::Ended { record } => self.ended(now, segment, record),
             // That its record server was gone has been told.
             Report::Failing { .. } | Report::MediaTimedOut { .. } if is_lost => {}
+            Report::Failing { ref why, .. }
+                if is_live && self.goes_on_as_copy(now, segment, &EndReason::Internal(why.clone())) =>
+            {
+                let text =
+                    format!("record server {from} lost its copy of segment {segment}: {}", why.describe());
+                self.alarm(Incident::InternalFailure, text);
+            }
+            Report::CarriedOut { order, .. } if !self.is_carried_out(segment, order) => {}
             report => {
                 // Some of its threads may be faster than the one that says so: whatever it reports of, it has opened.
                 let begun = self.begun(segment);
@@ -85,6 +98,18 @@ impl Several {
     }
 
     fn ended(&mut self, now: Now, segment: SegmentId, ended: Box<SegmentRecord>) {
+        if let Some(held) = self.segments.get(&segment).filter(|held| matches!(held.stage, Stage::Live(_))) {
+            // Nobody told it to.
+            let (at, why) = (held.at.clone(), ended.end.clone().unwrap_or(GONE));
+            if self.goes_on_as_copy(now, segment, &why) {
+                if let Some(peer) = self.peers.get_mut(&at) {
+                    peer.confirm(segment);
+                }
+                let text =
+                    format!("the copy of segment {segment} at record server {at} ended: {}", why.describe());
+                return self.alarm(Incident::InternalFailure, text);
+            }
+        }
         let begun = self.begun(segment);
         let Some(held) = self.segments.get_mut(&segment) else { return };
         if let Stage::Lost { record, .. } = &mut held.stage {

@@ -15,6 +15,7 @@ use model::{
 };
 
 use super::calls::Calls;
+use super::copies::SecondCopy;
 use super::held::{Held, Opening, Stage};
 use super::peer::Peer;
 use super::{PeerEvent, PeerStanding, PeerView, Room, ServersConfig, Step};
@@ -39,6 +40,8 @@ pub(super) enum Timer {
     Moved(SegmentId),
     /// Its record server is gone: until then it may return and say how it ended.
     Ended(SegmentId),
+    /// Until then its second copy should be opened, or refused.
+    Copy(SegmentId),
     /// Until then the call may go on.
     Forget(CallId),
 }
@@ -49,6 +52,8 @@ pub(super) struct Several {
     pub(super) config: ServersConfig,
     pub(super) peers: BTreeMap<PeerName, Peer>,
     pub(super) segments: BTreeMap<SegmentId, Held>,
+    /// Second copies of those.
+    pub(super) copies: BTreeMap<SegmentId, SecondCopy>,
     /// To be opened as soon as a record server is reached.
     pub(super) waiting: BTreeMap<SegmentId, Box<Opening>>,
     pub(super) calls: Calls,
@@ -62,6 +67,7 @@ impl Several {
             config,
             peers: peers.into_iter().map(|name| (name, Peer::default())).collect(),
             segments: BTreeMap::new(),
+            copies: BTreeMap::new(),
             waiting: BTreeMap::new(),
             calls: Calls::default(),
             timers: Timers::new(),
@@ -112,7 +118,7 @@ impl Several {
             | Order::Annotate { segment, .. }
             | Order::Pause { segment, .. }
             | Order::Resume { segment, .. }
-            | Order::Keys { segment, .. } => self.pass_on(segment, order),
+            | Order::Keys { segment, .. } => self.pass_on(now, segment, order),
             Order::Conclude(conclusion) => self.conclude(now, conclusion),
             Order::Join(join) => self.join(now, &join),
         }
@@ -120,7 +126,8 @@ impl Several {
 
     /// An order of a segment goes to where that goes on. Where its record server is gone it is left out: another takes over,
     /// and is told how things are.
-    fn pass_on(&mut self, segment: SegmentId, order: Order) {
+    fn pass_on(&mut self, now: Now, segment: SegmentId, order: Order) {
+        self.pass_to_copy(now, segment, &order);
         if let Some(held) = self.segments.get(&segment)
             && self.peers.get(&held.at).is_some_and(|peer| !peer.has_lost(held.by))
         {
@@ -148,6 +155,7 @@ impl Several {
                     self.gone(now, &name, "it does not answer");
                 }
                 Timer::Open(segment) => self.no_answer(now, segment),
+                Timer::Copy(segment) => self.copy_unanswered(now, segment),
                 Timer::Moved(segment) | Timer::Ended(segment) => self.presume_failed(now, segment),
                 Timer::Forget(call) => self.calls.forget(call),
             }
@@ -175,7 +183,8 @@ impl Several {
     }
 
     pub(super) fn views(&self) -> Vec<PeerView> {
-        let segments = |name: &PeerName| self.segments.values().filter(|held| held.at == *name).count();
+        let first = |name: &PeerName| self.segments.values().filter(|held| held.at == *name).count();
+        let segments = |name: &PeerName| first(name) + self.copies_at(name).len();
         let view = |(name, peer): (&PeerName, &Peer)| PeerView {
             name: name.clone(),
             standing: peer.standing(),
@@ -186,12 +195,13 @@ impl Several {
 
     pub(super) fn remembered(&self) -> usize {
         let waiting: usize = self.peers.values().map(Peer::remembered).sum();
-        self.segments.len() + self.waiting.len() + self.calls.len() + waiting
+        self.segments.len() + self.copies.len() + self.waiting.len() + self.calls.len() + waiting
     }
 
     /// Gives an order to a record server that is up.
     pub(super) fn send(&mut self, to: &PeerName, order: Order) {
-        if self.peers.get(to).is_some_and(Peer::is_up) {
+        if let Some(peer) = self.peers.get_mut(to).filter(|peer| peer.is_up()) {
+            peer.sends();
             self.steps.push_back(Step::Send { to: to.clone(), order });
         }
     }

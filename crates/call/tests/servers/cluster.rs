@@ -7,6 +7,7 @@
 //! a over 1000, a drain, a take                           what it says of itself from its next beat on
 //! a fail         its newest segment cannot be written    a seal      its oldest segment ends by itself
 //! invite, reinvite, bye, cancel, accepted, not-accepted  what a client does; `session 2` says which
+//! relay full, relay deaf, relay busy, relay well         it has no ports, takes no orders, not even to close
 //! wait 300ms     beats come each 100 ms
 //! ```
 //!
@@ -17,7 +18,11 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
-use call::{Action, Front, FrontConfig, JoinCommand, PeerEvent, RecordServers, ServersConfig, Step, Trunks};
+use call::{
+    Action, AnchorStep, Anchoring, Anchors, Copies, Front, FrontConfig, JoinCommand, PeerEvent,
+    RecordServers, ServersConfig, Step, Trunk, Trunks,
+};
+use media::srtp::Entropy;
 use model::peer::Flowing;
 use model::{
     ChangeKind, Copy, CopyOf, Failure, IdGenerator, Mono, NodeNumber, Now, Order, PeerName, Report,
@@ -28,6 +33,7 @@ use sip::{EndCause, Event, SessionId};
 use crate::client::{request, sdp_part};
 use crate::ledger::Ledger;
 use crate::node::{Mood, Node};
+use crate::relay::Relay;
 
 /// How often record servers say how they are.
 const BEAT: Duration = Duration::from_millis(100);
@@ -37,6 +43,7 @@ pub(crate) const REMEMBERED: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     pub(crate) now: Now,
     pub(crate) front: Front,
+    pub(crate) anchors: Anchors<Relay>,
     pub(crate) servers: RecordServers,
     pub(crate) nodes: BTreeMap<PeerName, Node>,
     /// What record servers have said and the proxy has not heard.
@@ -49,14 +56,20 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// So many record servers, none of which is up.
     pub(crate) fn new(servers: usize) -> Self {
+        Self::anchored(servers, Anchoring::Never)
+    }
+
+    /// The same, where the trunk that everybody calls by has media go through the proxy, or not.
+    pub(crate) fn anchored(servers: usize, relay: Anchoring) -> Self {
         let nodes = (0..u16::try_from(servers).unwrap()).map(Node::new);
         let nodes: BTreeMap<PeerName, Node> = nodes.map(|node| (node.name.clone(), node)).collect();
         let config = ServersConfig { tenant: TenantId::default(), beat: BEAT, remembered: REMEMBERED };
-        let front = config_of_front();
+        let front = config_of_front(relay);
         let ids = IdGenerator::new(front.node, 0);
         Self {
             now: Now { mono: Mono(0), wall: WallTime::from_millis(1_795_000_000_000) },
             front: Front::new(front, ids).over_several(),
+            anchors: Anchors::new(Relay::default(), Entropy::new([7; 32])),
             servers: RecordServers::new(config, nodes.keys().cloned()),
             nodes,
             heard: VecDeque::new(),
@@ -64,6 +77,18 @@ impl Cluster {
             ledger: Ledger::default(),
             out: String::new(),
         }
+    }
+
+    /// The same with two copies of each segment.
+    pub(crate) fn doubled(servers: usize) -> Self {
+        let mut cluster = Self::anchored(servers, Anchoring::Always);
+        let anchors = Anchors::new(Relay::default(), Entropy::new([7; 32]));
+        cluster.anchors = anchors.with_copies(Copies::Two);
+        let front = config_of_front(Anchoring::Always);
+        let ids = IdGenerator::new(front.node, 0);
+        cluster.front = Front::new(front, ids).over_several().with_copies(Copies::Two);
+        cluster.ledger.copies = 2;
+        cluster
     }
 
     /// One step, and all that follows from it.
@@ -74,6 +99,16 @@ impl Cluster {
         match word.parse::<PeerName>() {
             Ok(name) if self.nodes.contains_key(&name) => self.node(&name, rest),
             _ if word == "wait" => self.wait(duration(rest)),
+            _ if word == "relay" => match rest {
+                "full" => self.anchors.relay().is_full = true,
+                "deaf" => self.anchors.relay().is_deaf = true,
+                "busy" => self.anchors.relay().is_busy = true,
+                "well" => {
+                    let relay = self.anchors.relay();
+                    (relay.is_full, relay.is_deaf, relay.is_busy) = (false, false, false);
+                }
+                other => panic!("no such step of a relay: {other}"),
+            },
             _ if word == "stall" => {
                 // Nobody looks for so long, while record servers go on.
                 let until = self.now + duration(rest);
@@ -239,6 +274,8 @@ impl Cluster {
         loop {
             if let Some(action) = self.front.poll_action() {
                 self.act(action);
+            } else if let Some(step) = self.anchors.poll_step() {
+                self.anchor(step);
             } else if let Some(step) = self.servers.poll_step() {
                 self.carry_out(step);
             } else if let Some((name, event)) = self.heard.pop_front() {
@@ -281,7 +318,8 @@ impl Cluster {
             Action::Alarm(alarm) => format!("ALARM {}: {}", alarm.incident.name(), alarm.text),
             Action::Order(order) => {
                 self.ledger.ordered(&order);
-                return self.servers.order(self.now, order);
+                self.anchors.order(self.now, order);
+                return self.show_relay();
             }
         };
         self.line(&text);
@@ -315,16 +353,16 @@ impl Cluster {
                 self.heard.push_back((to, PeerEvent::Closed("dropped".to_owned())));
             }
             Step::Report(report) => {
-                let text = self.describe_report(&report);
-                self.line(&text);
-                self.ledger.reported(&report, &self.out);
-                self.front.handle_report(self.now, report);
+                self.anchors.reported(self.now, report);
+                self.show_relay();
             }
             Step::Unanswered(open) => {
-                let text = format!("unanswered {}", self.ledger.label(open.segment));
-                self.line(&text);
-                self.ledger.unanswered(open.segment, &self.out);
-                self.front.unanswered(self.now, open);
+                self.anchors.unanswered(open);
+                self.show_relay();
+            }
+            Step::Copy(event) => {
+                self.anchors.copy_changed(&event);
+                self.show_relay();
             }
             Step::Tell(_, ChangeKind::Copy { copy, .. }) => {
                 let text = self.describe_copy(&copy);
@@ -332,6 +370,32 @@ impl Cluster {
             }
             Step::Tell(_, other) => self.line(&format!("tell {}", other.name())),
             Step::Alarm(alarm) => self.line(&format!("ALARM {}: {}", alarm.incident.name(), alarm.text)),
+        }
+    }
+
+    fn anchor(&mut self, step: AnchorStep) {
+        match step {
+            AnchorStep::Order(order) => self.servers.order(self.now, order),
+            AnchorStep::Copy(open) => self.servers.copy(self.now, *open),
+            AnchorStep::EndCopy(segment, why) => self.servers.end_copy(self.now, segment, why),
+            AnchorStep::Report(report) => {
+                let text = self.describe_report(&report);
+                self.line(&text);
+                self.ledger.reported(&report, &self.out);
+                self.front.handle_report(self.now, report);
+            }
+            AnchorStep::Unanswered(open) => {
+                let text = format!("unanswered {}", self.ledger.label(open.segment));
+                self.line(&text);
+                self.ledger.unanswered(open.segment, &self.out);
+                self.front.unanswered(self.now, open);
+            }
+        }
+    }
+
+    fn show_relay(&mut self) {
+        for done in std::mem::take(&mut self.anchors.relay().done) {
+            self.line(&done);
         }
     }
 
@@ -402,11 +466,12 @@ impl Cluster {
     }
 }
 
-fn config_of_front() -> FrontConfig {
+fn config_of_front(relay: Anchoring) -> FrontConfig {
+    let everybody = Trunk { relay, ..Trunk::open(TenantId::default()) };
     FrontConfig {
         node: NodeNumber::SINGLE,
         tenant: TenantId::default(),
-        trunks: Trunks::new(Vec::new(), TenantId::default()),
+        trunks: Trunks::new(vec![everybody], TenantId::default()),
         tenant_calls_max: BTreeMap::new(),
         calls_max: 1_000,
         linger: Duration::from_secs(3),

@@ -41,7 +41,14 @@ fn up(live: &[u64]) -> RecordServers {
     let segments = live.iter().copied().map(SegmentId::from_u64).collect();
     let hello = Hello { name: name(), node: NodeNumber::SINGLE, run: 1, segments };
     servers.handle_event(now(0), &name(), PeerEvent::Up(hello));
-    let beat = Beat { number: 1, at: WallTime(0), recordings: 0, loads: vec![], standing: Standing::Taking };
+    let beat = Beat {
+        number: 1,
+        at: WallTime(0),
+        recordings: 0,
+        loads: vec![],
+        standing: Standing::Taking,
+        heard: None,
+    };
     servers.handle_event(now(0), &name(), PeerEvent::Beat(beat));
     servers
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use model::{
     Beat, CallData, EndReason, Failure, Hello, NodeNumber, Now, OpenSegment, OpenStream, Order, PeerName,
-    RecordingState, Report, Resource, SegmentId, SegmentRecord, Share, Standing, StreamId, StreamPorts,
-    total,
+    RecordingState, Report, Resource, Route, SegmentId, SegmentRecord, Share, Standing, StreamId,
+    StreamPorts, total,
 };
 
 /// What it does with orders.
@@ -82,7 +82,14 @@ impl Node {
         self.beats += 1;
         let recordings = u32::try_from(self.live.len()).unwrap();
         let loads = vec![(Resource::Cpu, Share::of(self.load, 1_000))];
-        Beat { number: self.beats, at: now.wall, recordings, loads, standing: self.standing.clone() }
+        Beat {
+            number: self.beats,
+            at: now.wall,
+            recordings,
+            loads,
+            standing: self.standing.clone(),
+            heard: None,
+        }
     }
 
     /// Its process ends: what it recorded is cut off.
@@ -128,6 +135,7 @@ impl Node {
             Order::Change { segment, streams } => {
                 if let Some(mut live) = self.live.remove(&segment) {
                     let ports = self.ports_of(&streams, &mut live);
+                    live.open.streams = streams;
                     self.live.insert(segment, live);
                     reports.push(Report::Opened { segment, ports });
                 }
@@ -167,6 +175,22 @@ impl Node {
         reports.extend(failed.and_then(|failed| self.end(now, failed.segment, failed.reason)));
     }
 
+    /// Whether a segment that it records began in a pause.
+    pub(crate) fn begins_paused(&self, segment: SegmentId) -> Option<bool> {
+        self.live.get(&segment).map(|live| live.open.pause.is_some())
+    }
+
+    /// Each segment that it records, with its streams: where they are received, and by which way they come.
+    pub(crate) fn streams(
+        &self,
+    ) -> impl Iterator<Item = (SegmentId, Vec<(StreamId, SocketAddr, Route)>)> + '_ {
+        self.live.iter().map(|(segment, live)| {
+            let streams = live.open.streams.iter();
+            let streams = streams.filter_map(|s| Some((s.stream, at(*live.ports.get(&s.stream)?), s.route)));
+            (*segment, streams.collect())
+        })
+    }
+
     fn ports_of(&mut self, streams: &[OpenStream], live: &mut Live) -> Vec<StreamPorts> {
         let mut port = |stream| {
             *live.ports.entry(stream).or_insert_with(|| {
@@ -174,7 +198,6 @@ impl Node {
                 self.next_port - 2
             })
         };
-        let at = |port| SocketAddr::new([192, 0, 2, 100].into(), port);
         let ports = streams.iter().map(|s| (s.stream, port(s.stream)));
         ports
             .map(|(stream, port)| StreamPorts { stream, rtp: at(port), rtcp: at(port + 1), is_stuck: false })
@@ -212,6 +235,10 @@ impl Node {
         };
         Some(Report::Ended { record: Box::new(record) })
     }
+}
+
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::new([192, 0, 2, 100].into(), port)
 }
 
 /// Of which segment an order is.

@@ -3,6 +3,10 @@
 //!
 //! What must hold at every moment stands in [`crate::ledger`]; here are the lives, and what must hold at their end.
 
+use std::collections::BTreeMap;
+
+use call::Anchoring;
+use model::Route;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use proptest::test_runner::TestCaseError;
 use proptest::{collection, sample};
@@ -10,6 +14,7 @@ use sip::SessionId;
 
 use crate::cluster::{Cluster, REMEMBERED};
 use crate::ledger::Dialog;
+use crate::node::Node;
 
 /// What record servers do.
 const NODES: [&str; 19] = [
@@ -137,7 +142,44 @@ fn is_over(cluster: &mut Cluster) -> Result<(), TestCaseError> {
     }
     cluster.wait(REMEMBERED);
     prop_assert_eq!(cluster.servers.remembered(), 0, "something is remembered:\n{}", cluster.out);
+    prop_assert_eq!(cluster.anchors.remembered(), (0, 0), "something is anchored:\n{}", cluster.out);
+    prop_assert!(cluster.anchors.relay().lines.is_empty(), "a port stays open:\n{}", cluster.out);
     prop_assert_eq!(cluster.front.next_timeout(), None, "a timer stays:\n{}", cluster.out);
+    Ok(())
+}
+
+/// Of each segment that `Front` takes to be live the record server that has it gets copies, with the mark that it knows.
+fn copies_arrive(cluster: &mut Cluster) -> Result<(), TestCaseError> {
+    let live = cluster.ledger.live();
+    for node in cluster.nodes.values() {
+        for (segment, ports) in node.streams().filter(|(segment, _)| live.contains(segment)) {
+            for (stream, at, route) in ports {
+                let to = cluster.anchors.relay().lines.get(&stream).and_then(|line| line.to);
+                let is_there = to.is_some_and(|(to, mark)| to == at && Route::Relayed(mark) == route);
+                prop_assert!(is_there, "no copies of {segment} to {at}:\n{}", cluster.out);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Of each segment that `Front` takes to be live somebody who is reached gets copies, and nobody gets the same twice.
+fn lines_are_fed(cluster: &mut Cluster) -> Result<(), TestCaseError> {
+    let live = cluster.ledger.live();
+    let places: Vec<_> =
+        cluster.nodes.values().filter(|node| node.is_linked).flat_map(Node::streams).collect();
+    for segment in live {
+        let here = places.iter().filter(|(of, _)| *of == segment).flat_map(|(_, streams)| streams);
+        let mut fed = BTreeMap::new();
+        for (stream, at, _) in here {
+            let line = cluster.anchors.relay().lines.get(stream);
+            let to =
+                line.map(|line| [line.to, line.second].map(|to| to.map(|(to, _)| to))).unwrap_or_default();
+            prop_assert!(to[0].is_none() || to[0] != to[1], "twice to {at}:\n{}", cluster.out);
+            *fed.entry(*stream).or_insert(false) |= to.contains(&Some(*at));
+        }
+        prop_assert!(fed.values().all(|fed| *fed), "nobody gets {segment}:\n{}", cluster.out);
+    }
     Ok(())
 }
 
@@ -156,6 +198,45 @@ proptest! {
         }
         heal(&mut cluster);
         is_over(&mut cluster)?;
+    }
+
+    /// The same where media go through the proxy: nobody is ever told of other ports, and copies of each stream go to where
+    /// its segment is live.
+    #[test]
+    fn whatever_fails_ports_of_an_anchored_call_stay_and_copies_go_where_it_is_recorded(
+        servers in 1_usize..4,
+        lives in collection::vec((any::<bool>(), any::<sample::Index>(), any::<sample::Index>()), 1..80),
+    ) {
+        let mut cluster = Cluster::anchored(servers, Anchoring::Always);
+        for name in cluster.nodes.keys().cloned().collect::<Vec<_>>() {
+            cluster.play(&format!("{name} up"));
+        }
+        for event in &lives {
+            live(&mut cluster, *event);
+            copies_arrive(&mut cluster)?;
+        }
+        heal(&mut cluster);
+        is_over(&mut cluster)?;
+        prop_assert!(!cluster.out.contains("    INVITE"), "told of other ports:\n{}", cluster.out);
+    }
+
+    /// The same with two copies of each segment.
+    #[test]
+    fn whatever_fails_nothing_stays_of_two_copies(
+        servers in 1_usize..5,
+        lives in collection::vec((any::<bool>(), any::<sample::Index>(), any::<sample::Index>()), 1..80),
+    ) {
+        let mut cluster = Cluster::doubled(servers);
+        for name in cluster.nodes.keys().cloned().collect::<Vec<_>>() {
+            cluster.play(&format!("{name} up"));
+        }
+        for event in &lives {
+            live(&mut cluster, *event);
+            lines_are_fed(&mut cluster)?;
+        }
+        heal(&mut cluster);
+        is_over(&mut cluster)?;
+        prop_assert!(!cluster.out.contains("    INVITE"), "told of other ports:\n{}", cluster.out);
     }
 
     /// Where each record server answers and one at least is left, a call that goes on is recorded.

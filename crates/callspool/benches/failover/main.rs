@@ -140,7 +140,7 @@ fn gap(cluster: &Cluster, call: &CallReport, failed_at: WallTime) -> Option<Gap>
 
 fn now() -> WallTime {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    WallTime(since.as_nanos() as i64)
+    WallTime(i64::try_from(since.as_nanos()).unwrap())
 }
 
 fn tell(fate: Fate, gaps: &[Gap], options: &Options) {

@@ -283,6 +283,10 @@ impl<'a> Caller<'a> {
                 let _ = self.driver.with(|agent, now| agent.refuse(now, session, 486, "Busy Here", &[]));
                 return Ok(());
             }
+            Event::Sought { tag } => {
+                self.driver.with(|agent, _| agent.not_found(&tag));
+                return Ok(());
+            }
             Event::Informed { .. } | Event::Ringing { .. } | Event::Unacknowledged { .. } => return Ok(()),
         };
         match self.by_session.get(&session) {

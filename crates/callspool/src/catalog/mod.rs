@@ -269,7 +269,8 @@ pub(crate) fn tell_call(repository: &Repository, teller: &Teller, directory: &st
     // The call, its copies, joins, corrections and notes, and two changes for each segment.
     let ids = teller.draw(2 * files + COPIES_OF_A_CALL + 2 * CALLS_MAX + reindex::NOTES_MAX);
     match reindex::changes_of(repository, directory) {
-        Ok(said) => {
+        Ok(mut said) => {
+            reindex::leave_to_others(&mut said.changes, teller.node());
             for problem in said.problems {
                 tracing::warn!("left out of the catalog: {problem}");
             }

@@ -41,6 +41,8 @@ pub(crate) struct Claim {
     name: String,
     holder: String,
     lease: Option<Lease>,
+    /// Another process had it after this one.
+    was_taken: bool,
     tenant: TenantId,
 }
 
@@ -66,6 +68,7 @@ impl Claim {
             name: node_lease(number),
             holder: format!("{node}#{boot}"),
             lease: None,
+            was_taken: false,
             tenant: config.recording.tenant.clone(),
         };
         let begun = Instant::now();
@@ -112,8 +115,17 @@ impl Claim {
             if catalog.renew(lease, LASTS).await.map_err(said)? {
                 return Ok(None);
             }
+            // It is renewed as long as nobody else took it, so somebody did: perhaps one that says the same of itself, a copy
+            // of this configuration on this machine.
             self.lease = None;
+            self.was_taken = true;
         }
+        if self.was_taken
+            && let Some(by) = catalog.lease_holder(&self.name).await.map_err(said)?
+        {
+            return Ok(Some(by));
+        }
+        self.was_taken = false;
         self.lease = catalog.acquire(&self.name, &self.holder, LASTS).await.map_err(said)?;
         if self.lease.is_some() {
             return Ok(None);

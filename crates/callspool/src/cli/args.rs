@@ -3,6 +3,7 @@
 mod bench;
 mod call;
 mod cert;
+mod gather;
 mod recordings;
 mod trunks;
 
@@ -15,6 +16,7 @@ use model::{CallId, Side, StreamId, Suite, TenantId, VolumeName};
 pub(crate) use bench::{BenchArgs, BenchOnly};
 pub(crate) use call::{CallArgs, CallCodec, CallSrtp, CallTransport};
 pub(crate) use cert::{CertArgs, CertAuthorityArgs, CertCommand, CertNodeArgs};
+pub(crate) use gather::GatherArgs;
 pub(crate) use recordings::{
     AlarmsArgs, ExportArgs, ExportFormat, ListenArgs, LsArgs, ReindexArgs, ShowArgs, VerifyArgs,
 };
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     Sides(SidesArgs),
     /// Say that two calls are one, which nothing showed
     Join(JoinArgs),
+    /// Say what is left to be gathered from other record servers, or have it gathered now
+    Gather(GatherArgs),
     /// Place test calls to a recorder and report what it answered
     Call(Box<CallArgs>),
     /// Find out how many calls this machine takes: place more and more until a limit is crossed

@@ -11,6 +11,7 @@ mod cert;
 mod doctor;
 mod error;
 mod export;
+mod gather;
 mod generate;
 mod keys;
 mod listen;
@@ -96,6 +97,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         Command::Keys(args) => keys::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Sides(args) => sides::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Join(args) => operate::join(&load(&cli.config)?.config, &args, &mut out),
+        Command::Gather(args) => gather::run(&load(&cli.config)?.config, &args, &mut out),
         Command::Generate(args) => generate::run(&args),
         Command::Backup(args) => backup::back_up(&load(&cli.config)?, &args, &mut out),
         Command::Restore(args) => backup::put_back(&load(&cli.config)?.config, &args, &mut out),

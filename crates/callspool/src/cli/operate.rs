@@ -15,10 +15,11 @@ use super::args::{AskArgs, DrainArgs, JoinArgs, OrderArgs, PauseArgs, StopArgs};
 use super::{CliError, Outcome, file_error};
 use crate::config::Config;
 use crate::control::{self, AlarmsStand, Answer, Ask};
+use crate::gathering::{CallStands, Wish};
 
 /// How long an answer may take. A reload looks names up; nothing else takes more than a moment.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The same for alarms, which are read without it too.
+/// The same for what is shown without it too: alarms, how gathering stands.
 const PATIENCE_FOR_ALARMS: Duration = Duration::from_secs(5);
 /// The longest answer, 4 MiB: a thousand alarms with texts of 500 characters, or all settings by name.
 const ANSWER_MAX: u64 = 4 << 20;
@@ -125,6 +126,14 @@ pub(super) fn ask_of_call(
     }
 }
 
+/// How the gathering of a call stands, by the process that serves in this data directory; none when there is none, it does
+/// not answer, or nothing is left to be done.
+pub(super) fn gathering(data_dir: &Path, tenant: &TenantId, call: CallId) -> Option<CallStands> {
+    let ask = Ask::Gather { wish: Wish::Know, call: Some((tenant.clone(), call)) };
+    let (answer, _) = asked_within(data_dir, &ask, PATIENCE_FOR_ALARMS).ok()?;
+    answer.gathering?.into_iter().next()
+}
+
 fn tell(answer: &Answer, as_json: bool, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let written = match as_json {
         true => serde_json::to_string(answer).map_err(Into::into).and_then(|text| writeln!(out, "{text}")),
@@ -140,7 +149,7 @@ pub(super) fn alarms(data_dir: &Path) -> Option<AlarmsStand> {
     asked_within(data_dir, &Ask::Alarms, PATIENCE_FOR_ALARMS).ok().and_then(|(answer, _)| answer.alarms)
 }
 
-fn asked(data_dir: &Path, ask: &Ask) -> Result<(Answer, BufReader<UnixStream>), CliError> {
+pub(super) fn asked(data_dir: &Path, ask: &Ask) -> Result<(Answer, BufReader<UnixStream>), CliError> {
     asked_within(data_dir, ask, PATIENCE)
 }
 

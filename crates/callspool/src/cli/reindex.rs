@@ -18,7 +18,7 @@ use super::{CliError, Outcome, block_on, file_error, progress, text};
 use crate::catalog;
 use crate::config::Config;
 use crate::pending::Pending;
-use crate::reindex::changes_of;
+use crate::reindex::{changes_of, leave_to_others};
 use crate::repository::Repository;
 
 /// Changes in one transaction: large enough to be fast, small enough for memory.
@@ -92,7 +92,8 @@ async fn reindex(
     let mut sum = Sum::default();
     for directory in directories {
         let found = changes_of(repository, directory);
-        let found = found.map_err(|e| file_error(format!("cannot read {directory}"), &e))?;
+        let mut found = found.map_err(|e| file_error(format!("cannot read {directory}"), &e))?;
+        leave_to_others(&mut found.changes, config.node.number);
         for problem in &found.problems {
             sum.problems += 1;
             bar.suspend(|| eprintln!("callspool: {}; see `callspool verify`", text::clean(problem)));

@@ -8,8 +8,9 @@ use serde_json::json;
 use spool::log::{Entry, LogDamage, LogLine};
 
 use super::args::ShowArgs;
-use super::{CliError, Outcome, file_error, text};
+use super::{CliError, Outcome, file_error, operate, text};
 use crate::config::Config;
+use crate::gathering::CallStands;
 use crate::reindex::{ended_on_disk, state_on_disk};
 use crate::repository::Repository;
 use crate::whole::{ManifestFile, Segments, WholeCall};
@@ -77,11 +78,17 @@ impl CallFiles {
 pub(super) fn run(config: &Config, args: &ShowArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let repository = super::repository(config)?;
     let call = CallFiles::read(&repository, args.call)?;
-    let shown = if args.json { as_json(out, &call) } else { as_text(out, &call) };
+    // What is gathered needs nobody's word.
+    let records: Vec<SegmentRecord> = call.segments().cloned().collect();
+    let gathering = (!state_on_disk(&records, &call.lines).state.is_gathered())
+        .then(|| operate::gathering(&config.node.data_dir, &call.tenant(), call.whole.call))
+        .flatten();
+    let gathering = gathering.as_ref();
+    let shown = if args.json { as_json(out, &call, gathering) } else { as_text(out, &call, gathering) };
     shown.map(|()| Outcome::Ok).map_err(CliError::output)
 }
 
-fn as_json(out: &mut dyn Write, call: &CallFiles) -> io::Result<()> {
+fn as_json(out: &mut dyn Write, call: &CallFiles, gathering: Option<&CallStands>) -> io::Result<()> {
     let records: Vec<SegmentRecord> = call.segments().cloned().collect();
     let state = state_on_disk(&records, &call.lines);
     let segment = |(record, file): &(SegmentRecord, ManifestFile)| {
@@ -103,6 +110,7 @@ fn as_json(out: &mut dyn Write, call: &CallFiles) -> io::Result<()> {
         "ended": ended_on_disk(&records),
         "total": call.total(),
         "joined": joined,
+        "gathering": gathering,
         "segments": segments,
         "log": log,
         "problems": problems(call),
@@ -110,8 +118,14 @@ fn as_json(out: &mut dyn Write, call: &CallFiles) -> io::Result<()> {
     writeln!(out, "{object}")
 }
 
-fn as_text(out: &mut dyn Write, call: &CallFiles) -> io::Result<()> {
+fn as_text(out: &mut dyn Write, call: &CallFiles, gathering: Option<&CallStands>) -> io::Result<()> {
     head(out, call)?;
+    if let Some(stands) = gathering {
+        writeln!(out, "gathering   {}", stands.describe())?;
+        for missing in &stands.missing {
+            writeln!(out, "missing     {} (since {})", missing.what, text::time_ms(missing.since))?;
+        }
+    }
     for (record, file) in &call.segments.read {
         segment(out, record, file, &call.lines)?;
     }

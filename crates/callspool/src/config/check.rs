@@ -314,7 +314,7 @@ fn rest(config: &Config, findings: &mut Findings<'_>) {
             "node",
             "roles",
             "a node without a role does nothing",
-            "name proxy, recorder, api or several",
+            "name proxy, recorder, api, link-protector or several",
         );
     }
     if config.recording.tenant.as_str() == spool::layout::LIVE_DIR {

@@ -8,6 +8,7 @@ pub(crate) mod address;
 pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod declare;
+pub(crate) mod hours;
 pub(crate) mod print;
 pub(crate) mod sections;
 pub(crate) mod source;
@@ -20,8 +21,8 @@ use std::path::{Path, PathBuf};
 pub(crate) use sections::{Config, LogConfig};
 pub(crate) use source::{Origin, Origins, Problem};
 pub(crate) use values::{
-    AskEncryption, CredentialsFor, DtmfRule, InactiveMeans, KeysFrom, LeastTls, LogFormat, MediaSource,
-    Placement, Role, Size, TlsClients, TrunkTransport, VolumeSetting,
+    AskEncryption, CredentialsFor, DtmfRule, GatherMode, InactiveMeans, KeysFrom, LeastTls, LogFormat,
+    MediaSource, Placement, RelayRule, Role, Size, TlsClients, TrunkTransport, VolumeSetting,
 };
 
 use source::Values;

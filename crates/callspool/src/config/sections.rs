@@ -11,9 +11,10 @@ use model::{NodeNumber, TenantId};
 
 use super::catalog::CatalogUrl;
 use super::declare::sections;
+use super::hours::Hours;
 use super::values::{
-    AddressRange, DtmfRule, HostPort, InactiveMeans, LeastTls, LogFormat, MediaSource, Placement, Role, Size,
-    TlsClients, VolumeSetting,
+    AddressRange, DtmfRule, GatherMode, HostPort, InactiveMeans, LeastTls, LogFormat, MediaSource, Placement,
+    RelayRule, Role, Size, TlsClients, VolumeSetting,
 };
 
 sections! {
@@ -93,11 +94,11 @@ sections! {
         min_version: LeastTls = "1.2", "1.2 or 1.3";
     }
 
-    /// This node among others: proxies place calls on the record servers that `[peer.NAME]` names. Nodes know each other by certificates of a private authority, which `callspool cert` makes.
+    /// This node among others: proxies place calls on the record servers that `[peer.NAME]` names, and record servers gather from those that they name. Nodes know each other by certificates of a private authority, which `callspool cert` makes.
     cluster: ClusterConfig {
         /// How a new call gets to the record server that is chosen for it: `route`: this node keeps the signalling and has that one record; `redirect`: it is sent there by 302, to `sip` of `[peer.NAME]`, and that node does everything for it.
         placement: Placement = "route", "route or redirect";
-        /// Addresses at which proxies reach this record server; empty: none does. They need a certificate.
+        /// Addresses at which proxies and other record servers reach this record server; empty: none does. They need a certificate.
         listen: Vec<SocketAddr> = "", "list of IP:port";
         /// PEM file of the authority of the nodes: whoever it has certified is one of them.
         ca: PathBuf = "", "path";
@@ -105,6 +106,8 @@ sections! {
         certificate: PathBuf = "", "path";
         /// PEM file of its private key; only its owner and group may have access.
         key: PathBuf = "", "path";
+        /// How long a proxy may be away from this record server before its calls are offered to other proxies. A call whose client turns to another proxy goes there at once.
+        adopt_after: Duration = "5s", "time";
     }
 
     /// Receiving media.
@@ -137,6 +140,12 @@ sections! {
         hold_timeout: Duration = "2h", "time";
         /// Receive buffer of each media socket; the kernel allows net.core.rmem_max.
         recv_buffer: Size = "208KiB", "size";
+        /// Whether media of calls that are placed on record servers of other nodes go through this proxy (cluster.md, *Relay*): `no`: straight to the record server; `yes`: then another one that takes over loses nothing and the client notices nothing; `when-refused`: for the next calls of clients that refused the re-INVITE by which they are told of another record server.
+        relay: RelayRule = "no", "no, yes or when-refused";
+        /// Record servers that record each call which goes through this proxy, at once: with 2 the loss of one costs nothing and begins no new segment (cluster.md, *Two copies*).
+        copies: usize = "1", "1 or 2";
+        /// Threads that relay media, where there are record servers on other nodes.
+        relay_threads: usize = "1", "threads, 1 to 64";
         /// Whether a client must show the certificate of its `a=fingerprint` in a DTLS handshake; `false` for clients that have none but RSA: who sends is then not proved (encryption.md).
         dtls_verify: bool = "true", "true or false";
     }
@@ -175,6 +184,20 @@ sections! {
         openers: usize = "4", "threads, 1 to 16";
         /// Calls recorded at once; beyond it new ones are refused with 503.
         max_calls: usize = "2500", "calls";
+    }
+
+    /// Bringing together on one record server what several recorded of a call (cluster.md, *Segments come together*). The record servers that it is fetched from are named by `[peer.NAME]`.
+    gathering: GatheringConfig {
+        /// Whether segments are moved: `gather`: those of a call come to lie on one record server; `virtual`: they stay where they are, and are shown as such; `off`: this node neither asks nor answers others.
+        mode: GatherMode = "gather", "gather, virtual or off";
+        /// Hours of the day (UTC) in which this node fetches, such as `22:00-05:00`; empty: always. What a person asks for is fetched at once.
+        window: Option<Hours> = "", "hours";
+        /// Hours of the day (UTC) in which copies are removed that another node has for certain; empty: always.
+        purge_window: Option<Hours> = "", "hours";
+        /// How much is fetched in a second at most, of all calls together: recordings need disk and network more.
+        rate: Size = "16MiB", "size a second";
+        /// How much is on its way at once at most.
+        in_flight: Size = "8MiB", "size";
     }
 
     /// The index of the recordings. It can be rebuilt from the repository at any time: `callspool reindex`.

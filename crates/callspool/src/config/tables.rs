@@ -13,7 +13,7 @@ use super::address::{ServiceAddress, TakeBack};
 use super::declare::tables;
 use super::values::{
     AddressRange, AgentIs, AskEncryption, CodecName, CredentialsFor, DtmfRule, HostPattern, InactiveMeans,
-    KeysFrom, NodeAddress, Tag, TrunkTransport,
+    KeysFrom, NodeAddress, RelayRule, Tag, TrunkTransport,
 };
 use super::webhooks::{EventPattern, WebhookUrl};
 
@@ -64,6 +64,8 @@ tables! {
         keys: KeysFrom = "sdp", "sdp, api or api-always";
         /// Whether its media come from exactly the addresses and ports that its SDP names: then its streams may share ports, where `media.streams_per_port` is above 1. What comes from elsewhere is recorded nowhere then (operation.md, *Shared ports*).
         sends_as_announced: bool = "false", "true or false";
+        /// Whether media of its calls go through this proxy, as in `media.relay`; empty: as there.
+        relay: Option<RelayRule> = "", "no, yes or when-refused";
         /// File of those who may send, with what stands for their passwords: then credentials are asked for (digest authentication). `callspool trunks password` writes it. Empty: nobody is asked.
         users_file: PathBuf = "", "path";
         /// Realm of these users, as clients are told it; passwords are set for a realm.
@@ -80,7 +82,7 @@ tables! {
         max_calls: usize = "0", "calls";
     }
 
-    /// A record server that this proxy places calls on, by the name in its certificate.
+    /// A record server that this proxy places calls on, and that this record server gathers from, by the name in its certificate.
     peer: PeerConfig, at most PEERS_MAX {
         /// Where it is reached, its `cluster.listen`; must be given.
         address: Option<NodeAddress> = "", "name or IP:port";

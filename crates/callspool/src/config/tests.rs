@@ -23,7 +23,7 @@ fn around(variables: &[(&str, &str)]) -> Surroundings {
     }
 }
 
-fn load_text(toml: &str, variables: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
+pub(in crate::config) fn load_text(toml: &str, variables: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c.toml");
     std::fs::write(&path, toml).unwrap();
@@ -35,7 +35,7 @@ fn load_text(toml: &str, variables: &[(&str, &str)]) -> Result<Loaded, Vec<Probl
 
 /// What is told about a configuration that is refused.
 #[track_caller]
-fn refused(toml: &str, variables: &[(&str, &str)], expected: expect_test::Expect) {
+pub(in crate::config) fn refused(toml: &str, variables: &[(&str, &str)], expected: expect_test::Expect) {
     let problems = load_text(toml, variables).expect_err("it must be refused");
     expected.assert_eq(&problems.iter().map(|p| format!("{p}\n")).collect::<String>());
 }
@@ -256,7 +256,7 @@ fn settings_that_cannot_work_together_are_refused() {
         expect![[r#"
             c.toml:4 sip.advertised_v4: ::1 is of the other family; use the other key
             c.toml:5 sip.udp: 1.2.3.4:20000 lies within the media ports 16384 to 32767; choose another port, or another range
-            c.toml:2 node.roles: a node without a role does nothing; name proxy, recorder, api or several
+            c.toml:2 node.roles: a node without a role does nothing; name proxy, recorder, api, link-protector or several
         "#]],
     );
     refused(
@@ -268,6 +268,31 @@ fn settings_that_cannot_work_together_are_refused() {
     );
     assert!(
         load_text("[api]\nlisten = \"0.0.0.0:8080\"\nallowed_hosts = [\"rec.example.com\"]\n", &[]).is_ok()
+    );
+}
+
+#[test]
+fn a_record_server_gathers_from_peers_and_what_cannot_be_is_told() {
+    let nodes = "[cluster]\nlisten = [\"192.0.2.1:5070\"]\nca = \"/ca\"\ncertificate = \"/c\"\nkey = \"/k\"\n\
+        [media]\nlisten_v4 = \"192.0.2.1\"\nlisten_v6 = \"\"\n[peer.rec2]\naddress = \"192.0.2.2:5070\"\n";
+    let node = |roles: &str, rest: &str| format!("[node]\nnumber = 1\nroles = [{roles}]\n{nodes}{rest}");
+    assert!(load_text(&node("\"recorder\"", ""), &[]).is_ok());
+    refused(
+        &node("\"recorder\"", "[gathering]\nmode = \"off\"\nwindow = \"22-05\"\nrate = \"0B\"\n"),
+        &[],
+        expect![[r#"
+        c.toml:16 gathering.window: '22' is no time of a day; give hours of a day, such as "22:00-05:00", or nothing for all of it
+        c.toml:15 gathering.mode: there are peers to gather from, and this record server does not gather; give gather or virtual, or remove [peer.NAME]
+        c.toml:17 gathering.rate: nothing would ever be fetched; give 1MiB or more; gathering.mode = "virtual" fetches nothing
+    "#]],
+    );
+    let api = node("\"api\"", "").replace("listen = [\"192.0.2.1:5070\"]\n", "");
+    refused(
+        &api,
+        &[],
+        expect![[r#"
+        c.toml:3 node.roles: there are peers and nobody who places calls on them, or gathers from them; name proxy or recorder too
+    "#]],
     );
 }
 

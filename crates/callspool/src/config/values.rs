@@ -153,6 +153,15 @@ choices! {
         /// Keeps the addresses at which clients find the proxy, with other nodes.
         LinkProtector = "link-protector",
     }
+    /// Whether the segments of a call are brought together.
+    GatherMode {
+        /// They are.
+        Gather = "gather",
+        /// They stay where they are.
+        Virtual = "virtual",
+        /// Nobody asks for them, or is answered.
+        Off = "off",
+    }
     /// How media are received.
     MediaSource {
         /// By a socket for each port.
@@ -184,6 +193,15 @@ choices! {
         Sdes = "sdes",
         /// By a handshake.
         Dtls = "dtls",
+    }
+    /// Whether media go through the proxy.
+    RelayRule {
+        /// They go straight to a record server.
+        No = "no",
+        /// They do.
+        Yes = "yes",
+        /// Those of clients do that refused to be told of other ports.
+        WhenRefused = "when-refused",
     }
     /// Where keys of encrypted media come from.
     KeysFrom {
@@ -548,6 +566,7 @@ impl Setting for AddressRange {
 
 optional! {
     DtmfRule, "one of: keep mask, or \"\"", DtmfRule::from_text, |m| m.to_toml().trim_matches('"').to_owned();
+    RelayRule, "one of: no yes when-refused, or \"\"", RelayRule::from_text, |m| m.to_toml().trim_matches('"').to_owned();
     InactiveMeans, "one of: hold pause, or \"\"", InactiveMeans::from_text, |m| m.to_toml().trim_matches('"').to_owned();
     TenantId, "1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit, or \"\"", |t| parsed(t, "tenant name"), ToString::to_string;
     Ipv4Addr, "an IPv4 address such as \"192.0.2.1\", or \"\"", |t| parsed(t, "IPv4 address"), ToString::to_string;

@@ -18,8 +18,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use call::{Book, Whose, refusal};
+use call::{Book, Keeper, KeeperStep, Whose, refusal};
 use model::beat::{Resource, Thresholds};
+use model::custody::FromKeeper;
 use model::{
     Beat, Conclusion, Copy, CopyOf, EndReason, Failure, Hello, Location, NodeNumber, Order, PeerName, Report,
     SegmentId, Standing,
@@ -27,7 +28,7 @@ use model::{
 use peers::{Came, FromServer, Link, LinkId, Listener};
 use tokio::sync::{mpsc, watch};
 
-use crate::clock::wall;
+use crate::clock::{mono, wall};
 use crate::pulse::Pulse;
 use crate::recorder::{Recorder, Teller};
 pub(crate) use load::Loads;
@@ -68,6 +69,8 @@ pub(crate) struct Desk {
     /// Told how the record server is, where the front of this process has others to choose from.
     pub(crate) beats: Option<mpsc::Sender<Beat>>,
     pub(crate) introduction: Introduction,
+    /// How long a proxy may be away before its calls are offered to others.
+    pub(crate) adopt_after: Duration,
     pub(crate) teller: Teller,
     pub(crate) loads: Loads,
     /// Where proxies come in.
@@ -100,7 +103,11 @@ type Door = usize;
 struct Running {
     desk: Desk,
     book: Book,
+    /// What is kept of the calls of proxies.
+    keeper: Keeper,
     links: BTreeMap<PeerName, (Door, LinkId, Link)>,
+    /// Orders that have come by each of them.
+    heard: BTreeMap<PeerName, u64>,
     thresholds: Thresholds,
     over: Vec<Resource>,
     number: u64,
@@ -116,9 +123,11 @@ impl Desk {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stop = self.stop.clone();
         let mut running = Running {
+            keeper: Keeper::new(self.adopt_after),
             desk: self,
             book: Book::default(),
             links: BTreeMap::new(),
+            heard: BTreeMap::new(),
             thresholds: Thresholds::default(),
             over: Vec::new(),
             number: 0,
@@ -182,8 +191,12 @@ impl Running {
         match input {
             Input::Report(report) => self.report(report).await,
             Input::Link(door, link, name, came) => self.came(door, link, name, came),
-            Input::Beat => self.tell_how_it_is(),
+            Input::Beat => {
+                self.keeper.handle_timeout(mono());
+                self.tell_how_it_is();
+            }
         }
+        self.hand_on_calls();
         let count = self.book.len();
         self.desk.busy.send_if_modified(|busy| std::mem::replace(busy, count) != count);
     }
@@ -206,6 +219,7 @@ impl Running {
         match came {
             Came::Up(new) => {
                 tracing::info!(proxy = %name, "a proxy is linked");
+                self.heard.insert(name.clone(), 0);
                 self.links.insert(name.clone(), (door, link, new));
                 let (segments, missed) = self.book.arrived(&name);
                 self.tell(&name, &FromServer::Hello(self.desk.introduction.hello(segments)));
@@ -215,13 +229,36 @@ impl Running {
             }
             // What an older link of a proxy says is of before.
             _ if self.links.get(&name).is_none_or(|(d, l, _)| (*d, *l) != (door, link)) => {}
-            Came::Order(order) => self.order(&name, order),
+            Came::Order(order) => {
+                *self.heard.entry(name.clone()).or_default() += 1;
+                self.order(&name, order);
+            }
             Came::Probe => self.tell(&name, &FromServer::Probed),
+            Came::Custody(said) => self.keeper.handle(mono(), &name, said),
             Came::Closed(why) => {
                 tracing::warn!(proxy = %name, "a proxy is gone: {why}; what it ordered goes on");
                 self.links.remove(&name);
+                self.heard.remove(&name);
+                self.keeper.left(mono(), &name);
                 for (segment, reason) in self.book.left(&name) {
                     self.end(segment, reason);
+                }
+            }
+        }
+    }
+
+    /// Calls go from one proxy to another, and what is recorded of them with them.
+    fn hand_on_calls(&mut self) {
+        while let Some(step) = self.keeper.poll_step() {
+            match step {
+                KeeperStep::Tell(name, said) => self.tell(&name, &FromServer::Custody(said)),
+                KeeperStep::Move { call, to, epoch } => {
+                    let (segments, missed) = self.book.moved(call, &to);
+                    if !segments.is_empty() {
+                        tracing::info!(proxy = %to, %call, "a call is carried on by another proxy");
+                    }
+                    let adopted = FromKeeper::Adopted { call, epoch, segments, missed };
+                    self.tell(&to, &FromServer::Custody(adopted));
                 }
             }
         }
@@ -261,15 +298,15 @@ impl Running {
         self.number += 1;
         let standing = self.standing();
         let recordings = self.desk.loads.recordings();
-        let beat = Beat { number: self.number, at: wall(), recordings, loads, standing };
+        let beat = Beat { number: self.number, at: wall(), recordings, loads, standing, heard: None };
         if let Some(beats) = &self.desk.beats {
             // The next one says more.
             let _ = beats.try_send(beat.clone());
         }
-        let beat = FromServer::Beat(beat);
-        for (_, _, link) in self.links.values() {
+        for (name, (_, _, link)) in &self.links {
+            let heard = self.heard.get(name).copied();
             // One that does not take it is closed, which is told.
-            let _ = link.send(&beat);
+            let _ = link.send(&FromServer::Beat(Beat { heard, ..beat.clone() }));
         }
     }
 

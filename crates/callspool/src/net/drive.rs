@@ -409,6 +409,16 @@ impl<G: Gate> SipDriver<G> {
         self.sockets.open_flows()
     }
 
+    /// The address of ours by which a peer there is reached: of the same transport and family, if there is one.
+    pub(crate) fn address(&self, transport: Transport, peer: std::net::SocketAddr) -> std::net::SocketAddr {
+        let all = match transport {
+            Transport::Udp => self.sockets.udp_addresses(),
+            transport => self.sockets.addresses(transport),
+        };
+        let same = all.iter().find(|address| address.is_ipv4() == peer.is_ipv4());
+        same.or(all.first()).copied().unwrap_or_else(|| ([0, 0, 0, 0], transport.default_port()).into())
+    }
+
     /// The agent, to look at.
     pub(crate) fn agent(&self) -> &Agent<G> {
         &self.agent

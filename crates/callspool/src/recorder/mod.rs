@@ -66,7 +66,7 @@ pub(crate) use listening::{
 };
 pub(crate) use markers::read_markers;
 pub(crate) use media_thread::Shared;
-pub(crate) use ports::{PortConfig, STREAMS_PER_PORT_MAX};
+pub(crate) use ports::{PortConfig, Ports, STREAMS_PER_PORT_MAX};
 pub(crate) use quality::QualityRules;
 pub(crate) use redo::run;
 pub(crate) use replay::{Replayed, Unreadable, When, replay};
@@ -88,7 +88,7 @@ use joiner::Joiner;
 use media_thread::{MediaConfig, MediaOrder, MediaThread};
 use opener::Opener;
 use placer::{Placer, Placing};
-use ports::{Berths, Ports};
+use ports::Berths;
 use resting::Resting;
 use sealer::Sealer;
 use shelving::Shelving;

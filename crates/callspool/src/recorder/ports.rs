@@ -94,6 +94,22 @@ impl Ports {
         Self { config, first, step: 2, next, binding: Mutex::new(()), knocks, room }
     }
 
+    /// For somebody beside the recorder of this process, if there is one: he begins in the middle of the range.
+    pub(crate) fn beside(config: PortConfig) -> Self {
+        let middle = config.min + config.max.saturating_sub(config.min) / 4 * 2;
+        let ports = Self::new(config, Knocks::new().0);
+        ports.next.store(middle, Ordering::Relaxed);
+        ports
+    }
+
+    /// A pair of sockets of its own, for RTP and RTCP, and what their senders are told.
+    pub(crate) fn pair(&self, family: Family) -> io::Result<[(UdpSocket, SocketAddr); 2]> {
+        let Sockets { rtp, rtcp, told_rtp, told_rtcp, .. } = self.open(family, false)?;
+        let own = |socket| Arc::into_inner(socket).ok_or_else(|| io::Error::other("a socket of two owners"));
+        let rtcp = rtcp.ok_or_else(|| io::Error::other("a pair without its second socket"))?;
+        Ok([(own(rtp)?, told_rtp), (own(rtcp)?, told_rtcp)])
+    }
+
     /// The same for each of so many threads, where each has ports of its own: a pair is of the thread that its place among
     /// all pairs leaves over when it is divided by their number.
     pub(crate) fn dealt(config: &PortConfig, knocks: &Knocks, threads: usize) -> Vec<Arc<Self>> {

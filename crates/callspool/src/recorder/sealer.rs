@@ -366,11 +366,21 @@ impl Sealer {
             },
             What::Conclude(conclusion) => {
                 match self.disk.apply_all(gather::conclude(now(), self.node, conclusion)) {
-                    Ok(()) => Attempt::Done,
+                    Ok(()) => {
+                        self.tell_scattered(conclusion);
+                        Attempt::Done
+                    }
                     Err(e) if e.kind() == io::ErrorKind::NotFound => Attempt::Absent,
                     Err(e) => Attempt::Failed(e.to_string()),
                 }
             }
+        }
+    }
+
+    /// What a call came to is not known here: others have segments of it.
+    fn tell_scattered(&self, of: &Conclusion) {
+        if of.state.is_none() {
+            self.teller.scattered().of(&layout::call_directory(&of.tenant, of.call_started, of.call));
         }
     }
 

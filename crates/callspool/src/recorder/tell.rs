@@ -11,6 +11,7 @@ use model::{
 
 use crate::alarms::Told;
 use crate::clock::now;
+use crate::gathering::Notice;
 
 /// Cheap to clone; one generator of event ids for the process, so that ids order what was told.
 #[derive(Clone)]
@@ -22,13 +23,22 @@ pub(crate) struct Teller {
     alarms: Arc<Mutex<Alarms>>,
     /// What was told of alarms, for when the catalog is away.
     told: Told,
+    /// Whoever gathers segments.
+    scattered: Notice,
 }
 
 impl Teller {
     pub(crate) fn new(ids: IdGenerator, rules: AlarmRules, catalog: store::Handle) -> Self {
         let node = ids.node();
         let alarms = Arc::new(Mutex::new(Alarms::new(node, rules)));
-        Self { ids: Arc::new(Mutex::new(ids)), node, catalog, alarms, told: Told::default() }
+        Self {
+            ids: Arc::new(Mutex::new(ids)),
+            node,
+            catalog,
+            alarms,
+            told: Told::default(),
+            scattered: Notice::default(),
+        }
     }
 
     /// Whether the catalog does not take what it is told.
@@ -36,9 +46,19 @@ impl Teller {
         self.catalog.status().away_for.is_some()
     }
 
+    /// The node that tells.
+    pub(crate) const fn node(&self) -> NodeNumber {
+        self.node
+    }
+
     /// What was told of alarms.
     pub(crate) const fn told(&self) -> &Told {
         &self.told
+    }
+
+    /// Calls whose segments may lie elsewhere too are told of there.
+    pub(crate) const fn scattered(&self) -> &Notice {
+        &self.scattered
     }
 
     pub(crate) fn tell(&self, tenant: TenantId, kind: ChangeKind) {

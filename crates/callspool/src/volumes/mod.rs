@@ -477,6 +477,13 @@ impl Volumes {
         })
     }
 
+    /// Octets that may still be written to each volume that takes segments: as many as to the fullest of them. None while there
+    /// is no such volume.
+    pub(crate) fn room(&self) -> u64 {
+        let rooms = self.open().map(|v| v.free().saturating_sub(v.min_free));
+        rooms.min().unwrap_or(0)
+    }
+
     /// Octets that wait for the writer of the volume for which least does, of those that are there, and from how many on
     /// nothing is begun on it.
     pub(crate) fn waiting(&self) -> (usize, usize) {

@@ -102,7 +102,12 @@ impl Caller {
         let mut command = server.command();
         command.args(["call", "--json", "--to", &format!("sip:rec@{}", server.sip_address())]);
         command.args(arguments);
-        Self { program: Program::start(command, &server.directory().join(format!("caller-{name}"))) }
+        Self::by(command, &server.directory().join(format!("caller-{name}")))
+    }
+
+    /// Starts it by a command line that is complete.
+    pub fn by(command: std::process::Command, output: &std::path::Path) -> Self {
+        Self { program: Program::start(command, output) }
     }
 
     /// Asks it to end its calls now.

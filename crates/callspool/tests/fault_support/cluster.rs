@@ -7,12 +7,21 @@ use crate::support::http;
 use crate::support::server::Server;
 use crate::support::{PATIENCE, wait_until};
 
+/// Whom a record server knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peers {
+    None,
+    All,
+}
+
 /// See the module.
 pub struct Cluster {
     /// Takes calls, and records nothing itself.
     pub proxy: Server,
     /// Record calls, and take none.
     pub recorders: Vec<Server>,
+    /// Where each of them is reached, with the setting that says so.
+    addresses: Vec<(String, String)>,
 }
 
 impl Cluster {
@@ -23,6 +32,15 @@ impl Cluster {
 
     /// The same, with these further settings for each of them.
     pub fn with(count: usize, settings: &[(&str, &str)]) -> Self {
+        Self::build(count, settings, Peers::None)
+    }
+
+    /// The same, whose record servers know each other and gather.
+    pub fn gathering(count: usize, settings: &[(&str, &str)]) -> Self {
+        Self::build(count, settings, Peers::All)
+    }
+
+    fn build(count: usize, settings: &[(&str, &str)], peers: Peers) -> Self {
         let mut proxy = Server::prepare(&[("NODE__ROLES", "proxy,api"), ("NODE__NUMBER", "100")]);
         let authority = proxy.directory().join("nodes");
         certify(&proxy, &["authority", authority.to_str().unwrap()]);
@@ -35,7 +53,7 @@ impl Cluster {
             settings.iter().for_each(|(key, value)| server.set(key, value));
         };
         introduce(&mut proxy, "front");
-        let mut recorders = Vec::new();
+        let (mut recorders, mut addresses) = (Vec::new(), Vec::new());
         for n in 1..=count {
             let name = format!("rec{n}");
             let roles = [("NODE__ROLES", "recorder,api"), ("NODE__NUMBER", &*n.to_string())];
@@ -43,12 +61,17 @@ impl Cluster {
             introduce(&mut recorder, &name);
             let address = format!("127.0.0.1:{}", recorder.ports().next());
             recorder.set("CLUSTER__LISTEN", &address);
-            proxy.set(&format!("PEER__{}__ADDRESS", name.to_uppercase()), &address);
-            recorder.restart();
+            addresses.push((format!("PEER__{}__ADDRESS", name.to_uppercase()), address));
             recorders.push(recorder);
         }
+        for (n, recorder) in recorders.iter_mut().enumerate() {
+            let others = addresses.iter().enumerate().filter(|(other, _)| *other != n && peers == Peers::All);
+            others.for_each(|(_, (key, address))| recorder.set(key, address));
+            recorder.restart();
+        }
+        addresses.iter().for_each(|(key, address)| proxy.set(key, address));
         proxy.restart();
-        let cluster = Self { proxy, recorders };
+        let cluster = Self { proxy, recorders, addresses };
         cluster.wait_until_ready();
         cluster
     }
@@ -62,6 +85,27 @@ impl Cluster {
         });
         let ready = http::get(&self.proxy.http_address(), "/readyz", &[]).expect("an answer");
         assert_eq!(ready.status, 200);
+    }
+
+    /// Another proxy before the same record servers, of this number.
+    pub fn another_proxy(&self, number: u16, settings: &[(&str, &str)]) -> Server {
+        let mut proxy =
+            Server::prepare(&[("NODE__ROLES", "proxy,api"), ("NODE__NUMBER", &number.to_string())]);
+        let (authority, name) = (self.proxy.directory().join("nodes"), format!("front{number}"));
+        certify(&proxy, &["node", authority.to_str().unwrap(), &name]);
+        let file = |file: &str| authority.join(file).display().to_string();
+        proxy.set("CLUSTER__CA", &file("ca.pem"));
+        proxy.set("CLUSTER__CERTIFICATE", &file(&format!("{name}.pem")));
+        proxy.set("CLUSTER__KEY", &file(&format!("{name}.key")));
+        settings.iter().for_each(|(key, value)| proxy.set(key, value));
+        self.addresses.iter().for_each(|(key, address)| proxy.set(key, address));
+        proxy.restart();
+        let all = format!("{0} of {0} record servers take calls", self.recorders.len());
+        wait_until("every record server to take calls of it", PATIENCE, || {
+            let status = proxy.callspool(&["status"]).text().to_owned();
+            if status.contains(&all) { Ok(()) } else { Err(status) }
+        });
+        proxy
     }
 
     /// Where a record server keeps what it records.
@@ -92,7 +136,8 @@ impl Cluster {
     }
 }
 
-fn certify(server: &Server, arguments: &[&str]) {
+/// `callspool cert`.
+pub fn certify(server: &Server, arguments: &[&str]) {
     let done = server.callspool(&[&["cert"], arguments].concat());
     assert_eq!(done.code, Some(0), "{}{}", done.text(), done.err);
 }

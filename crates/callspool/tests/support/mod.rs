@@ -26,6 +26,7 @@ pub mod ports;
 pub mod program;
 pub mod receiver;
 pub mod recording;
+pub mod remote;
 pub mod rtp;
 pub mod secrets;
 pub mod secured;

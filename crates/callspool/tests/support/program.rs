@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Which package of Debian brings a program.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("bindfs", "bindfs"),
     ("dpkg-deb", "dpkg"),
     ("sipp", "sip-tester"),
@@ -16,6 +16,8 @@ const PACKAGES: [(&str, &str); 10] = [
     ("ffprobe", "ffmpeg"),
     ("tshark", "tshark"),
     ("mount", "mount"),
+    ("ip", "iproute2"),
+    ("setpriv", "util-linux"),
     ("chromium", "chromium"),
     ("node", "nodejs"),
 ];

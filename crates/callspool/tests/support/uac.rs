@@ -98,6 +98,11 @@ impl Dialog {
         (self.profile, self.more) = (profile.to_owned(), more.to_owned());
     }
 
+    /// Sends its requests to another server from now on.
+    pub fn turn_to(&mut self, server: &Server) {
+        self.server = server.sip_address();
+    }
+
     /// From which port later offers say that media come.
     pub fn speak_from(&mut self, media_port: u16) {
         self.media_port = media_port;
@@ -217,6 +222,22 @@ impl Dialog {
             }
         }
         panic!("no re-INVITE that is acknowledged within 20 s");
+    }
+
+    /// The requests that have come and that nobody has read: their first lines.
+    pub fn asked(&self) -> Vec<String> {
+        let mut buffer = [0; 8_192];
+        let mut asked = Vec::new();
+        self.socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        while let Ok(length) = self.socket.recv(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let message = SipMessage { way: Way::Received, text };
+            if message.status().is_none() {
+                asked.push(message.start_line().to_owned());
+            }
+        }
+        self.socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        asked
     }
 
     /// The 200 to a re-INVITE that offers one line of audio.

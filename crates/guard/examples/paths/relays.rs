@@ -48,7 +48,8 @@ fn walk(packets: usize, copies: Copies, keys: Option<[Keys; 3]>) {
         relay.open(&OpenEnd { codecs, security, remembers, ..open }).unwrap()
     });
     if copies == Copies::One {
-        let recorder = Recorder { rtp: SocketAddr::from(([192, 0, 2, 9], 20_000)), rtcp: None, keys: None };
+        let recorder =
+            Recorder { rtp: SocketAddr::from(([192, 0, 2, 9], 20_000)), rtcp: None, keys: None, mark: None };
         for end in ends {
             relay.tee(START, end, 0, Some((&recorder, Beginning::Now))).unwrap();
         }

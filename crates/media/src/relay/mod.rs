@@ -56,7 +56,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use model::{Keys, WallTime};
 
-use crate::rtp::canonical;
+use crate::rtp::{canonical, rtcp};
+use crate::srtp::PACKET_MAX;
 
 pub use self::digits::{DigitBy, Listening};
 use self::end::{Came, End, Guard};
@@ -218,6 +219,26 @@ impl Relay {
         self.recording = recording;
     }
 
+    /// What came at this time or later is not replayed: the order to keep nothing was given then, and has come now.
+    pub fn forget_since(&mut self, since: WallTime) {
+        for end in self.ends.iter_mut().flatten() {
+            if let Some(ring) = &mut end.ring {
+                ring.forget_since(since);
+            }
+        }
+    }
+
+    /// A recorder answers by RTCP (RFC 3550 section 6.4.2), which goes to the peer of the end whose copies it gets. What is
+    /// encrypted by keys of ours it has no part in.
+    pub fn answer(&mut self, now: WallTime, id: EndId, report: &[u8], out: &mut Sends) {
+        let Self { ends, ours, .. } = self;
+        let Some(Some(end)) = ends.get_mut(id.index()) else { return };
+        if matches!(end.guard, Guard::Clear) && report.len() <= PACKET_MAX && rtcp::is_valid(report) {
+            let octets = out.put(report);
+            end.send((id, Which::Rtcp), (now, id.0), ours, octets, out);
+        }
+    }
+
     /// A datagram came to a port of an end. What is to be done with it is in `out` then; it is not looked at again.
     ///
     /// `now` is of a clock that never goes back: indices of SRTCP are counted by it.
@@ -253,7 +274,8 @@ impl Relay {
         if self.recording == Recording::Pauses {
             return Ok(kind);
         }
-        if let Some(ring) = end.ring.as_mut().filter(|_| kind == Which::Rtp) {
+        let is_remembered = kind == Which::Rtp && self.recording == Recording::Goes;
+        if let Some(ring) = end.ring.as_mut().filter(|_| is_remembered) {
             ring.put(now, out.get(octets.clone()));
         }
         for tee in end.tees.iter_mut().flatten() {
@@ -301,7 +323,7 @@ impl Relay {
             Some(keys) if !has => Some(self.seal_by(keys)?),
             _ => None,
         };
-        let mut old = self.put_tee(id, place, Some(Tee::new(recorder.rtp, recorder.rtcp, sealing)));
+        let mut old = self.put_tee(id, place, Some(Tee::new(recorder, sealing)));
         let Some(Some(end)) = self.ends.get_mut(id.index()) else { return Err(Refused::NoEnd) };
         let Some(Some(new)) = end.tees.get_mut(place) else { return Err(Refused::NoEnd) };
         if has {

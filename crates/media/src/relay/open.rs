@@ -76,6 +76,9 @@ pub enum Recording {
     Goes,
     /// Not now: it is forwarded, and goes to no recorder, neither now nor when one takes over later.
     Pauses,
+    /// It goes to recorders, which know themselves that they must not keep it and count it, and is not remembered here: none
+    /// that takes over later gets it.
+    Passes,
 }
 
 /// What an end is to be.

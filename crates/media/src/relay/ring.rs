@@ -84,6 +84,14 @@ impl Ring {
         self.first < self.wanted && self.packets.front().is_some_and(|old| self.is_old(now, old.at))
     }
 
+    /// Forgets what came at this time or later.
+    pub(super) fn forget_since(&mut self, since: WallTime) {
+        while let Some(last) = self.packets.back().copied().filter(|last| last.at >= since) {
+            self.packets.pop_back();
+            self.octets.truncate(self.octets.len().saturating_sub(usize::from(last.octets)));
+        }
+    }
+
     /// From this number on it is yet to be replayed; none: nothing is.
     pub(super) fn want(&mut self, first: Option<u64>) {
         self.wanted = first.unwrap_or(u64::MAX);
@@ -219,6 +227,18 @@ mod tests {
         let mut ring = Ring::new(Limit::AUDIO);
         (0..1_000).for_each(|n| ring.put(WallTime(n * 20 * MS), &[0; 172]));
         assert!(ring.octets.capacity() <= 20 << 10, "{}", ring.octets.capacity());
+    }
+
+    #[test]
+    fn what_came_since_an_order_is_forgotten_and_nothing_else() {
+        let mut ring = Ring::new(Limit::AUDIO);
+        (0..50).for_each(|n| ring.put(WallTime(n * 20 * MS), &[u8::try_from(n).unwrap(); 172]));
+        ring.forget_since(WallTime(401 * MS));
+        assert_eq!((ring.end(), ring.octets.len()), (21, 21 * 172));
+        ring.put(WallTime(1_000 * MS), &[99; 10]);
+        let kept = all(&ring, 0);
+        assert_eq!(kept.last(), Some(&(1_000 * MS, vec![99; 10])));
+        assert_eq!(kept[20], (400 * MS, vec![20; 172]));
     }
 
     #[test]

@@ -151,6 +151,15 @@ impl Sends {
         from..self.put(second).end
     }
 
+    /// Puts a copy of what was put, with this behind it.
+    pub(super) fn put_again(&mut self, octets: Range<usize>, behind: &[u8]) -> Range<usize> {
+        let from = self.octets.len();
+        // What was put is there.
+        self.octets.extend_from_within(octets.start.min(from)..octets.end.min(from));
+        self.octets.extend_from_slice(behind);
+        from..self.octets.len()
+    }
+
     pub(super) fn get(&self, octets: Range<usize>) -> &[u8] {
         self.octets.get(octets).unwrap_or_default()
     }

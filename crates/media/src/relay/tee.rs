@@ -8,12 +8,14 @@
 //! ```
 //!
 //! What comes while it replays goes into the ring and is sent from there, so the recorder gets everything in the order
-//! in which it came. Copies are of the packets as their sender made them; source and number say which is which.
+//! in which it came. Copies are of the packets as their sender made them; source and number say which is which. Behind each may
+//! stand a [mark](model::route), which says how long ago it came.
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Duration;
 
-use model::{Keys, WallTime};
+use model::{Keys, Mark, WallTime};
 
 use super::Which;
 use super::ring::Ring;
@@ -38,6 +40,8 @@ pub struct Recorder {
     pub rtcp: Option<SocketAddr>,
     /// What they are protected by; none: not at all. A key is of one recorder at a time: who takes over has another.
     pub keys: Option<Keys>,
+    /// What each of them ends with, and how long ago it came; none: they are as they came.
+    pub mark: Option<Mark>,
 }
 
 /// What a new recorder is sent first.
@@ -64,6 +68,7 @@ pub(super) struct Tee {
     rtp: SocketAddr,
     rtcp: Option<SocketAddr>,
     pub(super) sealing: Option<Sealing>,
+    mark: Option<Mark>,
     replaying: Option<Replaying>,
     /// It has had the last report of the sender.
     reported: bool,
@@ -85,8 +90,9 @@ struct Replaying {
 }
 
 impl Tee {
-    pub(super) const fn new(rtp: SocketAddr, rtcp: Option<SocketAddr>, sealing: Option<Sealing>) -> Self {
-        Self { rtp, rtcp, sealing, replaying: None, reported: false, missed: 0, told: false }
+    pub(super) const fn new(recorder: &Recorder, sealing: Option<Sealing>) -> Self {
+        let Recorder { rtp, rtcp, mark, .. } = *recorder;
+        Self { rtp, rtcp, sealing, mark, replaying: None, reported: false, missed: 0, told: false }
     }
 
     /// Begins with what the ring holds, and says what that is.
@@ -117,15 +123,16 @@ impl Tee {
         }
         if !std::mem::replace(&mut self.reported, true) && !report.is_empty() {
             let octets = out.put(report);
-            self.send(now, sender, Which::Rtcp, octets, out);
+            self.send((now, Duration::ZERO), sender, Which::Rtcp, octets, out);
         }
         let mut at = ring.at_or_after(next);
-        self.missed += at - next;
-        let left = ring.end() - at;
-        let until = at + (ring.end() - end) + REPLAYED_AT_ONCE.max(left / REPLAYED_PART);
+        self.missed += at.saturating_sub(next);
+        // Some of it may have been forgotten since.
+        let left = ring.end().saturating_sub(at);
+        let until = at + ring.end().saturating_sub(end) + REPLAYED_AT_ONCE.max(left / REPLAYED_PART);
         ring.walk(at, |arrived, pieces| {
             let octets = out.put_both(pieces);
-            self.send(arrived, sender, Which::Rtp, octets, out);
+            self.send((arrived, now.since(arrived)), sender, Which::Rtp, octets, out);
             at += 1;
             at < until && !out.is_full()
         });
@@ -160,11 +167,19 @@ impl Tee {
         out: &mut Sends,
     ) {
         if which == Which::Rtcp || self.replaying.is_none() {
-            self.send(now, sender, which, octets, out);
+            self.send((now, Duration::ZERO), sender, which, octets, out);
         }
     }
 
-    fn send(&mut self, now: WallTime, sender: u8, which: Which, octets: Range<usize>, out: &mut Sends) {
+    /// Sends what came then, so long ago.
+    fn send(
+        &mut self,
+        (came, age): (WallTime, Duration),
+        sender: u8,
+        which: Which,
+        octets: Range<usize>,
+        out: &mut Sends,
+    ) {
         let to = match which {
             Which::Rtp => Some(self.rtp),
             Which::Rtcp => self.rtcp,
@@ -172,11 +187,15 @@ impl Tee {
         let Some(to) = to else { return };
         let octets = match &mut self.sealing {
             None => Some(octets),
-            Some(sealing) => sealing.seal(now, sender, which, octets, out),
+            Some(sealing) => sealing.seal(came, sender, which, octets, out),
         };
-        match octets {
-            Some(octets) => out.tee(to, octets),
-            None => self.missed += 1,
+        match (octets, self.mark) {
+            (Some(octets), None) => out.tee(to, octets),
+            (Some(octets), Some(mark)) => {
+                let marked = out.put_again(octets, &mark.trailer(age));
+                out.tee(to, marked);
+            }
+            (None, _) => self.missed += 1,
         }
     }
 }

@@ -222,6 +222,11 @@ impl StreamReceiver {
         self.latch.source().filter(|_| self.last_packet.is_some_and(|last| last >= since))
     }
 
+    /// A datagram came to the stream's port of which it is known, before it is looked into, that it is somebody else's.
+    pub fn stranger(&mut self) {
+        self.aside.counted.other_source += 1;
+    }
+
     /// A datagram came to the port of an encrypted stream whose keys are not known (yet).
     pub fn unopened(&mut self) {
         self.aside.counted.unauthenticated += 1;

@@ -527,7 +527,8 @@ fn who_floods_is_forwarded_at_a_rate() {
 fn what_is_kept_and_teed_comes_behind_what_is_forwarded_and_not_in_a_pause() {
     let keeping = media::relay::Keeping::Everything;
     let mut world = World::new(&[OpenEnd { keeping, ..end(0, "A") }, end(1, "B")]);
-    let recorder = media::relay::Recorder { rtp: peer("R1"), rtcp: Some(peer("R1+1")), keys: None };
+    let recorder =
+        media::relay::Recorder { rtp: peer("R1"), rtcp: Some(peer("R1+1")), keys: None, mark: None };
     let now = media::relay::Beginning::Now;
     world.relay.tee(at(0), world.ends[0], 0, Some((&recorder, now))).unwrap();
     play(
@@ -579,7 +580,8 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     assert_eq!(relay.open(&end(0, "B")), Err(Refused::Line));
     assert_eq!(relay.open(&end(8, "B")), Err(Refused::Leg));
     assert_eq!(relay.change(first, &end(0, "B")), Ok(()));
-    let nowhere = media::relay::Recorder { rtp: "224.0.0.1:5".parse().unwrap(), rtcp: None, keys: None };
+    let nowhere =
+        media::relay::Recorder { rtp: "224.0.0.1:5".parse().unwrap(), rtcp: None, keys: None, mark: None };
     let now = media::relay::Beginning::Now;
     assert_eq!(relay.tee(at(0), first, 0, Some((&nowhere, now))), Err(Refused::Address));
     assert_eq!(relay.tee(at(0), first, 2, None), Err(Refused::NoEnd));

@@ -151,7 +151,7 @@ impl Life {
             Step::Tee { end, place, recorder, remembered } => {
                 let to = peer(RECORDERS[*recorder]);
                 let beginning = if *remembered { Beginning::Remembered } else { Beginning::Now };
-                let recorder = Recorder { rtp: to, rtcp: None, keys: None };
+                let recorder = Recorder { rtp: to, rtcp: None, keys: None, mark: None };
                 let end = self.ends[*end];
                 self.relay.tee(at(self.ms), end, *place, Some((&recorder, beginning))).unwrap();
                 Ok(())
@@ -270,7 +270,7 @@ proptest! {
         let mut life = Life::new(Follow::Host);
         let (mut came, mut got, mut since) = (Vec::new(), Vec::<u16>::new(), None);
         let take_over = |life: &mut Life| {
-            let recorder = Recorder { rtp: peer("R1"), rtcp: None, keys: None };
+            let recorder = Recorder { rtp: peer("R1"), rtcp: None, keys: None, mark: None };
             let told = life.relay.tee(at(life.ms), life.ends[0], 0, Some((&recorder, Beginning::Remembered)));
             told.unwrap().map_or(0, |r| r.packets)
         };

@@ -204,8 +204,12 @@ fn a_key_that_comes_back_protects_nothing_twice() {
     let mut b = relay.open(&OpenEnd { security: by(9), ..end(1, "B") }).unwrap();
     let twice = relay.open(&OpenEnd { security: by(9), ..end(2, "C") });
     assert_eq!(twice, Err(Refused::KeyUsed));
-    let recorder =
-        |name: &str, keys: &Keys| Recorder { rtp: peer(name), rtcp: None, keys: Some(keys.clone()) };
+    let recorder = |name: &str, keys: &Keys| Recorder {
+        rtp: peer(name),
+        rtcp: None,
+        keys: Some(keys.clone()),
+        mark: None,
+    };
     assert_eq!(relay.tee(at(0), a, 0, Some((&recorder("R1", &ours), Beginning::Now))), Err(Refused::KeyUsed));
     let copies = keys(Suite::AesCm128HmacSha1Tag80, 77);
     let (mut sends, mut streams) = (Sends::default(), BTreeSet::new());

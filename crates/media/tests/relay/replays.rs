@@ -12,7 +12,7 @@ fn remembering() -> World {
 }
 
 fn recorder(name: &str) -> Recorder {
-    Recorder { rtp: peer(name), rtcp: None, keys: None }
+    Recorder { rtp: peer(name), rtcp: None, keys: None, mark: None }
 }
 
 /// Numbers that a recorder was sent, in order.

@@ -1,11 +1,6 @@
-//! One peer: looked up, connected to, greeted, listened to; and again, with longer and longer pauses, when that ends.
-//!
-//! Each step has its deadline. What it is called is looked up at each attempt; a look-up that does not end is waited
-//! for, as its thread would be there all the same, and told of meanwhile.
+//! One peer: [reached](reach), greeted, listened to; and again, with longer and longer pauses, when that ends.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::rt::Executor;
@@ -15,30 +10,17 @@ use model::{Hello, PeerName};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_rustls::TlsConnector;
 
 use super::{Event, Heard, What};
 use crate::PATH;
-use crate::authority::server_name;
 use crate::credentials::Credentials;
 use crate::messages::{HEADERS_MAX, Messages, Next, Skipped, WINDOW, refusal};
 use crate::queue::{Outgoing, Queue, queue};
-use crate::socket;
+use crate::reach::{self, GREETING, PAUSE_MAX, PAUSE_MIN};
 use crate::tasks::{Tasks, TasksOfLink};
-use crate::trouble::{Watched, of_io};
+use crate::trouble::Watched;
 use crate::version::{OFFERED, OURS, TAKEN};
 use crate::wire::FromServer;
-
-/// For a connection by TCP, to each address: nodes of a cluster are some milliseconds apart.
-const CONNECT: Duration = Duration::from_secs(1);
-/// From there until it has said who it is: a node that is just starting is busy.
-const GREETING: Duration = Duration::from_secs(2);
-/// The first pause between attempts: a node that was started again is missed for no longer than it needs to start.
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-/// The longest one. A link that lasted longer was one: the next pause is the first again.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// Addresses that a name has: two families, two networks.
-const ADDRESSES_MAX: usize = 4;
 
 /// A peer, for the task that holds its link.
 pub(super) struct Peer {
@@ -89,47 +71,16 @@ impl Peer {
     }
 
     async fn greet(&self, link: u64) -> Result<Greeted, String> {
-        let stream = self.connect(link).await?;
+        let slow = |why| self.tell(link, What::Heard(Heard::Closed(why)));
+        let stream = reach::connect(&self.address, slow).await?;
         let greeted = timeout(GREETING, Box::pin(self.greet_over(stream))).await;
         greeted.unwrap_or_else(|_| {
             Err(format!("it took the connection and did not say who it is within {} s", GREETING.as_secs()))
         })
     }
 
-    async fn connect(&self, link: u64) -> Result<TcpStream, String> {
-        let mut why = format!("{} has no address", self.address);
-        for address in self.look_up(link).await?.into_iter().take(ADDRESSES_MAX) {
-            match timeout(CONNECT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => why = format!("{address}: {error}"),
-                Err(_) => why = format!("{address} does not answer within {} s", CONNECT.as_secs()),
-            }
-        }
-        Err(why)
-    }
-
-    async fn look_up(&self, link: u64) -> Result<Vec<SocketAddr>, String> {
-        if let Ok(address) = self.address.parse() {
-            return Ok(vec![address]);
-        }
-        let mut looking = Box::pin(tokio::net::lookup_host(self.address.as_str()));
-        let found = match timeout(CONNECT, &mut looking).await {
-            Ok(found) => found,
-            Err(_) => {
-                let why = format!("{} is still being looked up: do the name servers answer?", self.address);
-                self.tell(link, What::Heard(Heard::Closed(why))).await?;
-                looking.await
-            }
-        };
-        Ok(found.map_err(|error| format!("{}: {error}", self.address))?.collect())
-    }
-
     async fn greet_over(&self, stream: TcpStream) -> Result<Greeted, String> {
-        socket::prepare(&stream).map_err(|error| of_io(&error))?;
-        let expected = server_name(&self.name)
-            .ok_or_else(|| format!("'{}' cannot be in a certificate: give it another name", self.name))?;
-        let stream = TlsConnector::from(self.own.client()).connect(expected, stream).await;
-        let (stream, trouble) = Watched::new(stream.map_err(|error| of_io(&error))?);
+        let (stream, trouble) = Watched::new(reach::secure(stream, &self.own, &self.name).await?);
         let tasks = Tasks::default();
         let of_link = TasksOfLink(tasks.clone());
         let (mut requests, connection) = http2::Builder::new(tasks.clone())
@@ -188,6 +139,7 @@ impl Peer {
             let heard = match messages.next(FromServer::read).await? {
                 Next::Message(FromServer::Beat(beat)) => Heard::Beat(beat),
                 Next::Message(FromServer::Report(report)) => Heard::Report(report),
+                Next::Message(FromServer::Custody(said)) => Heard::Custody(said),
                 Next::Message(FromServer::Probed | FromServer::Hello(_)) | Next::NotUnderstood => {
                     Heard::Alive
                 }

@@ -50,6 +50,7 @@ async fn hand_on(
             match messages.next(ToServer::read).await? {
                 Next::Message(ToServer::Order(order)) => break Came::Order(order),
                 Next::Message(ToServer::Probe) => break Came::Probe,
+                Next::Message(ToServer::Custody(said)) => break Came::Custody(said),
                 Next::NotUnderstood => {}
                 Next::End => return Err("it ended the link".to_owned()),
             }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  {"order": {"open": {…}}, "secrets": [null, {"protection": {"srtp": …}, "ice": …}]}     to a record server
-//!  {"probe": {}}
+//!  {"probe": {}}   {"custody": {"keep": {…}}, "snapshot": "base64"}
 //!  {"hello": {…}}   {"beat": {…}}   {"report": {"opened": {…}}}   {"probed": {}}           from it
+//!  {"custody": {"found": {…}}, "snapshot": "base64"}
 //! ```
 //!
 //! What an order says of keys is left out wherever an order is written, so it stands beside it: [`secrets`] has an
@@ -17,15 +18,18 @@
 //! or with a value in it that means nothing here, is *not understood* as a whole, and the next one may be. What is no
 //! JSON shows that the stream itself is out of step.
 
+pub(crate) mod copies;
+mod custody;
 pub(crate) mod secrets;
 
+use model::custody::{FromKeeper, ToKeeper};
 use model::{Beat, Hello, Order, Report};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::buffer::Buffer;
 use crate::frames::{LENGTH, MESSAGE_MAX};
-use secrets::StreamSecrets;
+use secrets::{Octets, StreamSecrets};
 
 /// Octets of a message with its length, at least: frames of data from this length on are none of too small ones.
 const FRAME_MIN: usize = 256;
@@ -37,6 +41,8 @@ pub enum ToServer {
     Order(Order),
     /// Is somebody there who carries out orders?
     Probe,
+    /// Of whose a call is.
+    Custody(ToKeeper),
 }
 
 /// What a record server says to a proxy.
@@ -50,6 +56,8 @@ pub enum FromServer {
     Report(Report),
     /// The answer to a probe.
     Probed,
+    /// Of whose a call is.
+    Custody(FromKeeper),
 }
 
 /// Octets that are no message.
@@ -73,6 +81,7 @@ impl ToServer {
         match self {
             Self::Order(order) => frame(&Ordered { order, secrets: secrets::of(order) }),
             Self::Probe => frame(&Probe { probe: Empty {} }),
+            Self::Custody(said) => frame(&custody::to_keeper(said)),
         }
     }
 
@@ -85,6 +94,9 @@ impl ToServer {
                 Ok(Self::Order(order))
             }
             ToServerRead { probe: Some(_), .. } => Ok(Self::Probe),
+            ToServerRead { custody: Some(said), snapshot, .. } => {
+                Ok(Self::Custody(custody::put_to(said, snapshot)?))
+            }
             _ => Err(Unreadable::NotUnderstood("a kind that is not known here".to_owned())),
         }
     }
@@ -98,6 +110,7 @@ impl FromServer {
             Self::Beat(beat) => frame(&Beating { beat }),
             Self::Report(report) => frame(&Reported { report }),
             Self::Probed => frame(&Probed { probed: Empty {} }),
+            Self::Custody(said) => frame(&custody::from_keeper(said)),
         }
     }
 
@@ -109,6 +122,9 @@ impl FromServer {
             FromServerRead { beat: Some(beat), .. } => Ok(Self::Beat(beat)),
             FromServerRead { report: Some(report), .. } => Ok(Self::Report(report)),
             FromServerRead { probed: Some(_), .. } => Ok(Self::Probed),
+            FromServerRead { custody: Some(said), snapshot, .. } => {
+                Ok(Self::Custody(custody::put_from(said, snapshot)?))
+            }
             _ => Err(Unreadable::NotUnderstood("a kind that is not known here".to_owned())),
         }
     }
@@ -154,6 +170,8 @@ struct ToServerRead {
     order: Option<Order>,
     secrets: Option<Vec<Option<StreamSecrets>>>,
     probe: Option<IgnoredAny>,
+    custody: Option<ToKeeper>,
+    snapshot: Option<Octets>,
 }
 
 #[derive(Deserialize)]
@@ -162,6 +180,8 @@ struct FromServerRead {
     beat: Option<Beat>,
     report: Option<Report>,
     probed: Option<IgnoredAny>,
+    custody: Option<FromKeeper>,
+    snapshot: Option<Octets>,
 }
 
 fn frame(message: &impl Serialize) -> Result<Buffer, TooLong> {

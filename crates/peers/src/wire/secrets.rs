@@ -249,7 +249,7 @@ impl IceForm {
 }
 
 /// Octets as base64, wiped on all ways.
-struct Octets(Secret);
+pub(super) struct Octets(pub(super) Secret);
 
 impl Default for Octets {
     fn default() -> Self {

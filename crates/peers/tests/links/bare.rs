@@ -134,6 +134,23 @@ impl BareClient {
         Ok((say, response))
     }
 
+    /// Asks a question as the node of a number; the answer comes when the body has been said.
+    pub(crate) async fn ask_as(
+        &mut self,
+        path: &str,
+        node: u16,
+        question: &str,
+    ) -> (Say, impl Future<Output = hyper::Result<Response<Incoming>>>) {
+        let (say, said) = body();
+        say.send(question.to_owned().into()).unwrap();
+        let request = Request::post(format!("https://rec-1{path}"))
+            .header("callspool-versions", "1-1")
+            .header("callspool-node", node)
+            .body(said);
+        self.requests.ready().await.unwrap();
+        (say, self.requests.send_request(request.unwrap()))
+    }
+
     pub(crate) async fn link(&mut self) -> (Say, Incoming) {
         let (say, response) = self.ask("/peer/v1/link", Some("1-1")).await.unwrap();
         assert_eq!(response.status(), 200);

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod bare;
+mod copies;
 mod hostile;
 mod limits;
 mod nodes;

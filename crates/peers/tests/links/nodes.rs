@@ -88,7 +88,7 @@ pub(crate) fn hello(name: &str, run: u64) -> Hello {
 
 pub(crate) fn beat(number: u64) -> Beat {
     let at = WallTime::from_millis(1_800_000_000_000);
-    Beat { number, at, recordings: 7, loads: Vec::new(), standing: Standing::Taking }
+    Beat { number, at, recordings: 7, loads: Vec::new(), standing: Standing::Taking, heard: Some(number) }
 }
 
 pub(crate) fn withdraw(segment: u64) -> Order {

@@ -41,7 +41,9 @@ async fn a_server_of_a_newer_version_speaks_the_common_one_and_what_it_adds_is_p
     for json in [
         r#"{"weather":{"at":1}}"#.to_owned(),
         format!(r#"{{"beat":{{"number":1,{at},"recordings":7,"loads":[["gpu",3]],"standing":"taking"}}}}"#),
-        format!(r#"{{"beat":{{"number":2,{at},"recordings":7,"loads":[],"standing":"taking","fans":2}}}}"#),
+        format!(
+            r#"{{"beat":{{"number":2,{at},"recordings":7,"loads":[],"standing":"taking","heard":2,"fans":2}}}}"#
+        ),
     ] {
         say.send(framed(&json)).unwrap();
     }

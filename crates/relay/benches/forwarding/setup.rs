@@ -185,7 +185,7 @@ fn relays(mode: Mode, ways: Ways, calls: u64, traffic: &mut Traffic) -> Result<M
                 ..OpenEnd::audio(side, Some(traffic.address(place)?))
             })?;
             if tees {
-                let recorder = Recorder { rtp: elsewhere.local_addr()?, rtcp: None, keys: None };
+                let recorder = Recorder { rtp: elsewhere.local_addr()?, rtcp: None, keys: None, mark: None };
                 relay.tee(model::WallTime(0), end, 0, Some((&recorder, Beginning::Now)))?;
             }
             sockets.push((end, Sockets { rtp: socket, rtcp: None }));

@@ -43,6 +43,8 @@ pub(crate) struct Server {
     book: Book,
     /// The number of the link with each proxy.
     links: BTreeMap<usize, u64>,
+    /// Orders that have come by each.
+    heard: BTreeMap<usize, u64>,
     pub(crate) recorder: Recorder,
     pub(crate) gathering: Gathering,
     /// What outlives the process.
@@ -77,6 +79,7 @@ impl Server {
             run: 0,
             book: Book::default(),
             links: BTreeMap::new(),
+            heard: BTreeMap::new(),
             recorder: Recorder::new(index, number, 0),
             gathering: Gathering::new(number, 0),
             disk,
@@ -120,6 +123,7 @@ impl Server {
         let name = proxy_name(proxy);
         match what {
             FromProxy::Up => {
+                self.heard.insert(proxy, 0);
                 if self.links.insert(proxy, link).is_some() {
                     // An older link is over before a newer one is there.
                     self.left(core, &name);
@@ -133,7 +137,10 @@ impl Server {
             }
             // What an older link of a proxy says is of before.
             _ if self.links.get(&proxy) != Some(&link) => {}
-            FromProxy::Order(order) => self.ordered(core, proxy, *order),
+            FromProxy::Order(order) => {
+                *self.heard.entry(proxy).or_default() += 1;
+                self.ordered(core, proxy, *order);
+            }
             FromProxy::Probe => self.tell(core, proxy, PeerEvent::Alive),
             FromProxy::Closed => {
                 self.links.remove(&proxy);
@@ -203,9 +210,10 @@ impl Server {
         let recordings = u32::try_from(self.recorder.live()).unwrap_or(u32::MAX);
         let loads = vec![(Resource::Recordings, Share::of(recordings.into(), RECORDINGS_MAX))];
         let standing = self.standing();
-        let beat = Beat { number: self.beats, at: now.wall, recordings, loads, standing };
+        let beat = Beat { number: self.beats, at: now.wall, recordings, loads, standing, heard: None };
         for proxy in self.links.keys().copied().collect::<Vec<_>>() {
-            self.tell(core, proxy, PeerEvent::Beat(beat.clone()));
+            let heard = self.heard.get(&proxy).copied();
+            self.tell(core, proxy, PeerEvent::Beat(Beat { heard, ..beat.clone() }));
         }
         if self.beats.is_multiple_of(2) {
             self.flush(core, now);

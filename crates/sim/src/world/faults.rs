@@ -63,12 +63,14 @@ impl World {
             Fault::DiskFull(server, _) => self.servers[server].disk.disk.capacity = CAPACITY,
             Fault::DiskSlow(server, _) => self.servers[server].disk.is_slow = false,
             Fault::Drain(server, _) => self.servers[server].is_drained = false,
-            Fault::Apart(a, b, _) => {
-                if self.core.network.join(a, b) {
-                    self.meet(a, b);
-                }
-            }
+            Fault::Apart(a, b, _) => self.bring_together(a, b),
             _ => {}
+        }
+    }
+
+    fn bring_together(&mut self, a: usize, b: usize) {
+        if self.core.network.join(a, b) {
+            self.meet(a, b);
         }
     }
 
@@ -82,9 +84,7 @@ impl World {
             (here.disk.is_failing, here.disk.is_slow, here.is_drained) = (false, false, false);
             here.disk.disk.capacity = CAPACITY;
             for other in 0..server {
-                if self.core.network.join(server, other) {
-                    self.meet(server, other);
-                }
+                self.bring_together(server, other);
             }
         }
         let proxies = (0..self.proxies.len()).map(Who::Proxy);

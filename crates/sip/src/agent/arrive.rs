@@ -79,7 +79,7 @@ impl<G: Gate> Agent<G> {
     }
 
     /// Asks the gate; what it refuses is answered.
-    fn admits(
+    pub(super) fn admits(
         &mut self,
         now: Now,
         flow: &Flow,
@@ -100,8 +100,8 @@ impl<G: Gate> Agent<G> {
         }
     }
 
-    fn on_request_within(&mut self, now: Now, flow: &Flow, request: Request) {
-        let Some(id) = self.session_of(&request) else { return self.no_dialog(flow, &request) };
+    pub(super) fn on_request_within(&mut self, now: Now, flow: &Flow, request: Request) {
+        let Some(id) = self.session_of(&request) else { return self.seek(now, flow, request) };
         // Those who talk already may go on over the limit, so that they can hang up.
         let transactions_max = self.core.config.transactions_max;
         if self.core.endpoint.len() >= transactions_max + transactions_max / 4 {
@@ -161,7 +161,7 @@ impl<G: Gate> Agent<G> {
         }
     }
 
-    fn session_of(&self, request: &Request) -> Option<SessionId> {
+    pub(super) fn session_of(&self, request: &Request) -> Option<SessionId> {
         let tag = message::header_tag(&request.headers, &HeaderName::To)?;
         let id = *self.by_tag.get(std::str::from_utf8(&tag).ok()?)?;
         self.sessions.get(&id).filter(|session| session.dialog.is_of(&request.headers)).map(|_| id)
@@ -192,11 +192,11 @@ impl<G: Gate> Agent<G> {
         false
     }
 
-    fn no_dialog(&mut self, flow: &Flow, request: &Request) {
+    pub(super) fn no_dialog(&mut self, flow: &Flow, request: &Request) {
         self.core.refuse(flow, request, 481, "Call/Transaction Does Not Exist", &[]);
     }
 
-    fn over_limit(&mut self, flow: &Flow, request: &Request) {
+    pub(super) fn over_limit(&mut self, flow: &Flow, request: &Request) {
         self.core.counts.refused_at_limit += 1;
         let retry = (HeaderName::RetryAfter, RETRY_AFTER_SECONDS.to_string());
         self.core.refuse(flow, request, 503, "Service Unavailable", &[retry]);

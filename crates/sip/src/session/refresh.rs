@@ -99,6 +99,22 @@ impl Session {
         self.run_refresh(core, now, agreed);
     }
 
+    /// The interval of the timer that runs, and whether its refresh is ours.
+    pub(super) fn refreshed(&self) -> Option<(Duration, bool)> {
+        self.refresh.map(|refresh| (refresh.interval, refresh.ours))
+    }
+
+    /// Runs the timer of a session that another agent had. Since when it ran nobody knows: half the interval may be over,
+    /// so that a refresh of ours goes soon; not at once, as thousands of sessions may come at a time.
+    pub(super) fn run_adopted(&mut self, core: &mut Core, now: Now, (interval, ours): (Duration, bool)) {
+        let interval = interval.clamp(ABSOLUTE_MIN_INTERVAL, INTERVAL_MAX);
+        self.run_refresh(core, now, Some(Refresh::new(interval, ours)));
+        if ours {
+            let draw = u32::from_str_radix(core.tokens.next().get(..2).unwrap_or("0"), 16).unwrap_or(0);
+            self.set_timer(core, SessionTimer::Refresh, now.mono + interval / 16 + interval / 8 / 256 * draw);
+        }
+    }
+
     fn run_refresh(&mut self, core: &mut Core, now: Now, refresh: Option<Refresh>) {
         self.clear_timer(core, SessionTimer::Refresh);
         self.clear_timer(core, SessionTimer::Expire);

@@ -17,7 +17,8 @@ use super::NAMESPACE;
 use crate::request::RequestInfo;
 
 /// The content types under which clients take such a request, as their `Accept` tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SnapshotForm {
     /// `application/rs-metadata-request`: what clients name that know it by a name of its own.
     Request,

@@ -478,6 +478,7 @@ fn tell(event: &Event) -> String {
         Event::Informed { request, .. } => format!("Informed {}", request.method),
         Event::Confirmed { answer, .. } => format!("Confirmed{}", part(answer.as_ref())),
         Event::Unacknowledged { .. } => "Unacknowledged".to_owned(),
+        Event::Sought { .. } => "Sought".to_owned(),
         Event::Ended { cause, request, .. } => {
             let reason = request
                 .as_ref()

@@ -16,6 +16,7 @@ use super::job::Aim;
 use super::known::Known;
 use super::noting::{Passed, read_log};
 use super::purge::Purge;
+use super::recalls::Recalls;
 use super::synchronizer::{Out, copies_of};
 use super::{Got, Local, RANGE_MAX, Step, Windows, choice, logs};
 use crate::layout::{self, LOG_NAME};
@@ -26,8 +27,6 @@ use crate::op::FileOp;
 const READS_MAX: usize = 32;
 /// Directories that are given up at a time: each has its log in memory, of 4 MiB at most.
 const GIVING_UP_MAX: usize = 8;
-/// Requests that wait until the shell has said what is here of their call.
-const RECALLS_MAX: usize = 1_024;
 /// A segment's copies in one request, at most: as many as a node may say that it has.
 const COPIES_MAX: usize = 4_096;
 
@@ -38,7 +37,7 @@ pub(super) struct Keeper {
     giving_up: BTreeMap<u64, GivingUp>,
     /// What is marked in memory and not noted yet, because a log did not take it.
     unnoted: BTreeMap<Place, Vec<(CopyOf, Vec<Passed>)>>,
-    recalls: BTreeMap<CallId, Vec<(Asker, Request)>>,
+    recalls: Recalls,
     purge: Purge,
     /// Calls whose copies here changed since it was asked.
     changed: BTreeSet<CallId>,
@@ -46,9 +45,9 @@ pub(super) struct Keeper {
 
 /// Who is to be answered, and what the answer is called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Asker {
-    to: NodeNumber,
-    ticket: u64,
+pub(super) struct Asker {
+    pub(super) to: NodeNumber,
+    pub(super) ticket: u64,
 }
 
 #[derive(Debug)]
@@ -78,7 +77,7 @@ impl Keeper {
             reads: BTreeMap::new(),
             giving_up: BTreeMap::new(),
             unnoted: BTreeMap::new(),
-            recalls: BTreeMap::new(),
+            recalls: Recalls::default(),
             purge: Purge::new(node),
             changed: BTreeSet::new(),
         }
@@ -94,12 +93,19 @@ impl Keeper {
         self.giving_up.values().any(|g| g.call == call) || self.purge.is_about(call)
     }
 
+    /// Whether something about a call is here that may not be forgotten.
+    pub(super) fn holds_on_to(&self, known: &Known) -> bool {
+        let mut own = known.at(self.node).into_iter().flat_map(|own| &own.directories);
+        self.is_about(known.key.call) || own.any(|d| self.unnoted.contains_key(&d.place))
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Mono> {
-        self.purge.next_timeout()
+        self.purge.next_timeout().into_iter().chain(self.recalls.next_timeout()).min()
     }
 
     /// Removes what was given up, when it may.
     pub(super) fn run(&mut self, now: Now, windows: Windows, calls: &Calls, out: &mut Out) {
+        decline(out, self.recalls.expire(now.mono), &Declined::Busy);
         let busy: BTreeSet<&Place> =
             self.giving_up.values().map(|g| &g.place).chain(self.unnoted.keys()).collect();
         self.purge.run(now, windows, calls, &busy, out);
@@ -107,25 +113,38 @@ impl Keeper {
 
     pub(super) fn asked(
         &mut self,
+        now: Now,
         calls: &Calls,
         room: u64,
         out: &mut Out,
-        from: NodeNumber,
-        ticket: u64,
-        request: Request,
+        asked: (Asker, Request),
     ) {
-        self.answer(calls, room, out, (Asker { to: from, ticket }, request), true);
+        self.answer(calls, room, out, asked, Some(now.mono));
     }
 
     /// The shell has said what is here of a call: those who wait for that are answered.
     pub(super) fn recalled(&mut self, calls: &Calls, room: u64, out: &mut Out, call: CallId) {
         self.purge.notice(call);
-        for asked in self.recalls.remove(&call).unwrap_or_default() {
-            self.answer(calls, room, out, asked, false);
+        for asked in self.recalls.take(call) {
+            self.answer(calls, room, out, asked, None);
         }
     }
 
-    fn answer(&mut self, calls: &Calls, room: u64, out: &mut Out, asked: (Asker, Request), may_recall: bool) {
+    /// What is here of a call cannot be read, or cannot be what it says.
+    pub(super) fn unread(&mut self, out: &mut Out, call: CallId, why: &str) {
+        let waiting: Vec<_> = self.recalls.take(call).map(|(asker, _)| asker).collect();
+        decline(out, waiting, &Declined::Disk(why.to_owned()));
+    }
+
+    /// `recall`: when it was asked, if the shell may be asked in turn.
+    fn answer(
+        &mut self,
+        calls: &Calls,
+        room: u64,
+        out: &mut Out,
+        asked: (Asker, Request),
+        recall: Option<Mono>,
+    ) {
         let (asker, request) = asked;
         let key = match &request {
             Request::List { call } => call,
@@ -138,15 +157,15 @@ impl Keeper {
             }
         };
         let Some(own) = known else {
-            let waiting: usize = self.recalls.values().map(Vec::len).sum();
-            if may_recall && waiting < RECALLS_MAX {
-                out.say(Step::Recall(key.clone()));
-                self.recalls.entry(key.call).or_default().push((asker, request));
-            } else {
-                let why = if may_recall { Declined::Busy } else { Declined::Unknown };
-                reply(out, asker, Answer::Declined(why));
+            let Some(now) = recall else {
+                return reply(out, asker, Answer::Declined(Declined::Unknown));
+            };
+            let key = key.clone();
+            let gone = self.recalls.wait(now, key.call, asker, request);
+            if !gone.contains(&asker) {
+                out.say(Step::Recall(key));
             }
-            return;
+            return decline(out, gone, &Declined::Busy);
         };
         match request {
             Request::List { call } => {
@@ -364,6 +383,10 @@ fn of_call(before: RecordingState, elsewhere: RecordingState) -> Option<Vec<Pass
         (Some(before), partial, "another node gathered it too"),
         (Some(partial), gone, "gathered elsewhere"),
     ])
+}
+
+fn decline(out: &mut Out, askers: Vec<Asker>, why: &Declined) {
+    askers.into_iter().for_each(|asker| reply(out, asker, Answer::Declined(why.clone())));
 }
 
 fn reply(out: &mut Out, asker: Asker, answer: Answer) {

@@ -34,6 +34,8 @@ pub(super) struct Known {
     pub(super) listing: BTreeMap<NodeNumber, (u64, Mono)>,
     /// When all are asked again.
     pub(super) list_at: Mono,
+    /// How often they were asked sooner than that, because a segment is live at one of them.
+    pub(super) listed_soon: u32,
     /// Copies here whose files were read through and are what was sealed.
     pub(super) checked: BTreeSet<SegmentId>,
     /// Copies that are not what was sealed.
@@ -41,6 +43,10 @@ pub(super) struct Known {
     /// Nodes that keep what they have, and said so.
     pub(super) keepers: BTreeSet<NodeNumber>,
     pub(super) job: Option<Job>,
+    /// Since when it only waits.
+    pub(super) waits_since: Option<Mono>,
+    /// Until when it is at rest in mind, with copies at several nodes that all stay.
+    pub(super) rests_until: Option<Mono>,
     /// When it is to be looked at, if a time is known.
     pub(super) due: Option<Mono>,
     pub(super) failures: u32,
@@ -74,10 +80,22 @@ impl Segment<'_> {
         self.copies.values().map(|(_, copy)| copy.octets()).max().unwrap_or(0)
     }
 
-    /// Whether there are copies that are not the same.
+    /// Whether there are copies that are not the same, though one node recorded them.
     pub(super) fn differs(&self) -> bool {
-        let mut digests = self.copies.values().filter_map(|(_, copy)| copy.digest());
-        digests.next().is_some_and(|first| digests.any(|other| other != first))
+        let all = || self.copies.values().map(|(_, copy)| copy);
+        all().any(|a| all().any(|b| a.node == b.node && a.digest() != b.digest()))
+    }
+
+    /// Whether several nodes recorded it, each its own copy.
+    pub(super) fn is_recorded_twice(&self) -> bool {
+        let mut nodes = self.copies.values().map(|(_, copy)| copy.node);
+        nodes.next().is_some_and(|first| nodes.any(|other| other != first))
+    }
+
+    /// Whether the copies at two nodes are sealed, and not the same: neither is given up for the other.
+    pub(super) fn stays_apart(&self, a: NodeNumber, b: NodeNumber) -> bool {
+        let digest = |node| self.copies.get(&node).and_then(|(_, copy)| copy.digest());
+        matches!((digest(a), digest(b)), (Some(a), Some(b)) if a != b)
     }
 }
 
@@ -89,10 +107,13 @@ impl Known {
             heard: BTreeSet::new(),
             listing: BTreeMap::new(),
             list_at: Mono::ZERO,
+            listed_soon: 0,
             checked: BTreeSet::new(),
             spoiled: BTreeSet::new(),
             keepers: BTreeSet::new(),
             job: None,
+            waits_since: None,
+            rests_until: None,
             due: None,
             failures: 0,
             retry_at: Mono::ZERO,

@@ -34,10 +34,12 @@ mod job;
 mod keeper;
 mod known;
 mod logs;
+mod minding;
 mod noting;
 pub mod own;
 mod plan;
 mod purge;
+mod recalls;
 mod running;
 mod standing;
 mod synchronizer;
@@ -61,8 +63,8 @@ pub use synchronizer::Synchronizer;
 pub const RANGE_MAX: u32 = 1 << 20;
 /// A call's log, at most: thousands of notes. Who has a longer one keeps its copies, and it is told.
 pub const LOG_MAX: u32 = 4 << 20;
-/// Calls in mind at once, at some kilobytes each. Those beyond are not taken in ([`Synchronizer::has_room`]); the shell
-/// hands them in later.
+/// Calls in mind at once, at some kilobytes each. Beyond that the one that has waited longest is put off
+/// ([`Synchronizer::has_put_off`]); what cannot be taken in is handed in later ([`Synchronizer::has_room`]).
 pub const CALLS_MAX: usize = 10_000;
 
 /// How a node gathers.
@@ -108,6 +110,13 @@ pub enum Input {
     /// What this node holds of a call, by [its files and logs](own::holdings): when a call ends here, at a start, and as an
     /// answer to [`Step::Recall`]. It is read behind all local steps of the call that were said before.
     Own(CallHoldings),
+    /// What this node holds of a call cannot be read. Nodes that wait for it are told.
+    Unread {
+        /// The call.
+        call: CallId,
+        /// Why.
+        why: String,
+    },
     /// What another node holds, as the catalog has it.
     Holdings(NodeNumber, CallHoldings),
     /// A node that may have recordings can be spoken to.
@@ -242,6 +251,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How often nodes are asked again what they hold of a call that waits: the catalog tells of what is new; this is for what
 /// nobody told.
 const LIST_EVERY: Duration = Duration::from_secs(300);
+/// How soon nodes are asked again what they hold while one of them says that a segment is live there: a crash is being
+/// repaired, or the call goes on. Each further time it is twice as long.
+const LIST_SOON: Duration = Duration::from_secs(5);
 /// The first pause after a failure; each further one is twice as long.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest.

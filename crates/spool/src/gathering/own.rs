@@ -37,8 +37,12 @@ pub fn holdings(
         let octets = read_small(*files, &layout::log_path(&directory))?.unwrap_or_default();
         let (lines, _) = log::read(&octets);
         let states = || states_at(&lines, CopyOf::Call(call.call), node);
+        // Each of the calls that turned out to be this one may have been gathered before that was known, and be leaned on.
+        let pins = |(place, _): &(Place, &dyn Files)| {
+            states_at(&lines, CopyOf::Call(place.of.call), node).any(RecordingState::is_gathered)
+        };
         held.ended = held.ended.max(log::total_of(&lines, call.call));
-        held.gathered |= states().any(RecordingState::is_gathered);
+        held.gathered |= states().any(RecordingState::is_gathered) || places.iter().any(pins);
         held.state = states().last().or(held.state);
         let mut copies = Vec::new();
         for name in names.iter().filter(|name| name.ends_with(".json")) {

@@ -46,14 +46,18 @@ pub(super) fn plan(view: &View<'_>) -> Plan {
     let mut lacks: Vec<_> =
         view.up.keys().filter(|n| !known.heard.contains(n)).map(|n| Lack::Unheard(*n)).collect();
     let has_heard_all = lacks.is_empty();
-    lacks.extend(differing(&segments));
-    if is_gathered_here(known, &segments, here) {
-        return give_up(view, &segments, lacks);
+    let apart: Vec<_> = differing(&segments).collect();
+    if is_gathered_at(known, &segments, here) {
+        return give_up(view, &segments, lacks, apart);
     }
     if !segments.values().any(|s| s.copies.contains_key(&here)) {
         // Nothing of it is here: others see to it.
         return plan(Stage::Done, Vec::new());
     }
+    if has_heard_all && is_settled_elsewhere(view, &segments) {
+        return plan(Stage::Done, apart);
+    }
+    lacks.extend(apart);
     lacks.extend(missing(view, &segments));
     let leader = choice::leader(&candidates(view, &segments), &recorded(&segments));
     match leader {
@@ -63,7 +67,9 @@ pub(super) fn plan(view: &View<'_>) -> Plan {
             plan(Stage::Waiting, lacks)
         }
         Some(node) if node != here => plan(Stage::LedBy(node), lacks),
-        Some(_) if lacks.iter().any(|lack| !matches!(lack, Lack::Differs(..))) => plan(Stage::Waiting, lacks),
+        Some(_) if lacks.iter().any(|lack| !matches!(lack, Lack::Differs(..) | Lack::Twice(..))) => {
+            plan(Stage::Waiting, lacks)
+        }
         Some(_) if !is_open(view) => plan(Stage::Window, lacks),
         Some(_) => match gather(view, &segments) {
             Ok(job) => Plan { job: Some(job), ..plan(Stage::Gathering, lacks) },
@@ -76,16 +82,33 @@ fn is_open(view: &View<'_>) -> bool {
     view.windows.gather || view.known.is_wanted
 }
 
-/// Whether the call's own copy is here and nothing has come to it since.
-fn is_gathered_here(known: &Known, segments: &Segments<'_>, here: NodeNumber) -> bool {
-    let own = known.at(here);
-    own.is_some_and(|own| own.gathered && own.state.is_some_and(RecordingState::is_gathered))
-        && segments.values().all(|s| s.copies.contains_key(&here))
+/// Whether the call's own copy is at a node and nothing has come to it since.
+fn is_gathered_at(known: &Known, segments: &Segments<'_>, node: NodeNumber) -> bool {
+    let held = known.at(node);
+    held.is_some_and(|held| held.gathered && held.state.is_some_and(RecordingState::is_gathered))
+        && segments.values().all(|s| s.copies.contains_key(&node))
 }
 
 fn differing(segments: &Segments<'_>) -> impl Iterator<Item = Lack> {
-    let differ = segments.iter().filter(|(_, s)| s.differs());
-    differ.map(|(id, s)| Lack::Differs(*id, s.copies.keys().copied().collect()))
+    segments.iter().filter_map(|(id, s)| {
+        let at = || s.copies.keys().copied().collect();
+        match (s.differs(), s.is_recorded_twice()) {
+            (true, _) => Some(Lack::Differs(*id, at())),
+            (false, true) => Some(Lack::Twice(*id, at())),
+            (false, false) => None,
+        }
+    })
+}
+
+/// Whether the call is gathered at another node, with other copies of all that is here: what is here stays, and nobody asks for
+/// it.
+fn is_settled_elsewhere(view: &View<'_>, segments: &Segments<'_>) -> bool {
+    let (known, here) = (view.known, view.terms.node);
+    let mut others = known.nodes.keys().filter(|node| **node != here && known.heard.contains(node));
+    others.any(|node| {
+        let stays = |s: &Segment<'_>| !s.copies.contains_key(&here) || s.stays_apart(here, *node);
+        is_gathered_at(known, segments, *node) && segments.values().all(stays)
+    })
 }
 
 fn missing(view: &View<'_>, segments: &Segments<'_>) -> Vec<Lack> {
@@ -205,21 +228,25 @@ fn passed(before: Option<RecordingState>, state: RecordingState) -> Result<Vec<P
     }
 }
 
-/// A job that has one directory of one node given up, when there is one.
-fn give_up(view: &View<'_>, segments: &Segments<'_>, mut lacks: Vec<Lack>) -> Plan {
+/// A job that has one directory of one node given up, when there is one. `apart`: copies that are others than those here. They
+/// stay, like those that a node has said it keeps, so nobody waits for either.
+fn give_up(view: &View<'_>, segments: &Segments<'_>, mut lacks: Vec<Lack>, apart: Vec<Lack>) -> Plan {
     let here = view.terms.node;
     let mut job = None;
     for (node, held) in view.known.nodes.iter().filter(|(node, _)| **node != here) {
-        if !held.copies().any(|(_, copy)| copy.is_kept()) {
+        let stays = |id| segments.get(&id).is_some_and(|s| s.stays_apart(here, *node));
+        let is_left = held.copies().any(|(_, copy)| copy.is_kept() && !stays(copy.segment));
+        if !is_left || view.known.keepers.contains(node) {
             continue;
         }
         lacks.push(Lack::Copies(*node));
-        let may = view.up.contains_key(node) && !view.known.keepers.contains(node) && is_open(view);
+        let may = view.up.contains_key(node) && is_open(view);
         if may && job.is_none() {
             job = held.directories.iter().find_map(|d| leave(view, segments, *node, &d.place));
         }
     }
     let stage = if lacks.is_empty() { Stage::Done } else { Stage::Gathered };
+    lacks.extend(apart);
     Plan { stage, lacks, job, trouble: None }
 }
 

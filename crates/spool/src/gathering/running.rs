@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::{Answer, CallHoldings, HeldDirectory, Holding, Now, Place, RecordingState, Request};
+use model::{Answer, CallHoldings, HeldDirectory, Holding, Now, Place, RecordingState, Request, SegmentId};
 
 use super::fetch::Fetch;
 use super::job::{Aim, Came, Job, Need, Stage as Work, Trouble, Waits};
 use super::known::Known;
 use super::synchronizer::{Synchronizer, copies_of};
 use super::throttle::Leave as Allowed;
-use super::{ANSWER_WITHIN, FAILURES_TOLD, LIST_EVERY, Lack, Mode, Step, pause_after};
+use super::{ANSWER_WITHIN, FAILURES_TOLD, LIST_EVERY, LIST_SOON, Lack, Mode, Step, pause_after};
 
 /// Jobs at a time: each reads a disk and writes one, which recordings need more.
 const JOBS_MAX: usize = 4;
+/// Segments of which it was told that copies differ, at some octets each. Beyond, they are told of once more.
+const TOLD_MAX: usize = 10_000;
 /// How soon a call is looked at that found all jobs or its nodes taken, when nothing wakes it before.
 const BLOCKED_FOR: Duration = Duration::from_secs(5);
 
@@ -29,6 +31,7 @@ impl Synchronizer {
         }
         let mut plan = self.plan(known);
         self.note_lacks(now, known, std::mem::take(&mut plan.lacks));
+        self.list_soon(now, known);
         if now.mono < known.retry_at {
             let at = known.retry_at;
             return Self::wake_known(&mut self.agenda, known, at);
@@ -36,7 +39,10 @@ impl Synchronizer {
         if let Some(why) = plan.trouble {
             return self.fail(now, known, Trouble::Passing(why));
         }
-        let Some(job) = plan.job else { return };
+        let Some(job) = plan.job else {
+            return self.set_waits(known, Some(known.waits_since.unwrap_or(now.mono)));
+        };
+        self.set_waits(known, None);
         let is_taken = job.nodes().any(|node| self.taken.contains_key(&node));
         if is_taken || self.running.len() >= JOBS_MAX {
             self.blocked.insert(known.key.call);
@@ -74,17 +80,41 @@ impl Synchronizer {
         Self::wake_known(&mut self.agenda, known, at);
     }
 
+    /// What is live at another node will be sealed there, and nobody tells.
+    fn list_soon(&mut self, now: Now, known: &mut Known) {
+        let here = self.terms.node;
+        if !known.lacks.keys().any(|lack| matches!(lack, Lack::Live(_, node) if *node != here)) {
+            return;
+        }
+        let pause = LIST_SOON.saturating_mul(1_u32.checked_shl(known.listed_soon).unwrap_or(u32::MAX));
+        let soon = now.mono + pause.min(LIST_EVERY);
+        if soon < known.list_at {
+            known.listed_soon += 1;
+            known.list_at = soon;
+        }
+        // Never in the past: it would be looked at for ever.
+        Self::wake_known(&mut self.agenda, known, known.list_at.max(now.mono + LIST_SOON));
+    }
+
     fn note_lacks(&mut self, now: Now, known: &mut Known, lacks: Vec<Lack>) {
         let before = std::mem::take(&mut known.lacks);
         for lack in lacks {
+            // Once, though the call comes and goes: it stays so.
             if let Lack::Differs(segment, _) = &lack
-                && known.told.insert(lack.to_string())
+                && self.tells_of(*segment)
             {
                 self.out.alarm(&known.key, Some(*segment), lack.to_string());
             }
             let since = before.get(&lack).copied().unwrap_or(now.wall);
             known.lacks.insert(lack, since);
         }
+    }
+
+    fn tells_of(&mut self, segment: SegmentId) -> bool {
+        if self.told.len() >= TOLD_MAX {
+            self.told.clear();
+        }
+        self.told.insert(segment)
     }
 
     /// A job was held up, or waits for an answer that may be overdue.
@@ -196,7 +226,7 @@ impl Synchronizer {
         let job = known.job.take()?;
         if let Some(waits) = job.waits {
             self.tickets.remove(&waits.ticket);
-            self.throttle.arrived(waits.octets);
+            self.throttle.arrived(waits.octets, 0);
         }
         let call = known.key.call;
         self.taken.retain(|_, by| *by != call);
@@ -245,6 +275,9 @@ impl Synchronizer {
             }
         }
         known.retry_at = retry_at;
+        // Until a person is told it is not put off, else nobody ever would be.
+        let is_told = known.failures >= FAILURES_TOLD;
+        self.set_waits(known, is_told.then_some(known.waits_since.unwrap_or(now.mono)));
         Self::wake_known(&mut self.agenda, known, retry_at);
     }
 
@@ -252,7 +285,11 @@ impl Synchronizer {
         let Some(job) = &mut known.job else { return };
         if let Some(waits) = job.waits.take() {
             self.tickets.remove(&waits.ticket);
-            self.throttle.arrived(waits.octets);
+            let came = match &came {
+                Came::Answer(Answer::Octets { octets, .. }) => octets.len() as u64,
+                _ => 0,
+            };
+            self.throttle.arrived(waits.octets, came);
             if waits.octets > 0 {
                 self.unblock(now);
             }

@@ -12,11 +12,11 @@ use model::{
 };
 
 use super::job::{Aim, Came, Trouble};
-use super::keeper::Keeper;
+use super::keeper::{Asker, Keeper};
 use super::known::{self, Known};
 use super::plan::{self, Plan, View};
 use super::throttle::Throttle;
-use super::{CALLS_MAX, Got, Input, Local, Standing, Step, Terms, Windows};
+use super::{Got, Input, Local, Standing, Step, Terms, Windows};
 
 /// Gathers calls on this node, and gives up its copies of those that others gathered.
 #[derive(Debug)]
@@ -33,6 +33,11 @@ pub struct Synchronizer {
     pub(super) running: BTreeSet<CallId>,
     /// Calls that wait for a job to end, or for octets to arrive.
     pub(super) blocked: BTreeSet<CallId>,
+    /// Calls that only wait, each since when.
+    pub(super) waits: BTreeSet<(Mono, CallId)>,
+    pub(super) has_put_off: bool,
+    /// Segments of which it was told that copies differ.
+    pub(super) told: BTreeSet<SegmentId>,
     /// Which call a ticket is of.
     pub(super) tickets: BTreeMap<u64, CallId>,
     pub(super) throttle: Throttle,
@@ -92,6 +97,9 @@ impl Synchronizer {
             taken: BTreeMap::new(),
             running: BTreeSet::new(),
             blocked: BTreeSet::new(),
+            waits: BTreeSet::new(),
+            has_put_off: false,
+            told: BTreeSet::new(),
             tickets: BTreeMap::new(),
             out: Out { steps: VecDeque::new(), last: first_ticket },
         }
@@ -112,12 +120,6 @@ impl Synchronizer {
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Now) {
         self.run(now);
-    }
-
-    /// Whether another call is taken in. Those that are not are handed in again later.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.calls.len() < CALLS_MAX
     }
 
     /// How a call stands; none when it is not in mind, because nothing is left to be done.
@@ -156,6 +158,7 @@ impl Synchronizer {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Own(held) => self.own(now, held),
+            Input::Unread { call, why } => self.keeper.unread(&mut self.out, call, &why),
             Input::Holdings(node, held) => self.holdings(now, node, held),
             Input::Up(node) if node != self.terms.node => {
                 self.up.insert(node, None);
@@ -181,7 +184,9 @@ impl Synchronizer {
             }
             Input::Asked { from, ticket, request } => {
                 let room = self.spare();
-                self.keeper.asked(&self.calls, room, &mut self.out, from, ticket, request);
+                self.is_asked_for(now, from, &request);
+                let asked = (Asker { to: from, ticket }, request);
+                self.keeper.asked(now, &self.calls, room, &mut self.out, asked);
                 self.look_after_kept(now);
             }
             Input::Answered { from, ticket, answer } => self.answered(now, from, ticket, answer),
@@ -190,9 +195,22 @@ impl Synchronizer {
         self.run(now);
     }
 
+    /// Whoever asks for a call that is gathered here has copies: what they are is to be known here, since it is this one that
+    /// stays, or that is given up.
+    fn is_asked_for(&mut self, now: Now, from: NodeNumber, request: &Request) {
+        let Request::Delete { place, .. } = request else { return };
+        if let Some(known) = self.calls.get_mut(&place.of.call)
+            && known.at(self.terms.node).is_some_and(|own| own.gathered)
+        {
+            known.heard.remove(&from);
+            self.wake(place.of.call, now.mono);
+        }
+    }
+
     fn own(&mut self, now: Now, held: CallHoldings) {
         if !known::is_sound(&held) {
             let text = "what this node says that it holds of the call cannot be".to_owned();
+            self.keeper.unread(&mut self.out, held.call.call, &text);
             return self.out.alarm(&held.call, None, text);
         }
         let (call, node) = (held.call.call, self.terms.node);
@@ -222,18 +240,12 @@ impl Synchronizer {
         }
     }
 
-    fn take_in(&mut self, key: &CallKey) -> Option<&mut Known> {
-        if !self.calls.contains_key(&key.call) && self.calls.len() >= CALLS_MAX {
-            return None;
-        }
-        Some(self.calls.entry(key.call).or_insert_with(|| Known::new(key.clone())))
-    }
-
     /// What a node was asked before it went or came is not answered any more.
     fn forget_answers(&mut self, now: Now, node: NodeNumber) {
         let mut waiting = Vec::new();
         for (call, known) in &mut self.calls {
             known.heard.remove(&node);
+            known.listed_soon = 0;
             known.keepers.remove(&node);
             known.spoiled.retain(|(_, at)| *at != node);
             if let Some((ticket, _)) = known.listing.remove(&node) {
@@ -283,13 +295,13 @@ impl Synchronizer {
                 known.due = None;
                 machine.look(now, known);
             });
-            self.forget(call);
+            self.forget(now, call);
         }
         self.keeper.run(now, self.windows, &self.calls, &mut self.out);
     }
 
     /// Works on a call and on the rest at once.
-    fn with(&mut self, call: CallId, work: impl FnOnce(&mut Self, &mut Known)) {
+    pub(super) fn with(&mut self, call: CallId, work: impl FnOnce(&mut Self, &mut Known)) {
         if let Some(mut known) = self.calls.remove(&call) {
             work(self, &mut known);
             self.calls.insert(call, known);
@@ -353,29 +365,7 @@ impl Synchronizer {
                 machine.end(now, known);
                 Self::wake_known(&mut machine.agenda, known, now.mono);
             });
-            self.forget(call);
-        }
-    }
-
-    /// A call about which nothing is left to be done is not kept in mind.
-    fn forget(&mut self, call: CallId) {
-        let Some(known) = self.calls.get(&call) else { return };
-        let has_here = known.at(self.terms.node).is_some_and(|own| {
-            own.directories.iter().any(|d| d.copies.is_empty() || d.copies.iter().any(|c| !c.is_kept()))
-        });
-        if known.job.is_some()
-            || has_here
-            || self.keeper.is_about(call)
-            || !matches!(self.plan(known).stage, super::Stage::Done | super::Stage::Virtual)
-        {
-            return;
-        }
-        if let Some(known) = self.calls.remove(&call) {
-            if let Some(due) = known.due {
-                self.agenda.remove(&(due, call));
-            }
-            known.listing.values().for_each(|(ticket, _)| _ = self.tickets.remove(ticket));
-            self.blocked.remove(&call);
+            self.forget(now, call);
         }
     }
 }

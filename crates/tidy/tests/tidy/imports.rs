@@ -40,6 +40,7 @@ const OURS: &[(&str, &[&str])] = &[
             "faults",
             "datagrams",
             "rings",
+            "relay",
         ],
     ),
     ("sim", &["model", "sip", "media", "call", "spool"]),

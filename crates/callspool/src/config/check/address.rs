@@ -118,3 +118,80 @@ fn twice(
 fn ip(address: &AddressConfig) -> Option<IpAddr> {
     address.address.map(|address| address.0.addr())
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::config::tests::{load_text, refused};
+
+    const SIP: &str = "[sip]\nudp = [\"192.0.2.10:5060\", \"[2001:db8::10]:5060\"]\n";
+
+    #[test]
+    fn an_address_that_can_be_kept_and_answered_at_is_taken() {
+        let both = format!(
+            "[node]\nroles = [\"proxy\", \"recorder\", \"link-protector\"]\n{SIP}\
+             [address.v4]\naddress = \"192.0.2.10/24\"\ninterface = \"eth0\"\nrouter_id = 51\n\
+             peers = [\"192.0.2.2\"]\ntake_back = \"never\"\n\
+             [address.v6]\naddress = \"2001:db8::10/64\"\ninterface = \"eth0\"\nrouter_id = 51\n"
+        );
+        let loaded = load_text(&both, &[]).unwrap();
+        assert_eq!(loaded.config.tables.address.len(), 2);
+    }
+
+    #[test]
+    fn roles_and_addresses_go_together() {
+        refused(
+            "[node]\nroles = [\"recorder\", \"link-protector\"]\n",
+            &[],
+            expect![[r#"
+            c.toml:2 node.roles: nobody could order this record server to record; name proxy too, or give cluster.listen and have proxies name it
+            c.toml:2 node.roles: a link-protector without addresses protects nothing; give [address.NAME] for each service address
+            c.toml:2 node.roles: a link-protector brings clients to the proxy of its own node, and there is none; name proxy too
+        "#]],
+        );
+        let alone = "[address.v4]\naddress = \"192.0.2.10/24\"\ninterface = \"eth0\"\nrouter_id = 51\n";
+        refused(
+            &format!("{SIP}{alone}"),
+            &[],
+            expect![[r#"
+            node.roles: nobody keeps [address.v4]; name link-protector too
+        "#]],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_kept_or_is_answered_by_nobody_is_refused() {
+        let node = "[node]\nroles = [\"proxy\", \"recorder\", \"link-protector\"]\n";
+        refused(
+            &format!(
+                "{node}[address.a]\n[address.b]\naddress = \"192.0.2.10/24\"\ninterface = \"a/b\"\nrouter_id = 256\n\
+                 priority = 255\ninterval = \"15ms\"\npeers = [\"::1\"]\n"
+            ),
+            &[],
+            expect![[r#"
+                c.toml:3 address.a.address: there is no address; give one such as "192.0.2.10/24"
+                c.toml:6 address.b.interface: 'a/b' is no interface; give one that `ip link` shows
+                c.toml:7 address.b.router_id: 256 is no number of a group; give 1 to 255, the same on each node
+                c.toml:8 address.b.priority: 255 is out of range; give 2 to 254
+                c.toml:9 address.b.interval: 15ms is out of range; give 50ms to 3s, in steps of 10ms
+                c.toml:10 address.b.peers: ::1 is no own address of another node, of the same family; give those by which the nodes are known without the service address
+                c.toml:5 address.b.address: nobody answers at 192.0.2.10; name it with a port in sip.udp, sip.tcp or another list, instead of 0.0.0.0
+            "#]],
+        );
+        let one = |name: &str, ip: &str| {
+            format!("[address.{name}]\naddress = \"{ip}/24\"\ninterface = \"eth0\"\nrouter_id = 51\n")
+        };
+        let sip = "[sip]\nudp = [\"192.0.2.10:5060\", \"192.0.2.11:5060\"]\n";
+        let (a, b, c) = (one("a", "192.0.2.10"), one("b", "192.0.2.11"), one("c", "192.0.2.10"));
+        refused(
+            &format!("{node}{sip}{a}{b}{c}"),
+            &[],
+            expect![[r#"
+            c.toml:12 address.b.router_id: 51 is that of [address.a] too; give each address its own
+            c.toml:14 address.c.address: 192.0.2.10 is that of [address.a] too; remove one
+            c.toml:16 address.c.router_id: 51 is that of [address.b] too; give each address its own
+        "#]],
+        );
+    }
+}

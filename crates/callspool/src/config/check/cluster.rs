@@ -5,7 +5,7 @@ use std::path::Path;
 use model::{NodeNumber, PeerName};
 
 use super::{Findings, is_sip_uri};
-use crate::config::{Config, Placement, Role};
+use crate::config::{Config, GatherMode, Placement, RelayRule, Role};
 
 pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
     let has = |role| config.node.roles.contains(&role);
@@ -22,11 +22,22 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
         findings.add("cluster", "listen", "this node is no record server", "name recorder in node.roles");
     }
     if !has(Role::Proxy) && !peers.is_empty() {
+        if !has(Role::Recorder) {
+            let why = "there are peers and nobody who places calls on them, or gathers from them";
+            findings.add("node", "roles", why, "name proxy or recorder too");
+        } else if config.gathering.mode == GatherMode::Off {
+            let why = "there are peers to gather from, and this record server does not gather";
+            findings.add("gathering", "mode", why, "give gather or virtual, or remove [peer.NAME]");
+        }
+    }
+    if config.gathering.rate.0 == 0 || config.gathering.in_flight.0 == 0 {
+        let key = if config.gathering.rate.0 == 0 { "rate" } else { "in_flight" };
+        let why = "nothing would ever be fetched";
         findings.add(
-            "node",
-            "roles",
-            "there are peers and nobody who places calls on them",
-            "name proxy too",
+            "gathering",
+            key,
+            why,
+            "give 1MiB or more; gathering.mode = \"virtual\" fetches nothing",
         );
     }
     if (!cluster.listen.is_empty() || !peers.is_empty()) && config.node.number == NodeNumber::SINGLE {
@@ -39,6 +50,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
     }
     certificate(config, findings);
     addresses(config, findings);
+    relay(config, findings);
     for (name, peer) in peers {
         if let Err(e) = name.parse::<PeerName>() {
             findings.add_to_table(("peer", name), "address", e.to_string(), "choose another name");
@@ -69,6 +81,33 @@ fn certificate(config: &Config, findings: &mut Findings<'_>) {
         }
     }
 }
+
+/// A node that relays to itself too must know where that is.
+fn relay(config: &Config, findings: &mut Findings<'_>) {
+    let media = &config.media;
+    if !(1..=RELAY_THREADS_MAX).contains(&media.relay_threads) {
+        let why = format!("{} threads", media.relay_threads);
+        findings.add("media", "relay_threads", why, format!("give 1 to {RELAY_THREADS_MAX}"));
+    }
+    if !(1..=2).contains(&media.copies) {
+        findings.add("media", "copies", format!("{} copies", media.copies), "give 1 or 2");
+    }
+    let of_trunk = config.tables.trunk.values().filter_map(|trunk| trunk.relay);
+    let is_wanted = of_trunk.chain([media.relay]).any(|rule| rule != RelayRule::No);
+    if media.copies > 1 && !is_wanted {
+        let why = "only what goes through this proxy can be recorded twice";
+        findings.add("media", "copies", why, "give media.relay = \"yes\", or 1");
+    }
+    let is_here = config.node.roles.contains(&Role::Recorder) && !config.tables.peer.is_empty();
+    let is_unknown = media.listen_v4.is_some_and(|a| a.is_unspecified()) && media.advertised_v4.is_none();
+    if is_wanted && is_here && is_unknown {
+        let why = "media that are relayed could not be sent to the record server of this node";
+        findings.add("media", "listen_v4", why, "give an address of this node, or advertised_v4");
+    }
+}
+
+/// More threads than this are a mistake: one relays some thousands of streams.
+const RELAY_THREADS_MAX: usize = 64;
 
 /// What proxies tell clients of its ports must lead to this node: they cannot know by which address.
 fn addresses(config: &Config, findings: &mut Findings<'_>) {

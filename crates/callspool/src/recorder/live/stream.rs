@@ -8,7 +8,7 @@ use media::rtp::StreamReceiver;
 use media::srtp::{Closed, Srtp};
 use model::peer::Flowing;
 use model::{
-    Dtmf, Failure, MediaKind, Mono, Now, OpenSegment, OpenStream, Protection, SegmentId, StreamPorts,
+    Dtmf, Failure, MediaKind, Mono, Now, OpenSegment, OpenStream, Protection, Route, SegmentId, StreamPorts,
     StreamRecord, WallTime,
 };
 
@@ -162,7 +162,12 @@ impl LiveStream {
             return Way::Around { is_timed: false };
         };
         match open.protection {
-            Protection::None if before.is_none() && opened.is_empty() && open.ice.is_none() => {
+            Protection::None
+                if before.is_none()
+                    && opened.is_empty()
+                    && open.ice.is_none()
+                    && open.route.mark().is_none() =>
+            {
                 Way::Straight { rtcp_mux: open.rtcp_mux }
             }
             Protection::None | Protection::Srtp { .. } => Way::Around { is_timed: false },
@@ -521,6 +526,8 @@ impl LiveStream {
         let Self { sockets: Some(sockets), receiver, opened, before, knocking, open, .. } = self else {
             return;
         };
+        let Some((at, d)) = unmark(open.route, steady.at(d.at), d) else { return receiver.stranger() };
+        let d = &d;
         let socket = match (which, &sockets.rtcp) {
             (Which::Rtcp, Some(rtcp)) => rtcp,
             _ => &sockets.rtp,
@@ -528,7 +535,6 @@ impl LiveStream {
         let rtcp_port = matches!(which, Which::Rtcp) && sockets.rtcp.is_some();
         let door = door(open.stream, which, sockets);
         let place = Place { segment, door, socket, knocks: &sockets.knocks, open };
-        let at = steady.at(d.at);
         let is_rtcp = rtcp_port || (open.rtcp_mux && is_rtcp(d.bytes));
         if is_other(d.bytes, open) {
             return knocking.take(steady.now.mono, &place, receiver, d);
@@ -576,6 +582,15 @@ impl LiveStream {
             (Some(srtp), false) => receiver.protected(at, d.from, d.bytes, srtp, into),
         }
     }
+}
+
+/// When a datagram that comes by a relay came to that, and the packet in it; none: it is of somebody else.
+fn unmark<'a>(route: Route, at: WallTime, d: &Datagram<'a>) -> Option<(WallTime, Datagram<'a>)> {
+    let Datagram { at: system, from, bytes } = *d;
+    let Some(mark) = route.mark() else { return Some((at, Datagram { at: system, from, bytes })) };
+    let (bytes, age) = mark.take_off(bytes)?;
+    let age = i64::try_from(age.as_nanos()).unwrap_or(0);
+    Some((WallTime(at.0.saturating_sub(age)), Datagram { at: system, from, bytes }))
 }
 
 /// What a stream of a segment that failed leaves to the one that takes over.

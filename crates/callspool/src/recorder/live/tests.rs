@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use model::peer::Family;
-use model::{CallId, Codec, EndReason, MediaKind, NodeNumber, Protection, Side, StreamId};
+use model::{CallId, Codec, EndReason, MediaKind, NodeNumber, Protection, Route, Side, StreamId};
 
 use super::super::handshakes::Knocks;
 use super::super::ports::{PortConfig, Ports};
@@ -48,6 +48,7 @@ fn stream(id: u64, slot: u16, flowing: Flowing) -> OpenStream {
         remote: None,
         remote_rtcp: None,
         may_share: false,
+        route: Route::Direct,
         rtcp_mux: false,
         flowing,
         protection: Protection::None,

@@ -11,9 +11,10 @@ use model::state::{RecordingState, Respondent};
 use model::stream::CodecUse;
 use model::{
     Accounting, Anchor, Beat, CallId, Codec, Conclusion, Dtmf, EndReason, Failure, Gap, GapReason, Hello,
-    Keys, MasterKey, MediaKind, NodeNumber, OpenPause, OpenSegment, OpenStream, Order, PartRecord, Pause,
-    PauseSource, PeerName, Protection, Report, Resource, Secret, SegmentId, SegmentRecord, Share, Side,
-    Standing, StartTrigger, StreamId, StreamPorts, StreamRecord, Suite, TakeOver, TenantId, WallTime,
+    Keys, Mark, MasterKey, MediaKind, NodeNumber, OpenPause, OpenSegment, OpenStream, Order, PartRecord,
+    Pause, PauseSource, PeerName, Protection, Report, Resource, Route, Secret, SegmentId, SegmentRecord,
+    Share, Side, Standing, StartTrigger, StreamId, StreamPorts, StreamRecord, Suite, TakeOver, TenantId,
+    WallTime,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -86,7 +87,14 @@ pub(super) fn beat() -> impl Strategy<Value = Beat> {
         text().prop_map(Standing::Failing),
     ];
     (any::<u64>(), time(), any::<u32>(), vec(load, 0..6), standing).prop_map(
-        |(number, at, recordings, loads, standing)| Beat { number, at, recordings, loads, standing },
+        |(number, at, recordings, loads, standing)| Beat {
+            number,
+            at,
+            recordings,
+            loads,
+            standing,
+            heard: Some(number),
+        },
     )
 }
 
@@ -269,12 +277,17 @@ fn ice() -> impl Strategy<Value = Ice> {
         .prop_map(|(user, password)| Ice { user, password: Secret::new(password) })
 }
 
+fn route() -> impl Strategy<Value = Route> {
+    let relayed = any::<[u8; 8]>().prop_map(|octets| Route::Relayed(Mark::new(octets)));
+    prop_oneof![Just(Route::Direct), Just(Route::Anchored), relayed]
+}
+
 fn stream() -> impl Strategy<Value = OpenStream> {
     let flowing = select(vec![Flowing::Active, Flowing::Held, Flowing::Paused]);
     let codecs = vec((any::<u8>(), codec()), 0..3);
     let places = (select(vec![Family::V4, Family::V6]), of(address()), of(address()));
     let secret = (protection(), of(ice()));
-    let flags = (any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), route());
     (any::<u64>(), any::<u16>(), of(text()), kind(), side(), codecs, places, flowing, secret, flags).prop_map(
         |(stream, slot, label, kind, side, codecs, places, flowing, (protection, ice), flags)| OpenStream {
             stream: StreamId::from_u64(stream),
@@ -288,6 +301,7 @@ fn stream() -> impl Strategy<Value = OpenStream> {
             remote_rtcp: places.2,
             may_share: flags.0,
             rtcp_mux: flags.1,
+            route: flags.2,
             flowing,
             protection,
             ice,

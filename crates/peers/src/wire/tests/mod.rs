@@ -170,3 +170,21 @@ fn what_is_too_long_is_not_written() {
     open.data.dn = Some("7".repeat(MESSAGE_MAX));
     assert!(matches!(ToServer::Order(Order::Open(open)).frame(), Err(TooLong)));
 }
+
+#[test]
+fn the_state_of_a_call_goes_beside_what_is_said_of_it() {
+    let snapshot = Some(std::sync::Arc::new(model::Secret::new(vec![7; 5_000])));
+    let (call, stand) = (CallId::from_u64(5), model::custody::Stand { epoch: 2, version: 9 });
+    let tags = vec!["0123456789abcdef01234567".to_owned()];
+    let keep = ToServer::Custody(ToKeeper::Keep { call, stand, tags, snapshot: snapshot.clone() });
+    assert_eq!(ToServer::read(&written(keep.frame())).unwrap(), keep);
+    let owner = model::custody::OwnerIs::Away;
+    let found = FromServer::Custody(FromKeeper::Found { number: 1, call, stand, owner, snapshot });
+    assert_eq!(FromServer::read(&written(found.frame())).unwrap(), found);
+    let adopt = ToServer::Custody(ToKeeper::Adopt { call, epoch: 3 });
+    assert_eq!(ToServer::read(&written(adopt.frame())).unwrap(), adopt);
+    let lacking = format!(
+        r#"{{"custody": {{"keep": {{"call": "{call}", "stand": {{"epoch": 1, "version": 1}}, "tags": []}}}}}}"#
+    );
+    assert!(matches!(to_server(&lacking), Err(Unreadable::NotUnderstood(_))));
+}

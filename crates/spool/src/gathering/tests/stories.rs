@@ -1,14 +1,16 @@
 //! Single things that happen, one after the other.
 
+use model::peer::FileNames;
 use model::state::Respondent;
 use model::{
-    Answer, CallHoldings, Declined, EndReason, Failure, NodeNumber, Note, RecordingState as S, Request,
-    SegmentId,
+    Answer, CallHoldings, Declined, EndReason, Failure, NodeNumber, Note, Now, OpenSegment,
+    RecordingState as S, Request, SegmentId,
 };
 
 use super::super::{CALLS_MAX, Input, Lack, Mode, Stage, Standing, Step, Synchronizer, Windows, logs};
-use super::disk::{Mood, rot};
+use super::disk::{CAPACITY, Disk, Mood, rot};
 use super::world::{Happens, World, id, key, place};
+use crate::fixture::{segment, two_streams};
 use crate::layout;
 use crate::log::{self, Entry};
 
@@ -62,6 +64,25 @@ fn a_call_on_two_servers_comes_to_the_one_of_its_first_segment() {
     assert!(notes.values().any(|noted| noted.note == note));
     assert_eq!((standing(&world, 0), standing(&world, 1)), (None, None));
     assert!(world.alarms.is_empty(), "{:?}", world.alarms);
+}
+
+#[test]
+fn a_segment_that_was_opened_too_late_does_not_keep_its_call_from_being_gathered() {
+    let mut world = World::new(1, 2);
+    // Node 1 did not say in time that it opened segment 1, so node 2 was asked for another of that number.
+    world.record(CALL, 1, &[1], EndReason::Internal(Failure::Process), Respondent::No);
+    let open = OpenSegment {
+        segment: id(CALL, 501),
+        call: key(CALL).call,
+        files: FileNames::ById,
+        ..segment(1, 20_000, two_streams())
+    };
+    world.record_as(&open, &[2], EndReason::HangUp);
+    world.conclude(CALL, 1, &[1, 2]);
+    world.start_all();
+    world.run(30);
+    assert!(is_only_at(&world, 0), "{}", world.last_lines());
+    assert_eq!(world.state_at(CALL, 0), Some(S::CompleteInternalError));
 }
 
 #[test]
@@ -137,6 +158,22 @@ fn a_live_segment_and_an_end_that_is_not_known_are_waited_for() {
 }
 
 #[test]
+fn what_is_live_elsewhere_is_asked_for_again_soon() {
+    let mut world = World::new(4, 2);
+    two(&mut world);
+    world.live.insert(id(CALL, 2));
+    world.start_all();
+    world.run(1);
+    assert_eq!(lacks(&world, 0), [Lack::Live(id(CALL, 2), node(2))]);
+    // A crash is repaired there, which nobody tells here.
+    world.live.clear();
+    let held = world.holdings(1, &key(CALL));
+    world.tell(1, Input::Own(held));
+    world.run(20);
+    assert!(is_only_at(&world, 0), "{}", world.last_lines());
+}
+
+#[test]
 fn a_virtual_call_stays_where_it_is() {
     let mut world = World::new(5, 2);
     two(&mut world);
@@ -197,16 +234,57 @@ fn nobody_gives_up_a_copy_for_one_that_is_spoiled() {
 fn copies_that_differ_both_stay_and_it_is_told_once() {
     let mut world = World::new(9, 2);
     world.is_checked = false;
-    world.record(CALL, 1, &[2], EndReason::HangUp, Respondent::No);
+    world.record(CALL, 1, &[1, 2], EndReason::HangUp, Respondent::No);
+    world.nodes[0].disk = Disk::new(CAPACITY);
     world.record(CALL, 1, &[1], EndReason::Upstream(Failure::MediaTimeout), Respondent::No);
     world.conclude(CALL, 1, &[1]);
     let before = world.nodes[1].disk.now.clone();
     world.start_all();
-    world.run(2 * 86_400);
+    world.run(20);
     let differ = Lack::Differs(id(CALL, 1), vec![node(1), node(2)]);
-    assert_eq!(lacks(&world, 0), [differ.clone(), Lack::Copies(node(2))], "{}", world.last_lines());
+    assert_eq!(lacks(&world, 0), std::slice::from_ref(&differ), "{}", world.last_lines());
     assert!(world.nodes[1].disk.now == before);
-    assert_eq!(world.alarms.iter().filter(|a| **a == differ.to_string()).count(), 2, "once at each node");
+    is_at_rest(&mut world);
+    assert_eq!(world.alarms, [differ.to_string(), differ.to_string()], "once at each node");
+}
+
+/// Nothing is left to be done, and nobody keeps it in mind or asks any more.
+fn is_at_rest(world: &mut World) {
+    world.run(3_600);
+    assert_eq!((standing(world, 0), standing(world, 1)), (None, None), "{}", world.last_lines());
+    let steps = world.steps;
+    world.run(2 * 86_400);
+    assert_eq!(world.steps, steps, "{}", world.last_lines());
+}
+
+#[test]
+fn a_call_that_two_nodes_recorded_is_gathered_at_one_stays_at_both_and_is_no_trouble() {
+    let mut world = World::new(9, 3);
+    world.is_checked = false;
+    for number in [1, 2] {
+        let end = if number == 1 { EndReason::Hold } else { EndReason::HangUp };
+        world.record(CALL, number, &[2], end.clone(), Respondent::No);
+        world.record(CALL, number, &[1], end, Respondent::No);
+    }
+    // A third, of which one copy is left, is brought to the others.
+    world.record(CALL, 3, &[2], EndReason::HangUp, Respondent::No);
+    world.conclude(CALL, 3, &[1, 2]);
+    let path = |name: &str| format!("{}/{name}", logs::directory(&key(CALL)));
+    let before = world.nodes[1].disk.now.bytes(&path("001-1.mka")).unwrap().to_vec();
+    world.start_all();
+    world.run(10);
+    assert_eq!(world.state_at(CALL, 0), Some(S::Complete), "{}", world.last_lines());
+    let twice = [1, 2].map(|number| Lack::Twice(id(CALL, number), vec![node(1), node(2)]));
+    assert_eq!(lacks(&world, 0), twice, "{}", world.last_lines());
+    is_at_rest(&mut world);
+    assert_eq!(world.nodes[1].disk.now.bytes(&path("001-1.mka")).unwrap(), before);
+    assert!(world.nodes[1].disk.now.bytes(&path("003-1.mka")).is_none());
+    assert!(world.alarms.is_empty(), "{:?}", world.alarms);
+    // A node that starts anew asks once more, and all come to rest.
+    world.kill(1, false);
+    world.start(1);
+    is_at_rest(&mut world);
+    assert!(world.alarms.is_empty(), "{:?}", world.alarms);
 }
 
 #[test]
@@ -307,6 +385,21 @@ fn calls_that_are_one_come_together_each_in_its_directory() {
     let (of, sealed) = &world.sealed[&id(20, 1)];
     assert!(world.nodes[0].disk.has(node(1), of, id(20, 1), sealed));
     assert!(world.nodes[1].disk.is_without(&key(20)), "{}", world.last_lines());
+}
+
+#[test]
+fn a_call_that_was_gathered_before_it_turned_out_to_be_another_is_leaned_on_as_before() {
+    let mut world = World::new(15, 2);
+    world.record(20, 1, &[2], EndReason::HangUp, Respondent::No);
+    world.conclude(20, 1, &[2]);
+    world.start(1);
+    world.run(60);
+    assert_eq!(world.state_at(20, 1), Some(S::Complete), "{}", world.last_lines());
+    world.record(CALL, 1, &[1], EndReason::HangUp, Respondent::No);
+    world.joined.insert(20, CALL);
+    let held = world.holdings(1, &key(CALL));
+    assert_eq!((held.copies().count(), held.gathered), (1, true));
+    assert!(!world.holdings(0, &key(CALL)).gathered);
 }
 
 #[test]
@@ -457,15 +550,68 @@ fn whatever_a_node_asks_for_only_what_is_there_is_read_and_nothing_goes_without_
 }
 
 #[test]
-fn no_more_calls_are_taken_in_than_are_kept_in_mind() {
+fn no_more_calls_are_kept_in_mind_than_there_is_room_for_and_what_waits_keeps_none_out() {
     let mut world = World::new(20, 2);
     let (mut machine, _) = asking(&mut world);
     let now = world.at();
     let held = world.holdings(0, &key(CALL));
-    for call in 0..CALLS_MAX as u64 + 50 {
-        machine.handle(now, Input::Own(CallHoldings { call: key(1_000 + call), ..held.clone() }));
+    let take_in = |machine: &mut Synchronizer, call: u64, at: Now| {
+        machine.handle(at, Input::Own(CallHoldings { call: key(call), ..held.clone() }));
         while machine.poll().is_some() {}
-    }
-    assert!(!machine.has_room());
+    };
+    let max = CALLS_MAX as u64;
+    (1..max).for_each(|call| take_in(&mut machine, 1_000 + call, now));
+    assert!(!machine.has_put_off());
+    // All of them wait for node 2, which says nothing. What happens now is not kept out, what is found waits for its turn.
+    assert!(machine.has_room() && !machine.has_room_for_found(now.mono));
+    let later = now + std::time::Duration::from_secs(60);
+    assert!(machine.has_room_for_found(later.mono));
+    take_in(&mut machine, 1_000 + max, later);
+    assert_eq!(machine.calls_in_mind(), CALLS_MAX);
+    assert!(machine.standing(key(1_000 + max).call).is_some());
+    assert_eq!(machine.standing(key(CALL).call), None, "the one that waited longest, of these the first");
+    assert!(machine.has_put_off() && !machine.has_put_off());
+    (1..=50).for_each(|call| take_in(&mut machine, 1_000 + max + call, later));
     assert_eq!(machine.standings().count(), CALLS_MAX);
+    assert_eq!(machine.waits.len(), CALLS_MAX);
+}
+
+#[test]
+fn what_cannot_be_read_is_said_to_be_so_and_keeps_nobody_out() {
+    let mut world = World::new(21, 2);
+    let (mut machine, _) = asking(&mut world);
+    let now = world.at();
+    let ask = |machine: &mut Synchronizer, call: u64, ticket: u64| {
+        machine
+            .handle(now, Input::Asked { from: node(2), ticket, request: Request::List { call: key(call) } });
+        let answers = std::iter::from_fn(|| machine.poll()).filter_map(|step| match step {
+            Step::Answer { answer, .. } => Some(answer),
+            _ => None,
+        });
+        answers.collect::<Vec<_>>()
+    };
+    let said = |machine: &mut Synchronizer| {
+        std::iter::from_fn(|| machine.poll()).find_map(|step| match step {
+            Step::Answer { ticket, answer, .. } => Some((ticket, answer)),
+            _ => None,
+        })
+    };
+    assert_eq!(ask(&mut machine, 77, 1), []);
+    let busy = Answer::Declined(Declined::Busy);
+    for ticket in 2..2_000 {
+        assert_eq!(ask(&mut machine, 77, ticket), std::slice::from_ref(&busy), "the one before");
+    }
+    assert_eq!(ask(&mut machine, 78, 2_000), []);
+    machine.handle(now, Input::Unread { call: key(77).call, why: "torn".to_owned() });
+    assert_eq!(said(&mut machine), Some((1_999, Answer::Declined(Declined::Disk("torn".to_owned())))));
+    // What cannot be is as good as unread.
+    let mut odd = CallHoldings { call: key(78), ..world.holdings(0, &key(CALL)) };
+    odd.directories[0].copies[0].number = 0;
+    machine.handle(now, Input::Own(odd));
+    let answer = said(&mut machine);
+    assert!(matches!(answer, Some((2_000, Answer::Declined(Declined::Disk(_))))), "{answer:?}");
+    // What nobody says anything of does not stay.
+    assert_eq!(ask(&mut machine, 79, 3_000), []);
+    machine.handle_timeout(now + std::time::Duration::from_secs(20));
+    assert_eq!(said(&mut machine), Some((3_000, busy)));
 }

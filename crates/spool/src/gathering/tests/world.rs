@@ -117,7 +117,7 @@ pub(super) struct World {
     /// Nodes at which people noted something of a call.
     pub(super) noted: BTreeMap<u64, usize>,
     /// Steps so far.
-    steps: u64,
+    pub(super) steps: u64,
     /// Whether what always holds is looked after.
     pub(super) is_checked: bool,
     events: BTreeMap<(u64, u64), Event>,
@@ -187,16 +187,21 @@ impl World {
         end: EndReason,
         respondent: Respondent,
     ) {
-        let node = NodeNumber::new(at[0]).unwrap();
         let open = OpenSegment {
             segment: id(call, number),
             call: CallId::from_u64(call),
             respondent,
             ..segment(number, u64::from(number) * 10_000, two_streams())
         };
+        self.record_as(&open, at, end);
+    }
+
+    /// The same, of a segment that was ordered so.
+    pub(super) fn record_as(&mut self, open: &OpenSegment, at: &[u16], end: EndReason) {
+        let node = NodeNumber::new(at[0]).unwrap();
         let frames = 10 + self.rng.below(20);
         let disk = &mut self.nodes[usize::from(at[0]) - 1].disk.now;
-        let sealed = write(disk, node, &open, frames, end);
+        let sealed = write(disk, node, open, frames, end);
         for other in &at[1..] {
             let disk = &mut self.nodes[usize::from(*other) - 1].disk.now;
             sealed.iter().for_each(|(path, bytes)| disk.put(path, bytes.clone()));
@@ -205,7 +210,7 @@ impl World {
             let disk = &mut self.nodes[usize::from(*n) - 1].disk;
             disk.durable = disk.now.clone();
         }
-        self.sealed.insert(id(call, number), (key(call), sealed));
+        self.sealed.insert(open.segment, (key(open.call.as_u64()), sealed));
     }
 
     /// A line in the log of a call at a node.

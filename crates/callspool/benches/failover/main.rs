@@ -41,7 +41,7 @@ enum Fate {
 impl Fate {
     const fn name(self) -> &'static str {
         match self {
-            Self::Killed => "killed (SIGKILL)",
+            Self::Killed => "is killed (SIGKILL)",
             Self::Hangs => "hangs (SIGSTOP)",
         }
     }
@@ -152,7 +152,7 @@ fn tell(fate: Fate, gaps: &[Gap], options: &Options) {
     let (next, next_worst) = figures(|gap| gap.until_next);
     let (missing, missing_worst) = figures(|gap| gap.missing);
     println!(
-        "a record server is {:<16} {:>3} calls: next one records after {next:.0} ms (worst {next_worst:.0}); \
+        "a record server {:<19} {:>3} calls: next one records after {next:.0} ms (worst {next_worst:.0}); \
          missing {missing:.0} ms (worst {missing_worst:.0})",
         fate.name(),
         gaps.len(),

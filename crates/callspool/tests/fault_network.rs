@@ -29,10 +29,11 @@ static ALONE: Mutex<()> = Mutex::new(());
 const PACKET: i64 = 160;
 
 struct Network {
-    _alone: MutexGuard<'static, ()>,
     lan: Lan,
     proxies: Vec<Remote>,
     recorders: Vec<Remote>,
+    /// The last that goes: until then its nodes are there.
+    _alone: MutexGuard<'static, ()>,
 }
 
 fn address(host: &str) -> String {
@@ -72,7 +73,7 @@ impl Network {
             (1..).zip(RECORDERS).map(|(n, host)| node(host, n, "recorder,api")).collect();
         let proxies: Vec<Remote> =
             (100..).zip(["p", "q"]).map(|(n, host)| node(host, n, "proxy,api")).collect();
-        let mut network = Self { _alone: alone, lan, proxies, recorders };
+        let mut network = Self { lan, proxies, recorders, _alone: alone };
         for (host, recorder) in RECORDERS.iter().zip(&mut network.recorders) {
             recorder.server.set("CLUSTER__LISTEN", &format!("{}:5070", address(host)));
             recorder.restart();

@@ -205,6 +205,13 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
     catalog.watch(mender.clone(), stopping.clone());
     let mut webhooks = Webhooks::new(&config, &catalog, &teller, board);
     webhooks.apply(reloader.webhooks(), first_event).await;
+    catalog::watch_events(
+        &place,
+        &catalog.reader,
+        teller.clone(),
+        config.recording.tenant.clone(),
+        stopping.clone(),
+    );
     let claimed = claim.map(|claim| tokio::spawn(claim.keep(teller.clone(), stopping.clone())));
     let front = front.map(|task| tokio::spawn(task.run()));
     let front_done = async move {

@@ -16,7 +16,7 @@ use crate::postgres::{self, PostgresCatalog};
 use crate::query::CallQuery;
 use crate::sqlite::{self, SqliteCatalog};
 use crate::told::ToldCall;
-use crate::view::{CallDetail, CallSummary, Event, EventSpan};
+use crate::view::{CallDetail, CallSummary, Event, EventSpan, HeldBack};
 
 /// How long a question may take: a list that goes through a million calls takes some seconds, and people do not wait
 /// for longer. What does not answer by then stands still.
@@ -188,6 +188,12 @@ impl Catalog {
     /// Which events are kept.
     pub async fn event_span(&self) -> Result<EventSpan, CatalogError> {
         ask!(self, readers, outbox::span())
+    }
+
+    /// What keeps events that are written from being [read](Self::events): a transaction of anybody on the server that has
+    /// not ended. For a moment that is ordinary. None where no event waits, and on no server.
+    pub async fn events_held_back(&self) -> Result<Option<HeldBack>, CatalogError> {
+        ask!(self, readers, outbox::held_back())
     }
 
     /// The highest id that the catalog holds, of whatever kind; 0 when it is empty.

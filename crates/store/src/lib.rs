@@ -40,5 +40,5 @@ pub use place::Place;
 pub use postgres::{PostgresSettings, SettingsError};
 pub use query::{CallQuery, Cursor, CursorParseError, LIST_DEFAULT, LIST_MAX};
 pub use told::{ToldCall, ToldSegment};
-pub use view::{CallDetail, CallSummary, Event, EventSpan, SegmentDetail, SegmentElsewhere};
+pub use view::{CallDetail, CallSummary, Event, EventSpan, HeldBack, SegmentDetail, SegmentElsewhere};
 pub use writer::{CatalogWriter, Handle, Report, Status, Worker, WriterConfig};

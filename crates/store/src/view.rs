@@ -124,6 +124,16 @@ pub struct EventSpan {
     pub newest: Option<EventId>,
 }
 
+/// A transaction of the database, that events which are written wait for: before it ends, none that is read later may
+/// turn out to be older.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldBack {
+    /// Its id: the same as long as it is the same.
+    pub transaction: String,
+    /// Whose it is, in words.
+    pub whose: String,
+}
+
 #[derive(FromRow)]
 pub(crate) struct CallRow {
     id: i64,

@@ -3,6 +3,7 @@
 
 mod number;
 mod place;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::repository::Repository;
 use crate::startup::Mender;
 pub(crate) use number::Claim;
 pub(crate) use place::place;
+pub(crate) use waiting::watch_events;
 
 /// Reports of the writer that may wait: it makes few. What does not fit is in its status as well.
 const REPORTS_MAX: usize = 64;

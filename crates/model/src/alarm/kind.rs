@@ -167,6 +167,8 @@ kinds! {
         CatalogAway = "catalog-away", Warning, 0, 5;
         /// Another node holds the number of this one: both would give the same ids.
         NumberTaken = "number-taken", Critical, 0, 0;
+        /// Events are written and cannot be read: a transaction on the server of the catalog does not end.
+        EventsWaiting = "events-waiting", Warning, 30, 0;
         /// The journal that takes changes while the catalog cannot fills.
         JournalGrowing = "journal-growing", Warning, 0, 30;
         /// Media wait for the disk.

@@ -39,6 +39,17 @@ pub(crate) const EVENTS_BEHIND: &str = "SELECT id, at, tenant, kind, call, segme
 pub(crate) const EVENT_SPAN: &str = "SELECT (SELECT MIN(id) FROM events), (SELECT id FROM events \
      WHERE written < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY written DESC, id DESC LIMIT 1)";
 
+/// The oldest transaction that runs, and whose it is as far as that can be seen, where events wait for it to end.
+pub(crate) const EVENTS_HELD_BACK: Option<&str> = Some(
+    "SELECT o.oldest::TEXT, COALESCE( \
+       (SELECT 'process ' || a.pid || ', ' || COALESCE(NULLIF(a.application_name, ''), 'no name') || ' of ' \
+          || COALESCE(a.usename, '?') FROM pg_stat_activity a WHERE a.backend_xid = o.oldest::xid LIMIT 1), \
+       (SELECT 'prepared as ' || p.gid FROM pg_prepared_xacts p WHERE p.transaction = o.oldest::xid LIMIT 1), \
+       'unknown') \
+     FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS oldest) o \
+     WHERE EXISTS (SELECT 1 FROM events WHERE written >= o.oldest)",
+);
+
 /// What was not told of since `$1`, and was told last by the node `$2`: others have files of their own.
 pub(crate) const UNTOLD: &str = "changed < $1 AND (changed / 2048) % 1024 = $2";
 

@@ -7,7 +7,7 @@ use super::engine::{self, Connection, Pool};
 use crate::error::CatalogError;
 use crate::query::limit;
 use crate::rows;
-use crate::view::{Event, EventRow, EventSpan};
+use crate::view::{Event, EventRow, EventSpan, HeldBack};
 
 /// Writes events within the transaction that `db` is in. What was told before is there already.
 pub(crate) async fn write(db: &mut Connection, events: &[Event]) -> Result<(), CatalogError> {
@@ -45,6 +45,13 @@ pub(crate) async fn span(db: &Pool) -> Result<EventSpan, CatalogError> {
         oldest: oldest.map(rows::event_id).transpose()?,
         newest: newest.map(rows::event_id).transpose()?,
     })
+}
+
+/// What keeps events that are written from being read.
+pub(crate) async fn held_back(db: &Pool) -> Result<Option<HeldBack>, CatalogError> {
+    let Some(question) = engine::EVENTS_HELD_BACK else { return Ok(None) };
+    let found: Option<(String, String)> = sqlx::query_as(question).fetch_optional(db).await?;
+    Ok(found.map(|(transaction, whose)| HeldBack { transaction, whose }))
 }
 
 /// Whether an event is kept.

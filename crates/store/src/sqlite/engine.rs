@@ -25,6 +25,9 @@ pub(crate) const EVENTS_BEHIND: &str =
 /// The oldest event and the newest.
 pub(crate) const EVENT_SPAN: &str = "SELECT (SELECT MIN(id) FROM events), (SELECT MAX(id) FROM events)";
 
+/// Nobody else writes: no event waits.
+pub(crate) const EVENTS_HELD_BACK: Option<&str> = None;
+
 /// What was not told of since `$1`: of one node, whose number (`$2`) was another one once.
 pub(crate) const UNTOLD: &str = "changed < $1 AND $2 IS NOT NULL";
 

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod disk;
 pub mod fuse;
 pub mod listing;
+pub mod network;
 pub mod node;
 pub mod noise;
 pub mod orders;

@@ -17,6 +17,7 @@ pub mod dtls;
 /// Flows of recording clients, which the tests of what is decided play too.
 #[path = "../../../call/tests/world/flow.rs"]
 pub mod flow;
+pub mod holders;
 pub mod http;
 pub mod lan;
 pub mod listener;

@@ -23,6 +23,8 @@ export class CallView {
     this.sound = make("div");
     this.notes = make("section", "notes");
     this.segments = make("section");
+    this.elsewhere = make("section");
+    this.elsewhere.setAttribute("aria-live", "polite");
     this.facts = make("section");
     this.trouble = make("p", "trouble");
     this.trouble.setAttribute("role", "alert");
@@ -47,8 +49,9 @@ export class CallView {
     this.showNotes(isFirst);
     this.showSegments();
     this.showFacts();
+    if (!this.goesOn()) this.showElsewhere();
     if (isFirst) {
-      this.box.replaceChildren(this.back, this.head, this.trouble, this.sound, this.notes, this.segments, this.facts);
+      this.box.replaceChildren(this.back, this.head, this.trouble, this.sound, this.notes, this.segments, this.elsewhere, this.facts);
       if (this.player) this.player.load(this.stopper.signal);
     }
     this.tick();
@@ -250,6 +253,27 @@ export class CallView {
     this.segments.replaceChildren(make("h3", "", list.length === 1 ? "Segment" : "Segments"), ...list.map((s) => this.segment(s)));
     if (!list.length) this.segments.append(make("p", "dim", "None yet."));
     if (this.call.gathering) this.segments.append(this.gathering(this.call.gathering));
+  }
+
+  /** From where it is played, if not from here alone, and what of it cannot be played. Nodes are asked, so it may take a while. */
+  async showElsewhere() {
+    const places = await ask(this.path + "/places", { fresh: true, signal: this.stopper.signal }).catch(() => null);
+    if (!places) return;
+    const away = places.segments.filter((s) => s.node !== null);
+    this.elsewhere.replaceChildren();
+    if (!away.length && !places.missing.length) return;
+    const box = make("section", "segment");
+    box.append(make("h4", "", away.length ? "Played from other nodes" : "Missing"));
+    for (const s of away) box.append(make("p", "dim", "Segment " + s.number + " is fetched from " + s.name + " (node " + s.node + ")."));
+    for (const m of places.missing) {
+      const line = make("p", "trouble", "Not heard: " + m.text);
+      if (m.since) {
+        line.append(", since ");
+        line.append(time(m.since));
+      }
+      box.append(line);
+    }
+    this.elsewhere.append(box);
   }
 
   /** What of the call lies elsewhere, or is missing. */

@@ -30,6 +30,7 @@ mod orders;
 mod page;
 mod path;
 mod peaks;
+mod places;
 pub mod port;
 mod problem;
 mod query;
@@ -136,6 +137,7 @@ fn described() -> Described {
         .routes(routes!(joins::join))
         .routes(routes!(gathering::gather))
         .routes(routes!(peaks::peaks))
+        .routes(routes!(places::places))
         .routes(routes!(spans::spans))
         .routes(routes!(orders::start))
         .routes(routes!(orders::stop))

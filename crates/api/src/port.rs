@@ -12,6 +12,7 @@ mod live;
 mod metrics;
 mod node;
 mod notes;
+mod places;
 mod sides;
 
 pub use audio::{
@@ -25,4 +26,5 @@ pub use live::{Changed, KeysRequest, LiveAnswer, LiveCalls, LiveError, LiveOrder
 pub use metrics::{Distribution, Family, FamilyKind, Metrics, Sample, count};
 pub use node::{Lack, Node, Standing};
 pub use notes::{CallNotes, NoteError, NotedBy, Notes};
+pub use places::{CallPlaces, MissingSegment, SegmentPlace};
 pub use sides::{CallSides, StreamSide};

@@ -1,24 +1,30 @@
 //! Where the segments of a call lie in its time, and where nothing of it was kept and why: what is drawn over a picture
 //! of its sound ([`peaks`](crate::peaks)), whose time is the same.
 
+use std::time::Duration;
+
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use model::{EndReason, GapReason, MediaKind, SegmentId, SegmentRecord, Side, WallTime};
 use serde::Serialize;
-use store::SegmentDetail;
 use utoipa::ToSchema;
 
 use crate::answer;
 use crate::calls::of;
 use crate::document::CallRefusals;
 use crate::path::CallPath;
+use crate::places;
+use crate::port::CallPlaces;
 use crate::problem::Problem;
 use crate::schema;
 use crate::state::ApiState;
 
 /// 2,000 spans: more than a screen has room for. The longest are told.
 const SPANS_MAX: usize = 2_000;
+
+/// How long other nodes may take to say what they have: longer than one that is up and mute is waited for.
+const PLACES_WITHIN: Duration = Duration::from_secs(6);
 
 /// Where segments lie, and where nothing was kept.
 #[derive(Serialize, ToSchema)]
@@ -74,12 +80,26 @@ pub(crate) async fn spans(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let detail = of(&state, CallPath::read(&path)?).await?;
-    answer::json(&headers, &SpansJson::of(&detail.segments, detail.summary.ended))
+    let ended = detail.summary.ended;
+    // What other nodes have is drawn too, and the catalog of this one may not know it.
+    let places = if detail.summary.state.is_gathered() {
+        CallPlaces::default()
+    } else {
+        // The rest waits for no node, and for no disk.
+        let places = tokio::time::timeout(PLACES_WITHIN, places::of(&state, detail.summary.id)).await;
+        places.ok().and_then(Result::ok).unwrap_or_default()
+    };
+    let is_across = places.segments.iter().any(|place| place.at.is_some());
+    let records: Vec<SegmentRecord> = match is_across {
+        true => places.segments.into_iter().map(|place| place.record).collect(),
+        false => detail.segments.into_iter().map(|segment| segment.record).collect(),
+    };
+    answer::json(&headers, &SpansJson::of(&records, ended))
 }
 
 impl SpansJson {
-    fn of(segments: &[SegmentDetail], ended: Option<WallTime>) -> Self {
-        let mut records: Vec<&SegmentRecord> = segments.iter().map(|s| &s.record).collect();
+    fn of(segments: &[SegmentRecord], ended: Option<WallTime>) -> Self {
+        let mut records: Vec<&SegmentRecord> = segments.iter().collect();
         records.sort_by_key(|r| (r.started, r.number));
         let begin = records.first().map(|r| r.started).unwrap_or_default();
         let at = |time: WallTime| time.nanos_since(begin) / 1_000_000;

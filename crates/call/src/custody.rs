@@ -13,7 +13,12 @@
 //! A call that is over is released everywhere: a record server that was cut off may have a state of an owner before, and would
 //! offer it. Those that were cut off then are told when they are linked again.
 //!
+//! It tells record servers too [by what calls of ours are recognized](crate::sightings), and passes on what they answer.
+//!
 //! What a state says is read elsewhere ([`crate::Snapshot`]).
+//!
+//! A proxy that stops says so: its calls are offered to others, and are its own until it hears that they are another's. It takes
+//! none that it is offered.
 //!
 //! Reports of segments that come while their call is being adopted are set aside: until then nobody here knows them.
 
@@ -23,8 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::custody::{FromKeeper, OwnerIs, SNAPSHOT_MAX, Stand, ToKeeper, Whom};
-use model::{CallId, Mono, PeerName, Report, Secret, SegmentId};
+use model::{CallId, Mono, PeerName, Report, Secret, SegmentId, Sighting};
 
+use crate::sightings::Telling;
 use crate::timers::Timers;
 
 /// How long record servers may take to answer, each of the two times: some round trips. A client sends its request again
@@ -38,6 +44,10 @@ const ASKS_MAX: usize = 4_096;
 const OVER_MAX: usize = 4_096;
 /// Calls that record servers which are not linked may have given to us: those that were asked for when links broke.
 const UNHEARD_MAX: usize = 4_096;
+/// States that are told in one go: of the longest (`SNAPSHOT_MAX`) half of what may wait for a link.
+const TOLD_AT_ONCE: usize = 8;
+/// How long a record server for which too much waits is left alone.
+const ROOM_IN: Duration = Duration::from_millis(10);
 /// Reports that are set aside for a call that is being adopted.
 const ASIDE_MAX: usize = 256;
 
@@ -142,8 +152,16 @@ pub struct Custody {
     asks: BTreeMap<u64, Ask>,
     number: u64,
     timers: Timers<u64>,
-    /// Calls whose state is to be told anew.
+    /// Calls whose state is to be told anew, and which of them was taken last: they take turns.
     stale: BTreeSet<CallId>,
+    taken_last: Option<CallId>,
+    /// When it is looked again whether there is room for them.
+    room_at: Option<Mono>,
+    telling: Telling,
+    /// Calls of ours that others have signs of, with theirs; they are taken before anything else is heard.
+    elsewhere: VecDeque<(CallId, Sighting)>,
+    /// This process stops.
+    is_leaving: bool,
     steps: VecDeque<CustodyStep>,
 }
 
@@ -165,6 +183,11 @@ impl Custody {
             number: 0,
             timers: Timers::new(),
             stale: BTreeSet::new(),
+            taken_last: None,
+            room_at: None,
+            telling: Telling::new(),
+            elsewhere: VecDeque::new(),
+            is_leaving: false,
             steps: VecDeque::new(),
         }
     }
@@ -177,6 +200,19 @@ impl Custody {
         self
     }
 
+    /// The same, where this process is a record server too: it keeps no calls of ours, as it dies with us, and proxies on
+    /// other nodes tell it of theirs.
+    #[must_use]
+    pub fn beside(mut self, own: &PeerName) -> Self {
+        self.telling.linked(own);
+        self
+    }
+
+    /// The record server of this process did not take what it was told: it is told all of it again, in a while.
+    pub fn was_not_told(&mut self, now: Mono, own: &PeerName) {
+        self.telling.again(now, own);
+    }
+
     /// The next thing to do.
     pub fn poll_step(&mut self) -> Option<CustodyStep> {
         self.steps.pop_front()
@@ -185,18 +221,45 @@ impl Custody {
     /// When [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Mono> {
-        self.timers.next()
+        [self.timers.next(), self.room_at, self.telling.next()].into_iter().flatten().min()
     }
 
-    /// Calls whose state is to be told anew, by [`Self::keep`].
-    pub fn take_stale(&mut self) -> BTreeSet<CallId> {
-        std::mem::take(&mut self.stale)
+    /// Something of these calls of ours has changed: their states are to be told.
+    pub fn changed(&mut self, calls: impl IntoIterator<Item = CallId>) {
+        self.stale.extend(calls);
+    }
+
+    /// Some of the calls whose state is to be told, by [`Self::keep`]: those for whose record server not too much waits
+    /// already. A record server that is linked again is to hear of thousands at once, and whoever says more than fits closes
+    /// the link.
+    pub fn take_stale(&mut self, now: Mono, has_room: impl Fn(&PeerName) -> bool) -> Vec<CallId> {
+        let full: BTreeSet<&PeerName> = self.linked.iter().filter(|name| !has_room(name)).collect();
+        let home = |call: &CallId| self.calls.get(call).and_then(|own| own.home.as_ref());
+        let has_room = |call: &&CallId| home(call).is_none_or(|home| !full.contains(home));
+        let last = self.taken_last;
+        let later = self.stale.iter().filter(|call| last.is_none_or(|last| **call > last));
+        let again = self.stale.iter().filter(|call| last.is_some_and(|last| **call <= last));
+        let turn: Vec<CallId> = later.chain(again).filter(has_room).take(TOLD_AT_ONCE).copied().collect();
+        self.taken_last = turn.last().copied().or(last);
+        self.stale.retain(|call| !turn.contains(call));
+        self.room_at = (!self.stale.is_empty()).then(|| now + ROOM_IN);
+        turn
+    }
+
+    /// This process stops: others are to carry on its calls.
+    pub fn leave(&mut self) {
+        self.is_leaving = true;
+        self.tell_all(&ToKeeper::Leaving {});
     }
 
     /// A record server on another node is linked.
     pub fn linked(&mut self, name: &PeerName) {
         self.linked.insert(name.clone());
+        self.telling.linked(name);
         self.tell(name, ToKeeper::Present { run: self.run });
+        if self.is_leaving {
+            self.tell(name, ToKeeper::Leaving {});
+        }
         self.awaited.remove(name);
         let mut told: Vec<ToKeeper> = self.over.iter().map(|(call, epoch)| released(*call, *epoch)).collect();
         for (call, own) in &mut self.calls {
@@ -231,6 +294,7 @@ impl Custody {
         if !self.linked.remove(name) && !self.awaited.remove(name) {
             return;
         }
+        self.telling.unlinked(name);
         for ask in self.asks.values().filter(|ask| ask.open.contains(name)) {
             if let Stage::Adopting(adopting) = &ask.stage {
                 self.unheard.insert((name.clone(), adopting.best.call, adopting.epoch));
@@ -349,15 +413,30 @@ impl Custody {
                 }
             }
             FromKeeper::Offer { call } => {
-                if !self.calls.contains_key(&call) {
+                if !self.calls.contains_key(&call) && !self.is_leaving {
                     self.ask(now, Whom::Call(call));
                 }
             }
+            FromKeeper::SightedElsewhere { call, other } => self.elsewhere.push_back((call, *other)),
+            // Of ports, which are known elsewhere.
+            FromKeeper::Over { .. } => {}
         }
     }
 
-    /// Time passed: who did not answer is not waited for.
+    /// By what a call of ours is recognized, if anything is recognized as it: told where that is news.
+    pub fn sighted(&mut self, call: CallId, sighting: Option<Sighting>) {
+        self.telling.sighted(call, sighting);
+    }
+
+    /// A call of ours, and one of another proxy that has signs of it: for [`crate::Front::heard_of`].
+    pub fn poll_elsewhere(&mut self) -> Option<(CallId, Sighting)> {
+        self.elsewhere.pop_front()
+    }
+
+    /// Time passed: who did not answer is not waited for, and what waited to be told is told.
     pub fn handle_timeout(&mut self, now: Mono, judge: &Judge<'_>) {
+        let said = self.telling.poll(now).into_iter();
+        self.steps.extend(said.map(|(to, said)| CustodyStep::Tell(to, said)));
         while let Some(number) = self.timers.pop_due(now) {
             self.decide(now, number, judge);
         }

@@ -1,18 +1,21 @@
 //! What a record server keeps of the calls of proxies, and to whom it gives them.
 //!
 //! ```text
-//!  kept for its owner ──owner's link is gone──► orphan ──asked for, or offered and taken──► kept for another
+//!  kept for its owner ──owner is gone, or going─► orphan ──asked for, or offered and taken──► kept for another
 //!        ▲                                        │
 //!        └────owner is back, the same process─────┘
 //! ```
 //!
 //! It is the arbiter: of several that want a call one gets it, who has the next epoch; whoever had it before is told when
 //! it is there. A call that a client's request asks for is given at once, whether its owner is there or not: the client has
-//! chosen. Without such a request it is offered, to one proxy after the other, when its owner has been away for a while.
+//! chosen. Without such a request it is offered, to one proxy after the other, when its owner has been away for a while, or
+//! at once when its owner says that it stops: that one goes on with each call until it hears that it is another's.
 //!
 //! An offer that nobody takes is made again, each round of all proxies after twice the time; a call that stays without an owner
 //! is dropped in the end, whyever nobody takes it. Who was given a call and does not carry it on gives it back: it has no owner
 //! again.
+//!
+//! Beside that it has [what proxies tell of their calls](crate::sightings), so that calls of one conversation find each other.
 //!
 //! Snapshots are octets to it, and stay in memory. It reads no clock and knows no links but by what it is told.
 
@@ -22,6 +25,8 @@ use std::time::Duration;
 
 use model::custody::{FromKeeper, OwnerIs, SNAPSHOT_MAX, Stand, TAGS_MAX, ToKeeper, Whom};
 use model::{CallId, Mono, PeerName, Secret};
+
+use crate::sightings::Board;
 
 /// Calls that are kept: those of several proxies at their limits. One more is not kept.
 const CALLS_MAX: usize = 65_536;
@@ -95,6 +100,8 @@ struct Proxy {
     here: Option<u64>,
     /// Since when it is away.
     away: Option<Mono>,
+    /// It stops, or stopped: its calls are for others.
+    is_leaving: bool,
     /// What is to be told the process that lost it.
     lost: VecDeque<(u64, CallId, u64)>,
 }
@@ -113,6 +120,9 @@ pub struct Keeper {
     /// The last of them that was offered.
     offered_last: Option<CallId>,
     next: Option<Mono>,
+    board: Board,
+    /// States for which there was no room, since somebody asked.
+    unkept: u64,
     steps: VecDeque<KeeperStep>,
 }
 
@@ -129,6 +139,8 @@ impl Keeper {
             orphans: BTreeSet::new(),
             offered_last: None,
             next: None,
+            board: Board::new(),
+            unkept: 0,
             steps: VecDeque::new(),
         }
     }
@@ -144,6 +156,12 @@ impl Keeper {
         self.next
     }
 
+    /// How many states were not kept for want of room since this was asked last: nobody carries on those calls, or as they
+    /// were before.
+    pub const fn take_unkept(&mut self) -> u64 {
+        std::mem::replace(&mut self.unkept, 0)
+    }
+
     /// Calls that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -156,22 +174,37 @@ impl Keeper {
         self.calls.is_empty()
     }
 
+    /// Whether a call is kept: somebody has it, or may get it from here.
+    #[must_use]
+    pub fn has(&self, call: CallId) -> bool {
+        self.calls.contains_key(&call)
+    }
+
     /// A proxy says something.
     pub fn handle(&mut self, now: Mono, from: &PeerName, said: ToKeeper) {
         match said {
             ToKeeper::Present { run } => self.present(now, from, run),
             ToKeeper::Keep { call, stand, tags, snapshot: Some(snapshot) } => {
-                self.keep(from, call, stand, tags, snapshot);
+                self.keep(now, from, call, stand, tags, snapshot);
             }
             ToKeeper::Keep { .. } => {}
             ToKeeper::Release { call, epoch } => {
                 if self.calls.get(&call).is_some_and(|kept| kept.stand.epoch <= epoch) {
-                    self.forget(call);
+                    let _ = self.forget(call);
                 }
             }
             ToKeeper::Seek { number, whom } => self.seek(from, number, &whom),
             ToKeeper::Adopt { call, epoch } => self.adopt(from, call, epoch),
             ToKeeper::Return { call, epoch } => self.give_back(now, from, call, epoch),
+            ToKeeper::Sighted(sighting) => {
+                for found in self.board.told(from, *sighting) {
+                    let said =
+                        FromKeeper::SightedElsewhere { call: found.call, other: Box::new(found.other) };
+                    self.steps.push_back(KeeperStep::Tell(found.to, said));
+                }
+            }
+            ToKeeper::Unsighted { call } => self.board.untold(from, call),
+            ToKeeper::Leaving {} => self.leaving(now, from),
         }
     }
 
@@ -179,6 +212,7 @@ impl Keeper {
     pub fn left(&mut self, now: Mono, name: &PeerName) {
         let Some(proxy) = self.proxies.get_mut(name) else { return };
         (proxy.here, proxy.away) = (None, Some(now));
+        self.board.left(name);
         self.wake(now + self.offer_after);
     }
 
@@ -196,8 +230,10 @@ impl Keeper {
         if !self.proxies.contains_key(name) && self.proxies.len() >= PROXIES_MAX {
             return;
         }
+        // It tells all of it by this link.
+        self.board.left(name);
         let proxy = self.proxies.entry(name.clone()).or_default();
-        (proxy.here, proxy.away) = (Some(run), None);
+        (proxy.here, proxy.away, proxy.is_leaving) = (Some(run), None, false);
         for (of, call, epoch) in std::mem::take(&mut proxy.lost) {
             // Another process has nothing to lose.
             if of == run {
@@ -212,8 +248,16 @@ impl Keeper {
         self.wake(now + OFFERS_EACH);
     }
 
+    /// A proxy stops: its calls are offered from now on, at the pace of offers.
+    fn leaving(&mut self, now: Mono, name: &PeerName) {
+        let Some(proxy) = self.proxies.get_mut(name).filter(|proxy| proxy.here.is_some()) else { return };
+        proxy.is_leaving = true;
+        self.wake(now + OFFERS_EACH);
+    }
+
     fn keep(
         &mut self,
+        now: Mono,
         from: &PeerName,
         call: CallId,
         stand: Stand,
@@ -237,17 +281,24 @@ impl Keeper {
             return;
         }
         let (taken, freed) = (snapshot.expose().len(), before.map_or(0, |kept| kept.snapshot.expose().len()));
+        let is_leaving = self.proxies.get(from).is_some_and(|proxy| proxy.is_leaving);
         let is_full = before.is_none() && self.calls.len() >= CALLS_MAX;
         if is_full || taken > SNAPSHOT_MAX || self.octets - freed + taken > OCTETS_MAX {
+            self.unkept += 1;
             return;
         }
-        self.forget(call);
+        // One that changes while it is offered is offered at its old pace.
+        let offered = self.forget(call).and_then(|kept| kept.offered).filter(|_| is_leaving);
         tags.truncate(TAGS_MAX);
         for tag in &tags {
             self.by_tag.insert(tag.clone(), call);
         }
         self.octets += taken;
-        let (owner, orphan, offered) = (Some(owner), None, None);
+        if is_leaving {
+            // It has it only until somebody takes it.
+            self.wake(now + OFFERS_EACH);
+        }
+        let (owner, orphan) = (Some(owner), None);
         self.calls.insert(call, Kept { owner, stand, tags, snapshot, orphan, offered });
     }
 
@@ -299,7 +350,7 @@ impl Keeper {
 
     /// Whoever had a call is told that it is another's: now, or when it is back.
     fn lose(&mut self, owner: Owner, call: CallId, epoch: u64) {
-        if self.whether_here(&owner) == OwnerIs::Here {
+        if self.is_linked(&owner) {
             let lost = FromKeeper::Lost { call, epoch };
             self.steps.push_back(KeeperStep::Tell(owner.name, lost));
         } else if let Some(proxy) = self.proxies.get_mut(&owner.name) {
@@ -310,14 +361,18 @@ impl Keeper {
         }
     }
 
-    fn whether_here(&self, owner: &Owner) -> OwnerIs {
-        match self.proxies.get(&owner.name).and_then(|proxy| proxy.here) {
-            Some(run) if run == owner.run => OwnerIs::Here,
-            _ => OwnerIs::Away,
-        }
+    fn is_linked(&self, owner: &Owner) -> bool {
+        self.proxies.get(&owner.name).and_then(|proxy| proxy.here) == Some(owner.run)
     }
 
-    /// Calls whose owner is away for long, or is another process by now, or that have none; those that are back go on.
+    /// Whether a call is to stay with its owner where no client asks for it.
+    fn whether_here(&self, owner: &Owner) -> OwnerIs {
+        let is_leaving = self.proxies.get(&owner.name).is_some_and(|proxy| proxy.is_leaving);
+        if self.is_linked(owner) && !is_leaving { OwnerIs::Here } else { OwnerIs::Away }
+    }
+
+    /// Calls whose owner is away for long, or is another process by now, or stops, or that have none; those that are back go
+    /// on.
     fn find_orphans(&mut self, now: Mono) {
         let mut later: Option<Mono> = None;
         let mut over = Vec::new();
@@ -325,6 +380,7 @@ impl Keeper {
         for (call, kept) in &mut self.calls {
             let owner = kept.owner.as_ref().and_then(|owner| Some((owner, self.proxies.get(&owner.name)?)));
             let away = match owner {
+                Some((_, proxy)) if proxy.is_leaving => None,
                 Some((owner, proxy)) if proxy.here == Some(owner.run) => {
                     kept.orphan = None;
                     continue;
@@ -344,7 +400,7 @@ impl Keeper {
             let due = if now < offered_from { offered_from.min(kept_until) } else { kept_until };
             later = Some(later.map_or(due, |later| later.min(due)));
         }
-        over.into_iter().for_each(|call| self.forget(call));
+        over.into_iter().for_each(|call| _ = self.forget(call));
         if let Some(later) = later {
             self.wake(later);
         }
@@ -352,8 +408,9 @@ impl Keeper {
 
     /// Offers some of those whose turn it is, each to the proxy that is next.
     fn offer(&mut self, now: Mono) {
+        let may_take = |proxy: &Proxy| proxy.here.is_some() && !proxy.is_leaving;
         let here: Vec<PeerName> =
-            self.proxies.iter().filter(|(_, p)| p.here.is_some()).map(|(name, _)| name.clone()).collect();
+            self.proxies.iter().filter(|(_, p)| may_take(p)).map(|(name, _)| name.clone()).collect();
         if here.is_empty() {
             return;
         }
@@ -381,8 +438,8 @@ impl Keeper {
         Some(self.calls.get(&call)?.offered.as_ref()?.again(proxies))
     }
 
-    fn forget(&mut self, call: CallId) {
-        let Some(kept) = self.calls.remove(&call) else { return };
+    fn forget(&mut self, call: CallId) -> Option<Kept> {
+        let kept = self.calls.remove(&call)?;
         self.octets -= kept.snapshot.expose().len();
         self.orphans.remove(&call);
         for tag in &kept.tags {
@@ -390,6 +447,7 @@ impl Keeper {
                 self.by_tag.remove(tag);
             }
         }
+        Some(kept)
     }
 
     fn wake(&mut self, at: Mono) {

@@ -6,12 +6,13 @@
 //!
 //! ```text
 //!   Opening ──opened──► Open ──told to end──► Ending ──sealed──► (state)
+//!      │                  └──another has it──► Parting ──┘ when its client sends there
 //!      └──refused: withdrawn, its number is free again
 //! ```
 
 mod form;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use model::peer::FileNames;
 use model::state::Respondent;
 use model::{
     CallId, CallRecord, Conclusion, EndReason, Mono, NodeNumber, RecordingState, SegmentId, SegmentRecord,
-    StartTrigger, TakeOver, Transition, WallTime, total,
+    Side, StartTrigger, TakeOver, Transition, WallTime, total,
 };
 use sip::SessionId;
 
@@ -44,6 +45,9 @@ pub(crate) enum Standing {
     },
     /// A record server records it.
     Open,
+    /// Another takes over from it, or has, and its media come still, by the proxy that had its call before: it is to end for
+    /// this reason when its client sends to the other.
+    Parting(EndReason),
     /// It was told to end, or another takes over from it.
     Ending,
 }
@@ -64,11 +68,14 @@ pub(crate) struct Segment {
     /// Where that copy lies, as far as somebody said.
     node: Option<NodeNumber>,
     respondent: Respondent,
-    began: Mono,
+    /// When it was ordered here; none: by another proxy, or in place of what one had, and so not for what fails.
+    began: Option<Mono>,
     /// The segments that were ordered in vain before it, for the same streams.
     vain: Vain,
     /// How many legs have had streams in it.
     legs: u16,
+    /// Its media go through another proxy, which has its ports.
+    pub(crate) is_foreign: bool,
     /// Digits that are pressed are not kept.
     pub(crate) masks: bool,
     /// An order to change its streams may have been lost.
@@ -86,7 +93,15 @@ impl Segment {
     }
 
     pub(crate) fn is_live(&self) -> bool {
-        !matches!(self.standing, Standing::Ending)
+        !matches!(self.standing, Standing::Parting(_) | Standing::Ending)
+    }
+
+    /// Why it ends when its client sends elsewhere.
+    pub(crate) const fn parts_for(&self) -> Option<&EndReason> {
+        match &self.standing {
+            Standing::Parting(reason) => Some(reason),
+            _ => None,
+        }
     }
 
     /// Whether it is being opened, and not for one that failed: nothing of it was ever recorded.
@@ -123,6 +138,15 @@ pub(crate) struct CameTo {
     pub(crate) state: RecordingState,
 }
 
+/// A call of another front that is one with a call here, as far as that matters here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Other {
+    /// The sides that dialogs of a phone's bridge bring of it.
+    pub(crate) bridged: BTreeSet<Side>,
+    /// Whether segments of the two lie on several record servers: then neither has a state before they are gathered.
+    pub(crate) is_apart: bool,
+}
+
 /// A call whose conclusion is not written yet.
 #[derive(Debug)]
 pub(crate) struct LiveCall {
@@ -157,7 +181,7 @@ pub(crate) struct LiveCall {
     /// Calls that turned out to be this one.
     pub(crate) aliases: Vec<CallId>,
     /// Calls of other fronts that turned out to be this one.
-    pub(crate) elsewhere: BTreeSet<CallId>,
+    pub(crate) elsewhere: BTreeMap<CallId, Other>,
 }
 
 impl LiveCall {
@@ -179,7 +203,7 @@ impl LiveCall {
             concluded: None,
             taken_back: None,
             aliases: Vec::new(),
-            elsewhere: BTreeSet::new(),
+            elsewhere: BTreeMap::new(),
         }
     }
 
@@ -275,6 +299,9 @@ impl LiveCall {
     ) -> u16 {
         let number = self.segments.last().map_or(1, |s| s.number.saturating_add(1));
         let total = total::at_begin(number);
+        let failed = from.as_ref().and_then(|failed| self.segment(failed.segment));
+        // A proxy that stops says nothing of record servers.
+        let began = (!failed.is_some_and(|failed| failed.is_foreign)).then_some(now);
         let standing = Standing::Opening { from, is_outdated: false };
         let gate = Gate::begin(self.pausing.open().is_some());
         self.segments.push(Segment {
@@ -287,9 +314,10 @@ impl LiveCall {
             ended: None,
             node: None,
             respondent,
-            began: now,
+            began,
             vain: Vain { since: now, tries: 0, order: None },
             legs: 0,
+            is_foreign: false,
             masks: false,
             is_change_lost: false,
             is_refusal_told: false,
@@ -317,15 +345,32 @@ impl LiveCall {
     pub(crate) fn is_taken_over(&self, id: SegmentId) -> bool {
         let from = |s: &Segment| match &s.standing {
             Standing::Opening { from, .. } => from.as_ref().map(|from| from.segment),
-            Standing::Open | Standing::Ending => None,
+            Standing::Open | Standing::Parting(_) | Standing::Ending => None,
         };
         self.segments.iter().any(|s| from(s) == Some(id))
     }
 
     /// The segments of which something may be kept, or will be.
     pub(crate) fn all_keeping(&self) -> Vec<SegmentId> {
-        let keeping = self.segments.iter().filter(|s| s.is_live() || self.is_taken_over(s.id));
-        keeping.map(|s| s.id).collect()
+        self.keeping().map(|s| s.id).collect()
+    }
+
+    fn keeping(&self) -> impl Iterator<Item = &Segment> {
+        let keeps = |s: &&Segment| s.is_live() || s.parts_for().is_some() || self.is_taken_over(s.id);
+        self.segments.iter().filter(keeps)
+    }
+
+    /// The segments whose media come still, by another proxy, although others have taken over.
+    pub(crate) fn all_parting(&self) -> Vec<(SegmentId, EndReason)> {
+        self.segments.iter().filter_map(|s| Some((s.id, s.parts_for()?.clone()))).collect()
+    }
+
+    /// Another takes over from a segment, whose media come still, by another proxy.
+    pub(crate) fn parting(&mut self, id: SegmentId, reason: &EndReason) {
+        self.ending(id, reason);
+        if let Some(segment) = self.segment_mut(id) {
+            segment.standing = Standing::Parting(reason.clone());
+        }
     }
 
     /// The segments that record, and keep nothing.
@@ -347,8 +392,7 @@ impl LiveCall {
 
     /// Orders to pause and resume that are still to be carried out.
     pub(crate) fn awaited(&self) -> Vec<u64> {
-        let keeping = self.segments.iter().filter(|s| s.is_live() || self.is_taken_over(s.id));
-        keeping.filter_map(|s| s.gate.awaited()).collect()
+        self.keeping().filter_map(|s| s.gate.awaited()).collect()
     }
 
     pub(crate) fn segment_mut(&mut self, id: SegmentId) -> Option<&mut Segment> {
@@ -368,8 +412,8 @@ impl LiveCall {
         match std::mem::replace(&mut segment.standing, Standing::Open) {
             Standing::Opening { is_outdated, .. } => Some(is_outdated),
             Standing::Open => None,
-            Standing::Ending => {
-                segment.standing = Standing::Ending;
+            was @ (Standing::Parting(_) | Standing::Ending) => {
+                segment.standing = was;
                 None
             }
         }
@@ -387,7 +431,7 @@ impl LiveCall {
         }
         match withdrawn.standing {
             Standing::Opening { from, .. } => from,
-            Standing::Open | Standing::Ending => None,
+            Standing::Open | Standing::Parting(_) | Standing::Ending => None,
         }
     }
 
@@ -410,7 +454,8 @@ impl LiveCall {
     /// Whether a segment took over from one that failed, not longer ago than this.
     pub(crate) fn just_took_over(&self, id: SegmentId, now: Mono, within: Duration) -> bool {
         let segment = self.segments.iter().find(|s| s.id == id);
-        segment.is_some_and(|s| s.respondent == Respondent::Yes && now.since(s.began) < within)
+        let is_recent = |began: Mono| now.since(began) < within;
+        segment.is_some_and(|s| s.respondent == Respondent::Yes && s.began.is_some_and(is_recent))
     }
 
     /// How long ago a segment was wanted.
@@ -492,7 +537,8 @@ impl LiveCall {
         let states: Option<Vec<_>> = self.segments.iter().map(|s| s.ended).collect();
         let gathered = total::is_gathered(self.segments.iter().map(|s| s.number), self.record.total);
         let outcome = states.filter(|_| self.is_settled() && gathered).and_then(|s| gathered_outcome(&s))?;
-        let came_to = self.place().map(|at| CameTo { at, state: RecordingState::gathered(outcome) });
+        let place = self.place().filter(|_| !self.elsewhere.values().any(|other| other.is_apart));
+        let came_to = place.map(|at| CameTo { at, state: RecordingState::gathered(outcome) });
         let conclusion = Conclusion {
             call: self.record.id,
             call_started: self.record.started,

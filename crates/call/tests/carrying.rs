@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use call::{
-    Action, Anchoring, Ask, Command, Front, FrontConfig, OwnKeys, PeerEvent, RecordServers, ServersConfig,
-    Snapshot, Step, Trunk, Trunks,
+    Action, Anchoring, Ask, Changed, Command, Front, FrontConfig, JoinCommand, OwnKeys, PeerEvent,
+    RecordServers, ServersConfig, Snapshot, Step, Trunk, Trunks,
 };
 use media::srtp::Entropy;
 use model::peer::Flowing;
@@ -330,8 +330,8 @@ fn what_is_not_live_any_more_is_taken_over_from_and_the_client_told() {
     assert!(invite.contains(&format!("From: <sip:rec@192.0.2.9>;tag={tag}")), "{invite}");
 }
 
-#[test]
-fn what_went_through_the_other_proxy_is_taken_over_from_although_it_is_live() {
+/// A proxy that carries on a call whose media go through another, at two record servers; its segment there.
+fn carrying_on() -> (Proxy, SegmentId, String) {
     let mut one = Proxy::relaying(100);
     let (segment, tag) = begin(&mut one);
     let octets = one.written();
@@ -340,13 +340,126 @@ fn what_went_through_the_other_proxy_is_taken_over_from_although_it_is_live() {
     let opens: Vec<_> = two.orders.iter().filter(|(_, order)| matches!(order, Order::Open(_))).collect();
     let [(_, Order::Open(open))] = &opens[..] else { panic!("{:?}", two.orders) };
     assert_eq!((open.number, open.respondent, open.streams[0].route), (2, Respondent::Yes, Route::Anchored));
+    let changes = |(_, order): &(PeerName, Order)| matches!(order, Order::Change { .. });
+    assert!(!two.orders.iter().any(changes), "its streams come as the other proxy told: {:?}", two.orders);
     two.orders.retain(|(_, order)| matches!(order, Order::Open(_)));
     two.answer(30_000);
+    (two, segment, tag)
+}
+
+impl Proxy {
+    /// The client accepts the last offer.
+    fn accepted(&mut self) {
+        let invite = self.last_sent("INVITE ").to_owned();
+        let line = |name: &str| invite.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
+        let body = offer("sendonly");
+        let (via, from, to) = (line("Via:"), line("From:"), line("To:"));
+        let (id, cseq) = (line("Call-ID:"), line("CSeq:"));
+        self.hears(format!(
+            "SIP/2.0 200 OK\r\n{via}\r\n{from}\r\n{to}\r\n{id}\r\n{cseq}\r\nContact: <sip:1001@192.0.2.7:5060>\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+    }
+
+    fn wait(&mut self, length: Duration) {
+        self.now = self.now + length;
+        self.agent.handle_timeout(self.now);
+        self.front.handle_timeout(self.now);
+        self.follow();
+    }
+
+    /// Where a segment was told to end.
+    fn ends(&self, of: SegmentId) -> Vec<PeerName> {
+        let is_end = |order: &Order| matches!(order, Order::End { segment, .. } if *segment == of);
+        self.orders.iter().filter(|(_, order)| is_end(order)).map(|(to, _)| to.clone()).collect()
+    }
+}
+
+#[test]
+fn what_comes_by_the_other_proxy_is_recorded_until_the_client_sends_here() {
+    let (mut two, segment, tag) = carrying_on();
     let invite = two.last_sent("INVITE ");
     assert!(invite.contains("m=audio 30000") && invite.contains(&format!("tag={tag}")), "{invite}");
-    let ends =
-        |(_, order): &(PeerName, Order)| matches!(order, Order::End { segment: of, .. } if *of == segment);
-    assert!(two.orders.iter().any(ends), "{:?}", two.orders);
+    two.wait(Duration::from_secs(2));
+    assert_eq!(two.ends(segment), [], "its client has not answered");
+    two.accepted();
+    assert_eq!(two.ends(segment), [], "packets may be on their way");
+    two.wait(Duration::from_secs(1));
+    assert_eq!(two.ends(segment), [name("s"), name("r")], "both copies");
+}
+
+#[test]
+fn what_comes_by_the_other_proxy_is_paused_too() {
+    let (mut two, segment, _) = carrying_on();
+    let call = *two.front.take_touched().iter().next().unwrap();
+    let ask = Ask::Pause { timeout: None };
+    let command = Command { call, tenant: TenantId::default(), ask, by: "alice".to_owned() };
+    two.front.handle_command(two.now, command).unwrap();
+    two.follow();
+    let pauses =
+        |(_, order): &&(PeerName, Order)| matches!(order, Order::Pause { segment: of, .. } if *of == segment);
+    assert_eq!(two.orders.iter().filter(pauses).count(), 2, "at both: {:?}", two.orders);
+}
+
+#[test]
+fn what_comes_by_the_other_proxy_ends_with_the_call_and_after_a_minute_where_the_client_says_nothing() {
+    let (mut two, segment, tag) = carrying_on();
+    two.hears(request("BYE", 2, &tag, ""));
+    assert_eq!(two.ends(segment).len(), 2);
+    assert_eq!(two.front.stats().dialogs, 0);
+    let (mut silent, segment, _) = carrying_on();
+    silent.wait(Duration::from_secs(61));
+    assert_eq!(silent.ends(segment).len(), 2);
+}
+
+#[test]
+fn what_still_comes_by_another_proxy_is_ended_by_a_third_that_carries_the_call_on() {
+    let (mut two, segment, _) = carrying_on();
+    let octets = two.written();
+    let mut three = Proxy::relaying(102);
+    let snapshot = Snapshot::read(&octets).unwrap();
+    let newest = snapshot.segments().into_iter().max().unwrap();
+    let home = snapshot.home().unwrap().to_string();
+    three.adopt(&octets, &[("r", segment), (&home, newest)]);
+    three.orders.retain(|(_, order)| matches!(order, Order::Open(_)));
+    three.answer(40_000);
+    assert_eq!((three.ends(segment).len(), three.ends(newest).len()), (0, 0));
+    // The offer of the one before may not have come: it is made again, and then that of ports here.
+    three.accepted();
+    three.wait(Duration::from_secs(1));
+    assert_eq!((three.ends(segment).len(), three.ends(newest).len()), (0, 0));
+    three.answer(40_000);
+    assert!(three.last_sent("INVITE ").contains("m=audio 40000"));
+    three.accepted();
+    three.wait(Duration::from_secs(1));
+    assert_eq!((three.ends(segment).len(), three.ends(newest).len()), (1, 1));
+}
+
+#[test]
+fn a_proxy_that_stops_puts_off_what_comes_for_calls_of_others_but_a_bye() {
+    let mut two = Proxy::new(101);
+    let tag = "0123456789abcdef01234567";
+    for (method, body, answer) in [
+        ("INVITE", &*offer("sendonly"), "SIP/2.0 491 "),
+        ("UPDATE", &*offer("sendonly"), "SIP/2.0 491 "),
+        ("INFO", "", "SIP/2.0 503 "),
+    ] {
+        two.hears(request(method, 2, tag, body));
+        assert!(!two.agent.put_off(tag), "{method}");
+        two.follow();
+        let sent = two.last_sent(answer);
+        assert!(sent.contains(&format!("CSeq: 2 {method}")), "{sent}");
+        assert_eq!(sent.contains("Retry-After:"), method == "INFO", "{sent}");
+    }
+    let sent = two.sent.len();
+    two.hears(request("BYE", 3, tag, ""));
+    assert!(two.agent.put_off(tag), "it waits");
+    two.follow();
+    assert_eq!(two.sent.len(), sent);
+    two.agent.not_found(tag);
+    two.follow();
+    assert!(two.last_sent("SIP/2.0 481").contains("CSeq: 3 BYE"));
 }
 
 #[test]
@@ -386,4 +499,41 @@ fn any_damage_to_a_state_is_survived() {
         }
     }
     assert!(Snapshot::read(br#"{"form": 2, "more": 1}"#).is_err());
+}
+
+#[test]
+fn a_call_that_was_found_to_be_one_with_a_call_here_stays_apart_when_it_is_carried_on_here() {
+    let (mut one, segment, _) = begun();
+    let mut two = Proxy::new(101);
+    begin(&mut two);
+    let call_of = |octets: &[u8]| Snapshot::read(octets).unwrap().call();
+    let (theirs, own) = (call_of(&one.written()), call_of(&two.written()));
+    // Both dialogs have the same Call-ID; one lies at r, the other at s.
+    let told = one.front.sighting(theirs, [name("r")].into()).unwrap();
+    two.front.heard_of(two.now, own, &told, &[name("s")].into());
+    let told = two.front.sighting(own, [name("s")].into()).unwrap();
+    one.front.heard_of(one.now, theirs, &told, &[name("r")].into());
+    one.follow();
+    two.follow();
+    let octets = one.written();
+    two.adopt(&octets, &[("r", segment)]);
+    let joins = |two: &Proxy| two.orders.iter().filter(|(_, order)| matches!(order, Order::Join(_))).count();
+    let before = joins(&two);
+    assert!(before > 0, "{:?}", two.orders);
+    let command = JoinCommand { calls: [own, theirs], tenant: TenantId::default(), by: "ann".to_owned() };
+    let joined = two.front.join(two.now, command).unwrap();
+    two.follow();
+    assert_eq!((joined.call, joined.changed), (own.min(theirs), Changed::No));
+    assert_eq!(joins(&two), before, "it stands in their logs");
+    assert!(two.front.has(own) && two.front.has(theirs), "each goes on as it is called");
+}
+
+#[test]
+fn what_is_not_known_any_more_is_recognized_by_nobody() {
+    let (mut one, ..) = begun();
+    let call = *one.front.take_touched().iter().next().unwrap();
+    assert!(one.front.sighting(call, BTreeSet::new()).is_some());
+    one.front.forget_quietly(call);
+    assert!(one.front.take_touched().contains(&call), "that is told");
+    assert_eq!(one.front.sighting(call, BTreeSet::new()), None);
 }

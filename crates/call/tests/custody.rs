@@ -37,6 +37,7 @@ struct Proxy {
     not_found: Vec<String>,
     /// What becomes its own it cannot carry on.
     is_unable: bool,
+    is_leaving: bool,
     run: u64,
 }
 
@@ -76,9 +77,9 @@ impl World {
     fn start(&mut self, proxy: &str) {
         self.runs += 1;
         let run = self.runs;
-        let (custody, owns) = (Custody::new(run), BTreeSet::new());
-        self.proxies
-            .insert(name(proxy), Proxy { custody, owns, not_found: Vec::new(), is_unable: false, run });
+        let (custody, owns, not_found) = (Custody::new(run), BTreeSet::new(), Vec::new());
+        let begun = Proxy { custody, owns, not_found, is_unable: false, is_leaving: false, run };
+        self.proxies.insert(name(proxy), begun);
     }
 
     fn link(&mut self, proxy: &str, keeper: &str) {
@@ -113,6 +114,14 @@ impl World {
         proxy.owns.insert(call(n));
         let at = self.keepers.keys().next();
         proxy.custody.keep(call(n), at, vec![format!("t{n}")], Secret::new(state.to_be_bytes().to_vec()));
+        self.settle();
+    }
+
+    /// A proxy stops, and is there until it dies.
+    fn leave(&mut self, proxy: &str) {
+        let leaving = self.proxies.get_mut(&name(proxy)).unwrap();
+        leaving.is_leaving = true;
+        leaving.custody.leave();
         self.settle();
     }
 
@@ -206,6 +215,52 @@ impl World {
     }
 }
 
+/// A proxy with thousands of calls is linked again: what it has to tell is told as fast as it is taken, and no faster.
+#[test]
+fn states_are_told_as_fast_as_a_record_server_takes_them() {
+    let (mut custody, keeper) = (Custody::new(1), name("rec1"));
+    let state = |n: u64| Secret::new(n.to_be_bytes().to_vec());
+    custody.linked(&keeper);
+    (1..=2_000).for_each(|n| custody.keep(call(n), Some(&keeper), Vec::new(), state(n)));
+    while custody.poll_step().is_some() {}
+    custody.unlinked(Mono(1), &keeper, &judge);
+    custody.linked(&keeper);
+    assert_eq!(custody.take_stale(Mono(1), |_| false), [], "it takes nothing");
+    let again = custody.next_timeout().expect("it is looked again");
+    assert!(again > Mono(1));
+    let mut told = BTreeSet::new();
+    loop {
+        let turn = custody.take_stale(again, |_| true);
+        if turn.is_empty() {
+            break;
+        }
+        assert!(turn.len() <= 8, "{} at once", turn.len());
+        for call in turn {
+            custody.keep(call, Some(&keeper), Vec::new(), state(call.as_u64()));
+            assert!(told.insert(call), "each once");
+        }
+    }
+    assert_eq!((told.len(), custody.next_timeout()), (2_000, None));
+}
+
+#[test]
+fn calls_take_turns_and_wait_for_no_record_server_but_their_own() {
+    let mut custody = Custody::new(1);
+    let (full, other) = (name("rec1"), name("rec2"));
+    [&full, &other].iter().for_each(|keeper| custody.linked(keeper));
+    for n in 1..=30 {
+        let at = if n % 2 == 0 { &full } else { &other };
+        custody.keep(call(n), Some(at), Vec::new(), Secret::new(vec![1]));
+    }
+    custody.changed((1..=30).map(call));
+    let has_room = |keeper: &PeerName| *keeper != full;
+    let first = custody.take_stale(Mono(1), has_room);
+    assert_eq!(first, [1, 3, 5, 7, 9, 11, 13, 15].map(call));
+    // Those that change all the time keep nobody waiting.
+    custody.changed(first);
+    assert_eq!(custody.take_stale(Mono(1), has_room), [17, 19, 21, 23, 25, 27, 29, 1].map(call));
+}
+
 #[test]
 fn a_call_goes_to_whom_its_client_turns_to() {
     let mut world = World::new(&["a", "b"], &["r"]);
@@ -243,6 +298,72 @@ fn calls_of_one_that_stays_away_are_offered_and_each_is_taken_once() {
     let counts = ["b", "c"].map(|p| world.proxies[&name(p)].owns.len());
     assert_eq!(counts[0] + counts[1], 500);
     assert!(counts.iter().all(|n| *n > 200), "spread as {counts:?}");
+}
+
+#[test]
+fn calls_of_a_proxy_that_stops_go_to_the_others_while_it_is_there() {
+    let mut world = World::new(&["a", "b", "c"], &["r", "s"]);
+    (1..=500).for_each(|n| world.keep("a", n, 1));
+    world.leave("a");
+    world.wait(Duration::from_millis(200));
+    let moved = (1..=500).filter(|n| world.owners(*n) != ["a"]).count();
+    assert!((100..=300).contains(&moved), "a thousand a second: {moved}");
+    world.wait(Duration::from_secs(1));
+    let counts = ["a", "b", "c"].map(|p| world.proxies[&name(p)].owns.len());
+    assert_eq!((counts[0], counts[1] + counts[2]), (0, 500), "each is told, and forgets");
+    assert!(counts[1..].iter().all(|n| *n > 200), "spread as {counts:?}");
+    world.die("b");
+    world.wait(OFFER_AFTER * 2);
+    assert_eq!(world.proxies[&name("c")].owns.len(), 500, "the one that stops is offered none");
+    world.die("a");
+    world.link("a", "r");
+    world.link("a", "s");
+    world.leave("c");
+    world.wait(Duration::from_secs(2));
+    assert_eq!(world.proxies[&name("a")].owns.len(), 500, "who began anew takes calls");
+}
+
+#[test]
+fn a_proxy_that_stops_alone_keeps_its_calls_and_takes_one_only_where_its_client_asks() {
+    let mut world = World::new(&["a", "b"], &["r"]);
+    world.keep("a", 1, 1);
+    world.leave("a");
+    world.leave("b");
+    world.wait(OFFER_AFTER * 2);
+    assert_eq!(world.owners(1), ["a"]);
+    world.seek("b", 1);
+    assert_eq!(world.owners(1), ["b"]);
+}
+
+#[test]
+fn a_proxy_that_stops_says_so_to_who_is_linked_later() {
+    let mut world = World::new(&["a", "b"], &["r"]);
+    world.keep("a", 1, 1);
+    world.cut("a", "r");
+    world.leave("a");
+    world.wait(Duration::from_secs(1));
+    assert_eq!(world.owners(1), ["a"], "it may be back");
+    world.link("a", "r");
+    world.wait(Duration::from_secs(1));
+    assert_eq!(world.owners(1), ["b"]);
+}
+
+#[test]
+fn states_without_room_are_counted() {
+    let mut keeper = Keeper::new(OFFER_AFTER);
+    let proxy = name("a");
+    keeper.handle(Mono(1), &proxy, ToKeeper::Present { run: 1 });
+    let state = std::sync::Arc::new(Secret::new(vec![1; model::custody::SNAPSHOT_MAX]));
+    let keep = |n| ToKeeper::Keep {
+        call: call(n),
+        stand: Stand { epoch: 0, version: 1 },
+        tags: Vec::new(),
+        snapshot: Some(std::sync::Arc::clone(&state)),
+    };
+    (1..=1_024).for_each(|n| keeper.handle(Mono(1), &proxy, keep(n)));
+    assert_eq!((keeper.len(), keeper.take_unkept()), (1_024, 0));
+    (1_025..=1_027).for_each(|n| keeper.handle(Mono(1), &proxy, keep(n)));
+    assert_eq!((keeper.len(), keeper.take_unkept(), keeper.take_unkept()), (1_024, 3, 0));
 }
 
 #[test]
@@ -428,7 +549,7 @@ fn what_is_asked_before_record_servers_are_linked_waits_for_them() {
 proptest! {
     #[test]
     fn whatever_links_do_in_the_end_each_call_has_one_owner(
-        steps in proptest::collection::vec((0_u8..7, any::<u8>(), any::<u8>()), 0..60),
+        steps in proptest::collection::vec((0_u8..8, any::<u8>(), any::<u8>()), 0..60),
     ) {
         const PROXIES: [&str; 3] = ["a", "b", "c"];
         let mut world = World::new(&PROXIES, &["r"]);
@@ -443,12 +564,16 @@ proptest! {
                 3 => world.wait(Duration::from_millis(u64::from(y) * 30)),
                 4 if world.owners(n) == [proxy] => world.keep(proxy, n, u64::from(x)),
                 5 if x < 80 => world.die(proxy),
+                7 if x < 80 => world.leave(proxy),
                 6 => world.is_slow = x < 80,
                 _ => {}
             }
         }
         world.is_slow = false;
         world.settle();
+        // One that stops dies in the end.
+        let leaving = PROXIES.iter().filter(|proxy| world.proxies[&name(proxy)].is_leaving);
+        leaving.copied().collect::<Vec<_>>().into_iter().for_each(|proxy| world.die(proxy));
         PROXIES.iter().for_each(|proxy| world.link(proxy, "r"));
         world.wait(Duration::from_secs(70));
         for n in 1..=4 {

@@ -16,7 +16,9 @@ use call::{AnchorStep, Anchors, Copies, CopyEvent, LineOrder, NotRelayed, RelayP
 use media::relay::{EndId, Event, OpenEnd, Relay, Told};
 use media::srtp::Entropy;
 use model::peer::Family;
-use model::{Failure, Incident, Now, Occurrence, Order, Report, SegmentId, StreamId, StreamPorts, TenantId};
+use model::{
+    Failure, Incident, Mono, Now, Occurrence, Order, Report, SegmentId, StreamId, StreamPorts, TenantId,
+};
 use relay::{Memory, NewCall, NotTaken, RelayConfig, Relays, Said, Sockets};
 
 use crate::descriptors::{RUN_OUT, is_shortage};
@@ -76,9 +78,29 @@ impl Anchoring {
         Ok(Self { machine, tenant, copies, alarms: Vec::new(), dropped: 0, replayed: 0 })
     }
 
-    /// Another proxy has this segment.
-    pub(crate) fn forget(&mut self, segment: SegmentId) {
-        self.machine.forget(segment);
+    /// Another proxy has this segment, whose media come here until its client knows.
+    pub(crate) fn hand_on(&mut self, now: Now, segment: SegmentId) {
+        self.machine.hand_on(now, segment);
+    }
+
+    /// Its record server says that it is over.
+    pub(crate) fn is_over(&mut self, segment: SegmentId) {
+        self.machine.is_over(segment);
+    }
+
+    /// Segments that were handed on and are not over.
+    pub(crate) fn handed_on(&self) -> usize {
+        self.machine.handed_on()
+    }
+
+    /// Time passed.
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        self.machine.handle_timeout(now);
+    }
+
+    /// When that should be called.
+    pub(crate) fn next_timeout(&self) -> Option<Mono> {
+        self.machine.next_timeout()
     }
 
     /// `Front` orders.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, ScopedJoinHandle};
 
+use api::port::{CallPlaces, MissingSegment, SegmentPlace};
 use api::{
     Audio, AudioError, AudioFormat, AudioLayout, AudioRequest, AudioStream, Peaks, PeaksRequest, Waiting,
 };
@@ -16,10 +17,11 @@ use spool::digest;
 use spool::export::{Export, ExportError, Format, Mp3Encoder, Request, Tags, Tools};
 use spool::peaks::{self, Stretch};
 
+use crate::elsewhere::{self, CallAcross, Elsewhere, FilesAcross, Missing, Sought};
 use crate::priority::step_back;
 use crate::programs::{Programs, programs};
 use crate::repository::Repository;
-use crate::whole::WholeCall;
+use crate::whole::ManifestFile;
 
 /// 256 pictures of at most 32 KB: 8 MB.
 const PICTURES_MAX: usize = 256;
@@ -33,6 +35,7 @@ const DRAWING_MAX: u64 = 4;
 /// The recordings of a repository.
 pub(crate) struct Recordings {
     repository: Repository,
+    elsewhere: Option<Elsewhere>,
     programs: Programs,
     pictures: Mutex<VecDeque<(String, Peaks)>>,
     /// Threads that draw pictures.
@@ -67,23 +70,38 @@ struct Found {
     segments: Vec<(SegmentRecord, String)>,
     /// What names what there is of it; none while it goes on.
     version: Option<String>,
+    files: FilesAcross,
+    /// What cannot be had, a line each.
+    missing: Vec<String>,
 }
 
 impl Recordings {
-    pub(crate) fn new(repository: Repository) -> Self {
-        Self { repository, programs: programs(), pictures: Mutex::default(), drawing: AtomicU64::default() }
+    pub(crate) fn new(repository: Repository, elsewhere: Option<Elsewhere>) -> Self {
+        let (pictures, drawing) = (Mutex::default(), AtomicU64::default());
+        Self { repository, elsewhere, programs: programs(), pictures, drawing }
+    }
+
+    /// A call, wherever its segments lie.
+    fn across(&self, tenant: &TenantId, call: CallId) -> Result<CallAcross, AudioError> {
+        let found = elsewhere::read(&self.repository, self.elsewhere.as_ref(), tenant, call);
+        match found.map_err(|e| AudioError::Away(e.to_string()))? {
+            Sought::Found(call) => Ok(*call),
+            Sought::Unknown(silent) if silent.is_empty() => Err(AudioError::NoCall),
+            Sought::Unknown(silent) => Err(AudioError::Away(silent.join("; "))),
+        }
     }
 
     fn find(&self, tenant: &TenantId, call: CallId) -> Result<Found, AudioError> {
-        let found = WholeCall::find(&self.repository, call).map_err(|e| AudioError::Away(e.to_string()))?;
-        let own = format!("{tenant}/");
-        let whole = found.filter(|w| w.directory().starts_with(&own)).ok_or(AudioError::NoCall)?;
-        let read = whole.segments(&self.repository).map_err(|e| AudioError::Failed(e.to_string()))?.read;
+        let found = self.across(tenant, call)?;
+        let missing: Vec<String> = found.missing.iter().map(Missing::describe).collect();
+        if found.segments.read.is_empty() && !missing.is_empty() {
+            return Err(AudioError::Away(missing.join("; ")));
+        }
         // A sealed segment never changes, and its parts' digests are in its record.
-        let is_sealed = read.iter().all(|(_, file)| file.sealed);
-        let segments: Vec<_> = read.into_iter().map(|(record, file)| (record, file.directory)).collect();
+        let is_sealed = found.segments.read.iter().all(|(_, file)| file.sealed);
+        let segments = found.placed();
         let version = is_sealed.then(|| version(&segments));
-        Ok(Found { segments, version })
+        Ok(Found { segments, version, files: found.files, missing })
     }
 
     fn picture(&self, wanted: &PeaksRequest, found: &Found, by: &Waiting) -> Result<Peaks, AudioError> {
@@ -117,7 +135,7 @@ impl Recordings {
                 }
                 let end = begin.saturating_add(u32::try_from(at_once).unwrap_or(u32::MAX)).min(border(n + 1));
                 let (segments, buckets) = (found.segments.clone(), begin..end);
-                let some = peaks::draw(segments, stretch, buckets, &self.repository, &self.programs);
+                let some = peaks::draw(segments, stretch, buckets, &found.files, &self.programs);
                 let some = some.map_err(|e| AudioError::Failed(e.to_string()))?;
                 drawn.iter_mut().zip(some).for_each(|(all, more)| all.extend(more));
             }
@@ -180,8 +198,8 @@ impl Audio for Recordings {
         let options = Options { rate, layout };
         let tags = Tags { call: wanted.call, started, parties: None };
         let request = Request { format, options, bitrate: wanted.bitrate, tags };
-        let mut not_heard: Vec<String> =
-            not_decoded(records(), &self.programs).iter().map(in_words).collect();
+        let mut not_heard = found.missing.clone();
+        not_heard.extend(not_decoded(records(), &self.programs).iter().map(in_words));
         if matches!(format, Format::Mkv | Format::Webm) {
             not_heard.extend(not_shown(records()).iter().map(in_words));
             not_heard.extend(records().flat_map(|s| &s.streams).filter_map(lost_pictures));
@@ -197,8 +215,12 @@ impl Audio for Recordings {
         let begun: String =
             started.to_string().chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
         let name = format!("{begun}-{}", wanted.call);
-        let (repository, programs) = (self.repository.clone(), self.programs.clone());
-        Ok(Box::new(File { repository, programs, export, name, version, not_heard }))
+        let (files, programs) = (found.files, self.programs.clone());
+        Ok(Box::new(File { files, programs, export, name, version, not_heard }))
+    }
+
+    fn places(&self, tenant: &TenantId, call: CallId) -> Result<CallPlaces, AudioError> {
+        self.places_of(tenant, call)
     }
 
     fn peaks(&self, wanted: &PeaksRequest, by: &Waiting) -> Result<Peaks, AudioError> {
@@ -210,6 +232,9 @@ impl Audio for Recordings {
             return Ok(picture.clone());
         }
         let picture = self.picture(wanted, &found, by)?;
+        if let Some(why) = found.files.failed() {
+            return Err(AudioError::Away(why));
+        }
         let mut pictures = kept();
         if pictures.len() >= PICTURES_MAX {
             pictures.pop_front();
@@ -219,9 +244,29 @@ impl Audio for Recordings {
     }
 }
 
+impl Recordings {
+    fn places_of(&self, tenant: &TenantId, call: CallId) -> Result<CallPlaces, AudioError> {
+        let found = self.across(tenant, call)?;
+        let place = |(s, _): &(SegmentRecord, ManifestFile)| {
+            let lent = found.borrowed.get(&s.id);
+            SegmentPlace { record: s.clone(), at: lent.map(|lent| (lent.node, lent.name.to_string())) }
+        };
+        let missing = found.missing.iter().map(|missing| MissingSegment {
+            number: missing.number,
+            segment: missing.segment,
+            text: missing.text.clone(),
+            since: missing.since,
+        });
+        Ok(CallPlaces {
+            segments: found.segments.read.iter().map(place).collect(),
+            missing: missing.collect(),
+        })
+    }
+}
+
 /// A file in the making.
 struct File {
-    repository: Repository,
+    files: FilesAcross,
     programs: Programs,
     export: Export,
     name: String,
@@ -235,8 +280,10 @@ impl AudioStream for File {
     }
 
     fn read_range(&mut self, offset: u64, len: usize) -> Result<Vec<u8>, AudioError> {
-        let tools = Tools { files: &self.repository, decoders: &self.programs, mp3: &self.programs };
-        self.export.read(offset, len, &tools).map_err(error)
+        let tools = Tools { files: &self.files, decoders: &self.programs, mp3: &self.programs };
+        let read = self.export.read(offset, len, &tools);
+        // What is away now is no silence: whoever plays it hears that it breaks off, and asks again.
+        self.files.failed().map_or_else(|| read.map_err(error), |why| Err(AudioError::Away(why)))
     }
 
     fn name(&self) -> String {

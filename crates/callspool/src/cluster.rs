@@ -1,10 +1,12 @@
 //! This node among others: by which name it is known, whom it knows, and where they come in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::PeerName;
 use peers::{Credentials, Inquiries, Limits, Listener};
 
+use crate::certificates::NodeCertificate;
 use crate::cli::CliError;
 use crate::config::{Config, Placement};
 use crate::desk::Introduction;
@@ -17,27 +19,27 @@ pub(crate) struct Cluster {
     name: PeerName,
     /// Another one after each start.
     run: u64,
-    credentials: Option<Credentials>,
+    certificate: Option<Arc<NodeCertificate>>,
 }
 
 impl Cluster {
     /// Reads what `[cluster]` names.
     pub(crate) fn of(config: &Config) -> Result<Self, CliError> {
         let cluster = &config.cluster;
-        let credentials = if cluster.certificate.as_os_str().is_empty() {
+        let certificate = if cluster.certificate.as_os_str().is_empty() {
             None
         } else {
-            let read = Credentials::load(&cluster.ca, &cluster.certificate, &cluster.key);
-            Some(read.map_err(|e| {
+            let files = [&cluster.ca, &cluster.certificate, &cluster.key].map(Clone::clone);
+            Some(Arc::new(NodeCertificate::load(files).map_err(|e| {
                 CliError::failed(
                     "cannot use the certificate of this node",
                     e,
                     "give in [cluster] what `callspool cert` made",
                 )
-            })?)
+            })?))
         };
-        let name = match &credentials {
-            Some(credentials) => credentials.name().clone(),
+        let name = match &certificate {
+            Some(certificate) => certificate.credentials().name().clone(),
             None => ALONE.parse().map_err(|e| CliError::failed("cannot start", e, "report this"))?,
         };
         if config.tables.peer.contains_key(name.as_str()) {
@@ -48,12 +50,17 @@ impl Cluster {
         getrandom::fill(&mut run).map_err(|e| {
             CliError::failed("cannot get random numbers", e, "check the kernel's /dev/urandom")
         })?;
-        Ok(Self { name, run: u64::from_ne_bytes(run), credentials })
+        Ok(Self { name, run: u64::from_ne_bytes(run), certificate })
     }
 
     /// What it proves itself by; none where it is alone.
-    pub(crate) const fn credentials(&self) -> Option<&Credentials> {
-        self.credentials.as_ref()
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.certificate.as_ref().map(|certificate| certificate.credentials())
+    }
+
+    /// The certificate that it is proved by, with its files.
+    pub(crate) const fn certificate(&self) -> Option<&Arc<NodeCertificate>> {
+        self.certificate.as_ref()
     }
 
     /// What it says of itself.
@@ -89,7 +96,7 @@ impl Cluster {
         inquiries: Option<&Inquiries>,
     ) -> Result<Vec<Listener>, CliError> {
         let mut doors = Vec::new();
-        let Some(credentials) = &self.credentials else { return Ok(doors) };
+        let Some(credentials) = self.credentials() else { return Ok(doors) };
         for address in &config.cluster.listen {
             let inquiries = inquiries.cloned();
             let bound =

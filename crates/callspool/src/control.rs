@@ -9,7 +9,7 @@
 //! Orders to a call name it and its tenant, `pause default 06jv3kq4g2n00 300`, and go the way that those of the HTTP
 //! interface go: they are answered when they are true. `sides` takes JSON: `sides default 06jv3kq4g2n00 {"swapped":true}`,
 //! `join` two calls: `join default 06jv3kq4g2n00 06jv3kr8m2n00`.
-//! `gather` has calls gathered and `gathering` says how that stands, of one or, without a call, of all.
+//! `across` says what other nodes have of a call, `fetch` has that fetched first. `gather` has calls gathered and `gathering` says how that stands, of one or, without a call, of all.
 //! `keys` takes the stream, the cipher, the count of rollovers or `-`, and the key. What cannot be asked is answered
 //! without more than its first word, for that reason.
 
@@ -28,6 +28,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use zeroize::Zeroizing;
 
+use crate::elsewhere::{Found, Need};
 use crate::gathering::{CallStands, Wish};
 
 /// The socket's name in the data directory.
@@ -84,6 +85,13 @@ pub(crate) enum Ask {
         /// Whose call it is, and which.
         call: Option<(TenantId, CallId)>,
     },
+    /// What other nodes have of a call; with its media, when all of them are fetched.
+    Across {
+        need: Need,
+        /// Whose call it is.
+        tenant: TenantId,
+        call: CallId,
+    },
     /// Keys of a stream of a live call.
     Keys(Box<KeysRequest>),
 }
@@ -113,6 +121,10 @@ impl Ask {
         let mut words = line.split(' ');
         let (what, tenant, call) = (words.next()?, words.next()?, words.next()?);
         let timeout = words.next();
+        if let ("across" | "fetch", None) = (what, timeout) {
+            let need = if what == "fetch" { Need::Media } else { Need::Words };
+            return Some(Self::Across { need, tenant: tenant.parse().ok()?, call: call.parse().ok()? });
+        }
         if what == "sides" {
             let to = serde_json::from_str(timeout?).ok()?;
             return Some(Self::Sides { tenant: tenant.parse().ok()?, call: call.parse().ok()?, to });
@@ -164,6 +176,10 @@ impl fmt::Display for Ask {
         if let Self::Gather { wish, call } = self {
             f.write_str(if *wish == Wish::Gather { "gather" } else { "gathering" })?;
             return call.as_ref().map_or(Ok(()), |(tenant, call)| write!(f, " {tenant} {call}"));
+        }
+        if let Self::Across { need, tenant, call } = self {
+            let what = if *need == Need::Media { "fetch" } else { "across" };
+            return write!(f, "{what} {tenant} {call}");
         }
         if let Self::Keys(given) = self {
             let KeysRequest { tenant, call, stream, suite, key, rollovers, .. } = &**given;
@@ -219,6 +235,9 @@ pub(crate) struct Answer {
     /// After a question for gathering: how calls stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gathering: Option<Vec<CallStands>>,
+    /// After a question for what other nodes have of a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) across: Option<Found>,
     /// After a question for alarms: how they stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) alarms: Option<AlarmsStand>,
@@ -420,6 +439,10 @@ mod tests {
                 assert_eq!(Ask::read(&ask.to_string()), Some(ask));
             }
         }
+        for need in [Need::Words, Need::Media] {
+            let ask = Ask::Across { need, tenant: TenantId::default(), call: CallId::from_u64(77) };
+            assert_eq!(Ask::read(&ask.to_string()), Some(ask));
+        }
         let given = |rollovers| KeysRequest {
             tenant: TenantId::default(),
             call: CallId::from_u64(77),
@@ -442,6 +465,7 @@ mod tests {
             "gathering default 000000000002d x",
             "join default 000000000002d",
             "keys default 000000000002d 0000000000005 AEAD_AES_128_GCM 1",
+            "fetch default 000000000002d x",
             "pause",
             "pause default",
             "pause default x",

@@ -116,6 +116,8 @@ pub(crate) struct FrontTask {
     /// When the next round without an input is due.
     pub(crate) round: Instant,
     pub(crate) alarms: Alarms,
+    /// It is to stop: others carry on its calls, and it takes none of theirs.
+    pub(crate) is_leaving: bool,
     /// Things that came from record servers without anything else between them.
     pub(crate) in_a_row: u32,
 }
@@ -128,8 +130,8 @@ pub(crate) struct Alarms {
 }
 
 impl FrontTask {
-    /// Runs until it is told to stop; then refuses new calls, lets the others end for the grace time, and ends what is
-    /// left. Until when what it recorded should be sealed.
+    /// Runs until it is told to stop; then refuses new calls, has other proxies carry on those that there are, lets the rest
+    /// end for the grace time, and ends what is left. Media of calls that others have come here until their clients know. Until when what it recorded should be sealed.
     pub(crate) async fn run(mut self) -> Instant {
         loop {
             match self.select().await {
@@ -138,8 +140,12 @@ impl FrontTask {
             }
         }
         self.front.set_intake(self.closed.clone());
+        self.is_leaving = true;
+        self.servers.leave();
+        self.carry_out();
+        self.go_round();
         let grace = self.grace;
-        self.go_on_while(grace, |t| t.front.stats().dialogs > 0).await;
+        self.go_on_while(grace, |t| t.front.stats().dialogs > 0 || t.servers.handed_on() > 0).await;
         let left = self.front.stats().dialogs;
         if left > 0 {
             tracing::warn!("{left} calls are ended because callspool stops");
@@ -256,7 +262,11 @@ impl FrontTask {
             servers: self.servers.views(),
             relayed: self.servers.relayed(),
         });
-        let what = if taking { "recording" } else { "taking no new calls" };
+        let what = match (self.is_leaving && self.servers.are_several(), taking) {
+            (true, _) => "stopping, calls go on at other proxies",
+            (false, true) => "recording",
+            (false, false) => "taking no new calls",
+        };
         self.supervisor.status(format!("{what}: {} calls, {}", stats.dialogs, self.servers.summary()));
     }
 

@@ -19,6 +19,7 @@ mod descriptors;
 mod desk;
 mod dtls;
 mod dumps;
+mod elsewhere;
 mod front;
 mod gathering;
 mod http;

@@ -18,6 +18,7 @@ use store::Handle;
 use tokio::sync::watch;
 
 use crate::anchoring::Relayed;
+use crate::elsewhere::Elsewhere;
 use crate::gathering::GatherFigures;
 use crate::http::Refused;
 use crate::net::{NetStats, SipTally, Unread};
@@ -76,6 +77,8 @@ pub(crate) struct Numbers {
     addresses: OnceLock<address::View>,
     /// None where nothing is gathered, and until that runs.
     gathering: OnceLock<Arc<GatherFigures>>,
+    /// None where nothing is played from other nodes.
+    elsewhere: OnceLock<Elsewhere>,
 }
 
 impl Numbers {
@@ -89,6 +92,7 @@ impl Numbers {
             recorded: OnceLock::new(),
             addresses: OnceLock::new(),
             gathering: OnceLock::new(),
+            elsewhere: OnceLock::new(),
         }
     }
 
@@ -113,6 +117,12 @@ impl Numbers {
     pub(crate) fn gathering(&self, figures: Arc<GatherFigures>) {
         // It is set once, at the start.
         let _ = self.gathering.set(figures);
+    }
+
+    /// Calls are played from other nodes too.
+    pub(crate) fn lending(&self, elsewhere: Elsewhere) {
+        // It is set once, at the start.
+        let _ = self.elsewhere.set(elsewhere);
     }
 
     /// The recorder runs.
@@ -146,6 +156,9 @@ impl Metrics for Numbers {
         }
         if let Some(gathering) = self.gathering.get() {
             all.extend(gathering.families());
+        }
+        if let Some(elsewhere) = self.elsewhere.get() {
+            all.extend(elsewhere.families());
         }
         all.extend(volumes(&self.volumes));
         all.extend(catalog(&self.catalog));

@@ -22,13 +22,14 @@ use store::LIST_MAX;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::certificates::Renewables;
 use crate::config::{Config, Problem};
 use crate::control::{AlarmsStand, Answer, Ask, Asked, BY, JoinStands, LiveStands, SidesStand};
 use crate::desk::DeskLink;
+use crate::elsewhere::{AcrossLink, Need};
 use crate::front::{FrontOrder, Load};
 use crate::gathering::{CallStands, GatherLink, Wish};
 use crate::logging::LogLevel;
-use crate::net::Certificates;
 use crate::recorder::Teller;
 use crate::reload::{Reloaded, Reloader};
 use crate::serve::alarm_rules;
@@ -51,7 +52,7 @@ pub(crate) struct Operator {
     pub(crate) reloader: Reloader,
     pub(crate) log: LogLevel,
     /// Read again at a reload.
-    pub(crate) certificates: Option<Arc<Certificates>>,
+    pub(crate) certificates: Renewables,
     pub(crate) supervisor: Supervisor,
     /// None on a node that takes no calls.
     pub(crate) front: Option<FrontLink>,
@@ -65,6 +66,8 @@ pub(crate) struct Operator {
     pub(crate) joins: Arc<dyn Joins>,
     /// Whoever gathers segments.
     pub(crate) gather: GatherLink,
+    /// What other nodes have of calls.
+    pub(crate) across: AcrossLink,
     pub(crate) webhooks: Webhooks,
     /// What is told of alarms.
     pub(crate) teller: Teller,
@@ -112,6 +115,9 @@ impl Operator {
                 }
                 Input::Asked(Ask::Join { tenant, calls }, answer) => self.join_calls(tenant, calls, answer),
                 Input::Asked(Ask::Gather { wish, call }, answer) => self.gather(wish, call, answer),
+                Input::Asked(Ask::Across { need, tenant, call }, answer) => {
+                    self.look_across(need, tenant, call, answer);
+                }
                 Input::Asked(ask, answer) => {
                     let stops = ask == Ask::Stop;
                     let said = self.answer(ask).await;
@@ -164,9 +170,12 @@ impl Operator {
                 Answer::done("no new calls are taken; it stops when the last one has ended")
             }
             // Answered elsewhere: it may take a while.
-            Ask::Live { .. } | Ask::Sides { .. } | Ask::Join { .. } | Ask::Keys(_) | Ask::Gather { .. } => {
-                Answer::refused(Vec::new())
-            }
+            Ask::Live { .. }
+            | Ask::Sides { .. }
+            | Ask::Join { .. }
+            | Ask::Keys(_)
+            | Ask::Gather { .. }
+            | Ask::Across { .. } => Answer::refused(Vec::new()),
         }
     }
 
@@ -256,6 +265,21 @@ impl Operator {
         });
     }
 
+    /// Says what other nodes have of a call, or has it fetched. It may take long, and nothing waits for it here.
+    fn look_across(&self, need: Need, tenant: TenantId, call: CallId, answer: oneshot::Sender<Answer>) {
+        let link = self.across.clone();
+        tokio::task::spawn_blocking(move || {
+            // Nobody may wait any more; what was fetched is there for the next one.
+            let _ = answer.send(match link.find(need, &tenant, call) {
+                Ok(found) => {
+                    let text = format!("{} segments are at other nodes", found.segments.len());
+                    Answer { across: Some((*found).clone()), ..Answer::done(text) }
+                }
+                Err(why) => Answer::refused(vec![why]),
+            });
+        });
+    }
+
     async fn stop_when_idle(&mut self) {
         tracing::info!("no new calls are taken; callspool stops when the last one has ended");
         self.order(FrontOrder::Close).await;
@@ -302,7 +326,6 @@ impl Operator {
             page.allow_hosts(config.api.allowed_hosts.clone());
         }
         let renewed = self.webhooks.apply(self.reloader.webhooks(), self.teller.newest()).await;
-        let certificates = self.certificates.as_deref().map(crate::certificates::reload);
         let Reloaded { mut in_effect, at_restart } = reloaded;
         for name in renewed {
             let table = format!("webhook.{name}");
@@ -317,13 +340,12 @@ impl Operator {
         if !at_restart.is_empty() {
             text.push(format!("in effect after a restart only: {}", at_restart.join(", ")));
         }
-        match certificates {
-            Some(Ok(told)) => text.push(told),
-            Some(Err(told)) => {
+        for certificate in &self.certificates {
+            let told = certificate.reload();
+            if let Err(told) = &told {
                 tracing::error!("{told}");
-                text.push(told);
             }
-            None => {}
+            text.push(told.unwrap_or_else(|told| told));
         }
         Answer { done: true, text, in_effect, at_restart, ..Answer::default() }
     }

@@ -11,6 +11,7 @@ use crate::audio::Recordings;
 use crate::catalog::CatalogLink;
 use crate::cli::CliError;
 use crate::config::Config;
+use crate::elsewhere::Elsewhere;
 use crate::http::{self, HttpLimits, PerSource};
 use crate::metrics::Numbers;
 use crate::readiness::Readiness;
@@ -27,6 +28,8 @@ pub(crate) struct Behind<'a> {
     /// The way to live calls; none where none are recorded.
     pub(crate) live: Option<Arc<dyn LiveCalls>>,
     pub(crate) gather: Arc<dyn Gathering>,
+    /// What other nodes have of calls, where some are named.
+    pub(crate) elsewhere: Option<Elsewhere>,
 }
 
 /// Binds the address and serves until told to stop. What comes back can be told of other names.
@@ -54,7 +57,7 @@ pub(crate) async fn start(
     let ports = Ports {
         catalog: Arc::clone(&behind.catalog.reader),
         writer: Some(behind.catalog.handle.clone()),
-        audio: Arc::new(Recordings::new(behind.volumes.repository())),
+        audio: Arc::new(Recordings::new(behind.volumes.repository(), behind.elsewhere)),
         live: behind.live,
         notes: behind.notes,
         joins: behind.joins,

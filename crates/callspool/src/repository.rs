@@ -55,7 +55,7 @@ pub(crate) struct Lock {
 }
 
 /// A file that is called like a manifest, and what it says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FoundManifest {
     /// Its name in the call's directory.
     pub(crate) name: String,

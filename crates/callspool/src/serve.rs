@@ -27,12 +27,15 @@ use tokio::task::JoinHandle;
 use crate::addresses::{self, Addresses, ProxyWatch};
 use crate::alarms::{AlarmClock, NodeWatch, OurSockets, RecorderWatch};
 use crate::catalog::{self, CatalogLink, Claim};
+use crate::certificates::{Renewable, Renewables};
 use crate::cli::{CliError, file_error};
 use crate::cluster::Cluster;
 use crate::config::{Config, Loaded, MediaSource, Role, Surroundings};
 use crate::control;
 use crate::descriptors::{Shares, divide, make_room, raise_limit};
+use crate::desk::Cares;
 use crate::dumps;
+use crate::elsewhere::{AcrossLink, Elsewhere};
 use crate::front::Tuning;
 use crate::gathering::{self, GatherFigures, Prepared};
 use crate::joins::JoinLink;
@@ -131,6 +134,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
     let asked = control::start(&config.node.data_dir);
     let board = Board::default();
     let numbers = Arc::new(Numbers::new(catalog.handle.clone(), volumes.clone(), board.clone()));
+    let elsewhere = Elsewhere::start(&config, &volumes, stopping.clone())?;
     let page = if has(Role::Api) {
         let behind = Behind {
             volumes: &volumes,
@@ -141,6 +145,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
             numbers: Arc::clone(&numbers),
             live: live.clone(),
             gather: Arc::new(gather.clone()),
+            elsewhere: elsewhere.clone(),
         };
         Some(page::start(&config, behind, stopping.clone()).await?)
     } else {
@@ -153,12 +158,15 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
     let trust = Trust { certificates: certificates.clone(), users: reloader.users().clone() };
     let sockets = has(Role::Proxy).then(|| wiring::bind(&config, shares, &trust)).transpose()?;
     let gathering = Prepared::of(&config, &cluster);
+    let cares = Cares::new(config.cluster.adopt_after);
     let to_gather = gathering::Means {
+        cares: cares.clone(),
         volumes: volumes.clone(),
         disks: volumes.iter().map(|v| v.name.clone()).zip(disks.clone()).collect(),
         teller: teller.clone(),
         commands: gather_commands,
         figures: Arc::new(GatherFigures::default()),
+        elsewhere: elsewhere.clone(),
         stop: stopping.clone(),
     };
     let (desk, desk_link, local, watched) = if has(Role::Recorder) {
@@ -170,7 +178,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
         numbers.recording(started.recorder.shared());
         let sockets = OurSockets::of(&config, started.recorder.shared().source());
         let watched = RecorderWatch { figures: started.recorder.figures(), sockets };
-        let (desk, link, local) = started.divide(&config, &cluster, stopping.clone(), &tellers);
+        let (desk, link, local) = started.divide(&config, &cluster, stopping.clone(), &tellers, cares);
         (Some(desk), Some(link), local, Some(watched))
     } else {
         drop(raw);
@@ -188,7 +196,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
     };
     let load = link.as_ref().map(|link| link.load.clone());
     let proxy = load.clone().map(|load| ProxyWatch { load, pulses: pulses.clone(), stop: stopping.clone() });
-    let watch = NodeWatch::new(&config, &catalog.handle, certificates.clone(), watched, load);
+    let renewables = renewables(certificates.as_ref(), &cluster);
+    let watch = NodeWatch::new(&config, &catalog.handle, renewables.clone(), watched, load);
     let alarms = AlarmClock::start(&config, &catalog, &teller, watch)?;
     let gathering = match gathering {
         Some(prepared) => {
@@ -201,6 +210,12 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
             None
         }
     };
+    if let Some(elsewhere) = &elsewhere {
+        numbers.lending(elsewhere.clone());
+        if gathering.is_none() {
+            elsewhere.connect(&config, &cluster);
+        }
+    }
     // Nothing that asks the catalog runs before here: it would outlive a start that fails.
     catalog.watch(mender.clone(), stopping.clone());
     let mut webhooks = Webhooks::new(&config, &catalog, &teller, board);
@@ -228,8 +243,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
             None => _ = front_done.await,
         }
     });
-    if let Some(certificates) = &certificates {
-        tokio::spawn(crate::certificates::watch(Arc::clone(certificates), stopping.clone()));
+    for certificate in &renewables {
+        tokio::spawn(crate::certificates::watch(Arc::clone(certificate), stopping.clone()));
     }
     let addresses = match (hands, proxy) {
         (Some(hands), Some(proxy)) => Some(Addresses::start(&config, hands, proxy, &teller)?),
@@ -247,7 +262,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
         asked,
         reloader,
         log,
-        certificates,
+        certificates: renewables,
         supervisor: supervisor.clone(),
         front: link,
         desk: desk_link,
@@ -255,6 +270,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogLevel, powers: Powers
         notes,
         joins,
         gather,
+        across: AcrossLink { repository, elsewhere },
         webhooks,
         teller,
         page,
@@ -362,6 +378,13 @@ fn descriptors(config: &Config) -> Shares {
         );
     }
     shares
+}
+
+/// The certificates of this process that may be renewed.
+fn renewables(telephony: Option<&Arc<Certificates>>, cluster: &Cluster) -> Renewables {
+    let telephony = telephony.map(|own| Arc::clone(own) as Arc<dyn Renewable>);
+    let node = cluster.certificate().map(|own| Arc::clone(own) as Arc<dyn Renewable>);
+    telephony.into_iter().chain(node).collect()
 }
 
 pub(crate) fn net_config(

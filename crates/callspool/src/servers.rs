@@ -44,12 +44,17 @@ pub(crate) struct Local {
     pub(crate) reports: mpsc::Receiver<Report>,
     /// How it is, where there are others too.
     pub(crate) beats: mpsc::Receiver<Beat>,
+    /// By what calls of this process are recognized, for its desk.
+    pub(crate) tell: mpsc::Sender<ToKeeper>,
+    /// Which of them proxies on other nodes have calls in common with.
+    pub(crate) answers: mpsc::Receiver<FromKeeper>,
 }
 
 /// What came from one of them.
 pub(crate) enum Came {
     Report(Report),
     Beat(Beat),
+    Answer(FromKeeper),
     There(PeerName, Heard),
 }
 
@@ -97,7 +102,11 @@ impl Servers {
         now: Now,
     ) -> Self {
         let own = local.as_ref().map(|(local, _)| local.name.clone());
-        let custody = Some(Custody::new(run).awaiting(peers.clone()));
+        let custody = Custody::new(run).awaiting(peers.clone());
+        let custody = Some(match &own {
+            Some(own) => custody.beside(own),
+            None => custody,
+        });
         let mut machine = RecordServers::new(config, peers.into_iter().chain(own));
         let local = local.map(|(local, hello)| {
             machine.handle_event(now, &local.name, PeerEvent::Up(hello));
@@ -141,6 +150,7 @@ impl Servers {
             tokio::select! {
                 Some(report) = local.reports.recv() => Came::Report(report),
                 Some(beat) = local.beats.recv() => Came::Beat(beat),
+                Some(answer) = local.answers.recv() => Came::Answer(answer),
                 else => std::future::pending().await,
             }
         };
@@ -160,13 +170,21 @@ impl Servers {
     pub(crate) fn apply(&mut self, now: Now, came: Came) {
         match (came, &self.local) {
             (Came::Report(report), Some(local)) => {
+                if let (Report::Ended { record }, Some(anchoring)) = (&report, &mut self.anchoring) {
+                    // One that was handed on; of others it is told below.
+                    anchoring.is_over(record.id);
+                }
                 self.machine.handle_event(now, &local.name, PeerEvent::Report(report));
             }
             (Came::Beat(beat), Some(local)) => {
                 self.machine.handle_event(now, &local.name, PeerEvent::Beat(beat));
             }
+            (Came::Answer(said), Some(local)) => self.news.push_back(News::Said(local.name.clone(), said)),
             (Came::There(name, Heard::Custody(said)), _) => {
                 self.machine.handle_event(now, &name, PeerEvent::Alive);
+                if let (FromKeeper::Over { segment }, Some(anchoring)) = (&said, &mut self.anchoring) {
+                    anchoring.is_over(*segment);
+                }
                 self.news.push_back(News::Said(name, said));
             }
             (Came::There(name, heard), _) => {
@@ -183,7 +201,7 @@ impl Servers {
                 }
                 self.machine.handle_event(now, &name, event(heard));
             }
-            (Came::Report(_) | Came::Beat(_), None) => {}
+            (Came::Report(_) | Came::Beat(_) | Came::Answer(_), None) => {}
         }
     }
 
@@ -219,20 +237,34 @@ impl Servers {
     pub(crate) fn forget_call(&mut self, now: Now, call: CallId, there: &PeerName) {
         for segment in self.machine.forget_call(now, call, there) {
             if let Some(anchoring) = &mut self.anchoring {
-                anchoring.forget(segment);
+                anchoring.hand_on(now, segment);
             }
         }
+    }
+
+    /// This process stops: other proxies are to carry on its calls.
+    pub(crate) fn leave(&mut self) {
+        self.custody.iter_mut().for_each(Custody::leave);
+    }
+
+    /// Segments of calls that others carry on, whose media still come here.
+    pub(crate) fn handed_on(&self) -> usize {
+        self.anchoring.as_ref().map_or(0, Anchoring::handed_on)
     }
 
     /// Time passed.
     pub(crate) fn handle_timeout(&mut self, now: Now) {
         self.machine.handle_timeout(now);
+        if let Some(anchoring) = &mut self.anchoring {
+            anchoring.handle_timeout(now);
+        }
     }
 
     /// When that should be called.
     pub(crate) fn next_timeout(&self) -> Option<Mono> {
         let custody = self.custody.as_ref().and_then(Custody::next_timeout);
-        [self.machine.next_timeout(), custody].into_iter().flatten().min()
+        let anchoring = self.anchoring.as_ref().and_then(Anchoring::next_timeout);
+        [self.machine.next_timeout(), custody, anchoring].into_iter().flatten().min()
     }
 
     /// Where the next call that begins is sent, where calls are sent on and it is not for this node.
@@ -248,6 +280,13 @@ impl Servers {
     /// It was sent there.
     pub(crate) fn sent(&mut self) {
         self.machine.sent();
+    }
+
+    /// Some of the calls whose state is to be told to who keeps it, where these have changed too.
+    pub(crate) fn take_stale(&mut self, now: Mono, changed: impl IntoIterator<Item = CallId>) -> Vec<CallId> {
+        let Some(custody) = &mut self.custody else { return Vec::new() };
+        custody.changed(changed);
+        custody.take_stale(now, |name| self.dialer.as_ref().is_none_or(|dialer| dialer.has_room(name)))
     }
 
     /// Whether a new call finds a record server.
@@ -347,8 +386,14 @@ impl Servers {
     }
 
     /// Tells a record server of whose a call is.
-    pub(crate) fn tell(&self, to: &PeerName, said: ToKeeper) {
-        if let Some(dialer) = &self.dialer
+    pub(crate) fn tell(&mut self, to: &PeerName, said: ToKeeper) {
+        if let Some(local) = self.local.as_ref().filter(|local| local.name == *to) {
+            if local.tell.try_send(said).is_err()
+                && let Some(custody) = &mut self.custody
+            {
+                custody.was_not_told(crate::clock::mono(), to);
+            }
+        } else if let Some(dialer) = &self.dialer
             && let Err(e) = dialer.send(to, &ToServer::Custody(said))
         {
             // A link that is over is told by its end, and made anew.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use model::{
     CallId, CallRecord, ChangeKind, Conclusion, EndReason, Failure, Incident, Join, NodeNumber,
-    RecordingState, SegmentId, SegmentRecord, TenantId, VolumeName, WallTime, total,
+    RecordingState, SegmentId, SegmentRecord, TenantId, VolumeName, WallTime, copy, total,
 };
 use spool::joining::is_concluded;
 use spool::layout::{self, ManifestPath};
@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use crate::catalog::{CatalogLink, tell_call};
 use crate::clock::now;
 use crate::config::Config;
+use crate::gathering::key_of;
 use crate::pending::Pending;
 use crate::recorder::{self, Disk, Teller, When};
 use crate::repository::{Marked, Markers, Repository};
@@ -497,7 +498,9 @@ impl Mender {
         let concluded = whole.pieces.first().is_some_and(|own| is_concluded(&own.lines, whole.call));
         // A call of a proxy on another node may go on at another record server: that proxy says how it came out.
         let is_own = !self.others_order || whole.call.node() == self.node;
-        if sealed && !concluded && is_own {
+        if sealed && concluded {
+            self.correct_conclusion(&whole, &segments)?;
+        } else if sealed && is_own {
             self.note_conclusion(&whole, &segments)?;
         }
         for piece in &whole.pieces {
@@ -536,7 +539,28 @@ impl Mender {
             from: None,
             state: Some(state),
         };
-        disk.apply_all(gather::conclude(now(), self.node, &conclusion))
+        let lines = whole.pieces.first().map(|own| own.lines.as_slice()).unwrap_or_default();
+        disk.apply_all(gather::conclude(now(), self.node, &conclusion, lines).ops)
+    }
+
+    /// What a call had come to may be less grave than what a repair made of a segment whose end had been told.
+    fn correct_conclusion(
+        &self,
+        whole: &WholeCall,
+        segments: &[(SegmentRecord, ManifestFile)],
+    ) -> io::Result<()> {
+        let states: Vec<RecordingState> = segments.iter().map(|(s, _)| s.state).collect();
+        let (Some(outcome), Some(own)) = (copy::gathered_outcome(&states), whole.pieces.first()) else {
+            return Ok(());
+        };
+        let Some(call) = segments.first().map(|(s, _)| s) else { return Ok(()) };
+        let Some(key) = key_of(&own.directory) else { return Ok(()) };
+        let Some(noted) = gather::correct(now(), self.node, &key, &own.lines, outcome) else { return Ok(()) };
+        let of_own = segments.iter().filter(|(_, file)| file.directory == own.directory);
+        let volume = of_own.max_by_key(|(s, _)| (s.number, s.id)).map_or(&call.volume, |(s, _)| &s.volume);
+        let Some((disk, _)) = self.on(volume) else { return Ok(()) };
+        tracing::warn!(call = %whole.call, "a crash cut a segment after its end was told: the call is graver");
+        disk.apply_all(noted.ops)
     }
 }
 

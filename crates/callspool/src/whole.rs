@@ -12,7 +12,7 @@ use model::{CallId, CopyOf, Correction, Join, RecordingState, SegmentRecord, Wal
 use spool::joining::{Half, is_concluded, renumber};
 use spool::log::{Entry, LogDamage, LogLine, correction_for, joins_of, state_of};
 
-use crate::repository::Repository;
+use crate::repository::{FoundManifest, Repository};
 
 /// One directory of a call.
 #[derive(Debug)]
@@ -57,6 +57,24 @@ pub(crate) struct Segments {
     pub(crate) problems: Vec<String>,
 }
 
+/// Where directories of calls are read.
+pub(crate) trait Directories {
+    /// The log of a directory; without one it is empty.
+    fn log(&self, directory: &str) -> io::Result<(Vec<LogLine>, Vec<LogDamage>)>;
+    /// Its manifests.
+    fn manifests(&self, directory: &str) -> io::Result<Vec<FoundManifest>>;
+}
+
+impl Directories for Repository {
+    fn log(&self, directory: &str) -> io::Result<(Vec<LogLine>, Vec<LogDamage>)> {
+        Self::log(self, directory)
+    }
+
+    fn manifests(&self, directory: &str) -> io::Result<Vec<FoundManifest>> {
+        Self::manifests(self, directory)
+    }
+}
+
 impl WholeCall {
     /// The call of this id, if it is here, or the one that it turned out to be.
     pub(crate) fn find(repository: &Repository, call: CallId) -> io::Result<Option<Self>> {
@@ -64,7 +82,7 @@ impl WholeCall {
     }
 
     /// The call that this directory is of.
-    pub(crate) fn read(repository: &Repository, directory: &str) -> io::Result<Self> {
+    pub(crate) fn read(repository: &impl Directories, directory: &str) -> io::Result<Self> {
         let mut names = directory.split('/');
         let (tenant, call) = (names.next().unwrap_or_default(), names.next_back().unwrap_or_default());
         let call: CallId = call.parse().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
@@ -118,7 +136,7 @@ impl WholeCall {
 
     /// Reads the manifests, with the sides of streams and parties as people corrected them. A directory that is not
     /// there has none.
-    pub(crate) fn segments(&self, repository: &Repository) -> io::Result<Segments> {
+    pub(crate) fn segments(&self, repository: &impl Directories) -> io::Result<Segments> {
         let (mut segments, lines) = (self.recorded(repository)?, self.lines());
         for (record, file) in &mut segments.read {
             if let Some(correction) = self.correction(&lines, record, file) {
@@ -140,7 +158,7 @@ impl WholeCall {
     }
 
     /// The same with sides as they were recorded.
-    pub(crate) fn recorded(&self, repository: &Repository) -> io::Result<Segments> {
+    pub(crate) fn recorded(&self, repository: &impl Directories) -> io::Result<Segments> {
         let mut segments = Segments::default();
         for piece in &self.pieces {
             let found = match repository.manifests(&piece.directory) {

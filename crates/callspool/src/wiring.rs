@@ -25,7 +25,7 @@ use crate::clock::now;
 use crate::cluster::Cluster;
 use crate::config::{Config, Role};
 use crate::descriptors::Shares;
-use crate::desk::{self, Desk, DeskLink, Loads};
+use crate::desk::{self, Cares, Desk, DeskLink, Loads};
 use crate::dtls::{Clients, Identity};
 use crate::front::{Alarms, FrontOrder, FrontTask, Load, Tuning};
 use crate::live_calls::{Awaited, LiveCommand};
@@ -44,6 +44,10 @@ use crate::volumes::{Volume, Volumes};
 
 /// Beats of the record server here that wait for the signalling task: each says more than the one before.
 const BEATS_MAX: usize = 4;
+
+/// What the signalling task and the desk of one process tell each other of calls and waits: more is told later, or waited
+/// with.
+const SAID_MAX: usize = 1_024;
 
 /// Reports that may wait for the front: some seconds' worth at the highest call rate. Threads that may wait wait
 /// then, media threads keep theirs.
@@ -122,15 +126,18 @@ impl Started {
         cluster: &Cluster,
         stop: watch::Receiver<bool>,
         tellers: &Tellers,
+        cares: Cares,
     ) -> (Desk, DeskLink, Option<(Local, OwnKeys)>) {
         let Self { recorder, reports, doors, loads, own_keys } = self;
         let (to_front, of_front) = mpsc::channel(REPORTS_MAX);
         let (beats_in, beats) = mpsc::channel(BEATS_MAX);
+        let (tell, told) = mpsc::channel(SAID_MAX);
+        let (answer, answers) = mpsc::channel(SAID_MAX);
         let introduction = cluster.introduction(config);
         let takes_calls = config.node.roles.contains(&Role::Proxy);
         let local = takes_calls.then(|| {
             let (name, recorder) = (introduction.name.clone(), Arc::clone(&recorder));
-            (Local { name, recorder, reports: of_front, beats }, own_keys)
+            (Local { name, recorder, reports: of_front, beats, tell, answers }, own_keys)
         });
         let (drain, drained) = watch::channel(false);
         let (busy, busy_out) = watch::channel(0);
@@ -140,9 +147,12 @@ impl Started {
             reports,
             front: takes_calls.then_some(to_front),
             beats: (takes_calls && !config.tables.peer.is_empty()).then_some(beats_in),
+            told,
+            answer,
             introduction,
-            adopt_after: config.cluster.adopt_after,
+            cares,
             teller: tellers.teller.clone(),
+            tenant: config.recording.tenant.clone(),
             loads,
             doors,
             grace: config.node.shutdown_grace,
@@ -279,6 +289,7 @@ pub(crate) fn front_task(
         supervisor,
         round: Instant::now(),
         alarms: Alarms::default(),
+        is_leaving: false,
         in_a_row: 0,
     };
     Ok((task, link, signalled_out))

@@ -166,7 +166,7 @@ fn what_happened_is_counted() {
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}:\n{text}")) }
     });
     // Each family is explained, and nothing is explained that is not there. Of alarms there is none, no choice of record
-    // servers, from which segments could be gathered and to which media could be relayed, and no service address.
+    // servers, from which segments could be gathered or played and to which media could be relayed, and no service address.
     let text = interface.ask("GET", "/metrics", "").text();
     let there: BTreeSet<&str> = text
         .lines()
@@ -176,6 +176,8 @@ fn what_happened_is_counted() {
         .chain(["callspool_gathering_calls", "callspool_gathering_nodes"])
         .chain(["callspool_gathering_calls_gathered_total", "callspool_gathering_bytes_total"])
         .chain(["callspool_gathering_segments_removed_total", "callspool_gathering_failures_total"])
+        .chain(["callspool_elsewhere_fetched_bytes_total", "callspool_elsewhere_failures_total"])
+        .chain(["callspool_elsewhere_cache_bytes"])
         .chain(["callspool_relay_streams", "callspool_relay_copies_sent_total"])
         .chain(["callspool_relay_datagrams_received_total", "callspool_relay_datagrams_dropped_total"])
         .chain(["callspool_relay_datagrams_unsent_total", "callspool_relay_packets_replayed_total"])

@@ -127,6 +127,38 @@ fn a_call_of_which_nobody_says_anything_is_offered_to_another_proxy() {
 }
 
 #[test]
+fn a_dialog_whose_proxy_and_record_server_died_together_is_over_and_nothing_of_it_stays_live() {
+    let mut cluster = Cluster::start(2);
+    let other = cluster.another_proxy(101, &[]);
+    let party = Party::new();
+    let (id, at) = std::thread::scope(|scope| {
+        let (mut dialog, media) = Dialog::begin(&cluster.proxy, "both", party.mouth.port());
+        scope.spawn(|| party.talk(HERTZ));
+        let _at_the_end = Hush(&[&party]);
+        party.turn_to(media);
+        std::thread::sleep(STRETCH);
+        let [(at, _)] = &cluster.of(dialog.call_id())[..] else { panic!("one segment") };
+        let at = *at;
+        cluster.proxy.kill();
+        cluster.recorders[at].kill();
+        dialog.turn_to(&other);
+        assert_eq!(dialog.try_bye(), 481, "nobody knows it, and the client is done with it");
+        (dialog.call_id().to_owned(), at)
+    });
+    cluster.recorders[at].restart();
+    let [(_, segment)] = &cluster.sealed(&id, 1)[..] else { panic!("one segment") };
+    assert_eq!(segment.record.state, RecordingState::PartialInternalError);
+    wait_until("the call not to be live", PATIENCE, || {
+        let calls = cluster.recorders[at].calls();
+        if calls.len() == 1 && !calls[0].live { Ok(()) } else { Err(format!("{calls:?}")) }
+    });
+    for proxy in [&other, &cluster.proxy] {
+        let status = proxy.callspool(&["status"]);
+        assert!(status.code != Some(0) || status.text().contains("recording: 0 calls"), "{}", status.text());
+    }
+}
+
+#[test]
 fn a_proxy_that_hung_is_told_that_its_call_is_another_s_and_says_nothing() {
     let cluster = Cluster::start(1);
     let other = cluster.another_proxy(101, &[]);

@@ -13,7 +13,7 @@ use fault_support::caller::{Caller, Report};
 use fault_support::listing::Segment;
 use fault_support::network::Network;
 use model::RecordingState;
-use support::PATIENCE;
+use support::{PATIENCE, wait_until};
 
 const CALLS: usize = 50;
 /// RTP of G.711 in packets of 20 ms.
@@ -86,6 +86,43 @@ fn through_the_proxy_no_packet_is_missing_when_every_record_server_is_started_ag
     report.expect_all_ok("every record server was started again");
     let calls = network.calls(&report);
     assert!(calls.iter().all(|segments| segments.len() > 1), "each call was moved");
+    expect_whole(&report, &calls);
+}
+
+#[test]
+fn no_packet_is_missing_and_every_call_ends_as_it_should_when_every_node_is_started_again() {
+    let Some(mut network) = Network::start(&[("MEDIA__RELAY", "yes")]) else { return };
+    let caller = call(&network, "every-node", "34s");
+    for n in 0..network.recorders.len() {
+        network.recorders[n].program().terminate();
+        assert!(network.recorders[n].program().wait(PATIENCE).success());
+        network.recorders[n].restart();
+        network.wait_until_ready();
+    }
+    for n in 0..network.proxies.len() {
+        network.proxies[n].program().terminate();
+        assert!(network.proxies[n].program().wait(PATIENCE).success());
+        wait_until("the other to have all calls", PATIENCE, || {
+            let status = network.proxies[1 - n].status();
+            if status.contains(&format!("recording: {CALLS} calls")) { Ok(()) } else { Err(status) }
+        });
+        network.proxies[n].restart();
+        network.wait_until_ready();
+    }
+    let report = caller.finish_within(PATIENCE * 2);
+    report.expect_all_ok("every node was started again");
+    let calls = network.calls(&report);
+    assert!(calls.iter().all(|segments| segments.len() > 3), "each call was moved");
+    for segments in &calls {
+        let end = segments.last().and_then(|(_, segment)| segment.record.end.clone());
+        assert_eq!(end, Some(model::EndReason::HangUp), "{segments:#?}");
+    }
+    for proxy in &network.proxies {
+        wait_until("calls to be over", PATIENCE, || {
+            let status = proxy.status();
+            if status.contains("0 calls") { Ok(()) } else { Err(status) }
+        });
+    }
     expect_whole(&report, &calls);
 }
 

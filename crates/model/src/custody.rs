@@ -3,7 +3,9 @@
 //! ```text
 //!  owner ──Keep, Release──► keeper          a proxy whose call it is has its state kept by a record server
 //!  other ──Seek──► keepers ──Found──► other  somebody looks for a call, or is offered one
-//!        ──Adopt─►         ──Adopted─►       and it is that one's from then on; the owner before hears Lost
+//!        ──Adopt─►         ──Adopted─►       and it is that one's from then on; the owner before hears Lost,
+//!                                             and Over when nothing comes by it any more
+//!  owner ──Leaving─► keeper                   it stops: its calls are for others, while it is still there
 //! ```
 //!
 //! The state of a call is a *snapshot*: octets that only proxies read. It may hold keys, so it is left out wherever one of
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{CallId, SegmentId};
 use crate::peer::Report;
 use crate::protection::Secret;
+use crate::sighting::Sighting;
 
 /// Octets of a snapshot: a call of sixteen dialogs with all that vendors send has some hundred thousand. A call whose state
 /// is longer is not kept.
@@ -104,6 +107,17 @@ pub enum ToKeeper {
         /// As in the order to adopt it.
         epoch: u64,
     },
+    /// By what a call of the speaker is recognized, where a call of another proxy may be of the same conversation; instead
+    /// of what was told of it before.
+    Sighted(Box<Sighting>),
+    /// Nothing is recognized as this call of the speaker any more.
+    Unsighted {
+        /// The call.
+        call: CallId,
+    },
+    /// The speaker stops: others are to carry on its calls, and until they do it goes on with them. It takes none of others
+    /// unasked. Holds until the next `Present`.
+    Leaving {},
 }
 
 /// From a record server to a proxy.
@@ -154,10 +168,22 @@ pub enum FromKeeper {
         /// The new owner's.
         epoch: u64,
     },
-    /// The owner of a call is gone: it may be carried on.
+    /// The owner of a call is gone, or going: it may be carried on.
     Offer {
         /// The call.
         call: CallId,
+    },
+    /// A call of who hears this has signs that a call of another proxy has too.
+    SightedElsewhere {
+        /// The call.
+        call: CallId,
+        /// The other.
+        other: Box<Sighting>,
+    },
+    /// A segment is over that was of who hears this, until its call became another's: what comes for it still goes nowhere.
+    Over {
+        /// The segment.
+        segment: SegmentId,
     },
 }
 

@@ -83,6 +83,19 @@ pub struct HeldDirectory {
     pub copies: Vec<Holding>,
 }
 
+/// Whether somebody who is linked with a node, or may yet take it from there, has a call: then that one says how it came out.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Care {
+    /// It is not known. What is not said by a node of an older version.
+    #[default]
+    Unsaid,
+    /// Somebody has it.
+    Somebody,
+    /// As far as the node knows nobody has it, and nobody can get it from there.
+    Nobody,
+}
+
 /// What a node holds of a call.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CallHoldings {
@@ -94,6 +107,12 @@ pub struct CallHoldings {
     pub state: Option<RecordingState>,
     /// Whether the call was ever gathered there. Others may have been told so and have given up their copies.
     pub gathered: bool,
+    /// The highest total that a segment there was sealed with: so many were expected when it ended.
+    #[serde(default)]
+    pub expected: u16,
+    /// Whether somebody has the call.
+    #[serde(default)]
+    pub care: Care,
     /// Its directories.
     pub directories: Vec<HeldDirectory>,
 }
@@ -102,7 +121,15 @@ impl CallHoldings {
     /// Of a node that has nothing of the call.
     #[must_use]
     pub const fn nothing(call: CallKey) -> Self {
-        Self { call, ended: None, state: None, gathered: false, directories: Vec::new() }
+        Self {
+            call,
+            ended: None,
+            state: None,
+            gathered: false,
+            expected: 0,
+            care: Care::Unsaid,
+            directories: Vec::new(),
+        }
     }
 
     /// All copies, each with where it lies.
@@ -235,7 +262,11 @@ mod tests {
         assert_eq!(live.digest(), None);
         let directories = vec![HeldDirectory { place: place.clone(), copies: vec![holding, live] }];
         let held = CallHoldings { ended: Some(2), directories, ..CallHoldings::nothing(of.clone()) };
-        round_trip(&Answer::Held { room: 1, held });
+        let old = serde_json::to_string(&held).unwrap();
+        round_trip(&Answer::Held { room: 1, held: CallHoldings { care: Care::Nobody, expected: 3, ..held } });
+        let old = old.replace("\"expected\":0,\"care\":\"unsaid\",", "");
+        assert!(!old.contains("care"), "what an older version says");
+        assert_eq!(serde_json::from_str::<CallHoldings>(&old).unwrap().care, Care::Unsaid);
         round_trip(&Request::List { call: of });
         let log = LogMark { octets: 0, sha256: sha256.clone() };
         let copies = vec![(segment, sha256)];

@@ -23,6 +23,7 @@ pub mod protection;
 pub mod route;
 pub mod segment;
 pub mod sides;
+pub mod sighting;
 pub mod state;
 pub mod stream;
 pub mod time;
@@ -34,7 +35,7 @@ pub use call::{CallData, CallRecord, Direction, Metadata, Party, PartyRole};
 pub use copy::{CallState, Copy, CopyOf, Location};
 pub use event::{Change, ChangeKind};
 pub use holding::{
-    Answer, CallHoldings, Declined, HeldDirectory, HeldFile, Holding, LogMark, Place, Request,
+    Answer, CallHoldings, Care, Declined, HeldDirectory, HeldFile, Holding, LogMark, Place, Request,
 };
 pub use id::{CallId, EventId, IdGenerator, IdParseError, NodeNumber, SegmentId, StreamId, TenantId};
 pub use join::{CallKey, Join, JoinReason};
@@ -46,6 +47,7 @@ pub use protection::{Keys, MasterKey, Protection, Secret, Suite};
 pub use route::{Mark, Route};
 pub use segment::{EndReason, Failure, PartRecord, SegmentRecord, StartTrigger};
 pub use sides::{Correction, Sides};
+pub use sighting::{Sighting, Sign};
 pub use state::{Impossible, Outcome, RecordingState, Transition};
 pub use stream::{Accounting, Anchor, Codec, Dtmf, Gap, GapReason, MediaKind, Side, StreamRecord};
 pub use time::{Mono, Now, WallTime};

@@ -286,6 +286,24 @@ pub enum Order {
     Join(Join),
 }
 
+impl Order {
+    /// Of which segment it is, if it is of one.
+    #[must_use]
+    pub fn segment(&self) -> Option<SegmentId> {
+        match self {
+            Self::Open(open) => Some(open.segment),
+            Self::Change { segment, .. }
+            | Self::Annotate { segment, .. }
+            | Self::End { segment, .. }
+            | Self::Withdraw { segment }
+            | Self::Pause { segment, .. }
+            | Self::Resume { segment, .. }
+            | Self::Keys { segment, .. } => Some(*segment),
+            Self::Conclude(_) | Self::Join(_) => None,
+        }
+    }
+}
+
 /// How a call came out, for its log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Conclusion {

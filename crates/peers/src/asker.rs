@@ -9,21 +9,27 @@
 //! Nobody waits to ask. A question is answered once or not at all; whoever asked knows for how long an answer is worth
 //! something, and asks again, as each may be asked twice. A connection is made again whenever it ends, and is seen to end
 //! by itself where the other side says nothing any more. What is asked for and what an answer means is decided elsewhere.
+//!
+//! Others of the same process may ask by the same connections: [`Questions`] answers each of them itself.
 
 mod peer;
+mod questions;
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Answer, NodeNumber, PeerName, Request};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::credentials::Credentials;
 use crate::roster::Roster;
 use peer::Peer;
+use questions::Board;
+pub use questions::{Away, PeerStands, Questions};
 
 /// Questions that wait for a peer: one for each call that a node may have in mind, and more. At some 300 octets they are
 /// some megabytes. What is beyond is asked again by whoever asked.
@@ -75,7 +81,8 @@ pub enum Told {
 /// Asks peers.
 #[derive(Debug)]
 pub struct Asker {
-    ways: BTreeMap<PeerName, mpsc::Sender<Ask>>,
+    ways: Arc<BTreeMap<PeerName, mpsc::Sender<Ask>>>,
+    board: Board,
     up: BTreeMap<NodeNumber, PeerName>,
     told: mpsc::Receiver<Told>,
     /// Ends with it.
@@ -85,9 +92,18 @@ pub struct Asker {
 /// A question.
 #[derive(Debug)]
 struct Ask {
-    ticket: u64,
     request: Request,
     at: Instant,
+    asked_by: AskedBy,
+}
+
+/// Who is to be answered.
+#[derive(Debug)]
+enum AskedBy {
+    /// The owner of the asker, by this ticket.
+    Owner(u64),
+    /// Somebody who waits for this answer alone.
+    Waiting(oneshot::Sender<Result<Answer, String>>),
 }
 
 impl Asker {
@@ -97,13 +113,20 @@ impl Asker {
         let (tell, told) = mpsc::channel(TOLD_MAX);
         let mut tasks = JoinSet::new();
         let mut ways = BTreeMap::new();
+        let board = Board::new(peers.iter().map(|(name, _)| name.clone()));
         for (name, address) in peers {
             let (way, asks) = mpsc::channel(ASKS_MAX);
             ways.insert(name.clone(), way);
-            let (own, roster, tell) = (own.clone(), roster.clone(), tell.clone());
-            tasks.spawn(Peer { name, address, own, roster, asks, tell }.keep());
+            let (own, roster, tell, board) = (own.clone(), roster.clone(), tell.clone(), board.clone());
+            tasks.spawn(Peer { name, address, own, roster, asks, tell, board }.keep());
         }
-        Self { ways, up: BTreeMap::new(), told, _tasks: tasks }
+        Self { ways: Arc::new(ways), board, up: BTreeMap::new(), told, _tasks: tasks }
+    }
+
+    /// For others who ask by the same connections, as long as this is there and what is told is taken out.
+    #[must_use]
+    pub fn questions(&self) -> Questions {
+        Questions::new(Arc::clone(&self.ways), self.board.clone())
     }
 
     /// The next thing that is told. Cancel safe; without peers it waits for ever.
@@ -122,7 +145,7 @@ impl Asker {
         let way = self.up.get(&to).and_then(|name| self.ways.get(name));
         if let Some(way) = way {
             // Where too much waits already it is asked again later.
-            let _ = way.try_send(Ask { ticket, request, at: Instant::now() });
+            let _ = way.try_send(Ask { request, at: Instant::now(), asked_by: AskedBy::Owner(ticket) });
         }
     }
 }

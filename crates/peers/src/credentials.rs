@@ -4,13 +4,13 @@
 //! Both ends of a link show a certificate (TLS 1.3). Whoever dials demands that the other one's names the peer that
 //! it means; whoever listens learns from it who has dialed. A certificate names its node by the first DNS name that
 //! can be one. Nothing is taken over from an earlier link: each one is proved anew, so that what has expired or was
-//! replaced ends with it.
+//! replaced ends with it. A certificate that was renewed is read again while links stand: those that are made later use it.
 
 use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use model::PeerName;
 use rustls::client::Resumption;
@@ -36,12 +36,17 @@ const GIVE_AUTHORITY: &str = "give the PEM file that `callspool cert authority` 
 const GIVE_CERTIFICATE: &str = "give the PEM file that `callspool cert node` made, in cluster.certificate";
 const GIVE_KEY: &str = "give the PEM file of the key that belongs to the certificate, in cluster.key";
 
-/// What a node shows and whom it believes, ready to use. Cheap to clone.
+/// What a node shows and whom it believes, ready to use. Cheap to clone; clones are read again together.
 #[derive(Clone)]
-pub struct Credentials(Arc<Held>);
+pub struct Credentials(Arc<Own>);
 
-struct Held {
+struct Own {
     name: PeerName,
+    held: RwLock<Arc<Held>>,
+}
+
+/// What was read last.
+struct Held {
     not_after: i64,
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
@@ -71,15 +76,20 @@ pub struct CredentialsError {
 impl Credentials {
     /// Reads the PEM files of authority, certificate and key.
     pub fn load(ca: &Path, certificate: &Path, key: &Path) -> Result<Self, CredentialsError> {
-        let roots = read_authorities(ca)?;
-        let chain = read_chain(certificate)?;
-        let (name, not_after) = read_name(certificate, chain.first())?;
-        let key_of = read_key(key)?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let unusable = |error: rustls::Error| File::CERTIFICATE.error(certificate, error.to_string());
-        let client = client(&provider, Arc::clone(&roots), &chain, &key_of).map_err(unusable)?;
-        let server = server(&provider, roots, chain, key_of).map_err(unusable)?;
-        Ok(Self(Arc::new(Held { name, not_after, client: Arc::new(client), server: Arc::new(server) })))
+        let (name, held) = Held::read(ca, certificate, key)?;
+        Ok(Self(Arc::new(Own { name, held: RwLock::new(Arc::new(held)) })))
+    }
+
+    /// Reads them again: links that are made from now on use them. On an error all stays as it is.
+    pub fn reload(&self, ca: &Path, certificate: &Path, key: &Path) -> Result<(), CredentialsError> {
+        let (name, held) = Held::read(ca, certificate, key)?;
+        if name != self.0.name {
+            let why = format!("it is of {name}, and this node is {}", self.0.name);
+            let todo = "give the node's own, or start it again to give it that name";
+            return Err(CredentialsError { todo, ..File::CERTIFICATE.error(certificate, why) });
+        }
+        *self.0.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(held);
+        Ok(())
     }
 
     /// The node's own name.
@@ -91,15 +101,33 @@ impl Credentials {
     /// Until when the certificate is valid, in seconds since 1970.
     #[must_use]
     pub fn not_after(&self) -> i64 {
-        self.0.not_after
+        self.held().not_after
     }
 
     pub(crate) fn client(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.0.client)
+        Arc::clone(&self.held().client)
     }
 
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.server)
+        Arc::clone(&self.held().server)
+    }
+
+    fn held(&self) -> Arc<Held> {
+        Arc::clone(&self.0.held.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Held {
+    fn read(ca: &Path, certificate: &Path, key: &Path) -> Result<(PeerName, Self), CredentialsError> {
+        let roots = read_authorities(ca)?;
+        let chain = read_chain(certificate)?;
+        let (name, not_after) = read_name(certificate, chain.first())?;
+        let key_of = read_key(key)?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let unusable = |error: rustls::Error| File::CERTIFICATE.error(certificate, error.to_string());
+        let client = client(&provider, Arc::clone(&roots), &chain, &key_of).map_err(unusable)?;
+        let server = server(&provider, roots, chain, key_of).map_err(unusable)?;
+        Ok((name, Self { not_after, client: Arc::new(client), server: Arc::new(server) }))
     }
 }
 
@@ -295,6 +323,35 @@ mod tests {
         fs::remove_file(files.path("node.pem")).unwrap();
         let error = files.load().unwrap_err();
         assert_eq!((error.what, &error.path), ("the certificate", &files.path("node.pem")));
+    }
+
+    #[test]
+    fn what_was_renewed_is_read_again_and_what_cannot_be_used_or_is_another_s_changes_nothing() {
+        let files = Files::new();
+        let credentials = files.load().unwrap();
+        let clone = credentials.clone();
+        let before = credentials.not_after();
+        let reload =
+            || credentials.reload(&files.path("ca.pem"), &files.path("node.pem"), &files.path("node.key"));
+        let ca = authority::authority("test", 10).unwrap();
+        for (name, days, expected) in
+            [("rec-1", 400, None), ("rec-2", 800, Some("it is of rec-2, and this node is rec-1"))]
+        {
+            let node = authority::node(&ca, &name.parse().unwrap(), &[], days).unwrap();
+            [("ca.pem", &ca.certificate), ("node.pem", &node.certificate), ("node.key", &node.key)]
+                .iter()
+                .for_each(|(file, text)| files.write(file, text));
+            match (reload(), expected) {
+                (Ok(()), None) => {}
+                (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (done, _) => panic!("{name}: {done:?}"),
+            }
+            assert!(clone.not_after() - before > 300 * 86_400, "{name}");
+            assert!(clone.not_after() - before < 500 * 86_400, "{name}");
+        }
+        files.write("node.key", "nothing");
+        reload().unwrap_err();
+        assert_eq!(clone.name().as_str(), "rec-1");
     }
 
     #[test]

@@ -121,6 +121,12 @@ impl Dialer {
         link.queue.push(frame)
     }
 
+    /// Whether so little waits for a link that what is not urgent may be sent too. So it is where there is none.
+    #[must_use]
+    pub fn has_room(&self, to: &PeerName) -> bool {
+        self.links.get(to).is_none_or(|link| link.queue.has_room())
+    }
+
     /// Ends the link of a peer, if it has one. Of what it said only `Closed` is heard any more.
     pub fn close(&mut self, peer: &PeerName) {
         if let Some(link) = self.links.remove(peer) {

@@ -38,7 +38,7 @@ mod trouble;
 mod version;
 mod wire;
 
-pub use asker::{Asker, Told};
+pub use asker::{Asker, Away, PeerStands, Questions, Told};
 pub use counts::ListenerCounts;
 pub use credentials::{Credentials, CredentialsError};
 pub use dialer::{Dialer, DialerCounts, Heard};

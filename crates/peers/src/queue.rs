@@ -19,6 +19,8 @@ use crate::buffer::Buffer;
 /// Octets that wait for a link, at most: the orders of some thousand calls, which is more than begin in the time in
 /// which a record server that says nothing is taken for gone.
 const OCTETS_MAX: usize = 8 << 20;
+/// What may wait where there is still room for what is not urgent: the rest is for orders.
+const ROOM: usize = OCTETS_MAX / 4;
 /// What a message takes beside its octets, in round figures, so that many small ones are bounded too.
 const MESSAGE_COST: usize = 64;
 
@@ -79,6 +81,11 @@ impl Queue {
             return Err(NotSent::Full);
         }
         self.frames.send(Bytes::from_owner(frame)).map_err(|_| NotSent::Down)
+    }
+
+    /// Whether little waits.
+    pub(crate) fn has_room(&self) -> bool {
+        self.state.octets.load(Ordering::Relaxed) < ROOM
     }
 
     /// Ends the link. The first reason is the one that is told.

@@ -28,8 +28,6 @@ pub(crate) struct Truth {
     pub(crate) sealed: BTreeMap<SegmentId, (CallKey, Sealed)>,
     /// Segments that were not durable when their machine lost its power.
     pub(crate) powerless: BTreeSet<SegmentId>,
-    /// Calls of which a record server had yet to note how they came out when it ended.
-    pub(crate) unnoted: BTreeSet<CallId>,
     /// Packets that callers sent, with who did and whether the network lost them.
     pub(crate) sent: BTreeMap<Packet, Sent>,
     /// Packets that a segment kept.
@@ -67,10 +65,6 @@ pub(crate) struct OfCall {
     pub(crate) proxy: usize,
     /// The Call-IDs of its dialogs.
     pub(crate) dialogs: BTreeSet<String>,
-    /// Its proxy has said how it came out.
-    pub(crate) is_concluded: bool,
-    /// Its proxy is gone, and nobody says how it came out.
-    pub(crate) is_left: bool,
 }
 
 /// A dialog, as its proxy has it.
@@ -106,12 +100,8 @@ impl Truth {
                     key,
                     proxy,
                     dialogs: BTreeSet::new(),
-                    is_concluded: false,
-                    is_left: false,
                 });
                 of_call.dialogs.extend(open.data.sip_call_ids.iter().cloned());
-                of_call.is_concluded = false;
-                self.unnoted.remove(&open.call);
                 let (call, number) = (open.call, open.number);
                 let known = Known { call, number, answer: Answer::Awaited, is_live: true, at: None };
                 if self.segments.insert(open.segment, known).is_some() {
@@ -130,9 +120,6 @@ impl Truth {
 
     fn concluded(&mut self, conclusion: &model::Conclusion) {
         let goes_on = conclusion.state.is_some_and(|state| !state.is_gathered());
-        if let Some(of_call) = self.calls.get_mut(&conclusion.call) {
-            of_call.is_concluded = !goes_on;
-        }
         if goes_on {
             return;
         }
@@ -199,11 +186,8 @@ impl Truth {
         known.is_live &= answer == Answer::Opened;
     }
 
-    /// A proxy is gone: nobody says how its calls came out, as far as nobody has.
+    /// A proxy is gone, and its dialogs with it.
     pub(crate) fn left(&mut self, proxy: usize) {
-        for of_call in self.calls.values_mut().filter(|c| c.proxy == proxy && !c.is_concluded) {
-            of_call.is_left = true;
-        }
         for ((of, _), dialog) in &mut self.dialogs {
             dialog.is_over |= *of == proxy;
         }

@@ -96,7 +96,7 @@ impl World {
         let processes = |n: usize| (0..n).map(|_| Process::default()).collect();
         Self {
             proxies,
-            servers: (0..scenario.servers).map(Server::new).collect(),
+            servers: (0..scenario.servers).map(|index| Server::new(index, scenario.servers)).collect(),
             callers,
             processes: [processes(scenario.proxies), processes(scenario.servers)],
             phase: Phase::Calls,
@@ -317,13 +317,7 @@ impl World {
 
     /// Whether nobody has anything to gather that can be gathered.
     fn is_gathered(&self) -> bool {
-        let is_left = |call| {
-            let truth = &self.core.truth;
-            let is_left = truth.calls.get(&call).is_none_or(|of| of.is_left);
-            is_left || truth.unnoted.contains(&call) || self.is_swallowed(call)
-        };
-        let standings = self.servers.iter().flat_map(|s| s.gathering.standings().into_keys());
-        standings.into_iter().all(|key| is_left(key.call)) && self.servers.iter().all(|s| s.holds().is_none())
+        self.servers.iter().all(|s| s.gathering.standings().is_empty() && s.holds().is_none())
     }
 
     /// Each dialog that is answered and not on hold has one segment, live at one record server that its proxy knows of; or

@@ -16,6 +16,18 @@ fn whatever_happens_every_call_comes_out_and_nothing_is_lost_silently() {
     }
 }
 
+/// What went wrong once: conclusions that died with their proxy, power that went within a second after an end or before the
+/// first sync, segments that opened too late, a session that expired in mid-question, a hand-over of what was never opened.
+const MENDED: [u64; 12] =
+    [12366, 12620, 13121, 15016, 10403, 11798, 24839, 10322, 17536, 22883, 27075, 26151];
+
+#[test]
+fn what_went_wrong_once_does_not_again() {
+    for seed in MENDED {
+        assert_eq!(live(seed, Lines::Dropped, None).violation, None, "seed {seed}");
+    }
+}
+
 #[test]
 fn one_seed_twice_is_the_same_life_and_another_is_another() {
     let first = live(3, Lines::Kept, None);

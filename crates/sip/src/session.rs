@@ -329,6 +329,7 @@ impl Session {
             },
             (SessionTimer::Refresh, State::Established(_)) => self.refresh_now(core, now),
             (SessionTimer::Expire, State::Established(_)) => {
+                self.abandon_requests(core, now);
                 self.send_bye(core, now, Some("SIP;cause=408;text=\"Session expired\""), None);
                 self.end(core, EndCause::SessionExpired, None)
             }

@@ -37,6 +37,15 @@ impl Half {
         }
     }
 
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Into => Self::From,
+            Self::From => Self::Into,
+        }
+    }
+
     /// The directory of its files.
     #[must_use]
     pub fn directory(self, join: &Join) -> String {

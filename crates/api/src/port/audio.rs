@@ -4,11 +4,15 @@ use std::sync::{Arc, Weak};
 
 use model::{CallId, StreamId, TenantId};
 
+use super::CallPlaces;
+
 /// Gives the audio of calls. All of it may block on a disk or a program; it is called on threads that may.
 pub trait Audio: Send + Sync {
     /// Opens what was said in a call, as far as it is there now. A call of another tenant is
     /// [`AudioError::NoCall`].
     fn open(&self, wanted: &AudioRequest) -> Result<Box<dyn AudioStream>, AudioError>;
+    /// Where what would be played lies, and what is missing.
+    fn places(&self, tenant: &TenantId, call: CallId) -> Result<CallPlaces, AudioError>;
     /// How loud it was, in buckets of equal length. When nobody waits for it any more it is given up.
     fn peaks(&self, wanted: &PeaksRequest, by: &Waiting) -> Result<Peaks, AudioError>;
 }

@@ -9,6 +9,7 @@ mod metrics;
 mod notes;
 mod openapi;
 mod orders;
+mod places;
 mod stream;
 
 use axum::http::{Method, StatusCode};

@@ -21,8 +21,12 @@
 //! Where two copies are wanted, a second record server has the same segment ([`CopyEvent`]) and is sent the same. Either may be
 //! lost and the segment goes on.
 //!
+//! A call that another proxy carries on comes to ports of ours until its client sends to that one: it is
+//! [handed on](handing_on).
+//!
 //! It has no socket, waits for nobody, and knows record servers only by what they say.
 
+mod handing_on;
 mod line;
 mod segment;
 
@@ -32,7 +36,7 @@ use media::relay::{Beginning, OpenEnd, Recorder, Recording};
 use media::srtp::Entropy;
 use model::peer::Family;
 use model::{
-    EndReason, Failure, Now, OpenPause, OpenSegment, OpenStream, Order, PauseSource, Report, Route,
+    EndReason, Failure, Mono, Now, OpenPause, OpenSegment, OpenStream, Order, PauseSource, Report, Route,
     SegmentId, StreamId, StreamPorts,
 };
 
@@ -122,6 +126,8 @@ pub struct Anchors<R> {
     closing: VecDeque<StreamId>,
     /// All segments that were ordered and not told to end.
     segments: BTreeMap<SegmentId, Anchored>,
+    /// Those of them that another proxy has, and until when media are waited for that come to ports of ours.
+    handed_on: BTreeMap<SegmentId, Mono>,
     /// Segments of which nobody said in time whether they are opened.
     unanswered: Vec<SegmentId>,
     copies: Copies,
@@ -133,7 +139,8 @@ impl<R: RelayPorts> Anchors<R> {
     pub fn new(relay: R, entropy: Entropy) -> Self {
         let (lines, segments, steps) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
         let (closing, unanswered, copies) = (VecDeque::new(), Vec::new(), Copies::One);
-        Self { relay, entropy, lines, closing, segments, unanswered, copies, steps }
+        let handed_on = BTreeMap::new();
+        Self { relay, entropy, lines, closing, segments, handed_on, unanswered, copies, steps }
     }
 
     /// The same with so many copies of each segment of which all streams come to ports of ours.
@@ -213,11 +220,6 @@ impl<R: RelayPorts> Anchors<R> {
             Report::CarriedOut { .. } | Report::MediaTimedOut { .. } => {}
         }
         self.tell(report);
-    }
-
-    /// Another proxy has this segment: nothing of it comes here any more.
-    pub fn forget(&mut self, segment: SegmentId) {
-        self.let_go(segment);
     }
 
     /// Nobody said in time whether a segment is opened: it is not waited for any more. `Front` may order the same streams anew
@@ -445,6 +447,7 @@ impl<R: RelayPorts> Anchors<R> {
     /// A segment is over, or never was.
     fn let_go(&mut self, segment: SegmentId) {
         let streams = self.streams_of(segment);
+        self.handed_on.remove(&segment);
         if self.segments.remove(&segment).is_some() {
             streams.into_iter().for_each(|stream| self.leave(segment, stream));
         }

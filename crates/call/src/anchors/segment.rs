@@ -57,6 +57,11 @@ impl Anchored {
         is_first
     }
 
+    /// Whether a record server has it.
+    pub(super) const fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Whether all orders for ports are answered.
     pub(super) const fn is_settled(&self) -> bool {
         self.asked == 0

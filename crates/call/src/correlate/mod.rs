@@ -13,8 +13,8 @@
 //!
 //! It holds ids and which call has them, knows neither segments nor sides, and reads no clock.
 
-mod elsewhere;
 mod ids;
+mod signs;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -23,8 +23,6 @@ use std::time::Duration;
 use model::{CallId, JoinReason, Mono, TenantId};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::elsewhere::Elsewhere;
-pub use self::elsewhere::Sighting;
 pub(crate) use self::ids::{Key, Line, Said, read};
 
 /// Ids kept of a call: some ten for each of its dialogs, of which it has two or three.
@@ -80,12 +78,16 @@ pub(crate) struct KnownForm {
     keys: Vec<Scoped>,
     lines: Vec<(TenantId, Arc<str>, Line)>,
     far: Vec<String>,
+    #[serde(default)]
+    named: Vec<Scoped>,
 }
 
 /// What is known of a call.
 #[derive(Debug, Default)]
 struct Known {
     keys: BTreeSet<Scoped>,
+    /// Dialogs that it named: one that is not known here may be known elsewhere.
+    named: BTreeSet<Scoped>,
     lines: BTreeSet<(TenantId, Arc<str>, Line)>,
     /// Ids of the other party's leg: two calls that have different ones are never one by their line.
     far: BTreeSet<String>,
@@ -155,6 +157,8 @@ impl Correlator {
                 known.keys.insert(scoped);
             }
         }
+        let named = said.named.iter().map(|key| Scoped::of(owner, key));
+        known.named.extend(named.take(KEYS_MAX.saturating_sub(known.named.len())));
         known.far.extend(said.far.iter().take(KEYS_MAX.saturating_sub(known.far.len())).cloned());
         if let Some(line) = &said.line {
             let line = (owner.tenant.clone(), Arc::clone(&owner.trunk), line.clone());
@@ -172,6 +176,7 @@ impl Correlator {
             keys: known.keys.iter().cloned().collect(),
             lines: known.lines.iter().cloned().collect(),
             far: known.far.iter().cloned().collect(),
+            named: known.named.iter().cloned().collect(),
         }
     }
 
@@ -188,6 +193,7 @@ impl Correlator {
             known.lines.insert(line);
         }
         known.far.extend(form.far.into_iter().take(KEYS_MAX));
+        known.named.extend(form.named.into_iter().take(KEYS_MAX));
     }
 
     /// The last segment of a call ended.
@@ -209,18 +215,10 @@ impl Correlator {
         self.calls.get(&call).is_some_and(|known| known.keys.iter().any(|k| k.key.lasts()))
     }
 
-    /// The ids of a call by which something elsewhere may turn out to be of it.
-    pub(crate) fn ids(&self, call: CallId) -> BTreeSet<Scoped> {
-        let keys = self.calls.get(&call).into_iter().flat_map(|known| &known.keys);
-        keys.filter(|id| id.key.lasts() && !self.worn.contains(id)).cloned().collect()
-    }
-
-    /// The calls that have one of these ids.
-    pub(crate) fn with(&self, ids: &BTreeSet<Scoped>) -> BTreeSet<CallId> {
-        ids.iter()
-            .filter(|id| !self.worn.contains(id))
-            .filter_map(|id| self.by_key.get(id).copied())
-            .collect()
+    /// The ids of a call, and the dialogs that it named: what has one of them elsewhere is of it.
+    pub(crate) fn ids(&self, call: CallId) -> impl Iterator<Item = &Scoped> {
+        let known = self.calls.get(&call).into_iter();
+        known.flat_map(|known| known.keys.iter().chain(&known.named)).filter(|id| !self.worn.contains(id))
     }
 
     /// Two calls are one: what was the one's is the other's.
@@ -236,6 +234,7 @@ impl Correlator {
             known.lines.insert(line);
         }
         known.far.extend(gone.far);
+        known.named.extend(gone.named);
         known.rest = match (known.rest, gone.rest) {
             (Some(a), Some(b)) => Some(if a.0 < b.0 { b } else { a }),
             _ => None,

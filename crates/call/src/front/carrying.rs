@@ -82,6 +82,9 @@ impl Front {
         let live = LiveCall::of_form(form, sessions, now);
         let goes_on = live.all_live();
         self.calls.insert(live);
+        let foreign = legs.iter().filter(|leg| leg.is_anchored).filter_map(|leg| leg.segment);
+        self.note_foreign(call, foreign.collect::<Vec<_>>());
+        self.go_on_parting(now, call);
         self.correlator.adopt(call, known);
         let owing = self.adopt_legs(now, call, legs, sessions, &goes_on);
         if goes_on.is_empty() {
@@ -105,7 +108,7 @@ impl Front {
         }
         for segment in &live.segments {
             self.admission.gone(segment.id);
-            for timer in [Timer::Open, Timer::Close, Timer::GiveUp, Timer::Again] {
+            for timer in [Timer::Open, Timer::Close, Timer::GiveUp, Timer::Again, Timer::Part] {
                 self.timers.clear(timer(segment.id));
             }
         }
@@ -178,9 +181,11 @@ impl Front {
 
     pub(super) fn touch_timer(&mut self, timer: Timer) {
         match timer {
-            Timer::Open(segment) | Timer::Close(segment) | Timer::GiveUp(segment) | Timer::Again(segment) => {
-                self.touch_segment(segment);
-            }
+            Timer::Open(segment)
+            | Timer::Close(segment)
+            | Timer::GiveUp(segment)
+            | Timer::Again(segment)
+            | Timer::Part(segment) => self.touch_segment(segment),
             Timer::Hold(session) => self.touch_session(Some(session)),
             Timer::Pause(call)
             | Timer::Linger(call)

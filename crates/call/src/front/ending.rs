@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use model::copy::gathered_outcome;
 use model::{
-    CallId, ChangeKind, Copy, CopyOf, EndReason, Failure, Incident, Location, Now, Order, PauseSource,
-    SegmentId, SegmentRecord,
+    CallId, ChangeKind, Conclusion, Copy, CopyOf, EndReason, Failure, Incident, Location, Now, Order,
+    PauseSource, RecordingState, SegmentId, SegmentRecord,
 };
 use sip::{EndCause, RequestInfo, SessionId};
 
@@ -149,6 +150,7 @@ impl Front {
         }
         self.timers.clear(Timer::Open(segment));
         self.timers.clear(Timer::Again(segment));
+        self.timers.clear(Timer::Part(segment));
         self.rests(now, call, &reason);
         if self.calls.get(call).and_then(|live| live.segment(segment)).is_some_and(Segment::has_ended) {
             // It ended by itself while nobody took over from it.
@@ -156,14 +158,22 @@ impl Front {
         }
         self.arm(now, END_DEADLINE, Timer::Close(segment));
         self.actions.push_back(Action::Order(Order::End { segment, at: now.wall, reason, by }));
+        self.part_at_once(now, call);
     }
 
     pub(super) fn sealed(&mut self, now: Now, record: &SegmentRecord) {
-        self.timers.clear(Timer::Close(record.id));
-        self.timers.clear(Timer::GiveUp(record.id));
+        let closing = [Timer::Close(record.id), Timer::GiveUp(record.id)];
+        let is_awaited = closing.iter().any(|timer| self.timers.is_set(*timer));
+        closing.into_iter().for_each(|timer| self.timers.clear(timer));
         self.timers.clear(Timer::Again(record.id));
+        self.timers.clear(Timer::Part(record.id));
         self.admission.gone(record.id);
-        let Some(call) = self.calls.of_segment(record.id) else { return };
+        let Some(call) = self.calls.of_segment(record.id) else {
+            if is_awaited {
+                self.conclude_orphan(record);
+            }
+            return;
+        };
         let legs = self.legs_in(record.id);
         if !legs.is_empty() {
             // It ended by itself, without our order: storage failed under it.
@@ -187,6 +197,26 @@ impl Front {
         }
         self.settle(now, call);
         self.go_on(now, call);
+    }
+
+    /// A segment was opened when nobody waited for it any more. Where its call was given up meanwhile it is all of it.
+    fn conclude_orphan(&mut self, record: &SegmentRecord) {
+        let call = record.call;
+        let known = self.calls.known(call);
+        if self.calls.get(call).is_some() || (known.is_none() && record.number != 1) {
+            return;
+        }
+        let state = gathered_outcome(&[record.state]).map(RecordingState::gathered);
+        let of_itself = Conclusion {
+            call,
+            call_started: record.started,
+            tenant: record.tenant.clone(),
+            total: record.number,
+            from: None,
+            state,
+        };
+        let before = known.and_then(|live| live.conclusion()).map(|(conclusion, _)| conclusion);
+        self.actions.push_back(Action::Order(Order::Conclude(before.unwrap_or(of_itself))));
     }
 
     pub(super) fn close_is_late(&mut self, now: Now, segment: SegmentId) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use model::{EndReason, Incident, Now, SegmentId, StartTrigger, TakeOver};
 use sip::SessionId;
 
+use super::parting::PARTS_WITHIN;
 use super::{END_DEADLINE, Front, Timer};
 use crate::leg::Phase;
 
@@ -23,6 +24,7 @@ impl Front {
     pub(super) fn fail_over(&mut self, now: Now, segment: SegmentId, reason: EndReason) {
         let legs = self.legs_in(segment);
         let Some(call) = self.calls.of_segment(segment).filter(|_| !legs.is_empty()) else { return };
+        let may_part = self.may_part(segment, &legs);
         let Some(live) = self.calls.get_mut(call) else { return };
         if live.just_took_over(segment, now.mono, TAKES_OVER_AFTER) {
             return self.fail(now, segment, reason);
@@ -35,11 +37,18 @@ impl Front {
         }
         // A failing segment was opened, whether or not its opening was told yet.
         live.is_recorded = true;
-        live.ending(segment, &reason);
-        let text = format!("a segment ended early: {}; another takes over", reason.describe());
+        let text = if may_part {
+            live.parting(segment, &reason);
+            self.arm(now, PARTS_WITHIN, Timer::Part(segment));
+            "the media of a segment go through another proxy, which stops or is gone; another segment takes over"
+                .to_owned()
+        } else {
+            live.ending(segment, &reason);
+            self.arm(now, END_DEADLINE, Timer::Close(segment));
+            format!("a segment ended early: {}; another takes over", reason.describe())
+        };
         self.alarm(Incident::InternalFailure, Some(call), Some(segment), text);
         self.timers.clear(Timer::Open(segment));
-        self.arm(now, END_DEADLINE, Timer::Close(segment));
         let failed = TakeOver { segment, reason };
         let moved = legs.into_iter().filter_map(|session| {
             let leg = self.legs.get_mut(&session)?;

@@ -31,8 +31,8 @@ impl Front {
             });
         }
         let [a, b] = calls;
-        if a == b {
-            return Ok(Joined { call: a, changed: Changed::No });
+        if a == b || self.is_joined_elsewhere(a, b) {
+            return Ok(Joined { call: a.min(b), changed: Changed::No });
         }
         if found.iter().any(|c| !c.is_recorded) {
             return Err(CommandError::NotAllowed("nothing is recorded yet of one of the calls"));

@@ -66,7 +66,7 @@ impl Front {
                 self.actions.push_back(Action::Order(Order::Keys { segment, order, stream, protection }));
                 Some(order)
             }
-            Standing::Ending => None,
+            Standing::Parting(_) | Standing::Ending => None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod keys;
 mod negotiation;
 mod opening;
 mod orders;
+mod parting;
 mod pauses;
 mod recognition;
 mod servers;
@@ -36,7 +37,7 @@ use crate::admission::{Admission, Crowded};
 use crate::anchors::Copies;
 use crate::bridge;
 use crate::calls::Calls;
-use crate::correlate::{self, Correlator, Elsewhere};
+use crate::correlate::{self, Correlator};
 use crate::describe::{self, Absorbed, Documents};
 use crate::encryption::OwnKeys;
 use crate::gate::{TurnedAway, Unwelcome};
@@ -84,6 +85,8 @@ enum Timer {
     Pair(CallId),
     /// Until then somebody should have resumed what dialogs paused that are over.
     Left(CallId),
+    /// Until then the client of a segment that another took over from should send elsewhere.
+    Part(SegmentId),
     /// Until then further refusals are counted only.
     RefusalsTold,
 }
@@ -100,10 +103,6 @@ pub struct Front {
     legs: BTreeMap<SessionId, Leg>,
     calls: Calls,
     correlator: Correlator,
-    /// What other fronts told of their calls.
-    elsewhere: Elsewhere,
-    /// Calls of which something was told, and which may be one with calls elsewhere since.
-    changed: BTreeSet<CallId>,
     /// Calls that are to become one as soon as no segment of theirs is being opened.
     unions: Vec<(CallId, CallId, JoinReason)>,
     timers: Timers<Timer>,
@@ -150,8 +149,6 @@ impl Front {
             legs: BTreeMap::new(),
             calls: Calls::default(),
             correlator: Correlator::default(),
-            elsewhere: Elsewhere::default(),
-            changed: BTreeSet::new(),
             unions: Vec::new(),
             timers: Timers::new(),
             actions: VecDeque::new(),
@@ -236,7 +233,6 @@ impl Front {
             _ => {}
         }
         self.touch_session(session);
-        self.look_elsewhere(now);
     }
 
     /// A record server reports.
@@ -253,7 +249,6 @@ impl Front {
             Report::Failing { segment, why } => self.fail_over(now, segment, EndReason::Internal(why)),
             Report::Ended { record } => self.sealed(now, &record),
         }
-        self.look_elsewhere(now);
     }
 
     /// Time passed.
@@ -268,6 +263,7 @@ impl Front {
                 Timer::Close(segment) => self.close_is_late(now, segment),
                 Timer::GiveUp(segment) => self.close_is_given_up(now, segment),
                 Timer::Again(segment) => self.order_again(now, segment),
+                Timer::Part(segment) => self.has_parted(now, segment),
                 Timer::Hold(session) => self.hold_timed_out(now, session),
                 Timer::Pause(call) => self.pause_timed_out(now, call),
                 Timer::Linger(call) => self.conclude(now, call),
@@ -281,7 +277,6 @@ impl Front {
                 }
             }
         }
-        self.look_elsewhere(now);
     }
 
     /// Whether every new call would be refused with 503: whoever sees that before may do it.
@@ -467,9 +462,6 @@ impl Front {
         self.touch(call);
         if let Some(call) = self.calls.get(call).filter(|c| c.is_recorded) {
             let (tenant, record) = (call.record.tenant.clone(), Box::new(call.record.clone()));
-            if !self.elsewhere.is_empty() {
-                self.changed.insert(record.id);
-            }
             self.actions.push_back(Action::Tell(tenant, ChangeKind::Call(record)));
         }
     }

@@ -199,6 +199,9 @@ impl Front {
                 changed.extend(leg.segment());
             }
         }
+        if !changed.is_empty() {
+            self.part_at_once(now, call);
+        }
         for segment in changed {
             self.order_change(now, segment);
         }
@@ -235,7 +238,7 @@ impl Front {
         };
         match of_call.standing {
             Standing::Ending if !is_taken_over => {}
-            Standing::Open | Standing::Ending => {
+            Standing::Open | Standing::Parting(_) | Standing::Ending => {
                 of_call.gate.set(paused);
                 self.order_gate(now, call, segment, by);
             }

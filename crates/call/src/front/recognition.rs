@@ -106,7 +106,7 @@ impl Front {
             (Some(false), Some(true)) => (b, a),
             _ => (a.min(b), a.max(b)),
         };
-        if into == from {
+        if into == from || self.is_joined_elsewhere(into, from) {
             return;
         }
         if [into, from]
@@ -272,9 +272,6 @@ impl Front {
             return self.forget(call);
         }
         self.calls.remember(live);
-        if !self.elsewhere.is_empty() {
-            self.changed.insert(call);
-        }
         self.timers.set(Timer::Forget(call), now.mono + self.remembered_for());
         if let Some(oldest) = self.calls.oldest_beyond(REMEMBERED_MAX) {
             self.forget(oldest);
@@ -282,6 +279,7 @@ impl Front {
     }
 
     pub(super) fn forget(&mut self, call: CallId) {
+        self.touch(call);
         for timer in [Timer::Forget, Timer::Pair, Timer::Pause, Timer::Left] {
             self.timers.clear(timer(call));
         }
@@ -321,6 +319,13 @@ impl Front {
         }
     }
 
+    /// The other end is of a call of another front.
+    pub(super) fn other_end_may_be_elsewhere(&mut self, call: CallId) {
+        if self.lonely_end(call).is_none() {
+            self.timers.clear(Timer::Pair(call));
+        }
+    }
+
     pub(super) fn other_end_is_late(&mut self, call: CallId) {
         let Some(end) = self.lonely_end(call) else { return };
         let segment = self.calls.get(call).and_then(LiveCall::live);
@@ -336,6 +341,10 @@ impl Front {
         let legs = self.legs_of(call);
         let ends: Vec<End> = legs.iter().filter_map(|s| self.legs.get(s)?.bridge).collect();
         let first = *ends.first()?;
+        let elsewhere = self.calls.get(call).into_iter().flat_map(|live| live.elsewhere.values());
+        if elsewhere.flat_map(|other| &other.bridged).any(|side| *side != first.side()) {
+            return None;
+        }
         ends.iter().all(|end| *end == first).then_some(first)
     }
 }

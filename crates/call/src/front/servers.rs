@@ -99,7 +99,6 @@ impl Front {
                 self.order_refused(now, segment, &why);
             }
         }
-        self.look_elsewhere(now);
     }
 
     fn open_anew(&mut self, now: Now, call: CallId, open: OpenSegment, vain: Vain) {

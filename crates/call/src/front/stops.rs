@@ -213,6 +213,7 @@ impl Front {
             self.answered(now, session, answer);
         }
         self.tell_ports(session);
+        self.has_heard_of_ports(now, session);
     }
 
     /// The client refused our re-INVITE: nothing will come to the ports that it offered.

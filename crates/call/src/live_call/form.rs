@@ -1,19 +1,19 @@
 //! A call in progress, written down for another front and read again: what is settled of it. While a segment of it is
 //! being opened it is not: what was written before stands until then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::peer::FileNames;
 use model::state::Respondent;
 use model::{
-    CallId, CallRecord, Dtmf, NodeNumber, Now, Order, PeerName, RecordingState, SegmentId, StartTrigger,
-    WallTime,
+    CallId, CallRecord, Dtmf, EndReason, Failure, NodeNumber, Now, Order, PeerName, RecordingState,
+    SegmentId, StartTrigger, WallTime,
 };
 use serde::{Deserialize, Serialize};
 use sip::SessionId;
 
-use super::{LiveCall, Segment, Standing, Vain};
+use super::{LiveCall, Other, Segment, Standing, Vain};
 use crate::pausing::{Pausing, PausingForm};
 use crate::segment_gate::Gate;
 use crate::stopping::Stops;
@@ -28,6 +28,9 @@ pub(crate) struct CallForm {
     taken_back: Option<RecordingState>,
     aliases: Vec<CallId>,
     elsewhere: BTreeSet<CallId>,
+    /// Those of them whose segments lie at other record servers.
+    #[serde(default)]
+    apart: BTreeSet<CallId>,
     stops: Stops,
     pausing: PausingForm,
     pub(crate) segments: Vec<SegmentForm>,
@@ -88,7 +91,8 @@ impl LiveCall {
             legs_begun: self.legs_begun,
             taken_back: self.taken_back,
             aliases: self.aliases.clone(),
-            elsewhere: self.elsewhere.clone(),
+            elsewhere: self.elsewhere.keys().copied().collect(),
+            apart: self.elsewhere.iter().filter(|(_, o)| o.is_apart).map(|(call, _)| *call).collect(),
             stops: self.stops.clone(),
             pausing: self.pausing.form(now),
             segments: segments.collect::<Option<_>>()?,
@@ -116,9 +120,15 @@ impl LiveCall {
             concluded: None,
             taken_back: form.taken_back,
             aliases: form.aliases,
-            elsewhere: form.elsewhere,
+            elsewhere: others(form.elsewhere, &form.apart),
         }
     }
+}
+
+/// What others bring of it is told anew.
+fn others(elsewhere: BTreeSet<CallId>, apart: &BTreeSet<CallId>) -> BTreeMap<CallId, Other> {
+    let other = |call| (call, Other { is_apart: apart.contains(&call), ..Other::default() });
+    elsewhere.into_iter().map(other).collect()
 }
 
 impl Segment {
@@ -126,7 +136,7 @@ impl Segment {
         let is_live = match self.standing {
             Standing::Opening { .. } => return None,
             Standing::Open => true,
-            Standing::Ending => false,
+            Standing::Parting(_) | Standing::Ending => false,
         };
         Some(SegmentForm {
             id: self.id,
@@ -152,16 +162,21 @@ impl Segment {
             id: form.id,
             number: form.number,
             total: form.total,
-            standing: if form.is_live { Standing::Open } else { Standing::Ending },
+            standing: match &form.place {
+                _ if form.is_live => Standing::Open,
+                // Nobody has told it to end yet.
+                Some(Place { end: None, .. }) => Standing::Parting(EndReason::Internal(Failure::Process)),
+                _ => Standing::Ending,
+            },
             is_answered: true,
             gate: Gate::begin(form.is_closed),
             ended: form.ended,
             node: form.node,
             respondent: form.respondent,
-            // It took over longer ago than that it matters.
-            began: model::Mono::ZERO,
+            began: None,
             vain: Vain { since: now.mono, tries: 0, order: None },
             legs: form.legs,
+            is_foreign: false,
             masks: form.masks,
             is_change_lost: false,
             is_refusal_told: false,

@@ -4,7 +4,7 @@
 //!  live where it was                         ──► as if it had been opened from here
 //!  its record server is gone, began anew,
 //!  or has it no more                         ──► fails, as where a record server is gone
-//!  its media went through the other proxy    ──► fails too: nothing comes there any more
+//!  its media went through the other proxy    ──► fails too, and is ended by `Front`: they come until its client is told
 //!  told to end                               ──► told again, or waited for
 //! ```
 
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{CallId, Failure, Now, PeerName, Report, SegmentId};
 
 use super::RecordServers;
-use super::held::{About, Failing, Held, Opening, Stage};
+use super::held::{About, Failing, Fed, Held, Opening, Stage};
 use super::peer::{Identity, Peer};
 use super::reports::nobody_waits;
 use super::several::{Several, Timer};
@@ -27,7 +27,8 @@ impl RecordServers {
     }
 
     /// The record servers that have segments of a call.
-    pub(crate) fn places_of(&self, call: CallId) -> BTreeSet<PeerName> {
+    #[must_use]
+    pub fn places_of(&self, call: CallId) -> BTreeSet<PeerName> {
         self.several().map(|several| several.calls.places(call)).unwrap_or_default()
     }
 
@@ -78,9 +79,11 @@ impl Several {
             let is_there = self.peers.get(&place.at).and_then(Peer::identity) == Some(by);
             let is_live = is_there && live.get(&place.at).is_some_and(|live| live.contains(&form.id));
             let goes_on = is_live && !anchored.contains(&form.id);
+            let is_fed = live.values().any(|live| live.contains(&form.id));
+            let fed = if is_fed { Fed::ByAnother } else { Fed::No };
             let stage = match (&place.end, is_live) {
                 (None, _) if goes_on => Stage::Live(Failing::No),
-                (None, _) => Stage::Lost { since: now.wall, record: None },
+                (None, _) => Stage::Lost { since: now.wall, record: None, fed },
                 (Some(end), true) => Stage::Ending { end: end.clone(), lost: None },
                 (Some(end), false) => Stage::Ending { end: end.clone(), lost: Some(now.wall) },
             };
@@ -96,6 +99,9 @@ impl Several {
                 dtmf: place.dtmf,
             };
             self.segments.insert(form.id, Held { at: place.at.clone(), by, about, stage });
+            if place.end.is_none() && !goes_on {
+                self.adopt_copy(form.id, &place.at, live);
+            }
             match (&place.end, is_live) {
                 (None, _) if goes_on => {}
                 (None, _) => self.report(Report::Failing { segment: form.id, why: Failure::Process }),

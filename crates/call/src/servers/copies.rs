@@ -9,7 +9,7 @@
 //! is not replaced: the other is whole, and where that is lost too the call goes on as another segment, with two copies
 //! again. What is lost is told to end when its record server returns; by then nobody sends it media.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{EndReason, Failure, Incident, Now, OpenPause, OpenSegment, Order, PeerName, Report, SegmentId};
 
@@ -150,6 +150,23 @@ impl Several {
         }
         let at = copy.at.clone();
         self.send(&at, order.clone());
+    }
+
+    /// A segment that was another proxy's may have a second copy, where that is live beside the first: it ends with that.
+    pub(super) fn adopt_copy(
+        &mut self,
+        segment: SegmentId,
+        first: &PeerName,
+        live: &BTreeMap<PeerName, BTreeSet<SegmentId>>,
+    ) {
+        let second = live.iter().find(|(name, live)| *name != first && live.contains(&segment));
+        let Some((at, by)) = second.and_then(|(at, _)| Some((at.clone(), self.peers.get(at)?.identity()?)))
+        else {
+            return;
+        };
+        let (awaited, done_by_first, done) = Default::default();
+        let copy = SecondCopy { at, by, stage: CopyStage::Live, awaited, done_by_first, done };
+        self.copies.insert(segment, copy);
     }
 
     /// A segment ends, and its second copy with it. How that ended its record server tells the catalog.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use model::{EndReason, Now, Order, Report, SegmentId, TakeOver, WallTime};
 
-use super::held::{Kin, Stage, failed};
+use super::held::{Fed, Kin, Stage, failed};
 use super::peer::Peer;
 use super::several::{Several, Timer};
 
@@ -49,6 +49,8 @@ impl Several {
         let TakeOver { segment, reason } = failed;
         let Some(held) = self.segments.get_mut(&segment) else { return };
         let at = match &held.stage {
+            // Its client still sends to whoever had it.
+            Stage::Lost { fed: Fed::ByAnother, .. } => return,
             Stage::Lost { since, .. } => *since,
             _ => now.wall,
         };
@@ -76,7 +78,7 @@ impl Several {
                 self.forget_segment(segment);
                 return self.report(Report::Ended { record });
             }
-            Stage::Lost { since, record: None } => Some(*since),
+            Stage::Lost { since, record: None, .. } => Some(*since),
             // It was told.
             Stage::Ending { .. } => return,
         };

@@ -19,7 +19,7 @@ use model::{EndReason, Failure, Hello, Incident, Now, PeerName, Report, SegmentI
 
 use super::Step;
 use super::copies::GONE;
-use super::held::{Held, Stage};
+use super::held::{Fed, Held, Stage};
 use super::peer::Identity;
 use super::reports::nobody_waits;
 use super::several::{Several, Timer};
@@ -52,7 +52,7 @@ impl Several {
             let Some(held) = self.segments.get_mut(&segment) else { continue };
             match &mut held.stage {
                 Stage::Live(_) => {
-                    held.stage = Stage::Lost { since: now.wall, record: None };
+                    held.stage = Stage::Lost { since: now.wall, record: None, fed: Fed::No };
                     self.report(Report::Failing { segment, why: Failure::Process });
                     moved += 1;
                 }
@@ -134,12 +134,12 @@ impl Several {
             }
             Stage::Ending { .. } if is_same => self.presume_ended(segment),
             Stage::Ending { .. } => self.presume_failed(now, segment),
-            Stage::Lost { since, record: None } if !(is_same && is_live) => {
-                let since = *since;
+            Stage::Lost { since, record: None, fed } if !(is_same && is_live) => {
+                let (since, fed) = (*since, *fed);
                 let record = held.presumed(since, EndReason::Internal(Failure::Process));
                 self.tell_presumed(&record);
                 if let Some(held) = self.segments.get_mut(&segment) {
-                    held.stage = Stage::Lost { since, record: Some(Box::new(record)) };
+                    held.stage = Stage::Lost { since, record: Some(Box::new(record)), fed };
                 }
             }
             Stage::Lost { .. } | Stage::Live(_) | Stage::Opening(_) => {}

@@ -5,6 +5,8 @@
 //!      │                  └──its server is gone──► Lost ──told to end──┘ └──nobody says so──► presumed
 //!      └──refused everywhere, or nobody says──► (forgotten)
 //! ```
+//!
+//! One whose media went through another proxy is lost from the beginning: that one has its ports.
 
 use model::state::Respondent;
 use model::{
@@ -37,6 +39,8 @@ pub(super) enum Stage {
         since: WallTime,
         /// How it ended, if that is known: told when `Front` has done with it.
         record: Option<Box<SegmentRecord>>,
+        /// Whether media of it come all the same.
+        fed: Fed,
     },
     /// It was told to end.
     Ending {
@@ -45,6 +49,14 @@ pub(super) enum Stage {
         /// When its record server was lost since.
         lost: Option<WallTime>,
     },
+}
+
+/// Whether media come to a segment that `Front` takes for lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fed {
+    No,
+    /// By the proxy that had it before, until its client sends to another: it ends when `Front` says so.
+    ByAnother,
 }
 
 /// Whether its record server has said that it cannot be written any more.

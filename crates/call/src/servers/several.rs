@@ -16,7 +16,7 @@ use model::{
 
 use super::calls::Calls;
 use super::copies::SecondCopy;
-use super::held::{Held, Opening, Stage};
+use super::held::{Fed, Held, Opening, Stage};
 use super::peer::Peer;
 use super::{PeerEvent, PeerStanding, PeerView, Room, ServersConfig, Step};
 use crate::timers::Timers;
@@ -127,6 +127,11 @@ impl Several {
     /// An order of a segment goes to where that goes on. Where its record server is gone it is left out: another takes over,
     /// and is told how things are.
     fn pass_on(&mut self, now: Now, segment: SegmentId, order: Order) {
+        let is_fed = |held: &Held| matches!(held.stage, Stage::Lost { fed: Fed::ByAnother, .. });
+        if matches!(order, Order::Change { .. }) && self.segments.get(&segment).is_some_and(is_fed) {
+            // Its streams come from another proxy, as that one told: by ours nothing of them would be heard.
+            return;
+        }
         self.pass_to_copy(now, segment, &order);
         if let Some(held) = self.segments.get(&segment)
             && self.peers.get(&held.at).is_some_and(|peer| !peer.has_lost(held.by))

@@ -112,6 +112,7 @@ fn failures_inside() {
             > opened
                 end by out of resources: ports came too late
             > sealed
+                conclude complete-internal-error of 1
             > session 3
             > invite sendonly
                 open 1/1 1:mixed:active

@@ -545,3 +545,32 @@ fn a_copy_that_is_opened_late_is_paused_as_the_segment_is() {
     let open = cluster.nodes.values().filter(|node| node.begins_paused(segment).is_some()).count();
     assert_eq!((open, paused), (2, 1), "the first was paused by order:\n{}", cluster.out);
 }
+
+#[test]
+fn what_another_proxy_has_is_copied_on_until_it_is_over_and_remembered_by_nobody() {
+    let mut cluster = Cluster::anchored(1, Anchoring::Always);
+    ["a up", "invite sendonly"].iter().for_each(|line| cluster.play(line));
+    let (now, segment) = (cluster.now, *cluster.ledger.live().last().unwrap());
+    let stream = *cluster.anchors.relay().lines.keys().next().expect("a line");
+    cluster.anchors.hand_on(now, segment);
+    assert_eq!(cluster.anchors.handed_on(), 1);
+    let line = &cluster.anchors.relay().lines[&stream];
+    assert!(line.to.is_some() && !line.remembers, "it may be paused there");
+    cluster.anchors.is_over(segment);
+    assert_eq!((cluster.anchors.handed_on(), cluster.anchors.remembered()), (0, (0, 0)));
+    assert!(cluster.anchors.relay().lines.is_empty());
+}
+
+#[test]
+fn what_is_never_said_to_be_over_is_copied_for_a_minute_and_a_half() {
+    let mut cluster = Cluster::anchored(1, Anchoring::Always);
+    ["a up", "invite sendonly"].iter().for_each(|line| cluster.play(line));
+    let (now, segment) = (cluster.now, *cluster.ledger.live().last().unwrap());
+    cluster.anchors.hand_on(now, segment);
+    let until = cluster.anchors.next_timeout().expect("a limit");
+    assert_eq!(until.since(now.mono).as_secs(), 90);
+    cluster.anchors.handle_timeout(now);
+    assert_eq!(cluster.anchors.handed_on(), 1);
+    cluster.anchors.handle_timeout(now + until.since(now.mono));
+    assert_eq!((cluster.anchors.handed_on(), cluster.anchors.remembered()), (0, (0, 0)));
+}

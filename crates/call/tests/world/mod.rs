@@ -26,8 +26,8 @@ use model::peer::Flowing;
 use model::protection::{CertificateHash, Fingerprint};
 use model::{
     CallData, CallId, CallRecord, ChangeKind, EndReason, Failure, IdGenerator, Join, Keys, Mono, NodeNumber,
-    Now, OpenSegment, Order, Protection, RecordingState, Report, SegmentId, SegmentRecord, StreamId,
-    StreamPorts, Suite, TenantId, WallTime, total,
+    Now, OpenSegment, Order, PeerName, Protection, RecordingState, Report, SegmentId, SegmentRecord,
+    StreamId, StreamPorts, Suite, TenantId, WallTime, total,
 };
 use sip::{EndCause, Event, Part, ReasonView, RequestInfo, SessionId};
 
@@ -223,10 +223,10 @@ impl World {
         }
     }
 
-    /// Another front told of a call of its own.
-    pub(crate) fn heard_of(&mut self, sighting: call::Sighting) {
+    /// Another front has a call with signs of one here, which lies on these record servers.
+    pub(crate) fn heard_of(&mut self, call: CallId, other: &model::Sighting, on: &BTreeSet<PeerName>) {
         writeln!(self.out, "> heard of a call elsewhere").unwrap();
-        self.front.heard_of(self.now, sighting);
+        self.front.heard_of(self.now, call, other, on);
         self.drain();
     }
 
@@ -642,7 +642,8 @@ impl World {
             }
             Action::Order(Order::Conclude(c)) => {
                 let after = c.from.map(|from| format!(" after {from}")).unwrap_or_default();
-                format!("conclude {} of {}{after}", c.state.expect("there is one record server"), c.total)
+                let state = c.state.map_or("without a state".to_owned(), |state| state.to_string());
+                format!("conclude {state} of {}{after}", c.total)
             }
             Action::Order(Order::Join(join)) => {
                 assert!(join.is_sound());

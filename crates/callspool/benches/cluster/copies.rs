@@ -12,6 +12,8 @@ use crate::figures::Figures;
 use crate::support::{PATIENCE, wait_until};
 
 const CALLS: usize = 60;
+/// Second copies are ordered when the first are there.
+const SETTLED: Duration = Duration::from_secs(1);
 const MEASURED: Duration = Duration::from_secs(15);
 const WAYS: [(&str, &str, &str); 3] = [
     ("straight", "no", "1"),
@@ -30,11 +32,11 @@ pub(crate) fn measure(options: &Options, figures: &Figures) {
             "copied",
             &["--calls", &count, "--rate", "100/s", "--siprec", "--duration", "20s"],
         );
-        let wanted = calls * if copies == "2" { 2 } else { 1 };
         wait_until("calls to be up", PATIENCE, || {
-            let up: usize = (0..3).map(|n| cluster.at(n).len()).sum();
-            if up == wanted { Ok(()) } else { Err(format!("{up} of {wanted}")) }
+            let status = cluster.proxy.callspool(&["status"]).text().to_owned();
+            if status.contains(&format!("recording: {calls} calls")) { Ok(()) } else { Err(status) }
         });
+        std::thread::sleep(SETTLED);
         let nodes = || std::iter::once(&cluster.proxy).chain(&cluster.recorders);
         let before: Vec<f64> = nodes().map(|node| processor_ms(node.id())).collect();
         std::thread::sleep(MEASURED);

@@ -1,7 +1,7 @@
 //! How long a client waits whose proxy was killed: from the BYE that it sends to another proxy, which has never heard of the
 //! dialog, to the 200 OK. Two proxies, two record servers; no media.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -12,6 +12,8 @@ use crate::support::uac::Dialog;
 
 const ROUNDS: usize = 5;
 const CALLS: usize = 50;
+/// What a proxy has answered its record servers have heard by then.
+const BEFORE: Duration = Duration::from_millis(500);
 
 pub(crate) fn measure(options: &Options, figures: &Figures) {
     let mut cluster = Cluster::with(2, &options.settings(&[]));
@@ -22,6 +24,7 @@ pub(crate) fn measure(options: &Options, figures: &Figures) {
         // Where media come from is said and nothing is sent: it is not measured here.
         let begin = |n| Dialog::begin(&cluster.proxy, &format!("dialog-{round}-{n}"), 40_000).0;
         let mut dialogs: Vec<Dialog> = (0..calls).map(begin).collect();
+        std::thread::sleep(BEFORE);
         cluster.proxy.kill();
         for dialog in &mut dialogs {
             dialog.turn_to(&other);

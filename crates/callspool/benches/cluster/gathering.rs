@@ -15,8 +15,13 @@ use crate::figures::Figures;
 use crate::support::{PATIENCE, wait_until};
 
 /// Nothing is gathered before it is asked for; what is fetched is as fast as it can be.
-const SETTINGS: [(&str, &str); 3] =
-    [("GATHERING__RATE", "4GiB"), ("GATHERING__IN_FLIGHT", "64MiB"), ("GATHERING__WINDOW", "")];
+const SETTINGS: [(&str, &str); 5] = [
+    ("GATHERING__RATE", "4GiB"),
+    ("GATHERING__IN_FLIGHT", "64MiB"),
+    ("MEDIA__PORT_MIN", "33000"),
+    ("MEDIA__PORT_MAX", "59999"),
+    ("GATHERING__WINDOW", ""),
+];
 
 pub(crate) fn measure(options: &Options, figures: &Figures) {
     for (what, calls, duration) in
@@ -24,7 +29,7 @@ pub(crate) fn measure(options: &Options, figures: &Figures) {
     {
         let window = never_now();
         let mut settings = SETTINGS;
-        settings[2].1 = &window;
+        settings[4].1 = &window;
         let mut cluster = Cluster::gathering(2, &options.settings(&settings));
         let count = calls.to_string();
         let arguments = ["--calls", &count, "--rate", "100/s", "--siprec", "--duration", duration];

@@ -68,7 +68,13 @@ impl Options {
 
     /// The settings of a part, and those that were asked for.
     fn settings<'a>(&'a self, own: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        own.iter().copied().chain(self.set.iter().map(|(key, value)| (&**key, &**value))).collect()
+        // What tests have logged costs more than what is measured.
+        let quiet = [("LOG__LEVEL", "info")];
+        quiet
+            .into_iter()
+            .chain(own.iter().copied())
+            .chain(self.set.iter().map(|(key, value)| (&**key, &**value)))
+            .collect()
     }
 }
 

@@ -102,24 +102,25 @@ pub(super) fn backlog(octets: u64, max: u64) -> Seen {
     })
 }
 
-/// How long the certificate is valid yet.
-pub(super) fn certificate(left: Duration) -> Seen {
+/// How long a certificate is valid yet.
+pub(super) fn certificate(what: &str, left: Duration) -> Seen {
     match left.as_secs() / 86_400 {
         _ if left > EXPIRES_SOON => Seen::Good,
-        _ if left.is_zero() => {
-            Seen::Bad("the TLS certificate has expired: renew it; peers refuse it".to_owned())
-        }
-        days => Seen::Bad(format!("the TLS certificate expires in {days} days: see why it is not renewed")),
+        _ if left.is_zero() => Seen::Bad(format!("{what} has expired: renew it; peers refuse it")),
+        days => Seen::Bad(format!("{what} expires in {days} days: see why it is not renewed")),
     }
 }
 
-/// Why the files of the certificate cannot be read again.
-pub(super) fn certificate_files(unusable: Option<String>) -> Seen {
+/// Why the files of a certificate cannot be read again.
+pub(super) fn certificate_files(what: &str, unusable: Option<String>) -> Seen {
     unusable.map_or(Seen::Good, |why| {
-        Seen::Bad(format!(
-            "the TLS certificates stay as they were: {why}; connections go on with the old ones"
-        ))
+        Seen::Bad(format!("{what} stays as it was: {why}; connections go on with the old one"))
     })
+}
+
+/// Of several of one kind, for the one condition that they have: the first that is bad.
+pub(super) fn worst(seen: impl IntoIterator<Item = Seen>) -> Seen {
+    seen.into_iter().find(|seen| matches!(seen, Seen::Bad(_))).unwrap_or(Seen::Good)
 }
 
 /// Datagrams that the kernel dropped between two looks. The first is bad: the buffer of a stream holds seconds of it,
@@ -191,15 +192,21 @@ mod tests {
     fn a_certificate_is_bad_two_weeks_before_it_expires() {
         let day = Duration::from_secs(86_400);
         assert_eq!(
-            letters(certificate, &[30 * day, 14 * day + day / 2, 14 * day, day, Duration::ZERO]),
+            letters(
+                |left| certificate("the TLS certificate", left),
+                &[30 * day, 14 * day + day / 2, 14 * day, day, Duration::ZERO]
+            ),
             "ggbbb"
         );
     }
 
     #[test]
     fn files_that_cannot_be_used_are_bad() {
-        assert_eq!(letter(&certificate_files(None)), 'g');
-        assert_eq!(letter(&certificate_files(Some("no key".to_owned()))), 'b');
+        assert_eq!(letter(&certificate_files("the TLS certificate", None)), 'g');
+        let bad = certificate_files("the TLS certificate", Some("no key".to_owned()));
+        assert_eq!(letter(&bad), 'b');
+        assert_eq!(worst([Seen::Good, bad.clone(), Seen::Good]), bad);
+        assert_eq!(worst([Seen::Good, Seen::Good]), Seen::Good);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What is watched of the node as a whole: figures that are there anyway, looked at each second, and the kernel's
 //! tables, which cost more, each ten.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use model::alarm::{About, Seen};
@@ -11,10 +10,10 @@ use tokio::sync::watch::Receiver;
 
 use super::judge;
 use super::sockets::OurSockets;
+use crate::certificates::Renewables;
 use crate::clock::{mono, wall};
 use crate::config::Config;
 use crate::front::Load;
-use crate::net::Certificates;
 use crate::recorder::{Figures, Teller};
 
 /// Between two looks at what is slow to read, or counted over a while.
@@ -31,7 +30,7 @@ pub(crate) struct NodeWatch {
     tenant: TenantId,
     catalog: Handle,
     journal_max: u64,
-    certificates: Option<Arc<Certificates>>,
+    certificates: Renewables,
     recording: Option<RecorderWatch>,
     /// Of a node that takes calls.
     load: Option<Receiver<Load>>,
@@ -46,7 +45,7 @@ impl NodeWatch {
     pub(crate) fn new(
         config: &Config,
         catalog: &Handle,
-        certificates: Option<Arc<Certificates>>,
+        certificates: Renewables,
         recording: Option<RecorderWatch>,
         load: Option<Receiver<Load>>,
     ) -> Self {
@@ -68,12 +67,12 @@ impl NodeWatch {
         let see = |condition, seen| teller.observe_node(condition, &self.tenant, seen);
         let status = self.catalog.status();
         see(Condition::JournalGrowing, judge::journal(status.journal_bytes, self.journal_max));
-        if let Some(certificates) = &self.certificates {
-            see(Condition::CertificateUnusable, judge::certificate_files(certificates.unusable()));
-        }
-        if let Some(left) = self.certificates.as_ref().and_then(|c| c.valid_for(since_1970())) {
-            see(Condition::Certificate, judge::certificate(left));
-        }
+        let certificates = self.certificates.iter();
+        let files = certificates.clone().map(|one| judge::certificate_files(one.what(), one.unusable()));
+        see(Condition::CertificateUnusable, judge::worst(files));
+        let valid =
+            certificates.filter_map(|one| Some(judge::certificate(one.what(), one.valid_for(wall())?)));
+        see(Condition::Certificate, judge::worst(valid));
         if let Some(load) = self.load.as_ref().map(|load| *load.borrow()) {
             see(Condition::CallLimit, judge::call_limit(load.calls as u64, load.calls_max as u64));
         }
@@ -117,9 +116,4 @@ impl NodeWatch {
             Err(_) => {}
         }
     }
-}
-
-/// The wall clock as a certificate counts.
-fn since_1970() -> Duration {
-    Duration::from_millis(u64::try_from(wall().millis()).unwrap_or(0))
 }

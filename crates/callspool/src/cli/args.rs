@@ -132,7 +132,8 @@ With the id of a call callspool goes on, and so does the call: only its recordin
 `callspool start CALL`.
 
 With --node new calls are refused with 503, or sent to where node.handover says. Calls in progress may
-go on for node.shutdown_grace, then they are ended with BYE and sealed.")]
+go on for node.shutdown_grace, then they are ended with BYE and sealed. Where there are other
+proxies, those carry them on.")]
 pub(crate) struct StopArgs {
     /// The call to record no more of, by its id as `callspool ls --live` prints it
     #[arg(value_name = "CALL", conflicts_with_all = ["node", "when_idle", "no_wait"])]

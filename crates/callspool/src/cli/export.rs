@@ -12,10 +12,10 @@ use spool::export::{Export, ExportError, Format, Mp3Encoder, Request, Tags, Tool
 
 use super::args::{ExportArgs, ExportFormat};
 use super::show::CallFiles;
-use super::{CliError, Outcome, file_error, progress, text};
+use super::{CliError, Outcome, across, file_error, progress, text};
 use crate::config::Config;
+use crate::elsewhere::{FilesAcross, Need};
 use crate::programs::{Programs, programs};
-use crate::repository::Repository;
 
 /// 256 KiB at a time: some seconds of sound.
 const PIECE: usize = 256 << 10;
@@ -23,7 +23,7 @@ const PIECE: usize = 256 << 10;
 /// Exports it.
 pub(super) fn run(config: &Config, args: &ExportArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let repository = super::repository(config)?;
-    let call = CallFiles::read(&repository, args.call)?;
+    let call = CallFiles::read(config, &repository, args.call, Need::Media)?;
     let what = format!("cannot export {}", args.call);
     let segments = chosen(&call, args, &what)?;
     let layout = match args.stream {
@@ -55,7 +55,7 @@ pub(super) fn run(config: &Config, args: &ExportArgs, out: &mut dyn Write) -> Re
     let chosen: Vec<_> = segments.iter().map(|s| s.id).collect();
     let placed = call.placed().into_iter().filter(|(s, _)| chosen.contains(&s.id)).collect();
     let export = Export::new(placed, &request).map_err(|e| refused(&what, &e))?;
-    let work = Work { export, repository: &repository, programs: &programs, what: &what };
+    let work = Work { export, files: &call.across.files, programs: &programs, what: &what };
     let name = || PathBuf::from(format!("{}.{}", args.call, format.extension()));
     let path = args.output.clone().unwrap_or_else(name);
     let mut notes = if path.as_os_str() == "-" {
@@ -70,7 +70,8 @@ pub(super) fn run(config: &Config, args: &ExportArgs, out: &mut dyn Write) -> Re
     } else {
         to_file(work, &path, args.force)?
     };
-    let mut outcome = Outcome::Ok;
+    across::tell_missing(&call.across);
+    let mut outcome = if call.across.missing.is_empty() { Outcome::Ok } else { Outcome::Failed };
     if matches!(format, Format::Mkv | Format::Webm) {
         notes.extend(not_shown(&segments));
     }
@@ -137,14 +138,14 @@ fn to_file(work: Work<'_>, path: &Path, force: bool) -> Result<Vec<Note>, CliErr
 /// An export that is about to be written.
 struct Work<'a> {
     export: Export,
-    repository: &'a Repository,
+    files: &'a FilesAcross,
     programs: &'a Programs,
     what: &'a str,
 }
 
 impl Work<'_> {
     fn write(mut self, out: &mut dyn Write) -> Result<Vec<Note>, CliError> {
-        let tools = Tools { files: self.repository, decoders: self.programs, mp3: self.programs };
+        let tools = Tools { files: self.files, decoders: self.programs, mp3: self.programs };
         // Of FLAC and of video nobody knows how long it will be: its bar only counts.
         let bar = progress::bar(self.export.octets().unwrap_or(0), "exporting");
         let mut at = 0;

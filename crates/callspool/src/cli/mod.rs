@@ -4,6 +4,7 @@
 //! line that says what, why, and what to do. Commands that read recordings read the files, which are the
 //! truth; only `ls` asks the catalog.
 
+mod across;
 mod alarms;
 pub(crate) mod args;
 mod backup;

@@ -153,7 +153,7 @@ pub(super) fn asked(data_dir: &Path, ask: &Ask) -> Result<(Answer, BufReader<Uni
     asked_within(data_dir, ask, PATIENCE)
 }
 
-fn asked_within(
+pub(super) fn asked_within(
     data_dir: &Path,
     ask: &Ask,
     patience: Duration,

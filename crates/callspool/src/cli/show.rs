@@ -8,12 +8,13 @@ use serde_json::json;
 use spool::log::{Entry, LogDamage, LogLine};
 
 use super::args::ShowArgs;
-use super::{CliError, Outcome, file_error, operate, text};
+use super::{CliError, Outcome, across, operate, text};
 use crate::config::Config;
+use crate::elsewhere::{CallAcross, Missing, Need};
 use crate::gathering::CallStands;
 use crate::reindex::{ended_on_disk, state_on_disk};
 use crate::repository::Repository;
-use crate::whole::{ManifestFile, Segments, WholeCall};
+use crate::whole::{ManifestFile, WholeCall};
 
 /// Gaps of a stream that are listed; the rest is counted. `--json` has all.
 const GAPS_SHOWN: usize = 12;
@@ -22,47 +23,38 @@ const PAUSES_SHOWN: usize = 32;
 
 /// What the files of a call say.
 pub(super) struct CallFiles {
-    whole: WholeCall,
-    segments: Segments,
+    pub(super) across: CallAcross,
     lines: Vec<LogLine>,
 }
 
-/// A call, in however many directories.
-pub(super) fn find(repository: &Repository, call: CallId) -> Result<WholeCall, CliError> {
-    let what = format!("cannot read the repository {}", repository.describe());
-    let found = WholeCall::find(repository, call).map_err(|e| file_error(what, &e))?;
-    found.ok_or_else(|| {
-        let why = format!("it is not in {}", repository.describe());
-        CliError::failed(
-            format!("there is no call {call}"),
-            why,
-            "see `callspool ls` for the calls that there are",
-        )
-    })
-}
-
 impl CallFiles {
-    /// Reads them. A call without a single manifest that can be read is an error.
-    pub(super) fn read(repository: &Repository, call: CallId) -> Result<Self, CliError> {
-        let whole = find(repository, call)?;
-        let what = format!("cannot read {}/{}", repository.describe(), whole.directory());
-        let mut segments = whole.segments(repository).map_err(|e| file_error(&what, &e))?;
-        if segments.read.is_empty() {
-            let why = segments.problems.pop().unwrap_or_else(|| "it has no manifest".to_owned());
+    /// Reads them, wherever they lie. A call without a single manifest that can be read is an error.
+    pub(super) fn read(
+        config: &Config,
+        repository: &Repository,
+        call: CallId,
+        need: Need,
+    ) -> Result<Self, CliError> {
+        let mut across = across::read(config, repository, call, need)?;
+        if across.segments.read.is_empty() {
+            let what = format!("cannot read {}/{}", repository.describe(), across.whole.directory());
+            let missing = across.missing.first().map(Missing::describe);
+            let why = across.segments.problems.pop().or(missing);
+            let why = why.unwrap_or_else(|| "it has no manifest".to_owned());
             return Err(CliError::failed(what, why, "see `callspool verify`"));
         }
-        let lines = whole.lines();
-        Ok(Self { whole, segments, lines })
+        let lines = across.whole.lines();
+        Ok(Self { across, lines })
     }
 
     /// Its segments, in order of their numbers.
     pub(super) fn segments(&self) -> impl Iterator<Item = &SegmentRecord> {
-        self.segments.read.iter().map(|(s, _)| s)
+        self.across.segments.read.iter().map(|(s, _)| s)
     }
 
     /// The same, each with the directory that it lies in.
     pub(super) fn placed(&self) -> Vec<(SegmentRecord, String)> {
-        self.segments.read.iter().map(|(s, file)| (s.clone(), file.directory.clone())).collect()
+        self.across.placed()
     }
 
     fn tenant(&self) -> TenantId {
@@ -70,18 +62,18 @@ impl CallFiles {
     }
 
     fn total(&self) -> u16 {
-        self.whole.total(&self.segments.read)
+        self.across.whole.total(&self.across.segments.read)
     }
 }
 
 /// Shows it.
 pub(super) fn run(config: &Config, args: &ShowArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let repository = super::repository(config)?;
-    let call = CallFiles::read(&repository, args.call)?;
+    let call = CallFiles::read(config, &repository, args.call, Need::Words)?;
     // What is gathered needs nobody's word.
     let records: Vec<SegmentRecord> = call.segments().cloned().collect();
     let gathering = (!state_on_disk(&records, &call.lines).state.is_gathered())
-        .then(|| operate::gathering(&config.node.data_dir, &call.tenant(), call.whole.call))
+        .then(|| operate::gathering(&config.node.data_dir, &call.tenant(), call.across.whole.call))
         .flatten();
     let gathering = gathering.as_ref();
     let shown = if args.json { as_json(out, &call, gathering) } else { as_text(out, &call, gathering) };
@@ -93,16 +85,17 @@ fn as_json(out: &mut dyn Write, call: &CallFiles, gathering: Option<&CallStands>
     let state = state_on_disk(&records, &call.lines);
     let segment = |(record, file): &(SegmentRecord, ManifestFile)| {
         json!({"directory": file.directory, "manifest": file.name, "sealed": file.sealed,
-               "written": file.written, "recorded_as": file.recorded_as.map(|(call, _)| call), "record": record})
+               "written": file.written, "recorded_as": file.recorded_as.map(|(call, _)| call),
+               "at": call.across.borrowed.get(&record.id).map(|lent| &lent.name), "record": record})
     };
-    let segments: Vec<_> = call.segments.read.iter().map(segment).collect();
+    let segments: Vec<_> = call.across.segments.read.iter().map(segment).collect();
     let joined: Vec<_> =
         joins(call).map(|j| json!({"call": j.from.call, "at": j.at, "why": j.why.describe()})).collect();
     let log: Vec<_> = call.lines.iter().map(|l| json!({"at": l.at, "entry": l.entry})).collect();
     let object = json!({
-        "id": call.whole.call,
+        "id": call.across.whole.call,
         "tenant": call.tenant(),
-        "directory": call.whole.directory(),
+        "directory": call.across.whole.directory(),
         "state": state.state,
         "code": state.state.code(),
         "live": state.live,
@@ -112,6 +105,7 @@ fn as_json(out: &mut dyn Write, call: &CallFiles, gathering: Option<&CallStands>
         "joined": joined,
         "gathering": gathering,
         "segments": segments,
+        "missing": call.across.missing,
         "log": log,
         "problems": problems(call),
     });
@@ -126,8 +120,14 @@ fn as_text(out: &mut dyn Write, call: &CallFiles, gathering: Option<&CallStands>
             writeln!(out, "missing     {} (since {})", missing.what, text::time_ms(missing.since))?;
         }
     }
-    for (record, file) in &call.segments.read {
+    for missing in &call.across.missing {
+        writeln!(out, "missing     {}", text::clean(&missing.describe()))?;
+    }
+    for (record, file) in &call.across.segments.read {
         segment(out, record, file, &call.lines)?;
+        if let Some(lent) = call.across.borrowed.get(&record.id) {
+            writeln!(out, "  read from {} (node {})", lent.name, lent.node.get())?;
+        }
     }
     writeln!(out, "\nlog")?;
     for line in &call.lines {
@@ -135,29 +135,29 @@ fn as_text(out: &mut dyn Write, call: &CallFiles, gathering: Option<&CallStands>
     }
     let problems = problems(call);
     if !problems.is_empty() {
-        writeln!(out, "\nproblems (see `callspool verify {}`)", call.whole.call)?;
+        writeln!(out, "\nproblems (see `callspool verify {}`)", call.across.whole.call)?;
     }
     problems.iter().try_for_each(|p| writeln!(out, "  {}", text::clean(p)))
 }
 
 fn problems(call: &CallFiles) -> Vec<String> {
-    let damage = call.whole.pieces.iter().flat_map(|piece| {
+    let damage = call.across.whole.pieces.iter().flat_map(|piece| {
         let told = |d: &LogDamage| {
             format!("{}/call.log: {} octets at {} cannot be read", piece.directory, d.octets, d.at)
         };
         piece.damage.iter().map(told)
     });
-    call.segments.problems.iter().cloned().chain(damage).collect()
+    call.across.segments.problems.iter().cloned().chain(damage).collect()
 }
 
 /// The calls that it took in, each once.
 fn joins(call: &CallFiles) -> impl Iterator<Item = &Join> {
-    let others = call.whole.pieces.iter().skip(1);
-    others.filter_map(|piece| call.whole.joins.iter().find(|j| j.from.call == piece.call))
+    let others = call.across.whole.pieces.iter().skip(1);
+    others.filter_map(|piece| call.across.whole.joins.iter().find(|j| j.from.call == piece.call))
 }
 
 fn head(out: &mut dyn Write, call: &CallFiles) -> io::Result<()> {
-    let id = call.whole.call;
+    let id = call.across.whole.call;
     let records: Vec<SegmentRecord> = call.segments().cloned().collect();
     let state = state_on_disk(&records, &call.lines);
     let started = records.iter().map(|s| s.started).min().unwrap_or_default();
@@ -168,7 +168,7 @@ fn head(out: &mut dyn Write, call: &CallFiles) -> io::Result<()> {
         .unwrap_or_default();
     writeln!(out, "time (UTC)  {}{until}", text::time_ms(started))?;
     writeln!(out, "segments    {} of {}", records.len(), call.total())?;
-    for piece in &call.whole.pieces {
+    for piece in &call.across.whole.pieces {
         writeln!(out, "files       {}", piece.directory)?;
     }
     for join in joins(call) {

@@ -8,9 +8,9 @@ use spool::Files;
 use spool::verify::{Finding, Severity, Verified};
 
 use super::args::VerifyArgs;
-use super::show::find;
-use super::{CliError, Outcome, file_error, progress, text};
+use super::{CliError, Outcome, across, file_error, progress, text};
 use crate::config::Config;
+use crate::elsewhere::{CallAcross, Need};
 use crate::repository::Repository;
 
 #[derive(Default)]
@@ -25,8 +25,9 @@ struct Sum {
 /// Verifies one call, or all.
 pub(super) fn run(config: &Config, args: &VerifyArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let repository = super::repository(config)?;
-    let directories = match args.call {
-        Some(call) => find(&repository, call)?.pieces.into_iter().map(|p| p.directory).collect(),
+    let across = args.call.map(|call| across::read(config, &repository, call, Need::Media)).transpose()?;
+    let directories = match &across {
+        Some(call) => call.whole.pieces.iter().map(|p| p.directory.clone()).collect(),
         None => {
             let all: io::Result<Vec<String>> = repository.call_directories().collect();
             let what = format!("cannot read the repository {}", repository.describe());
@@ -37,7 +38,8 @@ pub(super) fn run(config: &Config, args: &VerifyArgs, out: &mut dyn Write) -> Re
     let calls = if args.call.is_some() { 1 } else { directories.len() as u64 };
     let mut sum = Sum { calls, ..Sum::default() };
     for directory in &directories {
-        for (volume, verified) in verified(&repository, directory) {
+        let is_lent = across.as_ref().is_some_and(|call| !call.borrowed.is_empty());
+        for (volume, verified) in verified(&repository, directory, is_lent) {
             sum.add(&verified);
             let place = volume.map_or(directory.clone(), |v| format!("{v}:{directory}"));
             let told = bar.suspend(|| tell(out, &place, &verified.findings, args.json));
@@ -46,6 +48,9 @@ pub(super) fn run(config: &Config, args: &VerifyArgs, out: &mut dyn Write) -> Re
         bar.inc(1);
     }
     bar.finish_and_clear();
+    if let Some(call) = &across {
+        elsewhere(out, &mut sum, call, args.json).map_err(CliError::output)?;
+    }
     conclude(out, &sum, args.json).map_err(CliError::output)?;
     Ok(if sum.wrong == 0 { Outcome::Ok } else { Outcome::Failed })
 }
@@ -60,12 +65,28 @@ impl Sum {
     }
 }
 
+/// What other nodes have of a call came to the digests that it was sealed with, or it is missing.
+fn elsewhere(out: &mut dyn Write, sum: &mut Sum, call: &CallAcross, as_json: bool) -> io::Result<()> {
+    for segment in call.borrowed.values() {
+        sum.files += segment.files.len();
+        sum.bytes += segment.files.iter().map(|file| file.octets).sum::<u64>();
+    }
+    for missing in &call.missing {
+        sum.notes += 1;
+        let (file, text) = (String::new(), missing.describe());
+        tell(out, call.whole.directory(), &[Finding { severity: Severity::Note, file, text }], as_json)?;
+    }
+    Ok(())
+}
+
 /// Checks what lies of a call on each volume that has some of it; the name of the volume where there are several.
-fn verified(repository: &Repository, directory: &str) -> Vec<(Option<VolumeName>, Verified)> {
+fn verified(repository: &Repository, directory: &str, is_lent: bool) -> Vec<(Option<VolumeName>, Verified)> {
     let each: Vec<_> = repository.each().collect();
     let of_several = each.len() > 1;
+    let may_be_elsewhere = of_several || is_lent;
     let on_volume = |(name, one): (VolumeName, Repository)| match one.list(directory) {
-        Err(e) if of_several && e.kind() == io::ErrorKind::NotFound => None,
+        // Another volume has it, or another node.
+        Err(e) if may_be_elsewhere && e.kind() == io::ErrorKind::NotFound => None,
         _ => {
             let verified = spool::verify::call(&one, directory).unwrap_or_else(|e| unreadable(&e));
             Some((of_several.then_some(name), verified))

@@ -32,7 +32,7 @@ sections! {
         user: String = "", "user name";
         /// Allow core dumps, and debuggers of the same user, to find a fault. Either shows keys of media and what is said (encryption.md).
         core_dumps: bool = "false", "true or false";
-        /// How long live calls may go on after a stop was asked for; then their segments are ended and sealed.
+        /// How long live calls may go on after a stop was asked for; then their segments are ended and sealed. For as long, a proxy hands its calls on to others.
         shutdown_grace: Duration = "5s", "time";
         /// Where new calls are sent (302) while none are taken, because callspool stops or is drained; empty: they are refused with 503.
         handover: String = "", "SIP URI";
@@ -198,6 +198,16 @@ sections! {
         rate: Size = "16MiB", "size a second";
         /// How much is on its way at once at most.
         in_flight: Size = "8MiB", "size";
+        /// How long nobody may say how a call came out that nobody has any more, before its record servers conclude it themselves. Longer than a restart or a cut of the network takes: what a proxy says that is back later is as good, and costs the call its state in between.
+        conclude_after: Duration = "5m", "time, 10s or more";
+    }
+
+    /// Playing here what other record servers have of a call (cluster.md, *What lies where*). They are named by `[peer.NAME]`.
+    elsewhere: ElsewhereConfig {
+        /// How much of what was fetched to be played is kept, in `elsewhere` in the data directory; what was used longest ago goes first, and what nobody used for a day. 0: nothing is fetched, and a call is played as far as it lies here.
+        cache: Size = "1GiB", "size";
+        /// How much is fetched in a second at most, of all calls together: recordings need disk and network more.
+        rate: Size = "16MiB", "size a second";
     }
 
     /// The index of the recordings. It can be rebuilt from the repository at any time: `callspool reindex`.

@@ -286,12 +286,14 @@ fn a_record_server_gathers_from_peers_and_what_cannot_be_is_told() {
         c.toml:17 gathering.rate: nothing would ever be fetched; give 1MiB or more; gathering.mode = "virtual" fetches nothing
     "#]],
     );
+    // The page of a node that does nothing else plays what they have.
     let api = node("\"api\"", "").replace("listen = [\"192.0.2.1:5070\"]\n", "");
+    assert!(load_text(&api, &[]).is_ok());
     refused(
-        &api,
+        &format!("{api}[elsewhere]\nrate = \"0B\"\n"),
         &[],
         expect![[r#"
-        c.toml:3 node.roles: there are peers and nobody who places calls on them, or gathers from them; name proxy or recorder too
+        c.toml:14 elsewhere.rate: nothing would ever be fetched to be played; give 1MiB or more; elsewhere.cache = "0B" fetches nothing
     "#]],
     );
 }

@@ -12,18 +12,19 @@
 //! [kept](call::Book). A new segment that this record server has no room for is refused here, whoever placed it; one that
 //! is not the first of its call is opened as long as it can be written.
 
+mod cares;
 mod load;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use call::{Book, Keeper, KeeperStep, Whose, refusal};
+use call::{Book, KeeperStep, Whose, refusal};
 use model::beat::{Resource, Thresholds};
-use model::custody::FromKeeper;
+use model::custody::{FromKeeper, ToKeeper};
 use model::{
-    Beat, Conclusion, Copy, CopyOf, EndReason, Failure, Hello, Location, NodeNumber, Order, PeerName, Report,
-    SegmentId, Standing,
+    Beat, Conclusion, Copy, CopyOf, EndReason, Failure, Hello, Incident, Location, NodeNumber, Order,
+    PeerName, Report, SegmentId, Standing, TenantId,
 };
 use peers::{Came, FromServer, Link, LinkId, Listener};
 use tokio::sync::{mpsc, watch};
@@ -31,6 +32,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::{mono, wall};
 use crate::pulse::Pulse;
 use crate::recorder::{Recorder, Teller};
+pub(crate) use cares::Cares;
 pub(crate) use load::Loads;
 
 /// How often it says how it is: three that are missed, and a proxy asks whether it is still there.
@@ -43,6 +45,9 @@ const HAND_OVER_GRACE: Duration = Duration::from_secs(3);
 pub(crate) const SEND_GRACE: Duration = Duration::from_millis(300);
 /// How long segments of proxies may take to be sealed after they were ended at a stop.
 const SEAL_GRACE: Duration = Duration::from_secs(10);
+
+/// How often it is told at most that states of calls find no room: a proxy at its limits tells some each second.
+const UNKEPT_TOLD: Duration = Duration::from_secs(60);
 
 /// What this node says of itself.
 #[derive(Clone)]
@@ -68,10 +73,16 @@ pub(crate) struct Desk {
     pub(crate) front: Option<mpsc::Sender<Report>>,
     /// Told how the record server is, where the front of this process has others to choose from.
     pub(crate) beats: Option<mpsc::Sender<Beat>>,
+    /// By what calls of the front of this process are recognized.
+    pub(crate) told: mpsc::Receiver<ToKeeper>,
+    /// Told which of them proxies on other nodes have calls in common with.
+    pub(crate) answer: mpsc::Sender<FromKeeper>,
     pub(crate) introduction: Introduction,
-    /// How long a proxy may be away before its calls are offered to others.
-    pub(crate) adopt_after: Duration,
+    /// Who has which call, and what is kept of the calls of proxies.
+    pub(crate) cares: Cares,
     pub(crate) teller: Teller,
+    /// Who is told what concerns no single call.
+    pub(crate) tenant: TenantId,
     pub(crate) loads: Loads,
     /// Where proxies come in.
     pub(crate) doors: Vec<Listener>,
@@ -94,6 +105,7 @@ pub(crate) struct DeskLink {
 enum Input {
     Report(Report),
     Link(Door, LinkId, PeerName, Came),
+    Told(ToKeeper),
     Beat,
 }
 
@@ -103,8 +115,8 @@ type Door = usize;
 struct Running {
     desk: Desk,
     book: Book,
-    /// What is kept of the calls of proxies.
-    keeper: Keeper,
+    /// When it was told last that there is no room for what is to be kept.
+    unkept_told: Option<Instant>,
     links: BTreeMap<PeerName, (Door, LinkId, Link)>,
     /// Orders that have come by each of them.
     heard: BTreeMap<PeerName, u64>,
@@ -113,6 +125,8 @@ struct Running {
     number: u64,
     beat: tokio::time::Interval,
     is_stopping: bool,
+    /// Proxies were told that their segments cannot stay.
+    is_handed_over: bool,
 }
 
 impl Desk {
@@ -123,7 +137,7 @@ impl Desk {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stop = self.stop.clone();
         let mut running = Running {
-            keeper: Keeper::new(self.adopt_after),
+            unkept_told: None,
             desk: self,
             book: Book::default(),
             links: BTreeMap::new(),
@@ -133,6 +147,7 @@ impl Desk {
             number: 0,
             beat,
             is_stopping: false,
+            is_handed_over: false,
         };
         running.go_on_until(async { _ = stop.wait_for(|stop| *stop).await }).await;
         running.is_stopping = true;
@@ -177,11 +192,12 @@ impl Running {
     }
 
     async fn select(&mut self) -> Input {
-        let Desk { reports, doors, .. } = &mut self.desk;
+        let Desk { reports, doors, told, .. } = &mut self.desk;
         tokio::select! {
             biased;
             _ = self.beat.tick() => Input::Beat,
             Some(report) = reports.recv() => Input::Report(report),
+            Some(said) = told.recv() => Input::Told(said),
             (door, (link, name, came)) = any_of(doors) => Input::Link(door, link, name, came),
         }
     }
@@ -191,20 +207,35 @@ impl Running {
         match input {
             Input::Report(report) => self.report(report).await,
             Input::Link(door, link, name, came) => self.came(door, link, name, came),
+            Input::Told(said) => {
+                let own = &self.desk.introduction.name;
+                self.desk.cares.look().keeper.handle(mono(), own, said);
+            }
             Input::Beat => {
-                self.keeper.handle_timeout(mono());
+                self.desk.cares.look().keeper.handle_timeout(mono());
+                self.tell_of_unkept();
                 self.tell_how_it_is();
             }
         }
-        self.hand_on_calls();
+        self.hand_on_calls().await;
+        while let Some((name, segment)) = self.book.poll_over() {
+            self.tell(&name, &FromServer::Custody(FromKeeper::Over { segment }));
+        }
         let count = self.book.len();
         self.desk.busy.send_if_modified(|busy| std::mem::replace(busy, count) != count);
     }
 
     async fn report(&mut self, report: Report) {
+        // What is opened when all were handed over cannot stay either.
+        let is_late = |s: &SegmentId| self.is_handed_over && !self.book.opened().contains(s);
+        let late = Some(&report).filter(|r| matches!(r, Report::Opened { .. })).map(Report::segment);
+        let late = late.filter(is_late);
         match self.book.whose(report) {
             Whose::Own(report) => {
                 if let Some(front) = &self.desk.front {
+                    if let Report::Ended { record } = &report {
+                        self.desk.cares.look().care.is_own(record.call);
+                    }
                     // One that has ended has no calls any more.
                     let _ = front.send(report).await;
                 }
@@ -212,6 +243,9 @@ impl Running {
             Whose::Of(name, report) => self.tell(&name, &FromServer::Report(report)),
             Whose::Kept => {}
             Whose::End(segment, reason) => self.end(segment, reason),
+        }
+        if let Some(segment) = late {
+            self.hand_over(segment);
         }
     }
 
@@ -221,11 +255,10 @@ impl Running {
                 tracing::info!(proxy = %name, "a proxy is linked");
                 self.heard.insert(name.clone(), 0);
                 self.links.insert(name.clone(), (door, link, new));
-                let (segments, missed) = self.book.arrived(&name);
+                self.desk.cares.look().care.arrived(&name);
+                self.book.linked(&name);
+                let segments = self.book.segments_of(&name);
                 self.tell(&name, &FromServer::Hello(self.desk.introduction.hello(segments)));
-                for report in missed {
-                    self.tell(&name, &FromServer::Report(report));
-                }
             }
             // What an older link of a proxy says is of before.
             _ if self.links.get(&name).is_none_or(|(d, l, _)| (*d, *l) != (door, link)) => {}
@@ -234,12 +267,15 @@ impl Running {
                 self.order(&name, order);
             }
             Came::Probe => self.tell(&name, &FromServer::Probed),
-            Came::Custody(said) => self.keeper.handle(mono(), &name, said),
+            Came::Custody(said) => self.heed(&name, said),
             Came::Closed(why) => {
                 tracing::warn!(proxy = %name, "a proxy is gone: {why}; what it ordered goes on");
                 self.links.remove(&name);
                 self.heard.remove(&name);
-                self.keeper.left(mono(), &name);
+                let mut cares = self.desk.cares.look();
+                cares.care.left(&name);
+                cares.keeper.left(mono(), &name);
+                drop(cares);
                 for (segment, reason) in self.book.left(&name) {
                     self.end(segment, reason);
                 }
@@ -247,18 +283,48 @@ impl Running {
         }
     }
 
+    /// A proxy says something of whose calls are; first of all which process it is.
+    fn heed(&mut self, name: &PeerName, said: ToKeeper) {
+        match said {
+            ToKeeper::Present { run } => {
+                self.desk.cares.look().care.present(name, run);
+                for report in self.book.here(name, Some(run)) {
+                    self.tell(name, &FromServer::Report(report));
+                }
+            }
+            ToKeeper::Return { call, epoch } => self.book.given_back(call, name, epoch),
+            ToKeeper::Leaving {} => {
+                tracing::info!(proxy = %name, "a proxy stops: its calls are offered to others");
+            }
+            _ => {}
+        }
+        self.desk.cares.look().keeper.handle(mono(), name, said);
+    }
+
     /// Calls go from one proxy to another, and what is recorded of them with them.
-    fn hand_on_calls(&mut self) {
-        while let Some(step) = self.keeper.poll_step() {
+    async fn hand_on_calls(&mut self) {
+        loop {
+            let step = self.desk.cares.look().keeper.poll_step();
+            let Some(step) = step else { return };
             match step {
+                KeeperStep::Tell(name, said) if name == self.desk.introduction.name => {
+                    // One that has ended has no calls any more.
+                    let _ = self.desk.answer.send(said).await;
+                }
                 KeeperStep::Tell(name, said) => self.tell(&name, &FromServer::Custody(said)),
                 KeeperStep::Move { call, to, epoch } => {
-                    let (segments, missed) = self.book.moved(call, &to);
-                    if !segments.is_empty() {
-                        tracing::info!(proxy = %to, %call, "a call is carried on by another proxy");
-                    }
-                    let adopted = FromKeeper::Adopted { call, epoch, segments, missed };
-                    self.tell(&to, &FromServer::Custody(adopted));
+                    let said = match self.book.moved(call, &to, epoch) {
+                        Some((segments, missed)) => {
+                            self.desk.cares.look().care.moved(call, &to);
+                            if !segments.is_empty() {
+                                tracing::info!(proxy = %to, %call, "a call is carried on by another proxy");
+                            }
+                            FromKeeper::Adopted { call, epoch, segments, missed }
+                        }
+                        // A later owner has what is recorded of it here.
+                        None => FromKeeper::Denied { call, epoch },
+                    };
+                    self.tell(&to, &FromServer::Custody(said));
                 }
             }
         }
@@ -271,13 +337,33 @@ impl Running {
             let report = Report::Refused { segment: open.segment, why };
             return self.tell(by, &FromServer::Report(report));
         }
+        self.desk.cares.look().care.ordered(by, &order);
         if let Order::Conclude(Conclusion { call, tenant, state: Some(state), .. }) = &order {
             // The proxy tells its own catalog.
             let at = Location::Node(self.desk.introduction.node);
             self.desk.teller.copy(tenant, *call, Copy { of: CopyOf::Call(*call), at, state: *state });
         }
-        self.book.ordered(by, &order);
-        self.desk.recorder.order(order);
+        if self.book.ordered(by, &order) {
+            self.desk.recorder.order(order);
+        } else {
+            // It hears, or has heard, that the call is another's.
+            tracing::debug!(proxy = %by, "an order of a segment that another proxy has is not carried out");
+        }
+    }
+
+    /// States of calls that found no room: told at most each [`UNKEPT_TOLD`].
+    fn tell_of_unkept(&mut self) {
+        if self.unkept_told.is_some_and(|told| told.elapsed() < UNKEPT_TOLD) {
+            return;
+        }
+        let unkept = self.desk.cares.look().keeper.take_unkept();
+        if unkept > 0 {
+            self.unkept_told = Some(Instant::now());
+            let text = format!(
+                "states of calls of other nodes are not kept here ({unkept}), as too many are already: should their proxies fail,                  nobody carries on those calls"
+            );
+            self.desk.teller.alarm(&self.desk.tenant, Incident::InternalFailure, None, None, text);
+        }
     }
 
     fn standing(&self) -> Standing {
@@ -319,11 +405,16 @@ impl Running {
 
     /// Proxies are told that their segments cannot stay: others take over, and the calls go on.
     fn hand_over_segments(&mut self) {
-        for segment in self.book.segments() {
-            let failing = Report::Failing { segment, why: Failure::Process };
-            if let Whose::Of(name, report) = self.book.whose(failing) {
-                self.tell(&name, &FromServer::Report(report));
-            }
+        self.is_handed_over = true;
+        for segment in self.book.opened() {
+            self.hand_over(segment);
+        }
+    }
+
+    fn hand_over(&mut self, segment: SegmentId) {
+        let failing = Report::Failing { segment, why: Failure::Process };
+        if let Whose::Of(name, report) = self.book.whose(failing) {
+            self.tell(&name, &FromServer::Report(report));
         }
     }
 

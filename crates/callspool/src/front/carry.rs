@@ -4,6 +4,7 @@
 //!  touched ──► Front::snapshot ──► Custody::keep ──► a record server
 //!  Sought, Offer ──► Custody ──► Carry ──► RecordServers, Agent, Front have it
 //!                           └──► Forget ──► none of them has it any more
+//!  touched ──► Front::sighting ──► Custody ──► record servers ──► another proxy's Front::heard_of
 //! ```
 
 use std::collections::BTreeSet;
@@ -20,7 +21,13 @@ impl FrontTask {
     /// What the agent tells.
     pub(super) fn hear(&mut self, event: Event) {
         match (event, &mut self.servers.custody) {
-            (Event::Sought { tag }, Some(custody)) => custody.sought(now().mono, tag),
+            (Event::Sought { tag }, Some(custody)) => {
+                // One that stops takes a call to end it, and no other.
+                let takes = !self.is_leaving || self.driver.with(|agent, _| agent.put_off(&tag));
+                if takes {
+                    custody.sought(now().mono, tag);
+                }
+            }
             (Event::Sought { tag }, None) => self.driver.with(|agent, _| agent.not_found(&tag)),
             (event, _) => self.place(event),
         }
@@ -29,9 +36,14 @@ impl FrontTask {
     /// What follows for the calls that others have, or may have. Whether that was anything.
     pub(super) fn hand_on(&mut self) -> bool {
         self.take_news();
-        self.keep_touched();
+        let was_kept = self.keep_touched();
         let Some(custody) = &mut self.servers.custody else { return false };
-        let Some(step) = custody.poll_step() else { return false };
+        if let Some((call, other)) = custody.poll_elsewhere() {
+            let on = self.servers.machine.places_of(call);
+            self.front.heard_of(now(), call, &other, &on);
+            return true;
+        }
+        let Some(step) = custody.poll_step() else { return was_kept };
         match step {
             CustodyStep::Tell(to, said) => self.servers.tell(&to, said),
             CustodyStep::Carry(carried) => self.carry(*carried),
@@ -56,12 +68,17 @@ impl FrontTask {
         }
     }
 
-    /// Calls that have changed are told to who keeps them. One that is not settled is when it is.
-    fn keep_touched(&mut self) {
-        let Some(custody) = &mut self.servers.custody else { return };
-        let mut touched = self.front.take_touched();
-        touched.extend(custody.take_stale());
-        for call in touched {
+    /// Calls that have changed are told to who keeps them, some at a time; whether there were any. One that is not settled is
+    /// when it is.
+    fn keep_touched(&mut self) -> bool {
+        if self.servers.custody.is_none() {
+            return false;
+        }
+        let turn = self.servers.take_stale(now().mono, self.front.take_touched());
+        let Some(custody) = &mut self.servers.custody else { return false };
+        for call in turn.iter().copied() {
+            let on = self.servers.machine.places_of(call);
+            custody.sighted(call, self.front.sighting(call, on));
             if !self.front.has(call) {
                 custody.over(call);
                 continue;
@@ -71,6 +88,7 @@ impl FrontTask {
                 custody.keep(call, snapshot.home(), snapshot.tags(), octets);
             }
         }
+        !turn.is_empty()
     }
 
     /// A call of another proxy is ours.
@@ -121,7 +139,11 @@ impl FrontTask {
 
     /// A call of ours is another's.
     fn forget(&mut self, call: CallId, at: &PeerName) {
-        tracing::warn!(%call, record_server = %at, "another proxy carries on a call of this one");
+        if self.is_leaving {
+            tracing::info!(%call, "another proxy carries on a call of this one, which stops");
+        } else {
+            tracing::warn!(%call, record_server = %at, "another proxy carries on a call of this one");
+        }
         let sessions = self.front.forget_quietly(call);
         self.forget_sessions(sessions);
         self.servers.forget_call(now(), call, at);

@@ -19,7 +19,7 @@ pub(super) fn directory(key: &CallKey) -> String {
 }
 
 /// The call whose directory this is.
-pub(super) fn key_of(directory: &str) -> Option<CallKey> {
+pub(crate) fn key_of(directory: &str) -> Option<CallKey> {
     let mut names = directory.split('/');
     let (tenant, date, call) = (names.next()?, names.next()?, names.next()?);
     let call_started: WallTime = format!("{date}T00:00:00Z").parse().ok()?;
@@ -84,6 +84,37 @@ mod tests {
             [format!("default/2026-13-28/{call}"), format!("default/{call}"), format!("../2026-11-28/{call}")]
         {
             assert_eq!(directory_of(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_has_one_of_two_calls_that_are_one_is_asked_for_either() {
+        use spool::joining::Half;
+        for half in [Half::Into, Half::From] {
+            let two = two();
+            std::fs::remove_dir_all(two.directory.path().join(half.other().directory(&two.join))).unwrap();
+            let disk_of = |directory: &str| {
+                let is_there = two.directory.path().join(directory).is_dir();
+                is_there.then(|| crate::recorder::Disk::new(two.directory.path()))
+            };
+            for _ in 0..2 {
+                let noted = crate::recorder::note_join(
+                    &two.repository,
+                    NodeNumber::SINGLE,
+                    &two.join,
+                    |_| (),
+                    disk_of,
+                );
+                noted.unwrap();
+            }
+            let both = [Half::Into, Half::From].map(|of| {
+                let held = holdings(NodeNumber::SINGLE, &two.repository, &of.directory(&two.join)).unwrap();
+                assert_eq!(held.call.call, two.join.into.call);
+                held
+            });
+            assert_eq!(both[0], both[1]);
+            let of: Vec<CallId> = both[0].copies().map(|(place, _)| place.of.call).collect();
+            assert!(!of.is_empty() && of.iter().all(|call| *call == half.key(&two.join).call), "{of:?}");
         }
     }
 

@@ -16,6 +16,7 @@
 //! It never decides what is moved or given up, never changes what is sealed, and has nothing to do with calls in progress.
 
 mod carry;
+mod ended;
 mod figures;
 mod hands;
 mod line;
@@ -38,9 +39,12 @@ use crate::clock;
 use crate::cluster::Cluster;
 use crate::config::hours::Hours;
 use crate::config::{Config, GatherMode, Role};
+use crate::desk::Cares;
+use crate::elsewhere::Elsewhere;
 use crate::recorder::{Disk, Teller};
 use crate::volumes::Volumes;
 pub(crate) use figures::GatherFigures;
+pub(crate) use look::key_of;
 pub(crate) use notice::Notice;
 use owner::Starting;
 pub(crate) use stands::CallStands;
@@ -135,12 +139,16 @@ pub(crate) struct Prepared {
 
 /// What it works with.
 pub(crate) struct Means {
+    /// Who has which call.
+    pub(crate) cares: Cares,
     pub(crate) volumes: Volumes,
     /// Those that the recorder writes to.
     pub(crate) disks: Vec<(VolumeName, Disk)>,
     pub(crate) teller: Teller,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) figures: Arc<GatherFigures>,
+    /// Who asks the same nodes by the same connections, to play what lies there.
+    pub(crate) elsewhere: Option<Elsewhere>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -209,6 +217,8 @@ struct Settings {
     mode: Mode,
     window: Option<Hours>,
     purge_window: Option<Hours>,
+    /// How long nobody may say how a call came out.
+    conclude_after: Duration,
 }
 
 fn settings(config: &Config) -> Settings {
@@ -218,6 +228,7 @@ fn settings(config: &Config) -> Settings {
         mode: mode(config),
         window: config.gathering.window,
         purge_window: config.gathering.purge_window,
+        conclude_after: config.gathering.conclude_after,
     }
 }
 
@@ -238,5 +249,7 @@ fn terms(config: &Config, volumes: &Volumes) -> Terms {
         octets_per_second: gathering.rate.0,
         // As much again as must stay free: gathering ends long before recording would.
         reserve: config.recording.min_free_space.0,
+        others: config.tables.peer.len(),
+        conclude_after: gathering.conclude_after,
     }
 }

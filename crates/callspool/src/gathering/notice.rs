@@ -4,9 +4,12 @@
 //! What is too much to be told at once is found by looking through everything once more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::mpsc;
+
+use super::ended::Ended;
+use crate::clock::mono;
 
 /// Calls that are told of and not looked at yet. Those of an hour in which every record server failed are more, and are
 /// looked for.
@@ -20,6 +23,8 @@ pub(crate) struct Notice(Arc<Inner>);
 struct Inner {
     way: OnceLock<mpsc::Sender<String>>,
     missed: AtomicBool,
+    /// Calls that are not concluded yet. Locked for the time of a look.
+    ended: Mutex<Ended>,
 }
 
 impl Notice {
@@ -40,9 +45,26 @@ impl Notice {
         }
     }
 
+    /// A segment of a call ended here; by its directory.
+    pub(crate) fn ended(&self, directory: &str) {
+        if self.0.way.get().is_some() {
+            self.not_concluded().ended(mono(), directory);
+        }
+    }
+
+    /// It was noted how a call came out.
+    pub(crate) fn concluded(&self, directory: &str) {
+        self.not_concluded().concluded(directory);
+    }
+
+    /// Calls of which nobody has said for long how they came out.
+    pub(super) fn not_concluded(&self) -> MutexGuard<'_, Ended> {
+        self.0.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether something could not be told since this was asked.
     pub(super) fn has_missed(&self) -> bool {
-        self.0.missed.swap(false, Ordering::Relaxed)
+        self.0.missed.swap(false, Ordering::Relaxed) | self.not_concluded().has_missed()
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use model::{Answer, CallHoldings, CallId, Copy, CopyOf, Incident, Now, PeerName, TenantId};
+use model::{Answer, CallHoldings, CallId, Care, Copy, CopyOf, Incident, Now, PeerName, TenantId};
 use peers::{Asker, Inquiry, Roster, Told};
 use spool::gathering::{Input, Step, Synchronizer, Windows};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use super::hands::{Finished, Hands, Heard};
 use super::{CallStands, Command, GatherFigures, Means, Prepared, Settings, Wish, look};
 use crate::clock::now;
+use crate::desk::Cares;
+use crate::elsewhere::Elsewhere;
 use crate::recorder::Teller;
 use crate::volumes::Volumes;
 
@@ -46,6 +48,7 @@ pub(super) struct Owner {
     commands: mpsc::Receiver<Command>,
     volumes: Volumes,
     teller: Teller,
+    cares: Cares,
     figures: Arc<GatherFigures>,
     stop: watch::Receiver<bool>,
     /// Who waits for an answer, by its ticket.
@@ -90,8 +93,10 @@ pub(super) struct Starting {
     heard: Heard,
     volumes: Volumes,
     teller: Teller,
+    cares: Cares,
     commands: mpsc::Receiver<Command>,
     figures: Arc<GatherFigures>,
+    elsewhere: Option<Elsewhere>,
     stop: watch::Receiver<bool>,
 }
 
@@ -103,22 +108,51 @@ impl Starting {
         prepared: Prepared,
         means: Means,
     ) -> io::Result<Self> {
-        let Means { volumes, disks, teller, commands, figures, stop } = means;
+        let Means { cares, volumes, disks, teller, commands, figures, elsewhere, stop } = means;
         let (hands, heard) = Hands::start(settings.node, &volumes, disks, &teller)?;
-        Ok(Self { settings, machine, prepared, hands, heard, volumes, teller, commands, figures, stop })
+        Ok(Self {
+            settings,
+            machine,
+            prepared,
+            hands,
+            heard,
+            volumes,
+            teller,
+            cares,
+            commands,
+            figures,
+            elsewhere,
+            stop,
+        })
     }
 
     /// Dials, and runs until it is told to stop.
     pub(super) async fn run(self) {
-        let Self { settings, machine, prepared, hands, heard, volumes, teller, commands, figures, stop } =
-            self;
+        let Self {
+            settings,
+            machine,
+            prepared,
+            hands,
+            heard,
+            volumes,
+            teller,
+            cares,
+            commands,
+            figures,
+            elsewhere,
+            stop,
+        } = self;
         let Prepared { own, roster, peers, inquiries, tell } = prepared;
         // Doors have senders of their own.
         drop(tell);
+        let asker = Asker::start(own, roster.clone(), peers);
+        if let Some(elsewhere) = &elsewhere {
+            elsewhere.ask_by(asker.questions());
+        }
         let owner = Owner {
             settings,
             machine,
-            asker: Asker::start(own, roster.clone(), peers),
+            asker,
             roster,
             hands,
             heard,
@@ -127,6 +161,7 @@ impl Starting {
             commands,
             volumes,
             teller,
+            cares,
             figures,
             stop,
             asked: BTreeMap::new(),
@@ -303,7 +338,10 @@ impl Owner {
     }
 
     /// What is here of a call. What the machine tells of it at once is no news, or was not told before a crash.
-    fn own(&mut self, held: CallHoldings) {
+    fn own(&mut self, mut held: CallHoldings) {
+        let of_it = held.directories.iter().map(|d| d.place.of.call).chain([held.call.call]);
+        let is_had = of_it.into_iter().any(|call| self.cares.has(call));
+        held.care = if is_had { Care::Somebody } else { Care::Nobody };
         self.machine.handle(now(), Input::Own(held));
         while let Some(step) = self.machine.poll() {
             match step {
@@ -370,6 +408,11 @@ impl Owner {
             self.again.remove(&directory);
             self.hands.look_at(directory);
         }
+        let cares = &self.cares;
+        let is_had = |directory: &str| look::key_of(directory).is_some_and(|key| cares.has(key.call));
+        let after = self.settings.conclude_after;
+        let due = self.teller.scattered().not_concluded().due(now().mono, after, is_had);
+        due.into_iter().for_each(|directory| self.hands.look_at(directory));
         self.has_forgotten |= self.teller.scattered().has_missed() | self.hands.has_forgotten();
         if self.machine.has_put_off() {
             self.scan_at.get_or_insert(Instant::now() + PUT_OFF_FOR);

@@ -51,5 +51,5 @@ pub(crate) use sockets::NetEvent;
 pub(crate) use sockets::{BindError, NetStats, SipSockets};
 pub(crate) use source::Source;
 pub(crate) use tally::SipTally;
-pub(crate) use tls::{Certificates, ClientAuth, TlsError, TlsFiles, TlsVersion};
+pub(crate) use tls::{Certificates, ClientAuth, Stamp, TlsError, TlsFiles, TlsVersion};
 pub(crate) use udp::local_towards;

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use model::{CallId, ChangeKind, Copy, Incident, Join, NodeNumber};
+use spool::FileOp;
 use spool::joining::{self, Half};
 use spool::layout;
 use spool::log::LogLine;
@@ -246,6 +247,9 @@ fn carry_out(
 /// Writes what is missing in the logs of two calls that are one, and makes it durable. `disk_of` is a disk that holds a
 /// directory. A copy that is taken back is told. Twice is as once.
 ///
+/// Where one of the two lies at other nodes only, it gets a directory here with nothing but its log: who asks this node for
+/// either of the two, as those do that gather them, is told of both.
+///
 /// # Errors
 /// When a log cannot be read or written; the other line is worth having without that one, and is written.
 pub(crate) fn note(
@@ -258,9 +262,16 @@ pub(crate) fn note(
     let lines_of = |half: Half| -> io::Result<Vec<LogLine>> { Ok(repository.log(&half.directory(join))?.0) };
     let mut result = Ok(());
     for half in joining::order(join, &lines_of(Half::Into)?) {
-        let (ops, copy) = joining::note(now(), node, join, half, &lines_of(half)?);
+        let (mut ops, copy) = joining::note(now(), node, join, half, &lines_of(half)?);
         let directory = half.directory(join);
-        let Some(disk) = disk_of(&directory) else {
+        let beside_the_other = || {
+            // It may lie on a volume that is away.
+            let disk =
+                disk_of(&half.other().directory(join)).filter(|_| repository.away().next().is_none())?;
+            ops.insert(0, FileOp::MakeDir { path: directory.clone() });
+            Some(disk)
+        };
+        let Some(disk) = disk_of(&directory).or_else(beside_the_other) else {
             if !ops.is_empty() {
                 let text = format!("nothing of {directory} is on the volumes that are there");
                 result = Err(io::Error::new(io::ErrorKind::NotFound, text));

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use model::{
-    CallId, Conclusion, EndReason, Failure, Incident, NodeNumber, RecordingState, Report, SegmentId,
-    SegmentRecord, WallTime, total,
+    CallId, Conclusion, Copy, CopyOf, EndReason, Failure, Incident, Location, NodeNumber, RecordingState,
+    Report, SegmentId, SegmentRecord, WallTime, total,
 };
 use spool::layout::{self, ManifestPath};
 use spool::repair::repair_after;
@@ -170,6 +170,7 @@ impl Sealer {
     fn carry_out(&self, job: SealJob, waiting: &mut VecDeque<Waiting>) {
         match job {
             SealJob::Seal { writer, given_up } => {
+                self.teller.scattered().ended(writer.directory());
                 let record = match given_up {
                     None => self.seal(*writer, waiting),
                     Some(given_up) => self.close_failed(&writer, given_up, waiting),
@@ -364,24 +365,34 @@ impl Sealer {
                 }
                 Err(why) => Attempt::Failed(why.to_string()),
             },
-            What::Conclude(conclusion) => {
-                match self.disk.apply_all(gather::conclude(now(), self.node, conclusion)) {
-                    Ok(()) => {
-                        self.tell_scattered(conclusion);
-                        Attempt::Done
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => Attempt::Absent,
-                    Err(e) => Attempt::Failed(e.to_string()),
-                }
-            }
+            What::Conclude(conclusion) => match self.conclude(conclusion) {
+                Ok(()) => Attempt::Done,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Attempt::Absent,
+                Err(e) => Attempt::Failed(e.to_string()),
+            },
         }
     }
 
-    /// What a call came to is not known here: others have segments of it.
-    fn tell_scattered(&self, of: &Conclusion) {
-        if of.state.is_none() {
-            self.teller.scattered().of(&layout::call_directory(&of.tenant, of.call_started, of.call));
+    /// Notes how a call came out. What is known here may be graver than what its proxy knows.
+    fn conclude(&self, of: &Conclusion) -> io::Result<()> {
+        let directory = layout::call_directory(&of.tenant, of.call_started, of.call);
+        let (lines, _) = self.repository.log(&directory)?;
+        let noted = gather::conclude(now(), self.node, of, &lines);
+        self.disk.apply_all(noted.ops)?;
+        if let Some(state) = noted.state.filter(|state| Some(*state) != of.state) {
+            let at = Location::Node(self.node);
+            self.teller.copy(&of.tenant, of.call, Copy { of: CopyOf::Call(of.call), at, state });
         }
+        let notice = self.teller.scattered();
+        match of.state {
+            Some(state) if !state.is_gathered() => notice.ended(&directory),
+            _ => notice.concluded(&directory),
+        }
+        // What a call came to is not known here: others have segments of it.
+        if of.state.is_none() {
+            notice.of(&directory);
+        }
+        Ok(())
     }
 
     /// Whether a failure says nothing of the file: there is no room, the volume takes no other either, or the machine lacks

@@ -418,7 +418,7 @@ fn conclude_both(two: &Two) {
             state: Some(RecordingState::Complete),
         };
         let then = model::Now { mono: now().mono, wall: two.join.at - Duration::from_secs(1) };
-        two.disk.apply_all(gather::conclude(then, NodeNumber::SINGLE, &conclusion)).unwrap();
+        two.disk.apply_all(gather::conclude(then, NodeNumber::SINGLE, &conclusion, &[]).ops).unwrap();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Segments that an earlier process left open and that no marker tells of. A machine that loses its power may keep a
 //! manifest and lose the marker that was written a moment before; and a disk may not be able to read a marker any more.
 //!
-//! They are found by their manifests: in the calls that the catalog has as not concluded, and, when all else is repaired,
+//! They are [found](spool::repair::left_open) by their manifests, torn ones too: in the calls that the catalog has as not concluded, and, when all else is repaired,
 //! in the newest ones on the disks. What is found is marked, and repaired as if it had been: whatever ends this process
 //! then, the next start goes on with it.
 
@@ -11,9 +11,11 @@ use std::time::Duration;
 use model::{SegmentId, VolumeName};
 use spool::FileOp;
 use spool::layout::{self, ManifestPath};
+use spool::repair::left_open;
 use tokio::sync::watch;
 
 use super::Mender;
+use crate::repository::Repository;
 
 /// 65,536 calls: some megabytes of names, and minutes of reading beside what is recorded.
 const CALLS_MAX: usize = 65_536;
@@ -85,16 +87,16 @@ impl Mender {
         !repaired.is_empty()
     }
 
-    /// Segments of earlier processes that are not sealed.
+    /// Segments of earlier processes that are not sealed, or are not what was sealed.
     fn left_open(&self, directory: &str) -> Vec<(VolumeName, SegmentId, ManifestPath)> {
-        let found = self.repository.manifests(directory).unwrap_or_default();
-        let open = found.into_iter().filter_map(|found| {
-            let manifest = found.manifest.ok()?;
-            let segment = manifest.record.id;
-            let at = ManifestPath::parse(&format!("{directory}/{}", found.name)).ok()?;
-            (!manifest.sealed && self.is_earlier(segment)).then_some((found.volume, segment, at))
-        });
-        open.collect()
+        let of_volume = |(volume, repository): (VolumeName, Repository)| {
+            let open = left_open(self.node, directory, &repository).inspect_err(|e| {
+                tracing::warn!("it is not known whether {directory} has what was left open: {e}")
+            });
+            open.unwrap_or_default().into_iter().map(move |(segment, at)| (volume.clone(), segment, at))
+        };
+        let open = self.repository.each().filter(|(_, repository)| !repository.is_away()).flat_map(of_volume);
+        open.filter(|(_, segment, _)| self.is_earlier(*segment)).collect()
     }
 
     /// Marks a segment as live; whether it was not. What this process records is marked before it has a manifest, so the

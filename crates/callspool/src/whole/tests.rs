@@ -1,9 +1,13 @@
 //! Calls that are one, on a disk: read from either side, whichever of the two logs says so.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use model::{CallKey, EndReason, JoinReason, NodeNumber, Now, OpenSegment, SegmentId, TenantId};
+use media::{Frame, FrameKind};
+use model::{
+    CallKey, Codec, EndReason, JoinReason, NodeNumber, Now, OpenSegment, OpenStream, SegmentId, TenantId,
+};
 use spool::joining::note;
 use spool::{FileOp, SegmentWriter, digest_of, layout};
 
@@ -12,9 +16,9 @@ use crate::clock::now;
 use crate::recorder::Disk;
 
 /// 2026-11-20T23:59:58Z: calls that begin before and after midnight.
-const EVE: WallTime = WallTime::from_millis(1_795_219_198_000);
+pub(crate) const EVE: WallTime = WallTime::from_millis(1_795_219_198_000);
 
-fn key(call: u64, started: WallTime) -> CallKey {
+pub(crate) fn key(call: u64, started: WallTime) -> CallKey {
     CallKey { call: CallId::from_u64(call), call_started: started, tenant: TenantId::default() }
 }
 
@@ -24,17 +28,44 @@ fn segment_id(call: u64, number: u16) -> SegmentId {
 
 /// A sealed segment without media.
 fn record(root: &Path, call: u64, call_started: WallTime, number: u16, end: EndReason) {
+    record_of(root, (call, call_started, number), end, Vec::new());
+}
+
+/// A sealed segment, with a packet of its first stream, if it has one.
+pub(crate) fn record_of(
+    root: &Path,
+    (call, call_started, number): (u64, WallTime, u16),
+    end: EndReason,
+    streams: Vec<OpenStream>,
+) {
     let (disk, began) = (Disk::new(root), call_started + Duration::from_secs(u64::from(number)));
     let id = segment_id(call, number);
     let open = OpenSegment {
         number,
         total: number,
         started: began,
-        ..OpenSegment::first(id, CallId::from_u64(call), call_started, Vec::new())
+        ..OpenSegment::first(id, CallId::from_u64(call), call_started, streams)
     };
     let at = |ms| Now { mono: now().mono, wall: began + Duration::from_millis(ms) };
     let mut writer = SegmentWriter::open(&open, NodeNumber::SINGLE, at(0));
     let mut ops = Vec::new();
+    let codec = Arc::new(Codec::new("PCMU", 8_000, 1));
+    if let Some(stream) = open.streams.first() {
+        writer.push(&Frame {
+            stream: stream.stream,
+            position_us: 0,
+            duration_us: Some(20_000),
+            payload_type: 0,
+            codec: Some(&codec),
+            kind: FrameKind::Media,
+            payload: &[7; 160],
+            packet: &[7; 172],
+            source: ([192, 0, 2, 7], 16_384).into(),
+            destination_port: 40_000,
+            arrival: began,
+            late: false,
+        });
+    }
     writer.flush(at(0), Vec::new(), &mut ops);
     writer.end(at(500), began + Duration::from_millis(500), end, Vec::new(), &mut ops);
     disk.apply_all(std::mem::take(&mut ops)).unwrap();

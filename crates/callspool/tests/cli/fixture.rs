@@ -59,7 +59,7 @@ fn conclude(disk: &mut MemoryDisk) {
         from: None,
         state: Some(RecordingState::Complete),
     };
-    disk.apply_all(&spool::gather::conclude(at(7_000), NodeNumber::SINGLE, &conclusion)).unwrap();
+    disk.apply_all(&spool::gather::conclude(at(7_000), NodeNumber::SINGLE, &conclusion, &[]).ops).unwrap();
 }
 
 fn write(disk: &MemoryDisk, root: &Path) {

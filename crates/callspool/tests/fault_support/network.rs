@@ -69,6 +69,8 @@ impl Network {
         let mut network = Self { lan, proxies, recorders, _alone: alone };
         for (host, recorder) in RECORDERS.iter().zip(&mut network.recorders) {
             recorder.server.set("CLUSTER__LISTEN", &format!("{}:5070", address(host)));
+            // What is live there is taken over when it is over, and what takes over has to last for two seconds.
+            recorder.server.set("NODE__SHUTDOWN_GRACE", "2s");
             recorder.restart();
         }
         for proxy in &mut network.proxies {
@@ -76,6 +78,7 @@ impl Network {
                 let key = format!("PEER__{}__ADDRESS", host.to_uppercase());
                 proxy.server.set(&key, &format!("{}:5070", address(host)));
             }
+            proxy.server.set("NODE__SHUTDOWN_GRACE", "20s");
             proxy.restart();
         }
         network.wait_until_ready();

@@ -259,6 +259,11 @@ impl Dialog {
         )
     }
 
+    /// BYE, and by which status it is answered.
+    pub fn try_bye(&mut self) -> u16 {
+        self.ask("BYE", "", "").status().expect("a status")
+    }
+
     /// BYE.
     pub fn bye(&mut self) {
         self.request("BYE", "", "");

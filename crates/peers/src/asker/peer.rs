@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{ANSWER_WITHIN, Ask, Told};
+use super::{ANSWER_WITHIN, Ask, AskedBy, Board, Told};
 use crate::COPIES_PATH;
 use crate::body::{Whole, collect};
 use crate::credentials::Credentials;
@@ -43,6 +43,7 @@ pub(super) struct Peer {
     pub(super) roster: Roster,
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) tell: mpsc::Sender<Told>,
+    pub(super) board: Board,
 }
 
 /// A connection to a peer that has said who it is.
@@ -90,6 +91,7 @@ impl Peer {
     }
 
     async fn tell(&self, told: Told) -> Result<(), String> {
+        self.board.note(&told);
         self.tell.send(told).await.map_err(|_| "nobody listens here any more".to_owned())
     }
 
@@ -156,17 +158,16 @@ impl Peer {
 
 /// One question, and its answer.
 async fn exchange(mut way: Way, from: NodeNumber, ask: Ask, tell: mpsc::Sender<Told>) {
-    let Ask { ticket, request, .. } = ask;
-    let told = match timeout(ANSWER_WITHIN, Box::pin(way.answer(&request))).await {
-        Ok(Ok(answer)) => Told::Answered { from, ticket, answer },
-        Ok(Err(why)) => Told::Unanswered { from, ticket, why },
-        Err(_) => {
-            let why = format!("it does not answer within {} s", ANSWER_WITHIN.as_secs());
-            Told::Unanswered { from, ticket, why }
-        }
-    };
+    let Ask { request, asked_by, .. } = ask;
+    let answered = timeout(ANSWER_WITHIN, Box::pin(way.answer(&request))).await;
+    let answered =
+        answered.unwrap_or_else(|_| Err(format!("it does not answer within {} s", ANSWER_WITHIN.as_secs())));
     // Nobody may listen any more.
-    let _ = tell.send(told).await;
+    match (asked_by, answered) {
+        (AskedBy::Waiting(waiting), answered) => _ = waiting.send(answered),
+        (AskedBy::Owner(ticket), Ok(answer)) => _ = tell.send(Told::Answered { from, ticket, answer }).await,
+        (AskedBy::Owner(ticket), Err(why)) => _ = tell.send(Told::Unanswered { from, ticket, why }).await,
+    }
 }
 
 impl Way {

@@ -236,3 +236,35 @@ async fn a_connection_is_for_a_link_or_for_questions_and_what_is_no_question_is_
     let (_say, answer) = bare.ask_as("/peer/v1/copies", 3, "{}").await;
     assert_eq!(answer.await.unwrap().status(), 409);
 }
+
+#[tokio::test]
+async fn others_ask_by_the_same_connection_and_are_told_why_a_node_cannot_be_asked() {
+    let nodes = Nodes::new();
+    let mut rec1 = Asked::start(&nodes, "rec-1", 1).await;
+    let mut rec2 = asker(&nodes, "rec-2", 2, &[("rec-1", rec1.listener.local_addr())]);
+    let questions = rec2.questions();
+    assert!(questions.peers()[0].away.is_some());
+    up(&mut rec2).await;
+    let stands = questions.peers().remove(0);
+    assert_eq!((stands.name, stands.node, stands.away), (peer("rec-1"), Some(number(1)), None));
+    // The owner of the asker hears nothing of it, and one that was asked by it is answered all the same.
+    rec2.ask(number(1), 70, list(7));
+    let asking = tokio::spawn({
+        let questions = questions.clone();
+        async move { questions.ask(&peer("rec-1"), list(8)).await }
+    });
+    for _ in 0..2 {
+        let Inquiry { request, answer, .. } = rec1.next().await;
+        let held = if request == list(8) { Declined::Live } else { Declined::Busy };
+        answer.send(Answer::Declined(held)).unwrap();
+    }
+    assert_eq!(asking.await.unwrap(), Ok(Answer::Declined(Declined::Live)));
+    let answer = Answer::Declined(Declined::Busy);
+    assert_eq!(told(&mut rec2).await, Told::Answered { from: number(1), ticket: 70, answer });
+    let changes = questions.changes();
+    drop(rec1);
+    down(&mut rec2, "").await;
+    assert!(questions.changes() > changes);
+    assert!(questions.peers()[0].away.is_some());
+    assert!(questions.ask(&peer("rec-9"), list(7)).await.unwrap_err().contains("not known"));
+}

@@ -9,12 +9,13 @@
 use std::collections::BTreeSet;
 
 use model::{
-    CallId, CallKey, Conclusion, EndReason, Failure, NodeNumber, Now, RecordingState, SegmentId,
+    CallId, CallKey, Conclusion, Copy, CopyOf, EndReason, Failure, Location, Now, RecordingState, SegmentId,
     SegmentRecord, StreamRecord, WallTime, total,
 };
 use spool::layout::{self, ManifestPath};
+use spool::log::{self, LogLine};
 use spool::memory::Sealed;
-use spool::repair::repair_after;
+use spool::repair::{left_open, repair_after};
 use spool::{FileOp, Files, SegmentWriter, digest_of, gather};
 
 use super::Server;
@@ -27,8 +28,8 @@ use crate::wrong::Wrong;
 const TRIES_MAX: u32 = 120;
 
 /// See the module.
+#[derive(Default)]
 pub(super) struct Closing {
-    number: NodeNumber,
     /// Segments that are to be closed as after a crash.
     open: Vec<Open>,
     /// Segments that are sealed and not durable, with how they are unmarked then.
@@ -47,23 +48,8 @@ struct Open {
 }
 
 impl Closing {
-    pub(super) const fn new(number: NodeNumber) -> Self {
-        Self {
-            number,
-            open: Vec::new(),
-            sealed: Vec::new(),
-            conclusions: Vec::new(),
-            changed: BTreeSet::new(),
-        }
-    }
-
     pub(super) fn open(&self) -> usize {
         self.open.len() + self.sealed.len() + self.conclusions.len() + self.changed.len()
-    }
-
-    /// Calls of which it is not noted yet how they came out.
-    pub(super) fn unnoted(&self) -> impl Iterator<Item = CallId> {
-        self.conclusions.iter().map(|(conclusion, _)| conclusion.call)
     }
 
     /// Segments that gathering may not count on: what they are is not durable.
@@ -154,9 +140,32 @@ impl Server {
         if repair.record.is_none() {
             self.write(core, &unmark)?;
         } else {
+            self.correct(core, now, &open.key)?;
             self.recorder.closing.sealed.push((open.segment, open.key.clone(), unmark));
         }
         Ok(repair.record)
+    }
+
+    /// What a call had come to may be less grave than a segment of it that is closed anew.
+    fn correct(&mut self, core: &mut Core, now: Now, key: &CallKey) -> Result<(), Failure> {
+        let lines = self.log_of(key);
+        let Some(outcome) = gather::outcome_here(&lines, self.number) else { return Ok(()) };
+        let Some(noted) = gather::correct(now, self.number, key, &lines, outcome) else { return Ok(()) };
+        self.write_all(core, &noted.ops)?;
+        self.tell_call(core, key.call, noted.state);
+        Ok(())
+    }
+
+    fn log_of(&self, key: &CallKey) -> Vec<LogLine> {
+        let path = layout::log_path(&World::directory(key));
+        log::read(self.disk.disk.now.bytes(&path).unwrap_or_default()).0
+    }
+
+    /// The catalog is to know what a call's copy here has come to.
+    fn tell_call(&self, core: &mut Core, call: CallId, state: Option<RecordingState>) {
+        if let Some(state) = state {
+            core.tell_copy(&Copy { of: CopyOf::Call(call), at: Location::Node(self.number), state });
+        }
     }
 
     /// At a start: what is marked as live is to be closed, and gathering is to hear of every call that is here.
@@ -187,14 +196,10 @@ impl Server {
 
     /// A loss of power may keep a manifest and lose the marker that was written a moment before.
     fn find_unmarked(&mut self, key: &CallKey) {
-        let (directory, disk) = (World::directory(key), &self.disk.disk.now);
-        for name in disk.list(&directory).unwrap_or_default() {
-            let path = format!("{directory}/{name}");
-            let read = disk.bytes(&path).and_then(|bytes| spool::manifest::read(bytes).ok());
-            let (Some(read), Ok(at)) = (read, ManifestPath::parse(&path)) else { continue };
-            let segment = read.record.id;
-            let closing = &mut self.recorder.closing;
-            if !read.sealed && !closing.open.iter().any(|open| open.segment == segment) {
+        let open = left_open(self.number, &World::directory(key), &self.disk.disk.now).unwrap_or_default();
+        let closing = &mut self.recorder.closing;
+        for (segment, at) in open {
+            if !closing.open.iter().any(|open| open.segment == segment) {
                 closing.open.push(Open { segment, key: key.clone(), at, failure: Failure::Process });
             }
         }
@@ -236,12 +241,17 @@ impl Server {
         }
         // A call is concluded after its segments are closed.
         let is_early = closing.open.iter().any(|open| open.key == key);
-        let ops = gather::conclude(now, closing.number, &conclusion);
-        if is_early || self.write_all(core, &ops).is_err() {
+        // What is gathered elsewhere is concluded there.
+        let is_gone = self.disk.disk.is_without(&key);
+        let noted = gather::conclude(now, self.number, &conclusion, &self.log_of(&key));
+        if is_early || is_gone || self.write_all(core, &noted.ops).is_err() {
             self.recorder.closing.conclusions.push((conclusion, tries));
-        } else {
-            self.recorder.closing.changed.insert(key);
+            return;
         }
+        if noted.state != conclusion.state {
+            self.tell_call(core, key.call, noted.state);
+        }
+        self.recorder.closing.changed.insert(key);
     }
 
     /// All that was written is durable: what waited for that goes on.

@@ -1,8 +1,9 @@
 //! The real machine that gathers, with its disk and its ways to other record servers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use model::{CallHoldings, CallKey, NodeNumber, Now, Place, RecordingState, VolumeName};
+use model::{CallHoldings, CallKey, Care, NodeNumber, Now, Place, RecordingState, VolumeName};
 use spool::gathering::{Input as Said, Local, Mode, Step, Synchronizer, Terms, own};
 use spool::{FileOp, Files, layout};
 
@@ -11,15 +12,21 @@ use crate::core::{Core, Input};
 use crate::scenario::{MS, Who};
 use crate::wrong::Wrong;
 
+/// How long nobody may say how a call came out before record servers do. Shorter than some faults last, so that a proxy is back
+/// now and then when that is done.
+const CONCLUDE_AFTER: Duration = Duration::from_secs(15);
+
 /// See the module.
 pub(crate) struct Gathering {
     machine: Synchronizer,
+    /// Other record servers that there are.
+    pub(super) others: usize,
     /// When the disk is done with what it was asked for last.
     busy_until: u64,
 }
 
 impl Gathering {
-    pub(super) fn new(number: NodeNumber, first_ticket: u64) -> Self {
+    pub(super) fn new(number: NodeNumber, others: usize, first_ticket: u64) -> Self {
         let terms = Terms {
             node: number,
             volume: VolumeName::default(),
@@ -28,8 +35,10 @@ impl Gathering {
             octets_in_flight: 16 << 10,
             octets_per_second: 4 << 20,
             reserve: 1 << 10,
+            others,
+            conclude_after: CONCLUDE_AFTER,
         };
-        Self { machine: Synchronizer::new(terms, first_ticket), busy_until: 0 }
+        Self { others, machine: Synchronizer::new(terms, first_ticket), busy_until: 0 }
     }
 
     pub(super) fn next_timeout(&self) -> Option<u64> {
@@ -97,6 +106,7 @@ impl Server {
             (copy.ended_as, copy.state) = (None, RecordingState::Incomplete);
             copy.files.clear();
         }
+        held.care = if self.care.has(key.call) { Care::Somebody } else { Care::Nobody };
         Some(held)
     }
 

@@ -13,7 +13,7 @@ mod recorder;
 
 use std::collections::BTreeMap;
 
-use call::{Book, PeerEvent, Whose, refusal};
+use call::{Book, Care, PeerEvent, Whose, refusal};
 use model::{
     Beat, EndReason, Failure, Hello, NodeNumber, Now, Order, PeerName, Report, Resource, Share, Standing,
 };
@@ -41,6 +41,8 @@ pub(crate) struct Server {
     pub(crate) number: NodeNumber,
     run: u64,
     book: Book,
+    /// Who has which call.
+    care: Care,
     /// The number of the link with each proxy.
     links: BTreeMap<usize, u64>,
     /// Orders that have come by each.
@@ -68,7 +70,7 @@ impl Spindle {
 }
 
 impl Server {
-    pub(crate) fn new(index: usize) -> Self {
+    pub(crate) fn new(index: usize, servers: usize) -> Self {
         let number = u16::try_from(index + 1).ok().and_then(|n| NodeNumber::new(n).ok());
         let number = number.unwrap_or(NodeNumber::SINGLE);
         let disk = Spindle { disk: CachedDisk::new(CAPACITY), is_failing: false, is_slow: false };
@@ -78,10 +80,11 @@ impl Server {
             number,
             run: 0,
             book: Book::default(),
+            care: Care::default(),
             links: BTreeMap::new(),
             heard: BTreeMap::new(),
-            recorder: Recorder::new(index, number, 0),
-            gathering: Gathering::new(number, 0),
+            recorder: Recorder::new(index, 0),
+            gathering: Gathering::new(number, servers - 1, 0),
             disk,
             is_drained: false,
             is_stopping: false,
@@ -92,10 +95,10 @@ impl Server {
     /// Its process begins: nothing is left of the one before but its disk.
     pub(crate) fn begin(&mut self, core: &mut Core, now: Now, run: u64) {
         self.run = run;
-        self.book = Book::default();
+        (self.book, self.care) = (Book::default(), Care::default());
         self.links.clear();
-        self.recorder = Recorder::new(self.index, self.number, core.rng.between(5_000, 20_000));
-        self.gathering = Gathering::new(self.number, run << 32);
+        self.recorder = Recorder::new(self.index, core.rng.between(5_000, 20_000));
+        self.gathering = Gathering::new(self.number, self.gathering.others, run << 32);
         self.is_stopping = false;
         self.find_open(core);
         self.hand_in_room(core, now);
@@ -128,6 +131,8 @@ impl Server {
                     // An older link is over before a newer one is there.
                     self.left(core, &name);
                 }
+                self.care.arrived(&name);
+                self.care.present(&name, core.run(Who::Proxy(proxy)).unwrap_or_default());
                 let (segments, missed) = self.book.arrived(&name);
                 let hello = Hello { name: self.name.clone(), node: self.number, run: self.run, segments };
                 self.tell(core, proxy, PeerEvent::Up(hello));
@@ -150,12 +155,14 @@ impl Server {
     }
 
     fn left(&mut self, core: &mut Core, name: &PeerName) {
+        self.care.left(name);
         for (segment, reason) in self.book.left(name) {
             self.end(core, segment, reason);
         }
     }
 
     fn ordered(&mut self, core: &mut Core, proxy: usize, order: Order) {
+        self.care.ordered(&proxy_name(proxy), &order);
         if let Order::Open(open) = &order
             && let Some(why) = refusal(&self.standing(), open)
         {
@@ -171,8 +178,18 @@ impl Server {
         self.lie(core, Order::End { segment, at, reason, by: None });
     }
 
-    /// The recorder reports: whoever ordered the segment hears of it.
+    /// The recorder reports: whoever ordered the segment hears of it. What is opened when all were handed over cannot stay
+    /// either.
     fn report(&mut self, core: &mut Core, report: Report) {
+        let is_late = matches!(report, Report::Opened { .. }) && self.is_stopping;
+        let segment = report.segment();
+        self.hand_on(core, report);
+        if is_late {
+            self.hand_on(core, Report::Failing { segment, why: Failure::Process });
+        }
+    }
+
+    fn hand_on(&mut self, core: &mut Core, report: Report) {
         if core.log.keeps {
             core.say(format_args!("{}: {}", self.name, told(&report)));
         }
@@ -226,7 +243,7 @@ impl Server {
     /// It is to stop: proxies have others take over.
     fn hand_over(&mut self, core: &mut Core) {
         self.is_stopping = true;
-        for segment in self.book.segments() {
+        for segment in self.book.opened() {
             self.report(core, Report::Failing { segment, why: Failure::Process });
         }
     }

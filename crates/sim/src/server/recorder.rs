@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use media::{Frame, StreamReceiver};
 use model::{
-    CallId, CallKey, EndReason, Failure, NodeNumber, Now, OpenSegment, OpenStream, Order, Report, SegmentId,
-    StreamId, StreamPorts, StreamRecord, WallTime, peer::Flowing,
+    CallKey, EndReason, Failure, Now, OpenSegment, OpenStream, Order, Report, SegmentId, StreamId,
+    StreamPorts, StreamRecord, WallTime, peer::Flowing,
 };
 use spool::gathering::Local;
 use spool::{FileOp, Files, SegmentWriter, layout};
@@ -56,7 +56,7 @@ struct Stream {
 }
 
 impl Recorder {
-    pub(super) fn new(index: usize, number: NodeNumber, first_port: u64) -> Self {
+    pub(super) fn new(index: usize, first_port: u64) -> Self {
         Self {
             address: media_address(index),
             live: BTreeMap::new(),
@@ -65,7 +65,7 @@ impl Recorder {
             orders: VecDeque::new(),
             is_working: false,
             is_doubted: false,
-            closing: Closing::new(number),
+            closing: Closing::default(),
         }
     }
 
@@ -82,11 +82,6 @@ impl Recorder {
     /// Segments that a loss of power may take, in part or as a whole.
     pub(crate) fn at_risk(&self) -> impl Iterator<Item = SegmentId> {
         self.live.keys().copied().chain(self.closing.unsettled())
-    }
-
-    /// Calls of which it has yet to note how they came out.
-    pub(crate) fn unnoted(&self) -> impl Iterator<Item = CallId> {
-        self.closing.unnoted()
     }
 
     pub(crate) fn has(&self, segment: SegmentId) -> bool {

@@ -160,9 +160,8 @@ impl World {
         let skew = self.process(who).skew;
         *self.process(who) = Process { skew, ..Process::default() };
         self.core.next_run(who);
-        match who {
-            Who::Proxy(index) => self.core.truth.left(index),
-            Who::Server(index) => self.core.truth.unnoted.extend(self.servers[index].recorder.unnoted()),
+        if let Who::Proxy(index) = who {
+            self.core.truth.left(index);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{CallId, CallKey, CopyOf, EndReason, RecordingState, SegmentId, SegmentRecord, copy};
+use model::{CallId, CallKey, CopyOf, EndReason, Outcome, RecordingState, SegmentId, SegmentRecord, copy};
 use spool::memory::Sealed;
 use spool::{Files, layout, log, manifest, mka, verify};
 
@@ -58,28 +58,30 @@ impl World {
 
     fn look_at_call(&self, call: CallId) -> Result<(), String> {
         let Some(of) = self.core.truth.calls.get(&call) else { return Ok(()) };
-        if self.is_swallowed(call) {
-            return Ok(());
-        }
         self.look_at_segments(&of.key)?;
-        if of.is_left || self.is_nothing(call) {
-            return Ok(());
-        }
-        if self.core.truth.unnoted.contains(&call) {
+        if self.is_nothing(call) {
             return Ok(());
         }
         // A log that says more than was asked about when its copies were given up stays.
         let is_here = |server: &&Server| records(server, &of.key).is_ok_and(|found| !found.is_empty());
         let holders: Vec<&Server> = self.servers.iter().filter(is_here).collect();
+        if holders.is_empty() && self.is_swallowed(call) {
+            return Ok(());
+        }
         let [holder] = holders[..] else {
             let names: Vec<String> = holders.iter().map(|server| server.name.to_string()).collect();
-            let standings = self.servers.iter().flat_map(|s| s.gathering.standings().into_values());
-            let standings: Vec<String> = standings.collect();
-            return Err(format!("call {call} is at {names:?} in the end; left to do: {standings:#?}"));
+            let left = self.left_to_do(&of.key);
+            return Err(format!("call {call} is at {names:?} in the end; left to do: {left:#?}"));
         };
-        let recording = Self::recording(holder, &of.key)?;
+        let recording = Self::recording(holder, &of.key)
+            .map_err(|why| format!("{why}; left to do: {:#?}", self.left_to_do(&of.key)))?;
         self.look_at_state(holder, call, &recording)?;
         self.look_at_packets(call, &recording)
+    }
+
+    /// How a call stands at each record server that has something to do about it.
+    fn left_to_do(&self, key: &CallKey) -> Vec<String> {
+        self.servers.iter().filter_map(|server| server.gathering.standings().remove(key)).collect()
     }
 
     /// Whether no segment of a call ever was.
@@ -90,8 +92,8 @@ impl World {
             && !truth.sealed.values().any(|(key, _)| key.call == call)
     }
 
-    /// Whether a loss of power took all of a segment, before any of it was durable: its call waits for it, and says so.
-    pub(super) fn is_swallowed(&self, call: CallId) -> bool {
+    /// Whether a loss of power took all of a segment, before any of it was durable: its call lacks it, and is tagged.
+    fn is_swallowed(&self, call: CallId) -> bool {
         let truth = &self.core.truth;
         let at_risk = truth.powerless.iter().filter(|segment| {
             truth.segments.get(segment).is_some_and(|s| s.call == call && s.answer == Answer::Opened)
@@ -151,13 +153,7 @@ impl World {
             |states: &[RecordingState]| copy::gathered_outcome(states).map(RecordingState::gathered);
         // One of which nothing was heard is taken to have failed: a call may be graver than its segments, never less grave.
         let is_graver = recording.state.outcome() > copy::gathered_outcome(&known);
-        // What was sealed, told of and not durable when the power went is closed anew, as cut off.
-        let mut ids = recording.segments.iter().map(|record| record.id);
-        let is_closed_anew = ids.any(|segment| self.core.truth.powerless.contains(&segment));
-        if !is_graver
-            && !is_closed_anew
-            && ![comes_to(&all), comes_to(&known)].contains(&Some(recording.state))
-        {
+        if !is_graver && ![comes_to(&all), comes_to(&known)].contains(&Some(recording.state)) {
             return Err(format!("call {call} is {} and its segments are {all:?}", recording.state));
         }
         let told = self.core.truth.told.get(&(CopyOf::Call(call), holder.number));
@@ -166,7 +162,9 @@ impl World {
         }
         let numbers: BTreeSet<u16> = recording.segments.iter().map(|record| record.number).collect();
         let last = u16::try_from(numbers.len()).unwrap_or(u16::MAX);
-        if !numbers.iter().copied().eq(1..=last) {
+        let has_holes = !numbers.iter().copied().eq(1..=last);
+        let is_tagged = self.is_swallowed(call) && recording.state.outcome() >= Some(Outcome::Internal);
+        if has_holes && !is_tagged {
             return Err(format!("call {call} has the segments {numbers:?}"));
         }
         Ok(())
@@ -204,21 +202,18 @@ impl World {
     pub(crate) fn outcomes(&self) -> BTreeMap<String, u64> {
         let mut outcomes = BTreeMap::new();
         let truth = &self.core.truth;
-        for (call, of) in &truth.calls {
+        for call in truth.calls.keys() {
             let state = self.servers.iter().find_map(|server| {
                 let told = truth.told.get(&(CopyOf::Call(*call), server.number))?;
                 told.is_gathered().then(|| told.name().to_owned())
             });
-            let otherwise = || match (self.is_nothing(*call), of.is_left) {
-                (true, _) => "never recorded".to_owned(),
-                (false, true) => "left by its proxy".to_owned(),
-                (false, false) if truth.unnoted.contains(call) => {
-                    "conclusion lost with its server".to_owned()
-                }
-                (false, false) if self.is_swallowed(*call) => {
-                    "waits for what a loss of power took".to_owned()
-                }
-                (false, false) => "not gathered".to_owned(),
+            let otherwise = || {
+                let why = match (self.is_nothing(*call), self.is_swallowed(*call)) {
+                    (true, _) => "never recorded",
+                    (false, true) => "lost with the power in its first second",
+                    (false, false) => "not gathered",
+                };
+                why.to_owned()
             };
             *outcomes.entry(state.unwrap_or_else(otherwise)).or_default() += 1;
         }

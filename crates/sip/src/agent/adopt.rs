@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  request within a dialog of which nobody here knows ──► waits, Sought ──► adopt, found: it is taken
-//!                                                                      └──► not_found: 481
+//!                                                                      ├──► not_found: 481
+//!                                                                      └──► put_off: 491, 503, but for a BYE
 //! ```
 //!
 //! Who may send nothing here is refused before anybody is asked. What waits has a limit and no timer of its own: our user
@@ -23,6 +24,9 @@ use crate::session::{Fate, Session};
 
 /// Requests of one dialog that wait: a client has one or two under way.
 const OF_DIALOG_MAX: usize = 4;
+
+/// What a peer is told to wait whose request is put off: as long as it takes to be told of another address.
+const PUT_OFF_SECONDS: u32 = 2;
 
 /// A request that waits.
 pub(super) struct Waiting {
@@ -79,6 +83,29 @@ impl<G: Gate> Agent<G> {
         for Waiting { flow, request } in self.sought.remove(tag).unwrap_or_default() {
             self.no_dialog(&flow, &request);
         }
+    }
+
+    /// This agent takes no dialogs of others any more. What waits for the dialog of this tag is to come again, by when whoever has
+    /// the dialog has told its peer where to: a description by 491 (RFC 3261 section 14.1, RFC 3311 section 5.2), as an offer of
+    /// that one is under way, anything else by 503, which ends no dialog (RFC 5057 section 5.1). A BYE goes on waiting, since
+    /// nobody sends it twice; whether there is one.
+    pub fn put_off(&mut self, tag: &str) -> bool {
+        let Some(waiting) = self.sought.remove(tag) else { return false };
+        let (byes, others): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|waiting| waiting.request.method == Method::Bye);
+        for Waiting { flow, request } in others {
+            if matches!(request.method, Method::Invite | Method::Update) {
+                self.core.refuse(&flow, &request, 491, "Request Pending", &[]);
+            } else {
+                let retry = (HeaderName::RetryAfter, PUT_OFF_SECONDS.to_string());
+                self.core.refuse(&flow, &request, 503, "Service Unavailable", &[retry]);
+            }
+        }
+        let has_bye = !byes.is_empty();
+        if has_bye {
+            self.sought.insert(tag.to_owned(), byes);
+        }
+        has_bye
     }
 
     /// A request within a dialog of which nobody here knows.

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{Answer, Declined, HeldFile, Holding, NodeNumber, Place, Request, VolumeName};
+use model::{Answer, CallId, Declined, HeldFile, Holding, NodeNumber, Place, Request, VolumeName};
 
 use super::job::{Came, Need, Trouble};
 use super::{Got, Local, RANGE_MAX, logs};
 use crate::layout;
-use crate::manifest;
+use crate::manifest::{self, Manifest};
 use crate::op::FileOp;
 
 /// A manifest, at most: what a reader of manifests reads.
@@ -252,23 +252,8 @@ impl Fetch {
         self.file(file).is_some_and(|f| f.sha256 == sha256 && f.octets == octets)
     }
 
-    /// The manifest is the authority on which files there are and what they come to.
     fn check_manifest(&self, octets: &[u8]) -> Result<(), Trouble> {
-        let read = manifest::read(octets).map_err(|e| self.spoiled(&format!("its manifest: {e}")))?;
-        let record = &read.record;
-        let parts = record.parts.iter().map(|p| (&p.file, p.bytes, &p.sha256));
-        let sidecar = record.sidecar.iter().map(|s| (&s.file, s.bytes, &s.sha256));
-        let says: BTreeMap<&str, (u64, Option<&str>)> =
-            parts.chain(sidecar).map(|(f, n, s)| (f.as_str(), (n, s.as_deref()))).collect();
-        let is_named = |f: &HeldFile| {
-            says.get(f.name.as_str()).is_some_and(|(n, s)| *n == f.octets && s.is_none_or(|s| s == f.sha256))
-        };
-        let rest = self.copy.files.get(1..).unwrap_or_default();
-        let is_it = read.sealed && record.id == self.copy.segment && record.call == self.source.of.call;
-        match is_it && says.len() == rest.len() && rest.iter().all(is_named) {
-            true => Ok(()),
-            false => Err(self.spoiled("its manifest says something else than it does")),
-        }
+        manifest_of(&self.copy, self.source.of.call, octets).map(drop).map_err(|why| self.spoiled(&why))
     }
 
     fn spoiled(&self, why: &str) -> Trouble {
@@ -278,5 +263,24 @@ impl Fetch {
     fn clash(&self, file: usize) -> Trouble {
         let (path, node) = (self.path(self.name(file)), self.from.get());
         Trouble::Passing(format!("{path} is here already and is another than that of node {node}"))
+    }
+}
+
+/// What a manifest says, if it is the one of this copy. It is the authority on which files there are and what they come to.
+pub(super) fn manifest_of(copy: &Holding, call: CallId, octets: &[u8]) -> Result<Manifest, String> {
+    let read = manifest::read(octets).map_err(|e| format!("its manifest: {e}"))?;
+    let record = &read.record;
+    let parts = record.parts.iter().map(|p| (&p.file, p.bytes, &p.sha256));
+    let sidecar = record.sidecar.iter().map(|s| (&s.file, s.bytes, &s.sha256));
+    let says: BTreeMap<&str, (u64, Option<&str>)> =
+        parts.chain(sidecar).map(|(f, n, s)| (f.as_str(), (n, s.as_deref()))).collect();
+    let is_named = |f: &HeldFile| {
+        says.get(f.name.as_str()).is_some_and(|(n, s)| *n == f.octets && s.is_none_or(|s| s == f.sha256))
+    };
+    let rest = copy.files.get(1..).unwrap_or_default();
+    let is_it = read.sealed && record.id == copy.segment && record.call == call;
+    match is_it && says.len() == rest.len() && rest.iter().all(is_named) {
+        true => Ok(read),
+        false => Err("its manifest says something else than it does".to_owned()),
     }
 }

@@ -55,6 +55,8 @@ pub(super) enum Aim {
     Gather {
         /// What it comes to.
         state: RecordingState,
+        /// What is not known of it, where nobody said how it came out.
+        told: Option<String>,
     },
     /// A node is to give up its copies.
     GiveUp {

@@ -156,7 +156,11 @@ impl Keeper {
                 self.find(calls, place).map(|(_, own)| own)
             }
         };
-        let Some(own) = known else {
+        // Whether somebody has the call changes, and nobody tells.
+        let is_old = |own: &CallHoldings| {
+            matches!(&request, Request::List { call } if *call == own.call) && own.ended.is_none()
+        };
+        let Some(own) = known.filter(|own| recall.is_none() || !is_old(own)) else {
             let Some(now) = recall else {
                 return reply(out, asker, Answer::Declined(Declined::Unknown));
             };

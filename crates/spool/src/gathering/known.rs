@@ -13,6 +13,7 @@ use model::{
 use super::Lack;
 use super::choice::Recorded;
 use super::job::Job;
+use super::left::Leaving;
 use crate::layout::{self, ManifestPath};
 
 /// Copies of a node in a call, at most: a call of a day with a hold each minute has 1,440.
@@ -43,6 +44,8 @@ pub(super) struct Known {
     /// Nodes that keep what they have, and said so.
     pub(super) keepers: BTreeSet<NodeNumber>,
     pub(super) job: Option<Job>,
+    /// Whether anybody will say how it came out.
+    pub(super) left: Leaving,
     /// Since when it only waits.
     pub(super) waits_since: Option<Mono>,
     /// Until when it is at rest in mind, with copies at several nodes that all stay.
@@ -112,6 +115,7 @@ impl Known {
             spoiled: BTreeSet::new(),
             keepers: BTreeSet::new(),
             job: None,
+            left: Leaving::No,
             waits_since: None,
             rests_until: None,
             due: None,
@@ -194,6 +198,9 @@ impl Known {
             }
         }
         self.nodes.insert(node, held);
+        if let Leaving::Asking { has_looked, .. } = &mut self.left {
+            *has_looked = true;
+        }
     }
 }
 

@@ -25,14 +25,18 @@
 //! pinned at a node of a lower number, so of two nodes that both gathered a call one stays, in whatever order they hear
 //! of each other (`docs/decisions/0033-gathering.md` has the proof, `tests/giving_up.rs` tries every order).
 //!
+//! A call of which nobody says how it came out is [concluded](left) by whoever leads.
+//!
 //! It never opens a file, never speaks to a peer, never changes what is sealed, and never decides between two copies of a
 //! segment that differ: both stay, and it is told.
 
+pub mod across;
 pub mod choice;
 mod fetch;
 mod job;
 mod keeper;
 mod known;
+mod left;
 mod logs;
 mod minding;
 mod noting;
@@ -84,6 +88,10 @@ pub struct Terms {
     pub octets_per_second: u64,
     /// Octets that must stay free here.
     pub reserve: u64,
+    /// Other record servers that there are, whether they can be reached or not.
+    pub others: usize,
+    /// How long it must look as if nobody would say how a call came out.
+    pub conclude_after: Duration,
 }
 
 /// Whether segments are brought together.

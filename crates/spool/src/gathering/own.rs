@@ -46,7 +46,8 @@ pub fn holdings(
         held.state = states().last().or(held.state);
         let mut copies = Vec::new();
         for name in names.iter().filter(|name| name.ends_with(".json")) {
-            if let Some(mut copy) = copy(node, *files, &directory, name, &lines)? {
+            if let Some((mut copy, expected)) = copy(node, *files, &directory, name, &lines)? {
+                held.expected = held.expected.max(expected);
                 copy.number = numbers.get(&copy.segment).copied().unwrap_or(copy.number);
                 copies.push(copy);
             }
@@ -65,13 +66,14 @@ fn states_at(lines: &[LogLine], of: CopyOf, node: NodeNumber) -> impl Iterator<I
     })
 }
 
+/// A copy, and the total that its segment was sealed with.
 fn copy(
     node: NodeNumber,
     files: &dyn Files,
     directory: &str,
     name: &str,
     lines: &[LogLine],
-) -> io::Result<Option<Holding>> {
+) -> io::Result<Option<(Holding, u16)>> {
     let octets = read_small(files, &format!("{directory}/{name}"))?.unwrap_or_default();
     let Ok(read) = manifest::read(&octets) else { return Ok(None) };
     let record = read.record;
@@ -82,7 +84,7 @@ fn copy(
         true => std::iter::once(itself).chain(rest(files, directory, &record, state)?).collect(),
         false => Vec::new(),
     };
-    Ok(Some(Holding {
+    let holding = Holding {
         segment: record.id,
         number: record.number,
         node: record.node,
@@ -90,7 +92,8 @@ fn copy(
         ended_as: read.sealed.then_some(record.state),
         state,
         files: held,
-    }))
+    };
+    Ok(Some((holding, if read.sealed { record.total } else { 0 })))
 }
 
 /// Parts and sidecar, as the manifest has them. What was sealed without a digest is read through, if it is there to stay.

@@ -11,7 +11,7 @@ use super::fetch::Fetch;
 use super::job::{Aim, Check, Job, Stage as Work};
 use super::known::{Known, Segment};
 use super::noting::{Leave, Note, NoteAt, Passed, Phase};
-use super::{Lack, Mode, Stage, Terms, Windows, logs};
+use super::{Lack, Mode, Stage, Terms, Windows, left, logs};
 
 /// What a plan is made by.
 pub(super) struct View<'a> {
@@ -32,6 +32,8 @@ pub(super) struct Plan {
     pub(super) job: Option<Job>,
     /// Why there is none although there should be.
     pub(super) trouble: Option<String>,
+    /// Whether it looks as if nobody would say how it came out; none: not all have been heard, or somebody else leads.
+    pub(super) is_left: Option<bool>,
 }
 
 type Segments<'a> = BTreeMap<SegmentId, Segment<'a>>;
@@ -39,7 +41,7 @@ type Segments<'a> = BTreeMap<SegmentId, Segment<'a>>;
 pub(super) fn plan(view: &View<'_>) -> Plan {
     let (known, here) = (view.known, view.terms.node);
     let segments = known.segments();
-    let plan = |stage, lacks| Plan { stage, lacks, job: None, trouble: None };
+    let plan = |stage, lacks| Plan { stage, lacks, job: None, trouble: None, is_left: None };
     if view.terms.mode == Mode::Virtual {
         return plan(Stage::Virtual, Vec::new());
     }
@@ -68,7 +70,8 @@ pub(super) fn plan(view: &View<'_>) -> Plan {
         }
         Some(node) if node != here => plan(Stage::LedBy(node), lacks),
         Some(_) if lacks.iter().any(|lack| !matches!(lack, Lack::Differs(..) | Lack::Twice(..))) => {
-            plan(Stage::Waiting, lacks)
+            let is_left = Some(left::is_left(view, &lacks));
+            Plan { is_left, ..plan(Stage::Waiting, lacks) }
         }
         Some(_) if !is_open(view) => plan(Stage::Window, lacks),
         Some(_) => match gather(view, &segments) {
@@ -113,8 +116,16 @@ fn is_settled_elsewhere(view: &View<'_>, segments: &Segments<'_>) -> bool {
 
 fn missing(view: &View<'_>, segments: &Segments<'_>) -> Vec<Lack> {
     let (known, here) = (view.known, view.terms.node);
-    let Some(total) = known.total(segments) else { return vec![Lack::NotEnded] };
-    let mut lacks: Vec<_> = Known::missing(segments, total).into_iter().map(Lack::Number).collect();
+    let mut lacks = match (left::verdict(view, segments), known.total(segments)) {
+        (Some(_), _) => Vec::new(),
+        (None, Some(total)) => Known::missing(segments, total).into_iter().map(Lack::Number).collect(),
+        (None, None) => vec![Lack::NotEnded],
+    };
+    let away = left::away(view);
+    if !lacks.is_empty() && away > 0 {
+        // They may have it, or have heard how it came out.
+        lacks.push(Lack::Servers(away));
+    }
     for (id, segment) in segments {
         if let Some(node) = segment.live_at {
             lacks.push(Lack::Live(*id, node));
@@ -165,10 +176,19 @@ fn candidates(view: &View<'_>, segments: &Segments<'_>) -> Vec<Candidate> {
 /// A job that brings here what is missing, and notes it.
 fn gather(view: &View<'_>, segments: &Segments<'_>) -> Result<Job, String> {
     let (known, here) = (view.known, view.terms.node);
-    let outcome = Known::outcome(segments).ok_or("not all segments say how they ended")?;
-    let total = known.total(segments).ok_or("the call is not known to have ended")?;
-    let state = RecordingState::gathered(outcome);
+    let mut outcome = Known::outcome(segments).ok_or("not all segments say how they ended")?;
+    let (total, told, why) = match left::verdict(view, segments) {
+        Some(verdict) => {
+            outcome = outcome.max(verdict.least);
+            (verdict.total, verdict.told, "gathered; nobody said how it came out")
+        }
+        None => (known.total(segments).ok_or("the call is not known to have ended")?, None, "gathered"),
+    };
     let own = known.at(here);
+    // A failure on the way is never forgotten, whoever noted it and why.
+    let before = own.and_then(|own| own.state).filter(|s| s.is_gathered() || s.is_segment());
+    outcome = outcome.max(before.and_then(RecordingState::outcome).unwrap_or(outcome));
+    let state = RecordingState::gathered(outcome);
     let mut places: BTreeMap<Place, Vec<(Holding, Option<NodeNumber>)>> = BTreeMap::new();
     let mut stages = VecDeque::new();
     let mut by_number: Vec<_> = segments.iter().collect();
@@ -185,7 +205,7 @@ fn gather(view: &View<'_>, segments: &Segments<'_>) -> Result<Job, String> {
         places.entry(fetch.to.clone()).or_default().push((copy, Some(from)));
         stages.push_back(Work::Fetch(Box::new(fetch)));
     }
-    let passed = passed(own.and_then(|own| own.state), state)?;
+    let passed = passed(own.and_then(|own| own.state), state, why)?;
     let of_call = places.keys().find(|place| place.of == known.key).cloned();
     let of_call = of_call.unwrap_or_else(|| {
         let place = Place { of: known.key.clone(), volume: view.terms.volume.clone() };
@@ -201,7 +221,7 @@ fn gather(view: &View<'_>, segments: &Segments<'_>) -> Result<Job, String> {
         stages.push_back(Work::Note(Box::new(note)));
     }
     stages.push_back(Work::Sync(volumes));
-    Ok(Job { aim: Aim::Gather { state }, stages, waits: None })
+    Ok(Job { aim: Aim::Gather { state, told }, stages, waits: None })
 }
 
 /// Where what is fetched goes: where its directory is already, or others of the call.
@@ -212,11 +232,15 @@ fn volume_for(view: &View<'_>, own: Option<&CallHoldings>, source: &Place) -> Vo
 }
 
 /// The states that the call's own copy passes through, by the table. One that was given up is no more: another comes to be.
-fn passed(before: Option<RecordingState>, state: RecordingState) -> Result<Vec<Passed>, String> {
+fn passed(
+    before: Option<RecordingState>,
+    state: RecordingState,
+    why: &'static str,
+) -> Result<Vec<Passed>, String> {
     let outcome = state.outcome().ok_or("the call comes to nothing")?;
     let gathered = |from: RecordingState| {
         let to = from.apply(Transition::Gathered(outcome)).map_err(|e| e.to_string())?;
-        Ok::<_, String>((Some(from), to, "gathered"))
+        Ok::<_, String>((Some(from), to, why))
     };
     match before {
         Some(from) if from.is_gathered() => {
@@ -224,7 +248,7 @@ fn passed(before: Option<RecordingState>, state: RecordingState) -> Result<Vec<P
             Ok(vec![(Some(from), partial, "continued"), gathered(partial)?])
         }
         Some(from) if from.is_segment() => Ok(vec![gathered(from)?]),
-        _ => Ok(vec![(None, state, "gathered")]),
+        _ => Ok(vec![(None, state, why)]),
     }
 }
 
@@ -247,7 +271,7 @@ fn give_up(view: &View<'_>, segments: &Segments<'_>, mut lacks: Vec<Lack>, apart
     }
     let stage = if lacks.is_empty() { Stage::Done } else { Stage::Gathered };
     lacks.extend(apart);
-    Plan { stage, lacks, job, trouble: None }
+    Plan { stage, lacks, job, trouble: None, is_left: None }
 }
 
 fn leave(view: &View<'_>, segments: &Segments<'_>, at: NodeNumber, source: &Place) -> Option<Job> {

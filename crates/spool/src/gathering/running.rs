@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::{Answer, CallHoldings, HeldDirectory, Holding, Now, Place, RecordingState, Request, SegmentId};
+use model::{
+    Answer, CallHoldings, HeldDirectory, Holding, Mono, Now, Place, RecordingState, Request, SegmentId,
+};
 
 use super::fetch::Fetch;
 use super::job::{Aim, Came, Job, Need, Stage as Work, Trouble, Waits};
 use super::known::Known;
+use super::left::Leaving;
 use super::synchronizer::{Synchronizer, copies_of};
 use super::throttle::Leave as Allowed;
 use super::{ANSWER_WITHIN, FAILURES_TOLD, LIST_EVERY, LIST_SOON, Lack, Mode, Step, pause_after};
@@ -32,6 +35,7 @@ impl Synchronizer {
         let mut plan = self.plan(known);
         self.note_lacks(now, known, std::mem::take(&mut plan.lacks));
         self.list_soon(now, known);
+        self.mind_left(now, known, plan.is_left);
         if now.mono < known.retry_at {
             let at = known.retry_at;
             return Self::wake_known(&mut self.agenda, known, at);
@@ -57,6 +61,11 @@ impl Synchronizer {
     /// Asks nodes what they have that have not said so, or not for long.
     fn list(&mut self, now: Now, known: &mut Known) {
         let all = known.list_at <= now.mono;
+        let is_first = known.list_at == Mono::ZERO;
+        if all && !is_first && known.at(self.terms.node).is_some_and(|own| own.ended.is_none()) {
+            // Whether somebody has the call may be otherwise by now.
+            self.out.say(Step::Recall(known.key.clone()));
+        }
         if all {
             known.list_at = now.mono + LIST_EVERY;
         }
@@ -212,8 +221,12 @@ impl Synchronizer {
     fn finish(&mut self, now: Now, known: &mut Known) {
         let Some(job) = self.end(now, known) else { return };
         (known.failures, known.trouble) = (0, None);
-        if let Aim::Gather { state } = job.aim {
+        if let Aim::Gather { state, told } = job.aim {
             known.fetched = 0;
+            known.left = Leaving::No;
+            if let Some(text) = told {
+                self.out.tell_failure(&known.key, text);
+            }
             known.own_mut(self.terms.node).state = Some(state);
             let copies = copies_of(known, self.terms.node);
             self.out.say(Step::Tell { call: known.key.clone(), copies });

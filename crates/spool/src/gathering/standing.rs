@@ -11,6 +11,8 @@ pub enum Lack {
     NotEnded,
     /// Nobody is known to have the segment of this number.
     Number(u16),
+    /// So many record servers that may have it cannot be asked.
+    Servers(usize),
     /// A segment is live.
     Live(SegmentId, NodeNumber),
     /// All copies of a segment are at nodes that cannot be spoken to.
@@ -36,6 +38,7 @@ impl fmt::Display for Lack {
         match self {
             Self::NotEnded => f.write_str("the call is not known to have ended"),
             Self::Number(n) => write!(f, "nobody is known to have segment number {n}"),
+            Self::Servers(n) => write!(f, "record servers that may have it cannot be asked ({n})"),
             Self::Live(segment, node) => write!(f, "segment {segment} is live at node {}", node.get()),
             Self::Away(segment, at) => write!(f, "segment {segment} is at {}, away", Nodes(at)),
             Self::Spoiled(segment, at) => {

@@ -70,13 +70,17 @@ impl Out {
     }
 
     pub(super) fn alarm(&mut self, of: &CallKey, segment: Option<SegmentId>, text: String) {
-        self.say(Step::Alarm(Occurrence {
-            tenant: of.tenant.clone(),
-            incident: Incident::NotGathered,
-            call: Some(of.call),
-            segment,
-            text,
-        }));
+        self.occurred(of, segment, Incident::NotGathered, text);
+    }
+
+    /// Something of a call is lost.
+    pub(super) fn tell_failure(&mut self, of: &CallKey, text: String) {
+        self.occurred(of, None, Incident::InternalFailure, text);
+    }
+
+    fn occurred(&mut self, of: &CallKey, segment: Option<SegmentId>, incident: Incident, text: String) {
+        let (tenant, call) = (of.tenant.clone(), Some(of.call));
+        self.say(Step::Alarm(Occurrence { tenant, incident, call, segment, text }));
     }
 }
 

@@ -13,6 +13,8 @@
 //! `rebuild`). Bytes are only ever cut off where a killed process can have left them: what lies
 //! behind damage in the middle of a part stays, and is told of.
 
+mod unmarked;
+
 use std::collections::BTreeMap;
 use std::io;
 
@@ -30,6 +32,7 @@ use crate::marks::MARKED_OCTETS;
 use crate::mka::{self, Damage};
 use crate::op::{FileOp, Files, list_or_nothing, read_small};
 use crate::{pcap, rebuild};
+pub use unmarked::left_open;
 
 /// 72 KiB: more than the longest block or packet with its head. A process that is killed inside an append leaves
 /// at most one torn element; more than that behind the last whole one is damage of another kind, and is kept.

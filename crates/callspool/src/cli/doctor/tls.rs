@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Check;
-use crate::certificates::{self, EXPIRES_SOON};
+use crate::certificates::{self, EXPIRES_SOON, Renewable as _};
 use crate::config::Config;
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
@@ -16,8 +16,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         Ok(Some(loaded)) => loaded,
         Err(e) => return vec![Check::failure(what, e.to_string(), "no TLS connection is made until then")],
     };
-    let now = Duration::from_millis(u64::try_from(crate::clock::wall().millis()).unwrap_or(0));
-    let mut checks = vec![valid(loaded.valid_for(now))];
+    let mut checks = vec![valid(loaded.valid_for(crate::clock::wall()))];
     if !config.tls.key.as_os_str().is_empty() {
         checks.push(private(&config.tls.key));
     }

@@ -1,11 +1,15 @@
 //! Whether the roles of a node, its peers and its certificate go together.
 
 use std::path::Path;
+use std::time::Duration;
 
 use model::{NodeNumber, PeerName};
 
 use super::{Findings, is_sip_uri};
 use crate::config::{Config, GatherMode, Placement, RelayRule, Role};
+
+/// 10 s: a proxy concludes a call some seconds after its last segment ended, and a link that broke is made anew by then.
+const CONCLUDE_AFTER_MIN: Duration = Duration::from_secs(10);
 
 pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
     let has = |role| config.node.roles.contains(&role);
@@ -22,13 +26,17 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
         findings.add("cluster", "listen", "this node is no record server", "name recorder in node.roles");
     }
     if !has(Role::Proxy) && !peers.is_empty() {
-        if !has(Role::Recorder) {
-            let why = "there are peers and nobody who places calls on them, or gathers from them";
-            findings.add("node", "roles", why, "name proxy or recorder too");
-        } else if config.gathering.mode == GatherMode::Off {
+        if !has(Role::Recorder) && !has(Role::Api) {
+            let why = "there are peers and nobody who places calls on them, gathers or plays from them";
+            findings.add("node", "roles", why, "name proxy, recorder or api too");
+        } else if has(Role::Recorder) && config.gathering.mode == GatherMode::Off {
             let why = "there are peers to gather from, and this record server does not gather";
             findings.add("gathering", "mode", why, "give gather or virtual, or remove [peer.NAME]");
         }
+    }
+    if config.elsewhere.rate.0 == 0 {
+        let why = "nothing would ever be fetched to be played";
+        findings.add("elsewhere", "rate", why, "give 1MiB or more; elsewhere.cache = \"0B\" fetches nothing");
     }
     if config.gathering.rate.0 == 0 || config.gathering.in_flight.0 == 0 {
         let key = if config.gathering.rate.0 == 0 { "rate" } else { "in_flight" };
@@ -39,6 +47,10 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
             why,
             "give 1MiB or more; gathering.mode = \"virtual\" fetches nothing",
         );
+    }
+    if config.gathering.conclude_after < CONCLUDE_AFTER_MIN {
+        let why = "calls would be concluded before their proxies could";
+        findings.add("gathering", "conclude_after", why, "give 10s or more");
     }
     if (!cluster.listen.is_empty() || !peers.is_empty()) && config.node.number == NodeNumber::SINGLE {
         let why = "0 is the number of a node that is alone";

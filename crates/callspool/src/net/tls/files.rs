@@ -59,6 +59,13 @@ pub(crate) struct TlsFiles {
     pub(crate) trust_all: bool,
 }
 
+impl TlsFiles {
+    /// What they are at this moment.
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp::of([&self.certificate, &self.key, &self.ca].into_iter().flatten())
+    }
+}
+
 /// Files that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} {}: {why}; {todo}", path.display())]
@@ -78,12 +85,12 @@ pub(crate) struct TlsError {
 pub(crate) struct Stamp(Vec<Option<(i64, i64, u64, u64)>>);
 
 impl Stamp {
-    pub(super) fn of(files: &TlsFiles) -> Self {
+    pub(crate) fn of<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Self {
         let of = |path: &PathBuf| {
             let of = |m: Metadata| (m.mtime(), m.mtime_nsec(), m.len(), m.ino());
             std::fs::metadata(path).ok().map(of)
         };
-        Self([&files.certificate, &files.key, &files.ca].into_iter().flatten().map(of).collect())
+        Self(files.into_iter().map(of).collect())
     }
 }
 

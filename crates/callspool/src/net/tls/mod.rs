@@ -13,15 +13,14 @@ mod insecure;
 mod names;
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-pub(crate) use files::{ClientAuth, TlsError, TlsFiles, TlsVersion};
-use files::{Loaded, Stamp};
+use files::Loaded;
+pub(crate) use files::{ClientAuth, Stamp, TlsError, TlsFiles, TlsVersion};
 
 /// What TLS needs, as it was last read.
 pub(crate) struct Certificates {
@@ -79,7 +78,7 @@ impl Certificates {
 
     /// What the files are at this moment, to be compared with the next time.
     pub(crate) fn stamp(&self) -> Stamp {
-        Stamp::of(&self.files)
+        self.files.stamp()
     }
 
     /// What the files were when they were last read with success.
@@ -87,11 +86,9 @@ impl Certificates {
         self.held().stamp.clone()
     }
 
-    /// How long the certificate is valid yet, seen from `now` after 1970; zero when it has expired, none when
-    /// there is none.
-    pub(crate) fn valid_for(&self, now: Duration) -> Option<Duration> {
-        let left = self.held().not_after? - i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+    /// Until when the certificate is valid, in seconds since 1970; none when there is none.
+    pub(crate) fn not_after(&self) -> Option<i64> {
+        self.held().not_after
     }
 
     fn held(&self) -> Arc<Held> {
@@ -131,7 +128,7 @@ impl Certificates {
 impl Held {
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         // Before the files are read: what changes meanwhile is noticed.
-        let stamp = Stamp::of(files);
+        let stamp = files.stamp();
         let Loaded { server, client, not_after } = files::read(files)?;
         Ok(Self { server, client, not_after, stamp })
     }

@@ -13,10 +13,10 @@ use model::{
     Accounting, Anchor, Beat, CallId, Codec, Conclusion, Dtmf, EndReason, Failure, Gap, GapReason, Hello,
     Keys, Mark, MasterKey, MediaKind, NodeNumber, OpenPause, OpenSegment, OpenStream, Order, PartRecord,
     Pause, PauseSource, PeerName, Protection, Report, Resource, Route, Secret, SegmentId, SegmentRecord,
-    Share, Side, Standing, StartTrigger, StreamId, StreamPorts, StreamRecord, Suite, TakeOver, TenantId,
-    WallTime,
+    Share, Side, Sighting, Sign, Standing, StartTrigger, StreamId, StreamPorts, StreamRecord, Suite,
+    TakeOver, TenantId, WallTime,
 };
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -350,14 +350,18 @@ fn conclusion() -> impl Strategy<Value = Conclusion> {
     )
 }
 
+/// What a proxy tells of a call.
+pub(super) fn sighting() -> impl Strategy<Value = Sighting> {
+    let sign = any::<[u8; 16]>().prop_map(|octets| Sign::of_digest(&octets));
+    (key(), any::<u16>(), btree_set(sign, 0..4), btree_set(side(), 0..3), btree_set(name(), 0..3))
+        .prop_map(|(call, total, signs, bridged, on)| Sighting { call, total, signs, bridged, on })
+}
+
+fn key() -> impl Strategy<Value = CallKey> {
+    (call(), time(), tenant()).prop_map(|(call, call_started, tenant)| CallKey { call, call_started, tenant })
+}
+
 fn join() -> impl Strategy<Value = Join> {
-    let key = || {
-        (call(), time(), tenant()).prop_map(|(call, call_started, tenant)| CallKey {
-            call,
-            call_started,
-            tenant,
-        })
-    };
     let why = prop_oneof![
         select(vec![JoinReason::Dialog, JoinReason::SessionId, JoinReason::Line]),
         text().prop_map(JoinReason::Vendor),

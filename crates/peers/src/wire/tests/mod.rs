@@ -47,6 +47,17 @@ proptest! {
     }
 
     #[test]
+    fn what_is_told_of_calls_comes_out_as_it_went_in(sighting in any::sighting(), other in any::sighting()) {
+        let call = sighting.call.call;
+        let said = ToServer::Custody(ToKeeper::Sighted(Box::new(sighting)));
+        prop_assert_eq!(ToServer::read(&written(said.frame())).unwrap(), said);
+        let gone = ToServer::Custody(ToKeeper::Unsighted { call });
+        prop_assert_eq!(ToServer::read(&written(gone.frame())).unwrap(), gone);
+        let found = FromServer::Custody(FromKeeper::SightedElsewhere { call, other: Box::new(other) });
+        prop_assert_eq!(FromServer::read(&written(found.frame())).unwrap(), found);
+    }
+
+    #[test]
     fn what_a_server_says_of_itself_comes_out_as_it_went_in(hello in any::hello(), beat in any::beat()) {
         for said in [FromServer::Hello(hello), FromServer::Beat(beat), FromServer::Probed] {
             prop_assert_eq!(FromServer::read(&written(said.frame())).unwrap(), said);
@@ -172,6 +183,22 @@ fn what_is_too_long_is_not_written() {
 }
 
 #[test]
+fn what_is_no_sign_of_a_call_is_not_understood_and_what_is_missing_of_it_is_nothing() {
+    let told = |signs: &str| {
+        let key =
+            r#""call": {"call": "000000000002d", "call_started": "2026-11-28T10:00:00Z", "tenant": "bonn"}"#;
+        to_server(&format!(r#"{{"custody": {{"sighted": {{{key}, "total": 1, "signs": {signs}}}}}}}"#))
+    };
+    assert!(matches!(
+        told(r#"["000102030405060708090a0b0c0d0e0f"]"#),
+        Ok(ToServer::Custody(ToKeeper::Sighted(_)))
+    ));
+    for bad in [r#"[""]"#, r#"["zz"]"#, "[7]", "7", r#"["000102030405060708090a0b0c0d0e0f00"]"#] {
+        assert!(matches!(told(bad), Err(Unreadable::NotUnderstood(_))), "{bad}");
+    }
+}
+
+#[test]
 fn the_state_of_a_call_goes_beside_what_is_said_of_it() {
     let snapshot = Some(std::sync::Arc::new(model::Secret::new(vec![7; 5_000])));
     let (call, stand) = (CallId::from_u64(5), model::custody::Stand { epoch: 2, version: 9 });
@@ -183,6 +210,10 @@ fn the_state_of_a_call_goes_beside_what_is_said_of_it() {
     assert_eq!(FromServer::read(&written(found.frame())).unwrap(), found);
     let adopt = ToServer::Custody(ToKeeper::Adopt { call, epoch: 3 });
     assert_eq!(ToServer::read(&written(adopt.frame())).unwrap(), adopt);
+    let leaving = ToServer::Custody(ToKeeper::Leaving {});
+    assert_eq!(ToServer::read(&written(leaving.frame())).unwrap(), leaving);
+    let over = FromServer::Custody(FromKeeper::Over { segment: SegmentId::from_u64(6) });
+    assert_eq!(FromServer::read(&written(over.frame())).unwrap(), over);
     let lacking = format!(
         r#"{{"custody": {{"keep": {{"call": "{call}", "stand": {{"epoch": 1, "version": 1}}, "tags": []}}}}}}"#
     );

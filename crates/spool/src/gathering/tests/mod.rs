@@ -2,6 +2,7 @@
 //! and forget what was not synced, processes that are killed after any step.
 
 mod disk;
+mod left;
 mod properties;
 mod stories;
 mod world;

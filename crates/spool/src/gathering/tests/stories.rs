@@ -116,7 +116,7 @@ fn a_holder_that_is_away_is_waited_for_and_named_since_when() {
     world.start(0);
     world.start(2);
     world.run(60);
-    assert_eq!(lacks(&world, 0), [Lack::Number(2)]);
+    assert_eq!(lacks(&world, 0), [Lack::Number(2), Lack::Servers(1)]);
     // The catalog knows who has it.
     let held = world.holdings(1, &key(CALL));
     world.tell(0, Input::Holdings(node(2), held));
@@ -144,7 +144,7 @@ fn a_live_segment_and_an_end_that_is_not_known_are_waited_for() {
     world.live.insert(id(CALL, 2));
     world.start_all();
     world.run(30);
-    assert_eq!(lacks(&world, 0), [Lack::NotEnded]);
+    assert_eq!(lacks(&world, 0), [Lack::NotEnded, Lack::Live(id(CALL, 2), node(2))]);
     world.conclude(CALL, 2, &[1]);
     let held = world.holdings(0, &key(CALL));
     world.tell(0, Input::Own(held));
@@ -431,6 +431,8 @@ fn asking(world: &mut World) -> (Synchronizer, Vec<Step>) {
         octets_in_flight: 1_000,
         octets_per_second: 1 << 20,
         reserve: 0,
+        others: 1,
+        conclude_after: std::time::Duration::from_secs(120),
     };
     let mut machine = Synchronizer::new(terms, 0);
     let now = world.at();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use model::state::Respondent;
 use model::{
-    CallHoldings, CallId, CallKey, CopyOf, EndReason, Location, Mono, NodeNumber, Now, OpenSegment, Place,
-    RecordingState, SegmentId, TenantId, VolumeName,
+    CallHoldings, CallId, CallKey, Care, CopyOf, EndReason, Location, Mono, NodeNumber, Now, OpenSegment,
+    Place, RecordingState, SegmentId, TenantId, VolumeName,
 };
 
 use super::super::{Input, Local, Mode, Step, Synchronizer, Terms, logs, own};
@@ -114,6 +114,9 @@ pub(super) struct World {
     pub(super) numbers: BTreeMap<SegmentId, u16>,
     /// Segments that are still being recorded, as far as anybody is told.
     pub(super) live: BTreeSet<SegmentId>,
+    /// Whether nodes say who has calls, and the nodes at which somebody has some.
+    pub(super) says_care: bool,
+    pub(super) cared: BTreeSet<(usize, u64)>,
     /// Nodes at which people noted something of a call.
     pub(super) noted: BTreeMap<u64, usize>,
     /// Steps so far.
@@ -164,6 +167,8 @@ impl World {
             joined: BTreeMap::new(),
             numbers: BTreeMap::new(),
             noted: BTreeMap::new(),
+            says_care: false,
+            cared: BTreeSet::new(),
             live: BTreeSet::new(),
             steps: 0,
             is_checked: true,
@@ -238,6 +243,7 @@ impl World {
         if self.nodes[node].machine.is_some() {
             return;
         }
+        let others = self.nodes.len() - 1;
         let here = &mut self.nodes[node];
         here.epoch += 1;
         here.busy_until = self.now;
@@ -249,6 +255,8 @@ impl World {
             octets_in_flight: 1_000,
             octets_per_second: 1 << 20,
             reserve: 100,
+            others,
+            conclude_after: Duration::from_secs(120),
         };
         here.machine = Some(Synchronizer::new(terms, here.epoch << 32));
         self.say(format!("node {} starts", node + 1));
@@ -428,8 +436,8 @@ impl World {
     }
 
     /// What the shell would say that a node has of a call.
-    pub(super) fn holdings(&self, node: usize, of: &CallKey) -> CallHoldings {
-        let (node, survivor) = (&self.nodes[node], self.survivor(of));
+    pub(super) fn holdings(&self, at: usize, of: &CallKey) -> CallHoldings {
+        let (node, survivor) = (&self.nodes[at], self.survivor(of));
         let taken_in = self.joined.iter().filter(|(_, into)| **into == survivor.call.as_u64());
         let calls = std::iter::once(survivor.call.as_u64()).chain(taken_in.map(|(from, _)| *from));
         let places: Vec<(Place, &dyn Files)> =
@@ -439,6 +447,10 @@ impl World {
         for copy in copies.filter(|copy| self.live.contains(&copy.segment)) {
             (copy.ended_as, copy.state) = (None, RecordingState::Incomplete);
             copy.files.clear();
+        }
+        if self.says_care {
+            let is_had = self.cared.contains(&(at, of.call.as_u64()));
+            held.care = if is_had { Care::Somebody } else { Care::Nobody };
         }
         held
     }

@@ -224,6 +224,17 @@ impl Custody {
         [self.timers.next(), self.room_at, self.telling.next()].into_iter().flatten().min()
     }
 
+    /// The calls that are this proxy's.
+    pub fn owned(&self) -> impl Iterator<Item = CallId> {
+        self.calls.keys().copied()
+    }
+
+    /// Questions to which there is no answer yet.
+    #[must_use]
+    pub fn asks(&self) -> usize {
+        self.asks.len()
+    }
+
     /// Something of these calls of ours has changed: their states are to be told.
     pub fn changed(&mut self, calls: impl IntoIterator<Item = CallId>) {
         self.stale.extend(calls);

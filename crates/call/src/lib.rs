@@ -70,5 +70,5 @@ pub use keeper::{Keeper, KeeperStep};
 pub use leg::SLOTS_PER_LEG;
 pub use newcomers::{Arrival, Newcomers, Turn};
 pub use servers::{CopyEvent, PeerEvent, PeerStanding, PeerView, RecordServers, Room, ServersConfig, Step};
-pub use snapshot::{Snapshot, Unreadable};
+pub use snapshot::{Snapshot, Stage, Unreadable};
 pub use trunk::{Anchoring, Challenged, Digest, Exactness, KeysBy, Mismatch, Origin, Trunk, Trunks};

@@ -26,7 +26,7 @@ use model::{
 };
 use sip::SessionId;
 
-pub(crate) use self::form::{CallForm, Place};
+pub(crate) use self::form::{CallForm, Place, SegmentForm};
 use crate::leg::Pending;
 use crate::pausing::{Parting, Pausing};
 use crate::reach::Reach;

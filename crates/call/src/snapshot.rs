@@ -4,7 +4,7 @@
 //! has a default or makes it unreadable as a whole. It may hold keys of media: it is kept as a [`Secret`], and written into
 //! no file and no log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{CallId, PeerName, Secret, SegmentId};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use sip::Portrait;
 
 use crate::correlate::KnownForm;
 use crate::leg::LegForm;
-use crate::live_call::CallForm;
+use crate::live_call::{CallForm, SegmentForm};
 
 /// The form that is written, and the only one that is read: it grows when what is there means something else.
 const FORM: u16 = 1;
@@ -28,6 +28,17 @@ pub enum Unreadable {
     /// It is none, or does not hold together.
     #[error("what should be the state of a call is none: {0}")]
     None(String),
+}
+
+/// How far a segment has come, as far as a snapshot knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It is recorded.
+    Live,
+    /// It was told to end.
+    Ending,
+    /// It has ended.
+    Ended,
 }
 
 /// See the module.
@@ -73,6 +84,17 @@ impl Snapshot {
     #[must_use]
     pub fn segments(&self) -> BTreeSet<SegmentId> {
         self.call.segments.iter().filter(|s| s.ended.is_none()).map(|s| s.id).collect()
+    }
+
+    /// How far each of its segments has come.
+    #[must_use]
+    pub fn stages(&self) -> BTreeMap<SegmentId, Stage> {
+        let stage = |form: &SegmentForm| match (&form.ended, form.is_live) {
+            (Some(_), _) => Stage::Ended,
+            (None, true) => Stage::Live,
+            (None, false) => Stage::Ending,
+        };
+        self.call.segments.iter().map(|form| (form.id, stage(form))).collect()
     }
 
     /// Where its newest segment is that goes on.

@@ -18,7 +18,7 @@ use call::{
     RecordServers, ServersConfig, Snapshot, Step, Trunk, Trunks,
 };
 use media::srtp::Entropy;
-use model::peer::Flowing;
+use model::peer::{FileNames, Flowing};
 use model::state::Respondent;
 use model::{
     Beat, EndReason, Hello, IdGenerator, Mono, NodeNumber, Now, Order, PeerName, Report, Route, SegmentId,
@@ -324,10 +324,29 @@ fn what_is_not_live_any_more_is_taken_over_from_and_the_client_told() {
     let [(_, Order::Open(open))] = &two.orders[..] else { panic!("{:?}", two.orders) };
     assert_eq!((open.number, open.segment.node()), (2, NodeNumber::new(101).unwrap()));
     assert_ne!(open.segment, segment);
+    assert_eq!(
+        open.files,
+        FileNames::ById,
+        "who had the call may have given that number since it told its state"
+    );
     two.answer(30_000);
     let invite = two.last_sent("INVITE ");
     assert!(invite.contains("m=audio 30000") && invite.contains("CSeq: 1001 INVITE"), "{invite}");
     assert!(invite.contains(&format!("From: <sip:rec@192.0.2.9>;tag={tag}")), "{invite}");
+}
+
+#[test]
+fn what_ended_while_it_was_nobody_s_is_not_waited_for() {
+    let (mut one, _, tag) = begun();
+    let octets = one.written();
+    let mut two = Proxy::new(101);
+    two.hears(request("BYE", 2, &tag, ""));
+    two.adopt(&octets, &[]);
+    two.now = two.now + Duration::from_secs(4);
+    two.front.handle_timeout(two.now);
+    two.follow();
+    let is_concluded = two.orders.iter().any(|(_, order)| matches!(order, Order::Conclude(_)));
+    assert!(is_concluded, "{:?}", two.orders);
 }
 
 /// A proxy that carries on a call whose media go through another, at two record servers; its segment there.

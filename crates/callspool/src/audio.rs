@@ -65,9 +65,11 @@ impl Drop for Hired<'_> {
     }
 }
 
-/// A call's segments, each with its directory.
+/// A call's segments, each with its directory, and second copies of some of them.
 struct Found {
     segments: Vec<(SegmentRecord, String)>,
+    /// How many of these are second copies: the last ones.
+    twins: usize,
     /// What names what there is of it; none while it goes on.
     version: Option<String>,
     files: FilesAcross,
@@ -98,10 +100,12 @@ impl Recordings {
             return Err(AudioError::Away(missing.join("; ")));
         }
         // A sealed segment never changes, and its parts' digests are in its record.
-        let is_sealed = found.segments.read.iter().all(|(_, file)| file.sealed);
+        let read = &found.segments;
+        let is_sealed = read.read.iter().chain(&read.twins).all(|(_, file)| file.sealed);
+        let twins = read.twins.len();
         let segments = found.placed();
         let version = is_sealed.then(|| version(&segments));
-        Ok(Found { segments, version, files: found.files, missing })
+        Ok(Found { segments, twins, version, files: found.files, missing })
     }
 
     fn picture(&self, wanted: &PeaksRequest, found: &Found, by: &Waiting) -> Result<Peaks, AudioError> {
@@ -162,7 +166,8 @@ impl Recordings {
 impl Audio for Recordings {
     fn open(&self, wanted: &AudioRequest) -> Result<Box<dyn AudioStream>, AudioError> {
         let found = self.find(&wanted.tenant, wanted.call)?;
-        let records = || found.segments.iter().map(|(s, _)| s);
+        let first = found.segments.len().saturating_sub(found.twins);
+        let records = || found.segments.iter().take(first).map(|(s, _)| s);
         let layout = match wanted.layout {
             AudioLayout::Stereo => Layout::Stereo,
             AudioLayout::Mix => Layout::Mono,

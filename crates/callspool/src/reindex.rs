@@ -10,11 +10,13 @@ use model::join::CALLS_MAX;
 use model::note::Subject;
 use model::{
     CallId, CallRecord, ChangeKind, Copy, CopyOf, Correction, Join, Location, NodeNumber, RecordingState,
-    SegmentRecord, TenantId, WallTime, total,
+    SegmentRecord, TenantId, WallTime, copy, total,
 };
+use spool::layout;
 use spool::log::{Entry, LogLine, Noted, correction_of, corrections_of, joins_of, notes_of};
+use spool::twins::pair;
 
-use crate::repository::Repository;
+use crate::repository::{FoundManifest, Repository};
 use crate::whole::WholeCall;
 
 /// Tags and keys that a call ever had, at most: what is noted beyond is refused, so a reindex tells all of them.
@@ -35,18 +37,25 @@ pub(crate) struct CallOnDisk {
 pub(crate) fn changes_of(repository: &Repository, directory: &str) -> io::Result<CallOnDisk> {
     let mut problems = Vec::new();
     let mut segments = Vec::new();
-    for found in repository.manifests(directory)? {
-        match found.manifest {
-            Ok(manifest) => segments.push(manifest.record),
-            Err(why) => problems.push(format!("{directory}/{}: {why}", found.name)),
+    let twins = layout::twin_directory(directory);
+    for (within, found) in
+        [(directory, repository.manifests(directory)?), (&twins, beside(repository, &twins)?)]
+    {
+        for found in found {
+            match found.manifest {
+                Ok(manifest) => segments.push((manifest.record, within.to_owned())),
+                Err(why) => problems.push(format!("{within}/{}: {why}", found.name)),
+            }
         }
     }
+    let (twin_lines, _) = repository.log(&twins)?;
     let (lines, damage) = repository.log(directory)?;
     if let Some(damage) = damage.first() {
         problems
             .push(format!("{directory}/call.log: {} octets at {} cannot be read", damage.octets, damage.at));
     }
-    segments.sort_by_key(|s: &SegmentRecord| (s.number, s.id));
+    let (mut segments, _) = pair(segments);
+    segments.sort_by_key(|(s, _)| (s.number, s.id));
     // Of notes on calls that are one the newest counts, in whichever log it stands and whichever is told last.
     let (noted, half_noted) = match joins_of(&lines).is_empty() {
         true => (notes_of(&lines), Vec::new()),
@@ -55,29 +64,38 @@ pub(crate) fn changes_of(repository: &Repository, directory: &str) -> io::Result
             (notes_of(&whole.lines()), whole.half_noted().cloned().collect())
         }
     };
-    let changes = changes(directory, segments, &lines, noted);
+    let changes = changes(segments, &lines, &twin_lines, noted);
     if changes.is_empty() && problems.is_empty() {
         problems.push(format!("{directory}: no manifest"));
     }
     Ok(CallOnDisk { changes, problems, half_noted })
 }
 
+/// The manifests of second copies.
+fn beside(repository: &Repository, twins: &str) -> io::Result<Vec<FoundManifest>> {
+    match repository.manifests(twins) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        found => found,
+    }
+}
+
 fn changes(
-    directory: &str,
-    segments: Vec<SegmentRecord>,
+    segments: Vec<(SegmentRecord, String)>,
     lines: &[LogLine],
+    twin_lines: &[LogLine],
     noted: BTreeMap<Subject, Noted>,
 ) -> Vec<(TenantId, ChangeKind)> {
-    let Some(call) = call_record(&segments, lines) else { return Vec::new() };
+    let records: Vec<SegmentRecord> = segments.iter().map(|(record, _)| record.clone()).collect();
+    let Some(call) = call_record(&records, lines) else { return Vec::new() };
     let (id, tenant) = (call.id, call.tenant.clone());
     let mut changes = vec![ChangeKind::Call(Box::new(call))];
-    for record in segments {
+    for (record, directory) in segments {
         let of = CopyOf::Segment(record.id);
-        let mut copies = copies_of(of, lines);
+        let mut copies = of_both(copies_of(of, lines), copies_of(of, twin_lines));
         if copies.is_empty() {
             copies.push(Copy { of, at: Location::Node(record.node), state: record.state });
         }
-        changes.push(ChangeKind::Segment { record: Box::new(record), directory: directory.to_owned() });
+        changes.push(ChangeKind::Segment { record: Box::new(record), directory });
         changes.extend(copies.into_iter().map(|copy| ChangeKind::Copy { call: id, copy }));
     }
     changes.extend(call_copies(id, lines).into_iter().map(|copy| ChangeKind::Copy { call: id, copy }));
@@ -121,6 +139,20 @@ fn call_copies(call: CallId, lines: &[LogLine]) -> Vec<Copy> {
     copies_of(CopyOf::Call(call), lines)
 }
 
+/// Copies of a segment, of which there may be two at a node: that which ended best counts.
+fn of_both(mut copies: Vec<Copy>, twins: Vec<Copy>) -> Vec<Copy> {
+    for twin in twins {
+        match copies.iter_mut().find(|copy| copy.at == twin.at) {
+            Some(copy) => {
+                let best = copy::ended_best([copy.state, twin.state]);
+                copy.state = best.unwrap_or_else(|| copy.state.min(twin.state));
+            }
+            None => copies.push(twin),
+        }
+    }
+    copies
+}
+
 fn copies_of(of: CopyOf, lines: &[LogLine]) -> Vec<Copy> {
     let mut copies: Vec<Copy> = Vec::new();
     for line in lines {
@@ -151,8 +183,7 @@ pub(crate) fn leave_to_others(changes: &mut Vec<(TenantId, ChangeKind)>, node: N
 
 /// The state of a call as its files tell it, by the one rule.
 pub(crate) fn state_on_disk(segments: &[SegmentRecord], lines: &[LogLine]) -> model::CallState {
-    let of_segment =
-        |s: &SegmentRecord| spool::log::state_of(lines, CopyOf::Segment(s.id)).unwrap_or(s.state);
+    let of_segment = |s: &SegmentRecord| WholeCall::state_of(lines, s);
     let states: Vec<(RecordingState, bool)> = segments.iter().map(|s| (of_segment(s), s.is_live())).collect();
     let copies: Vec<RecordingState> = match segments.first() {
         Some(s) => call_copies(s.call, lines).iter().map(|c| c.state).collect(),

@@ -8,9 +8,11 @@ use std::io;
 
 use model::join::CALLS_MAX;
 use model::sides::concerned;
-use model::{CallId, CopyOf, Correction, Join, RecordingState, SegmentRecord, WallTime, total};
+use model::{CallId, CopyOf, Correction, Join, RecordingState, SegmentRecord, WallTime, copy, total};
 use spool::joining::{Half, is_concluded, renumber};
+use spool::layout::twin_directory;
 use spool::log::{Entry, LogDamage, LogLine, correction_for, joins_of, state_of};
+use spool::twins::pair;
 
 use crate::repository::{FoundManifest, Repository};
 
@@ -51,8 +53,10 @@ pub(crate) struct ManifestFile {
 /// The segments of a call.
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
-    /// In order of their numbers in the call that survives.
+    /// In order of their numbers in the call that survives. Of two copies of a segment the one that is heard.
     pub(crate) read: Vec<(SegmentRecord, ManifestFile)>,
+    /// The other copies of segments of which there are two.
+    pub(crate) twins: Vec<(SegmentRecord, ManifestFile)>,
     /// Manifests that cannot be read: where, and why.
     pub(crate) problems: Vec<String>,
 }
@@ -72,6 +76,13 @@ impl Directories for Repository {
 
     fn manifests(&self, directory: &str) -> io::Result<Vec<FoundManifest>> {
         Self::manifests(self, directory)
+    }
+}
+
+impl Segments {
+    /// The other copy of a segment, if there are two.
+    pub(crate) fn twin_of(&self, segment: &SegmentRecord) -> Option<&SegmentRecord> {
+        self.twins.iter().map(|(record, _)| record).find(|twin| twin.id == segment.id)
     }
 }
 
@@ -138,7 +149,7 @@ impl WholeCall {
     /// there has none.
     pub(crate) fn segments(&self, repository: &impl Directories) -> io::Result<Segments> {
         let (mut segments, lines) = (self.recorded(repository)?, self.lines());
-        for (record, file) in &mut segments.read {
+        for (record, file) in segments.read.iter_mut().chain(&mut segments.twins) {
             if let Some(correction) = self.correction(&lines, record, file) {
                 correction.to.correct(record);
             }
@@ -159,9 +170,10 @@ impl WholeCall {
 
     /// The same with sides as they were recorded.
     pub(crate) fn recorded(&self, repository: &impl Directories) -> io::Result<Segments> {
-        let mut segments = Segments::default();
-        for piece in &self.pieces {
-            let found = match repository.manifests(&piece.directory) {
+        let (mut all, mut problems) = (Vec::new(), Vec::new());
+        for directory in self.pieces.iter().flat_map(|p| [p.directory.clone(), twin_directory(&p.directory)])
+        {
+            let found = match repository.manifests(&directory) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
                 found => found?,
             };
@@ -171,25 +183,33 @@ impl WholeCall {
                         let record = manifest.record;
                         let is_own = record.call == self.call;
                         let file = ManifestFile {
-                            directory: piece.directory.clone(),
+                            directory: directory.clone(),
                             name: found.name,
                             sealed: manifest.sealed,
                             written: manifest.written,
                             recorded_as: (!is_own).then_some((record.call, record.number)),
                         };
-                        segments.read.push((record, file));
+                        all.push((record, file));
                     }
-                    Err(why) => segments.problems.push(format!("{}/{}: {why}", piece.directory, found.name)),
+                    Err(why) => problems.push(format!("{directory}/{}: {why}", found.name)),
                 }
             }
         }
-        renumber(self.call, &mut segments.read, &self.joins);
-        Ok(segments)
+        let (mut read, mut twins) = pair(all);
+        renumber(self.call, &mut read, &self.joins);
+        renumber(self.call, &mut twins, &self.joins);
+        Ok(Segments { read, twins, problems })
     }
 
-    /// The state that the log tells of last for the copy of a segment.
+    /// The state that the log tells of last for the copy of a segment. It may speak of another copy than the one that is heard.
     pub(crate) fn state_of(lines: &[LogLine], segment: &SegmentRecord) -> RecordingState {
-        state_of(lines, CopyOf::Segment(segment.id)).unwrap_or(segment.state)
+        match state_of(lines, CopyOf::Segment(segment.id)) {
+            Some(said) if said.is_segment() && segment.ended.is_some() => {
+                copy::ended_best([said, segment.state]).unwrap_or(said)
+            }
+            Some(said) => said,
+            None => segment.state,
+        }
     }
 
     /// How many segments it has, as far as is known.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fault_support::cluster::Cluster;
-use fault_support::listing::Segment;
+use fault_support::listing::{Segment, segments};
 use model::{EndReason, RecordingState, WallTime};
 use nix::sys::signal::Signal;
 use support::http;
@@ -267,4 +267,49 @@ fn one_is_lost(which: Which) {
     let accounts = &whole.record.streams[0].accounting;
     assert_eq!((accounts.received, accounts.lost), (phone.sent(), 0), "{which:?}");
     expect_all(phone.sent(), &[numbers(whole, phone.sent())]);
+}
+
+#[test]
+fn two_copies_come_to_lie_at_one_record_server_though_one_of_them_dies() {
+    let mut cluster = Cluster::gathering(2, &[RELAYED[0], ("MEDIA__COPIES", "2")]);
+    let phone = Phone::new();
+    let (id, lost) = std::thread::scope(|scope| {
+        let (mut dialog, media) = Dialog::begin(&cluster.proxy, "twins", phone.mouth.port());
+        let phone_that_talks = &phone;
+        scope.spawn(move || phone_that_talks.talk(media));
+        let at_the_end = Hush(&phone);
+        let lost = wait_until("two copies", PATIENCE, || match &cluster.of(dialog.call_id())[..] {
+            [(one, _), _] => Ok(*one),
+            more => Err(format!("{more:?}")),
+        });
+        std::thread::sleep(STRETCH);
+        cluster.recorders[lost].kill();
+        std::thread::sleep(STRETCH);
+        drop(at_the_end);
+        std::thread::sleep(Duration::from_millis(200));
+        dialog.bye();
+        (dialog.call_id().to_owned(), lost)
+    });
+    cluster.recorders[lost].restart();
+    cluster.wait_until_ready();
+    let [(at, first)] = &wait_until("both copies to lie at one record server", PATIENCE * 2, || {
+        let all = cluster.of(&id);
+        let twins: Vec<_> = all.iter().map(|(_, s)| segments(&s.directory.join("twin")).len()).collect();
+        if twins == [1] { Ok(all) } else { Err(format!("{twins:?} of {all:?}")) }
+    })[..] else {
+        panic!("one segment")
+    };
+    let twin = &segments(&first.directory.join("twin"))[0];
+    let found = [first, twin].map(|copy| numbers(copy, phone.sent()));
+    expect_all(phone.sent(), &found);
+    // The one that was killed lacks what was said after that.
+    assert!(found.iter().any(|copy| copy.len() < found[0].union(&found[1]).count()), "{found:?}");
+    let server = &cluster.recorders[*at];
+    let call = first.record.call.to_string();
+    wait_until("the call to be complete", PATIENCE, || match &server.show(&call) {
+        shown if shown["state"] == "complete" && shown["segments"][0]["twin"].is_object() => Ok(()),
+        shown => Err(shown.to_string()),
+    });
+    let verified = server.callspool(&["verify", "--all"]);
+    assert_eq!(verified.code, Some(0), "{}{}", verified.text(), verified.err);
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CallId, NodeNumber, SegmentId};
-use crate::state::{Outcome, RecordingState};
+use crate::state::{Outcome, RecordingState, Transition};
 
 /// A place that holds copies.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
@@ -88,6 +88,21 @@ pub fn gathered_outcome(segments: &[RecordingState]) -> Option<Outcome> {
     outcomes?.into_iter().max()
 }
 
+/// How a segment ended that two record servers recorded: as the copy that ended best. When one of them failed and the other did
+/// not, nothing failed. None where there is no copy, or the best is of none that ended.
+#[must_use]
+pub fn ended_best(copies: impl IntoIterator<Item = RecordingState>) -> Option<RecordingState> {
+    use RecordingState::{Incomplete, PartialInternalErrorRespondent};
+    use Transition::{EndedByInternalError, EndedByUpstreamError, EndedNormally};
+    let became = |state: RecordingState, how: &Transition| {
+        [Incomplete, PartialInternalErrorRespondent].into_iter().any(|from| from.apply(*how) == Ok(state))
+    };
+    let how = |state: RecordingState| {
+        [EndedNormally, EndedByUpstreamError, EndedByInternalError].iter().position(|how| became(state, how))
+    };
+    copies.into_iter().filter_map(|state| Some((how(state)?, state))).min().map(|(_, state)| state)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +126,31 @@ mod tests {
             (vec![], vec![], S::Delete),
         ] {
             assert_eq!(call_state(&segments, &calls).state, expected, "{segments:?} {calls:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_copies_of_a_segment_the_one_that_ended_best_counts() {
+        use S::{PartialExternalErrorRespondent, PartialInternalErrorRespondent};
+        for (copies, expected) in [
+            (vec![S::PartialInternalError, S::Partial], Some(S::Partial)),
+            (vec![S::PartialExternalError, S::Partial], Some(S::Partial)),
+            (vec![S::PartialInternalError, S::PartialExternalError], Some(S::PartialExternalError)),
+            (vec![S::PartialInternalError; 2], Some(S::PartialInternalError)),
+            // One that took over is a respondent's, however its other copy ended.
+            (
+                vec![S::PartialInternalError, PartialInternalErrorRespondent],
+                Some(PartialInternalErrorRespondent),
+            ),
+            (
+                vec![PartialExternalErrorRespondent, S::PartialInternalError],
+                Some(PartialExternalErrorRespondent),
+            ),
+            (vec![S::Incomplete], None),
+            (vec![], None),
+        ] {
+            assert_eq!(ended_best(copies.iter().copied()), expected, "{copies:?}");
+            assert_eq!(ended_best(copies.iter().rev().copied()), expected, "{copies:?}");
         }
     }
 

@@ -11,7 +11,27 @@ use crate::join::CallKey;
 use crate::name::VolumeName;
 use crate::state::{RecordingState, Respondent};
 
-/// The directory of a call on a volume of a node.
+/// Which of two copies of a segment lies in a directory, where [two record servers](crate::OpenSegment) recorded it at the
+/// same time and both copies lie at one node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rank {
+    /// The one copy, or the first of two: in the call's directory.
+    #[default]
+    First,
+    /// The other one: in a directory of its own below that.
+    Twin,
+}
+
+impl Rank {
+    /// Whether it lies in the call's directory.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        matches!(self, Self::First)
+    }
+}
+
+/// A directory of a call on a volume of a node.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Place {
     /// The call whose directory it is: the one as which its segments were recorded, which may have turned out to be
@@ -19,6 +39,9 @@ pub struct Place {
     pub of: CallKey,
     /// The volume.
     pub volume: VolumeName,
+    /// Which of the two directories of that call.
+    #[serde(default, skip_serializing_if = "Rank::is_first")]
+    pub rank: Rank,
 }
 
 /// A file of a segment, as it was sealed.
@@ -137,10 +160,10 @@ impl CallHoldings {
         self.directories.iter().flat_map(|d| d.copies.iter().map(|copy| (&d.place, copy)))
     }
 
-    /// The copy of a segment.
+    /// The copy of what a node recorded of a segment.
     #[must_use]
-    pub fn copy(&self, segment: SegmentId) -> Option<(&Place, &Holding)> {
-        self.copies().find(|(_, copy)| copy.segment == segment)
+    pub fn copy(&self, segment: SegmentId, recorded_by: NodeNumber) -> Option<(&Place, &Holding)> {
+        self.copies().find(|(_, copy)| copy.segment == segment && copy.node == recorded_by)
     }
 }
 
@@ -250,7 +273,9 @@ mod tests {
     fn what_is_asked_and_answered_is_read_as_it_was_said() {
         let of =
             CallKey { call: CallId::from_u64(7), call_started: WallTime(0), tenant: TenantId::default() };
-        let place = Place { of: of.clone(), volume: VolumeName::default() };
+        let place = Place { of: of.clone(), volume: VolumeName::default(), rank: Rank::First };
+        let twin = Place { rank: Rank::Twin, ..place.clone() };
+        assert!(!round_trip(&place).contains("rank") && round_trip(&twin).contains("\"rank\":\"twin\""));
         let sha256 = "ab".repeat(32);
         let segment = SegmentId::from_u64(9);
         let files = vec![HeldFile { name: "001.json".to_owned(), octets: 5, sha256: sha256.clone() }];

@@ -35,7 +35,7 @@ pub use call::{CallData, CallRecord, Direction, Metadata, Party, PartyRole};
 pub use copy::{CallState, Copy, CopyOf, Location};
 pub use event::{Change, ChangeKind};
 pub use holding::{
-    Answer, CallHoldings, Care, Declined, HeldDirectory, HeldFile, Holding, LogMark, Place, Request,
+    Answer, CallHoldings, Care, Declined, HeldDirectory, HeldFile, Holding, LogMark, Place, Rank, Request,
 };
 pub use id::{CallId, EventId, IdGenerator, IdParseError, NodeNumber, SegmentId, StreamId, TenantId};
 pub use join::{CallKey, Join, JoinReason};

@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use call::Ask;
 use media::sdp::Direction;
 use sip::{Agent, AgentConfig, Body, Destination, Event, Flow, FlowId, Outgoing, Part, SessionId, Transport};
 
 use crate::core::{Core, Event as Happens, Input};
 use crate::proxy;
-use crate::scenario::{Answers, Caller, Does, FORGOTTEN, MS, Scenario, Who};
+use crate::scenario::{Answers, Caller, Does, FORGOTTEN, MS, Scenario, Turns, Who};
 use crate::truth::Sent;
 use crate::world::server_of;
 
@@ -128,6 +129,14 @@ impl Callers {
         let now = core.now(0);
         let call = &mut self.calls[caller];
         let (Some(session), Phase::Up) = (call.session, call.phase) else { return };
+        if let Some(ask) = asks(does) {
+            core.say(format_args!("caller {caller}: {does:?}"));
+            core.truth.orders(caller, ask);
+            // What is under way is there before the order is.
+            core.schedule(core.at + QUIET, Happens::Orders(caller, ask));
+            call.done += 1;
+            return call.goes_on(core, caller);
+        }
         if std::mem::replace(&mut call.talks, false) {
             return core.schedule(core.at + QUIET, Happens::Does(caller, does));
         }
@@ -137,7 +146,7 @@ impl Callers {
             Does::Hold => self.agent.reinvite(now, session, Some(call.sdp(Says::Holds))),
             Does::Resume => self.agent.reinvite(now, session, Some(call.sdp(Says::Sends))),
             Does::HangUp => self.agent.bye(now, session, None),
-            Does::Vanish => Ok(()),
+            Does::Vanish | Does::Pause | Does::Keep => Ok(()),
         };
         call.done += 1;
         self.drain(core);
@@ -149,12 +158,12 @@ impl Callers {
         for caller in 0..self.calls.len() {
             let call = &mut self.calls[caller];
             let Some(session) = call.session else { continue };
-            call.talks = false;
             let is_done = call.done >= call.plan.does.len() && core.at < FORGOTTEN;
             match call.phase {
                 Phase::Calling => _ = self.agent.cancel(now, session),
-                Phase::Up if !is_done => _ = self.agent.bye(now, session, None),
-                Phase::Up | Phase::Idle | Phase::Over => {}
+                Phase::Up if !is_done => self.does(core, caller, Does::HangUp),
+                Phase::Up => call.talks = false,
+                Phase::Idle | Phase::Over => {}
             }
         }
         self.drain(core);
@@ -182,6 +191,7 @@ impl Callers {
                 (0..).take(8).find(|n| proxy::address(*n) == remote).unwrap_or(usize::MAX)
             }
         };
+        let proxy = self.turns_to(core, proxy, bytes);
         if core.log.keeps {
             let line = first_line(bytes);
             core.say(format_args!("callers ► p{proxy} {line}"));
@@ -193,6 +203,21 @@ impl Callers {
         for _ in 0..1 + usize::from(core.rng.chance(doubled)) {
             let at = core.at + core.rng.between(MS, 30 * MS);
             core.tell_at(at, Who::Proxy(proxy), Input::Sip(bytes.clone()));
+        }
+    }
+
+    /// Where a message goes that is meant for this proxy: a request within a dialog may go to another one.
+    fn turns_to(&self, core: &Core, proxy: usize, bytes: &Bytes) -> usize {
+        let Some((caller, cseq)) = request_within(bytes) else { return proxy };
+        let Some(turns) = self.calls.get(caller).map(|call| call.plan.turns) else { return proxy };
+        let is_there = |proxy: &usize| !core.network.closed.contains(proxy);
+        match turns {
+            Turns::Never => proxy,
+            Turns::WhenRefused => {
+                let mut others = (0..core.proxies()).map(|n| (proxy + n) % core.proxies());
+                others.find(is_there).unwrap_or(proxy)
+            }
+            Turns::Always => (caller + cseq) % core.proxies(),
         }
     }
 
@@ -277,7 +302,8 @@ impl Callers {
             let is_lost = core.rng.chance(core.network.media_lost);
             let server = server_of(to.ip());
             let is_eaten = is_lost || server.is_some_and(|server| core.network.deaf.contains(&server));
-            core.truth.sent.insert((line.ssrc, line.sent), Sent { caller, is_eaten });
+            let secrecy = core.truth.secrecy(caller);
+            core.truth.sent.insert((line.ssrc, line.sent), Sent { caller, is_eaten, secrecy });
             if let (Some(server), false) = (server, is_eaten) {
                 let at = core.at + core.rng.between(MS, 8 * MS);
                 let (port, from, packet) = (to.port(), line.from, line.packet());
@@ -285,6 +311,15 @@ impl Callers {
             }
         }
         core.schedule(core.at + TALKS_EVERY, Happens::Talks(caller));
+    }
+}
+
+/// What of it a person orders, and not the caller.
+const fn asks(does: Does) -> Option<Ask> {
+    match does {
+        Does::Pause => Some(Ask::Pause { timeout: None }),
+        Does::Keep => Some(Ask::Resume),
+        Does::Hold | Does::Resume | Does::HangUp | Does::Vanish => None,
     }
 }
 
@@ -382,6 +417,15 @@ pub(crate) fn packet_of(payload: &[u8]) -> Option<(u32, u32)> {
 fn flow(proxy: usize) -> Flow {
     let id = FlowId(proxy as u64 + 1);
     Flow { id, transport: Transport::Udp, local: address(), remote: proxy::address(proxy) }
+}
+
+/// Of a request within a dialog: whose it is, and its number.
+fn request_within(bytes: &[u8]) -> Option<(usize, usize)> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.starts_with("SIP/2.0"))?;
+    let header = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    header("To: ").filter(|to| to.contains(";tag="))?;
+    let user = header("From: ")?.split("sip:c").nth(1)?.split('@').next()?;
+    Some((user.parse().ok()?, header("CSeq: ")?.split(' ').next()?.parse().ok()?))
 }
 
 /// The first line of a message, for the log.

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use call::PeerEvent;
-use model::{Answer, CallKey, Copy, Location, Mono, Now, Order, Request, WallTime};
+use call::{Ask, PeerEvent};
+use model::custody::{FromKeeper, ToKeeper};
+use model::{Answer, CallId, CallKey, Copy, Location, Mono, Now, Order, Request, WallTime};
 use spool::gathering::Local;
 
 use crate::network::Network;
@@ -35,6 +36,8 @@ pub(crate) enum Event {
     Does(usize, Does),
     /// A caller sends its next packets.
     Talks(usize),
+    /// Somebody orders something of the call of a caller.
+    Orders(usize, Ask),
     /// A proxy tries to reach a record server.
     Dial(usize, usize),
     Fault(Fault),
@@ -55,6 +58,8 @@ pub(crate) enum Input {
     Sip(Bytes),
     /// To a proxy, from a record server over the link of this number.
     Heard(usize, u64, PeerEvent),
+    /// The same, of whose calls are.
+    Kept(usize, u64, FromKeeper),
     /// To a record server, from a proxy over the link of this number.
     Came(usize, u64, FromProxy),
     /// A packet came to a port of a record server.
@@ -63,6 +68,8 @@ pub(crate) enum Input {
         from: SocketAddr,
         packet: Bytes,
     },
+    /// To a proxy, from a person: of the call of this caller.
+    Ordered(usize, CallId, Ask),
     /// A record server looks after itself: it beats, writes, syncs.
     Tick,
     /// A record server carries out the next order.
@@ -91,6 +98,7 @@ pub(crate) enum Presence {
 pub(crate) enum FromProxy {
     Up,
     Order(Box<Order>),
+    Custody(ToKeeper),
     Probe,
     Closed,
 }
@@ -206,7 +214,8 @@ impl Core {
 
     /// What a clock says that is off by so many nanoseconds.
     pub(crate) fn now(&self, skew: i64) -> Now {
-        let since = Duration::from_nanos(self.at);
+        // Microseconds, as whatever crosses a link or is in a file has it.
+        let since = Duration::from_micros(self.at / 1_000);
         let wall = START + since;
         Now { mono: Mono(self.at), wall: WallTime(wall.0.saturating_add(skew)) }
     }

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sim::{Lines, Outcome, live};
+use sim::{Lines, Outcome, Wrong, live};
 
 /// What is asked for.
 struct Asked {
     from: u64,
     seeds: u64,
     lines: Lines,
+    /// A known wrong that is planted, to see how often it is found.
+    wrong: Option<Wrong>,
 }
 
 /// What came of all lives so far.
@@ -36,14 +38,20 @@ fn main() -> ExitCode {
         Ok(asked) if asked.lines == Lines::Kept => show(&asked),
         Ok(asked) => run(&asked),
         Err(why) => {
-            say(&format!("{why}: ./dev sim --seeds N [--from S] [--log]"));
+            say(&format!("{why}: ./dev sim --seeds N [--from S] [--log] [--wrong NAME]"));
             ExitCode::from(2)
         }
     }
 }
 
+/// The known wrong of this name.
+fn known_wrong(name: Option<String>) -> Result<Wrong, String> {
+    let known = Wrong::ALL.into_iter().find(|wrong| Some(format!("{wrong:?}")) == name);
+    known.ok_or_else(|| format!("'--wrong' wants one of {:?}", Wrong::ALL))
+}
+
 fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut asked = Asked { from: 0, seeds: 1_000, lines: Lines::Dropped };
+    let mut asked = Asked { from: 0, seeds: 1_000, lines: Lines::Dropped, wrong: None };
     while let Some(word) = words.next() {
         let mut number = || {
             let next = words.next().and_then(|n| n.parse().ok());
@@ -53,6 +61,7 @@ fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--seeds" => asked.seeds = number()?,
             "--from" => asked.from = number()?,
             "--log" => asked.lines = Lines::Kept,
+            "--wrong" => asked.wrong = Some(known_wrong(words.next())?),
             _ => return Err(format!("unknown option '{word}'")),
         }
     }
@@ -63,7 +72,7 @@ fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
 fn show(asked: &Asked) -> ExitCode {
     let mut is_well = true;
     for seed in asked.from..asked.from.saturating_add(asked.seeds) {
-        let outcome = live(seed, Lines::Kept, None);
+        let outcome = live(seed, Lines::Kept, asked.wrong);
         outcome.lines.iter().for_each(|line| say(line));
         say(&format!("seed {seed}: {} steps, {:?}", outcome.steps, outcome.calls));
         if let Some(what) = outcome.violation {
@@ -86,27 +95,27 @@ fn run(asked: &Asked) -> ExitCode {
     std::thread::scope(|scope| {
         for first in [true].into_iter().chain(std::iter::repeat(false)).take(threads) {
             let (next, sums) = (&next, &sums);
-            scope.spawn(move || work(next, until, sums, first.then_some((asked, begun))));
+            scope.spawn(move || work(asked, next, until, sums, first.then_some(begun)));
         }
     });
     tell(asked, begun, &sums.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Lives one seed after the other; one of those who do says how far all are.
-fn work(next: &AtomicU64, until: u64, sums: &Mutex<Sums>, teller: Option<(&Asked, Instant)>) {
+fn work(asked: &Asked, next: &AtomicU64, until: u64, sums: &Mutex<Sums>, teller: Option<Instant>) {
     let mut told = Instant::now();
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= until {
             return;
         }
-        let outcome = live(seed, Lines::Dropped, None);
+        let outcome = live(seed, Lines::Dropped, asked.wrong);
         let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
         sums.add(seed, outcome);
         if sums.wrong.len() >= WRONG_MAX {
             return;
         }
-        if let Some((asked, begun)) = teller.filter(|_| told.elapsed() >= TOLD_EVERY) {
+        if let Some(begun) = teller.filter(|_| told.elapsed() >= TOLD_EVERY) {
             told = Instant::now();
             let (done, wrong) = (seed - asked.from + 1, sums.wrong.len());
             let rate = done.checked_div(begun.elapsed().as_secs()).unwrap_or(0);

@@ -46,6 +46,8 @@ pub(crate) struct Network {
     apart: BTreeSet<(usize, usize)>,
     /// Record servers that no media reach.
     pub(crate) deaf: BTreeSet<usize>,
+    /// Proxies whose port says that nobody is there.
+    pub(crate) closed: BTreeSet<usize>,
     pub(crate) sip_lost: u64,
     pub(crate) sip_doubled: u64,
     pub(crate) media_lost: u64,
@@ -57,6 +59,7 @@ impl Network {
             links: vec![vec![Link::default(); servers]; proxies],
             apart: BTreeSet::new(),
             deaf: BTreeSet::new(),
+            closed: BTreeSet::new(),
             sip_lost: 0,
             sip_doubled: 0,
             media_lost: 0,

@@ -1,15 +1,23 @@
 //! A proxy: the real agent, front and table of record servers, and a shell around them as thin as the real one.
 
+mod custody;
+mod orders;
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use call::{Action, Front, FrontConfig, PeerEvent, RecordServers, ServersConfig, Step, TrunkGate, Trunks};
+use call::{
+    Action, Custody, Front, FrontConfig, PeerEvent, RecordServers, ServersConfig, Step, TrunkGate, Trunks,
+};
 use media::sdp::Direction;
 use model::peer::Flowing;
 use model::{ChangeKind, IdGenerator, NodeNumber, Now, Order, PeerName, Report, TenantId};
 use sip::{Agent, AgentConfig, Event, Flow, FlowId, SessionId, Transport};
 
+use self::custody::News;
+use self::orders::Awaited;
 use crate::callers;
 use crate::core::{Core, Event as Happens, FromProxy, Input};
 use crate::network::Toward;
@@ -20,6 +28,8 @@ use crate::wrong::Wrong;
 
 /// How long calls on hold, and those that are over, are remembered.
 const REMEMBERED: Duration = Duration::from_secs(45);
+/// Dialogs that are sought at a time: more than there are callers.
+const SOUGHT_MAX: usize = 16;
 
 /// See the module.
 pub(crate) struct Proxy {
@@ -27,6 +37,11 @@ pub(crate) struct Proxy {
     agent: Agent<TrunkGate>,
     pub(crate) front: Front,
     pub(crate) servers: RecordServers,
+    custody: Custody,
+    /// What is to be looked at of whose calls are.
+    news: VecDeque<News>,
+    /// Orders of people that are not carried out yet.
+    awaited: Vec<Awaited>,
     names: Vec<PeerName>,
     /// The number of the link with each record server, once it has said who it is.
     links: Vec<Option<u64>>,
@@ -41,7 +56,7 @@ pub(crate) fn address(index: usize) -> SocketAddr {
 
 impl Proxy {
     /// One that begins, after one that gave ids up to `given`.
-    pub(crate) fn new(index: usize, scenario: &Scenario, seeds: [[u8; 32]; 2], given: u64) -> Self {
+    pub(crate) fn new(index: usize, run: u64, scenario: &Scenario, seeds: [[u8; 32]; 2], given: u64) -> Self {
         let names: Vec<PeerName> = (0..scenario.servers).map(server_name).collect();
         let tenant = TenantId::default();
         let trunks = Trunks::new(Vec::new(), tenant.clone());
@@ -50,6 +65,7 @@ impl Proxy {
             advertised: vec![(Transport::Udp, address(index))],
             session_expires: Duration::from_secs(scenario.session_expires),
             force_udp: true,
+            sought_max: SOUGHT_MAX,
             ..AgentConfig::default()
         };
         let config = ServersConfig {
@@ -60,7 +76,12 @@ impl Proxy {
         Self {
             index,
             agent: Agent::with_gate(agent, seeds[0], TrunkGate::new(trunks.clone(), seeds[1])),
-            front: Front::new(front(number, tenant, trunks), IdGenerator::new(number, given)).over_several(),
+            front: Front::new(front(number, tenant, trunks), IdGenerator::new(number, given))
+                .over_several()
+                .carried_on(),
+            custody: Custody::new(run).awaiting(names.iter().cloned()),
+            news: VecDeque::new(),
+            awaited: Vec::new(),
             servers: RecordServers::new(config, names.iter().cloned()),
             links: vec![None; names.len()],
             names,
@@ -84,7 +105,9 @@ impl Proxy {
                 };
                 self.agent.receive_datagram(now, flow, bytes);
             }
+            Input::Ordered(caller, call, ask) => self.obey(core, now, caller, call, ask),
             Input::Heard(server, link, event) => self.heard(now, server, link, event),
+            Input::Kept(server, link, said) => self.was_told(now, server, link, said),
             _ => {}
         }
         self.drain(core, now);
@@ -99,7 +122,9 @@ impl Proxy {
             _ => {}
         }
         let name = self.names[server].clone();
-        self.servers.handle_event(now, &name, event);
+        if self.note_news(&name, &event) {
+            self.servers.handle_event(now, &name, event);
+        }
     }
 
     /// Does all that follows, until nothing more does.
@@ -108,12 +133,12 @@ impl Proxy {
         loop {
             if let Some(event) = self.agent.poll_event() {
                 self.event(core, &event);
-                self.front.handle_event(now, event);
+                self.hear(now, event);
             } else if let Some(action) = self.front.poll_action() {
                 self.act(core, now, action);
             } else if let Some(step) = self.servers.poll_step() {
                 self.carry_out(core, now, step);
-            } else {
+            } else if !self.hand_on(core, now) {
                 break;
             }
         }
@@ -148,6 +173,7 @@ impl Proxy {
                 let dialog = Dialog {
                     caller: caller.unwrap_or(usize::MAX),
                     call_id: request.call_id.clone(),
+                    tag: None,
                     is_accepted: false,
                     is_held: false,
                     is_over: false,
@@ -228,19 +254,22 @@ impl Proxy {
                 let Some(server) = self.names.iter().position(|name| *name == to) else { return };
                 core.say(format_args!("p{} drops {to}", self.index));
                 self.close(core, server);
-                self.servers.handle_event(now, &to, PeerEvent::Closed("dropped".to_owned()));
+                let closed = PeerEvent::Closed("dropped".to_owned());
+                self.note_news(&to, &closed);
+                self.servers.handle_event(now, &to, closed);
             }
             Step::Report(report) => {
                 core.say(format_args!("p{} hears {}", self.index, told(&report)));
                 if core.is_wrong(Wrong::ForgetsTakeOver) && matches!(report, Report::Failing { .. }) {
                     return;
                 }
-                core.truth.reported(&report);
+                core.truth.reported(self.index, &report);
+                self.carried_out(core, &report);
                 self.front.handle_report(now, report);
             }
             Step::Unanswered(open) => {
                 core.say(format_args!("p{} has no answer for {}", self.index, open.segment));
-                core.truth.answered(open.segment, Answer::Never);
+                core.truth.answered(self.index, open.segment, Answer::Never);
                 self.front.unanswered(now, open);
             }
             // No media go through a proxy here, so nothing is copied.
@@ -275,7 +304,12 @@ impl Proxy {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<u64> {
-        let all = [self.agent.next_timeout(), self.front.next_timeout(), self.servers.next_timeout()];
+        let all = [
+            self.agent.next_timeout(),
+            self.front.next_timeout(),
+            self.servers.next_timeout(),
+            self.custody.next_timeout(),
+        ];
         all.into_iter().flatten().map(|at| at.0).min()
     }
 
@@ -284,10 +318,12 @@ impl Proxy {
         let (front, agent) = (self.front.stats(), self.agent.stats());
         let remembered = self.servers.remembered();
         let held = (front.dialogs, front.calls, agent.sessions, agent.transactions, remembered);
-        let is_empty = held == (0, 0, 0, 0, 0) && self.front.next_timeout().is_none();
+        let (owned, asks) = (self.custody.owned().count(), self.custody.asks());
+        let is_empty =
+            held == (0, 0, 0, 0, 0) && (owned, asks) == (0, 0) && self.front.next_timeout().is_none();
         (!is_empty).then(|| {
             format!(
-                "dialogs {}, calls {}, sessions {}, transactions {}, remembered {}, a timer of the front at {:?}",
+                "dialogs {}, calls {}, sessions {}, transactions {}, remembered {}, {owned} of its own, {asks} sought, a timer of the front at {:?}",
                 held.0,
                 held.1,
                 held.2,

@@ -52,6 +52,7 @@ pub(crate) struct Caller {
     /// Changes of mind, each after the one before.
     pub(crate) does: Vec<(u64, Does)>,
     pub(crate) answers: Answers,
+    pub(crate) turns: Turns,
 }
 
 /// What a caller does of itself.
@@ -59,9 +60,24 @@ pub(crate) struct Caller {
 pub(crate) enum Does {
     Hold,
     Resume,
+    /// Somebody orders that nothing of it is kept for a while.
+    Pause,
+    /// And that it is kept again.
+    Keep,
     HangUp,
     /// It sends no media any more and does not say so.
     Vanish,
+}
+
+/// Where requests of a caller within its dialog go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turns {
+    /// To the proxy that it knows.
+    Never,
+    /// To the next one where a closed port says that nobody is there.
+    WhenRefused,
+    /// To any of them: a name has several addresses.
+    Always,
 }
 
 /// What a caller makes of an offer of ours.
@@ -161,8 +177,11 @@ impl Caller {
     fn draw(rng: &mut Rng, proxies: usize) -> Self {
         let mut does = Vec::new();
         for _ in 0..rng.below(3) {
-            does.push((rng.between(500 * MS, 12 * S), Does::Hold));
-            does.push((rng.between(500 * MS, 12 * S), Does::Resume));
+            let after = |rng: &mut Rng| rng.between(500 * MS, 12 * S);
+            let (first, then) =
+                if rng.chance(350) { (Does::Pause, Does::Keep) } else { (Does::Hold, Does::Resume) };
+            does.push((after(rng), first));
+            does.push((after(rng), then));
         }
         let end = match rng.below(10) {
             0 => Does::Vanish,
@@ -180,19 +199,24 @@ impl Caller {
                 1 => Answers::Never,
                 _ => Answers::Accepts,
             },
+            turns: match rng.below(10) {
+                0..4 => Turns::Never,
+                4..8 => Turns::WhenRefused,
+                _ => Turns::Always,
+            },
         }
     }
 }
 
 fn fault(rng: &mut Rng, proxies: usize, servers: usize) -> Fault {
     let (proxy, server) = (rng.index(proxies), rng.index(servers));
-    let who = if rng.chance(250) { Who::Proxy(proxy) } else { Who::Server(server) };
+    let who = if rng.chance(400) { Who::Proxy(proxy) } else { Who::Server(server) };
     // Most things are over soon, some last.
     let lasts = if rng.chance(700) { rng.between(50 * MS, 6 * S) } else { rng.between(6 * S, 40 * S) };
     match rng.below(16) {
-        0 | 1 => Fault::Crash(who, lasts),
-        2 => Fault::Power(who, lasts),
-        3 | 4 => Fault::Hang(who, lasts.min(15 * S)),
+        0..=2 => Fault::Crash(who, lasts),
+        3 => Fault::Power(who, lasts),
+        4 => Fault::Hang(who, lasts.min(15 * S)),
         5 => Fault::Cut(proxy, server, Way::Both, lasts),
         6 => Fault::Cut(proxy, server, if rng.chance(500) { Way::ToServer } else { Way::ToProxy }, lasts),
         7 => Fault::Slow(proxy, server, lasts),

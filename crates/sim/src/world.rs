@@ -7,6 +7,7 @@
 
 mod faults;
 mod finale;
+mod owners;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -91,7 +92,7 @@ pub(crate) fn server_of(address: IpAddr) -> Option<usize> {
 impl World {
     pub(crate) fn new(mut core: Core, scenario: Scenario) -> Self {
         let seeds = [core.rng.octets(), core.rng.octets()];
-        let proxies = (0..scenario.proxies).map(|index| Proxy::new(index, &scenario, seeds, 0)).collect();
+        let proxies = (0..scenario.proxies).map(|index| Proxy::new(index, 0, &scenario, seeds, 0)).collect();
         let callers = Callers::new(&scenario, core.rng.octets());
         let processes = |n: usize| (0..n).map(|_| Process::default()).collect();
         Self {
@@ -140,6 +141,7 @@ impl World {
             Event::Calls(caller) => self.callers.calls(&mut self.core, caller),
             Event::Does(caller, does) => self.callers.does(&mut self.core, caller, does),
             Event::Talks(caller) => self.callers.talks(&mut self.core, caller),
+            Event::Orders(caller, ask) => self.order(caller, ask),
             Event::Dial(proxy, server) => self.dial(proxy, server),
             // What would begin when all is to be well does not begin.
             Event::Fault(fault) if self.core.at < HEALED => self.begin_fault(fault),
@@ -225,7 +227,8 @@ impl World {
             Who::Proxy(index) => {
                 let seeds = [self.core.rng.octets(), self.core.rng.octets()];
                 let given = self.proxies[index].given;
-                self.proxies[index] = Proxy::new(index, &self.scenario, seeds, given);
+                self.proxies[index] = Proxy::new(index, run, &self.scenario, seeds, given);
+                self.core.network.closed.remove(&index);
                 for server in 0..self.servers.len() {
                     let at = self.core.at + self.core.rng.between(MS, 60 * MS);
                     self.core.schedule(at, Event::Dial(index, server));
@@ -277,6 +280,7 @@ impl World {
         match self.phase {
             Phase::Calls => {
                 self.look_at_dialogs();
+                self.look_at_owners();
                 if at > HUNG_UP + S && self.callers.are_over() && self.held_by_proxies().is_none() {
                     self.stop_proxies();
                 } else if at > HEALED + SETTLED_WITHIN {

@@ -15,15 +15,23 @@ pub enum Wrong {
     NotesAnyState,
     /// A record server does not end what it is told to end.
     NeverEnds,
-    /// A record server does not note how a call came out.
+    /// A record server does not note how a call came out, and takes each to be somebody's who will say so.
     ForgetsConclusions,
     /// A record server writes to its disk and never syncs it.
     NeverSyncs,
+    /// A proxy takes no call that it is offered.
+    TakesNoOffer,
+    /// A proxy goes on with calls that are another's.
+    ForgetsNothing,
+    /// A proxy tells nobody that its calls are over.
+    ReleasesNothing,
+    /// A record server notes a pause, and keeps what is said all the same.
+    KeepsPauses,
 }
 
 impl Wrong {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::GivesUpEarly,
         Self::ForgetsTakeOver,
         Self::KeepsTwice,
@@ -32,5 +40,9 @@ impl Wrong {
         Self::NeverEnds,
         Self::ForgetsConclusions,
         Self::NeverSyncs,
+        Self::TakesNoOffer,
+        Self::ForgetsNothing,
+        Self::ReleasesNothing,
+        Self::KeepsPauses,
     ];
 }

@@ -8,6 +8,7 @@
 //!     001.pcap        its sidecar
 //!     002.json …      segment 2
 //!     003.json.partial …  what is being fetched from another node
+//!     twin/001.json …     the other copy of segment 1, where two record servers recorded it, with a log of its own
 //!     call.log        what has become of all of it
 //! <repository>/live/markers                          the segments that are being written (see [`crate::markers`])
 //! <repository>/live/spare/<n>                        what a live manifest is written to before it is exchanged
@@ -28,11 +29,19 @@ pub const MARKERS_PATH: &str = "live/markers";
 pub const SPARE_DIR: &str = "live/spare";
 /// The name of a call's log.
 pub const LOG_NAME: &str = "call.log";
+/// The name of the directory of second copies, in that of the call.
+const TWIN_NAME: &str = "twin";
 
 /// The directory of a call.
 #[must_use]
 pub fn call_directory(tenant: &TenantId, call_started: WallTime, call: CallId) -> String {
     format!("{tenant}/{}/{call}", call_started.utc_date())
+}
+
+/// Where the second copies of a call's segments lie: what two record servers recorded has the same names at both.
+#[must_use]
+pub fn twin_directory(call_directory: &str) -> String {
+    format!("{call_directory}/{TWIN_NAME}")
 }
 
 /// The path of a call's log.

@@ -50,6 +50,7 @@ pub mod redo;
 pub mod repair;
 pub mod sealer;
 pub mod timeline;
+pub mod twins;
 pub mod verify;
 pub mod wav;
 mod writer;

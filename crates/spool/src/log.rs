@@ -110,6 +110,22 @@ pub enum Entry {
     Other(serde_json::Value),
 }
 
+impl Entry {
+    /// The segment that it speaks of, if it is one.
+    #[must_use]
+    pub const fn segment(&self) -> Option<SegmentId> {
+        match self {
+            Self::Opened { segment, .. }
+            | Self::Sealed { segment, .. }
+            | Self::Repaired { segment, .. }
+            | Self::Paused { segment, .. }
+            | Self::Resumed { segment, .. } => Some(*segment),
+            Self::State { copy: Copy { of: CopyOf::Segment(segment), .. }, .. } => Some(*segment),
+            _ => None,
+        }
+    }
+}
+
 /// A line, read.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LogLine {

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 
+use model::peer::FileNames;
 use model::{CallId, Now, SegmentId};
 use sip::{Agent, Gate, SessionId};
 
@@ -79,7 +80,9 @@ impl Front {
                 unsure.push(segment.id);
             }
         }
-        let live = LiveCall::of_form(form, sessions, now);
+        let mut live = LiveCall::of_form(form, sessions, now);
+        // What the owner before ordered since it told this state may have the number that the next segment gets.
+        live.files = FileNames::ById;
         let goes_on = live.all_live();
         self.calls.insert(live);
         let foreign = legs.iter().filter(|leg| leg.is_anchored).filter_map(|leg| leg.segment);

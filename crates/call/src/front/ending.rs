@@ -216,7 +216,9 @@ impl Front {
             state,
         };
         let before = known.and_then(|live| live.conclusion()).map(|(conclusion, _)| conclusion);
-        self.actions.push_back(Action::Order(Order::Conclude(before.unwrap_or(of_itself))));
+        let mut conclusion = before.unwrap_or(of_itself);
+        conclusion.total = conclusion.total.max(record.number);
+        self.actions.push_back(Action::Order(Order::Conclude(conclusion)));
     }
 
     pub(super) fn close_is_late(&mut self, now: Now, segment: SegmentId) {

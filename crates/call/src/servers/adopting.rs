@@ -7,10 +7,13 @@
 //!  its media went through the other proxy    ──► fails too, and is ended by `Front`: they come until its client is told
 //!  told to end                               ──► told again, or waited for
 //! ```
+//!
+//! Where a segment is not live although its record server is what it was, it ended while it was nobody's, and whoever was
+//! told so has forgotten: that is not waited for. What its record server says of it all the same is believed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{CallId, Failure, Now, PeerName, Report, SegmentId};
+use model::{CallId, EndReason, Failure, Now, PeerName, Report, SegmentId};
 
 use super::RecordServers;
 use super::held::{About, Failing, Fed, Held, Opening, Stage};
@@ -98,7 +101,12 @@ impl Several {
                 trigger: place.trigger.clone(),
                 dtmf: place.dtmf,
             };
-            self.segments.insert(form.id, Held { at: place.at.clone(), by, about, stage });
+            let mut held = Held { at: place.at.clone(), by, about, stage };
+            if is_there && !is_live && place.end.is_none() {
+                let record = Box::new(held.presumed(now.wall, EndReason::Internal(Failure::Process)));
+                held.stage = Stage::Lost { since: now.wall, record: Some(record), fed };
+            }
+            self.segments.insert(form.id, held);
             if place.end.is_none() && !goes_on {
                 self.adopt_copy(form.id, &place.at, live);
             }

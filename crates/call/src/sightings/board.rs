@@ -34,13 +34,15 @@ pub(crate) struct Found {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Board {
     told: BTreeMap<Whose, (u64, Sighting)>,
     by_sign: BTreeMap<Sign, BTreeSet<Whose>>,
     /// The same in the order in which they were told of.
     in_order: BTreeMap<u64, Whose>,
     signs: usize,
+    /// How many there may be.
+    signs_max: usize,
     /// How often something was told.
     turns: u64,
 }
@@ -53,6 +55,7 @@ impl Board {
             by_sign: BTreeMap::new(),
             in_order: BTreeMap::new(),
             signs: 0,
+            signs_max: ALL_SIGNS_MAX,
             turns: 0,
         }
     }
@@ -75,7 +78,7 @@ impl Board {
         }
         self.in_order.insert(self.turns, whose.clone());
         self.told.insert(whose, (self.turns, sighting));
-        while (self.told.len() > CALLS_MAX || self.signs > ALL_SIGNS_MAX)
+        while (self.told.len() > CALLS_MAX || self.signs > self.signs_max)
             && let Some((_, oldest)) = self.in_order.pop_first()
         {
             self.forget(&oldest);
@@ -217,12 +220,12 @@ mod tests {
 
     #[test]
     fn beyond_its_limits_the_oldest_are_forgotten_and_leave_nothing() {
-        let mut board = Board::new();
+        let most = 20 * SIGNS_MAX;
+        let mut board = Board { signs_max: most, ..Board::new() };
         let many = |n: u32| -> Vec<u32> { (0..300).map(|i| n * 300 + i).collect() };
-        let count = u32::try_from(ALL_SIGNS_MAX / SIGNS_MAX).unwrap();
-        (0..count + 5).for_each(|n| _ = tell(&mut board, "a", u64::from(n), &many(n)));
-        assert_eq!((board.told.len(), board.signs), (count as usize, ALL_SIGNS_MAX));
-        assert_eq!((board.by_sign.len(), board.in_order.len()), (ALL_SIGNS_MAX, count as usize));
+        (0..25).for_each(|n| _ = tell(&mut board, "a", u64::from(n), &many(n)));
+        assert_eq!((board.told.len(), board.signs), (20, most));
+        assert_eq!((board.by_sign.len(), board.in_order.len()), (most, 20));
         board.left(&name("a"));
         assert!(is_empty(&board));
     }

@@ -125,6 +125,10 @@ fn heal(cluster: &mut Cluster) {
         }
     }
     cluster.play("wait 6s");
+    // Whom it gave up meanwhile it dials again.
+    for name in &names {
+        cluster.play(&format!("{name} start"));
+    }
     let left: Vec<_> = open(cluster).collect();
     for (session, dialog) in left {
         cluster.session = session;

@@ -24,7 +24,10 @@ const WAYS: [(&str, &str, &str); 3] = [
 pub(crate) fn measure(options: &Options, figures: &Figures) {
     let calls = options.calls.unwrap_or(CALLS);
     for (way, relay, copies) in WAYS {
-        let settings = options.settings(&[("MEDIA__RELAY", relay), ("MEDIA__COPIES", copies)]);
+        // More than a test has: of the proxy too.
+        let ports = [("MEDIA__PORT_MIN", "33000"), ("MEDIA__PORT_MAX", "59999")];
+        let ways = [("MEDIA__RELAY", relay), ("MEDIA__COPIES", copies)];
+        let settings = options.settings(&[ports, ways].concat());
         let cluster = Cluster::with(3, &settings);
         let count = calls.to_string();
         let caller = Caller::start(

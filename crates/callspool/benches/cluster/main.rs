@@ -23,8 +23,10 @@ mod support;
 
 use figures::Figures;
 
+type Measure = fn(&Options, &Figures);
+
 /// Its parts, in the order in which they are measured.
-const PARTS: [(&str, fn(&Options, &Figures)); 5] = [
+const PARTS: [(&str, Measure); 5] = [
     ("failover", failover::measure),
     ("address", address::measure),
     ("dialogs", dialogs::measure),

@@ -6,6 +6,7 @@ use model::stream::{Accounting, Gap, StreamRecord};
 use model::{CallId, CopyOf, Join, Note, PartyRole, Pause, SegmentRecord, TenantId};
 use serde_json::json;
 use spool::log::{Entry, LogDamage, LogLine};
+use spool::twins::{Fill, fills};
 
 use super::args::ShowArgs;
 use super::{CliError, Outcome, across, operate, text};
@@ -52,7 +53,7 @@ impl CallFiles {
         self.across.segments.read.iter().map(|(s, _)| s)
     }
 
-    /// The same, each with the directory that it lies in.
+    /// All copies of them, each with the directory that it lies in.
     pub(super) fn placed(&self) -> Vec<(SegmentRecord, String)> {
         self.across.placed()
     }
@@ -86,7 +87,8 @@ fn as_json(out: &mut dyn Write, call: &CallFiles, gathering: Option<&CallStands>
     let segment = |(record, file): &(SegmentRecord, ManifestFile)| {
         json!({"directory": file.directory, "manifest": file.name, "sealed": file.sealed,
                "written": file.written, "recorded_as": file.recorded_as.map(|(call, _)| call),
-               "at": call.across.borrowed.get(&record.id).map(|lent| &lent.name), "record": record})
+               "at": call.across.borrowed.get(&record.id).map(|lent| &lent.name), "record": record,
+               "twin": call.across.segments.twin_of(record).map(|twin| twin_as_json(record, twin))})
     };
     let segments: Vec<_> = call.across.segments.read.iter().map(segment).collect();
     let joined: Vec<_> =
@@ -127,6 +129,9 @@ fn as_text(out: &mut dyn Write, call: &CallFiles, gathering: Option<&CallStands>
         segment(out, record, file, &call.lines)?;
         if let Some(lent) = call.across.borrowed.get(&record.id) {
             writeln!(out, "  read from {} (node {})", lent.name, lent.node.get())?;
+        }
+        if let Some(twin) = call.across.segments.twin_of(record) {
+            writeln!(out, "  {}", twin_in_words(record, twin))?;
         }
     }
     writeln!(out, "\nlog")?;
@@ -255,6 +260,24 @@ fn segment(out: &mut dyn Write, s: &SegmentRecord, file: &ManifestFile, lines: &
         )?;
     }
     s.streams.iter().try_for_each(|st| stream(out, st))
+}
+
+/// What the other copy of a segment is, and what is taken from it.
+fn twin_as_json(record: &SegmentRecord, twin: &SegmentRecord) -> serde_json::Value {
+    let fill = |fill: Fill| json!({"stream": fill.stream, "filled": fill.filled, "missing": fill.missing});
+    let streams: Vec<_> = fills(record, twin).into_iter().map(fill).collect();
+    json!({"node": twin.node, "state": twin.state, "ended": twin.ended, "streams": streams})
+}
+
+fn twin_in_words(record: &SegmentRecord, twin: &SegmentRecord) -> String {
+    let fills = fills(record, twin);
+    let sum = |of: fn(&Fill) -> u64| fills.iter().map(of).fold(0, u64::saturating_add);
+    let (filled, missing) = (sum(|fill| fill.filled), sum(|fill| fill.missing));
+    format!(
+        "two copies: node {} ({}), from which {filled} packets are taken; {missing} are in neither",
+        twin.node.get(),
+        twin.state
+    )
 }
 
 fn pause(out: &mut dyn Write, p: &Pause) -> io::Result<()> {

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use model::VolumeName;
 use serde_json::json;
-use spool::Files;
 use spool::verify::{Finding, Severity, Verified};
+use spool::{Files, layout};
 
 use super::args::VerifyArgs;
 use super::{CliError, Outcome, across, file_error, progress, text};
@@ -26,7 +26,7 @@ struct Sum {
 pub(super) fn run(config: &Config, args: &VerifyArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let repository = super::repository(config)?;
     let across = args.call.map(|call| across::read(config, &repository, call, Need::Media)).transpose()?;
-    let directories = match &across {
+    let of_calls: Vec<String> = match &across {
         Some(call) => call.whole.pieces.iter().map(|p| p.directory.clone()).collect(),
         None => {
             let all: io::Result<Vec<String>> = repository.call_directories().collect();
@@ -34,8 +34,14 @@ pub(super) fn run(config: &Config, args: &VerifyArgs, out: &mut dyn Write) -> Re
             all.map_err(|e| file_error(what, &e))?
         }
     };
+    let has_twins = |directory: &String| repository.list(directory).is_ok();
+    let both = |directory: String| {
+        let twins = Some(layout::twin_directory(&directory)).filter(has_twins);
+        std::iter::once(directory).chain(twins)
+    };
+    let calls = if args.call.is_some() { 1 } else { of_calls.len() as u64 };
+    let directories: Vec<String> = of_calls.into_iter().flat_map(both).collect();
     let bar = progress::bar(directories.len() as u64, "verifying");
-    let calls = if args.call.is_some() { 1 } else { directories.len() as u64 };
     let mut sum = Sum { calls, ..Sum::default() };
     for directory in &directories {
         let is_lent = across.as_ref().is_some_and(|call| !call.borrowed.is_empty());

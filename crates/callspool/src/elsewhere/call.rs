@@ -141,7 +141,10 @@ impl CallAcross {
             true => lent_directory(id),
             false => own.clone(),
         };
-        self.segments.read.iter().map(|(s, file)| (s.clone(), directory(s.id, &file.directory))).collect()
+        let first = self.segments.read.iter().map(|(s, file)| (s.clone(), directory(s.id, &file.directory)));
+        // Second copies are heard where both lie here.
+        let second = self.segments.twins.iter().map(|(s, file)| (s.clone(), file.directory.clone()));
+        first.chain(second).collect()
     }
 }
 
@@ -309,7 +312,10 @@ mod tests {
         /// All that node 2 has, as a look finds it.
         fn found(&self) -> Found {
             let (of, volume) = (key(5, EVE), VolumeName::default());
-            let (place, there) = (Place { of: of.clone(), volume }, Repository::new(self.there.path()));
+            let (place, there) = (
+                Place { of: of.clone(), volume, rank: model::Rank::First },
+                Repository::new(self.there.path()),
+            );
             let node = NodeNumber::new(2).unwrap();
             let held = own::holdings(node, &of, &BTreeMap::new(), &[(place, &there)]).unwrap();
             let segments = held.copies().map(|(place, copy)| FoundSegment {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use model::{CallHoldings, CallId, CallKey, NodeNumber, Place, SegmentId, TenantId, VolumeName, WallTime};
+use model::{CallHoldings, CallId, CallKey, NodeNumber, Place, Rank, SegmentId, TenantId, WallTime};
 use spool::gathering::own;
 use spool::{Files, layout};
 
@@ -44,19 +44,19 @@ pub(super) fn holdings(
         || io::Error::new(io::ErrorKind::InvalidInput, format!("'{directory}' is no call's directory"));
     let key = key_of(whole.directory()).ok_or_else(wrong)?;
     let segments = whole.recorded(repository)?;
-    let renumbered = segments.read.iter().filter(|(_, file)| file.recorded_as.is_some());
+    let renumbered =
+        segments.read.iter().chain(&segments.twins).filter(|(_, file)| file.recorded_as.is_some());
     let numbers: BTreeMap<SegmentId, u16> =
         renumbered.map(|(record, _)| (record.id, record.number)).collect();
     let volumes: Vec<_> = repository.each().collect();
     let pieces = whole.pieces.iter().filter_map(|piece| key_of(&piece.directory));
-    let places: Vec<(Place, &dyn Files)> = pieces
-        .flat_map(|of| {
-            let here = move |(name, files)| {
-                (Place { of: CallKey::clone(&of), volume: VolumeName::clone(name) }, files)
-            };
-            volumes.iter().map(|(name, files)| (name, files as &dyn Files)).map(here).collect::<Vec<_>>()
-        })
-        .collect();
+    let mut places: Vec<(Place, &dyn Files)> = Vec::new();
+    for of in pieces {
+        for (volume, files) in &volumes {
+            let place = |rank| Place { of: of.clone(), volume: volume.clone(), rank };
+            places.extend([Rank::First, Rank::Twin].map(|rank| (place(rank), files as &dyn Files)));
+        }
+    }
     own::holdings(node, &key, &numbers, &places)
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use model::{
-    Answer, CallHoldings, CallId, CallKey, Declined, NodeNumber, PeerName, Place, Request, TenantId,
+    Answer, CallHoldings, CallId, CallKey, Declined, NodeNumber, PeerName, Place, Rank, Request, TenantId,
     VolumeName, WallTime,
 };
 use peers::{Asker, Inquiries, Inquiry, Listener, Roster, Told};
@@ -86,7 +86,7 @@ async fn what_is_asked_is_answered_to_whoever_asked_whatever_comes_first() {
     let mut rec1 = Asked::start(&nodes, "rec-1", 1).await;
     let mut rec2 = asker(&nodes, "rec-2", 2, &[("rec-1", rec1.listener.local_addr())]);
     assert_eq!(up(&mut rec2).await, (peer("rec-1"), number(1)));
-    let place = Place { of: key(7), volume: VolumeName::default() };
+    let place = Place { of: key(7), volume: VolumeName::default(), rank: Rank::First };
     let read = Request::Read { place, file: "001-1.mka".to_owned(), offset: 5, length: 1 << 20 };
     rec2.ask(number(1), 70, list(7));
     rec2.ask(number(1), 71, read.clone());

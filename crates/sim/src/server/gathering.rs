@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::{CallHoldings, CallKey, Care, NodeNumber, Now, Place, RecordingState, VolumeName};
+use model::{CallHoldings, CallKey, Care, NodeNumber, Now, Place, Rank, RecordingState, VolumeName};
 use spool::gathering::{Input as Said, Local, Mode, Step, Synchronizer, Terms, own};
 use spool::{FileOp, Files, layout};
 
 use super::Server;
 use crate::core::{Core, Input};
 use crate::scenario::{MS, Who};
+use crate::world::server_name;
 use crate::wrong::Wrong;
 
 /// How long nobody may say how a call came out before record servers do. Shorter than some faults last, so that a proxy is back
@@ -90,23 +91,28 @@ impl Server {
 
     /// Gathering hears what is here of a call.
     pub(super) fn hand_in(&mut self, core: &mut Core, now: Now, key: &CallKey) {
-        if let Some(held) = self.holdings(key) {
+        if let Some(mut held) = self.holdings(key) {
+            if core.is_wrong(Wrong::ForgetsConclusions) {
+                held.care = Care::Somebody;
+            }
             self.say(core, now, Said::Own(held));
         }
     }
 
     /// What is here of a call. Of what is not durable nothing is said but that it is there.
     fn holdings(&self, key: &CallKey) -> Option<CallHoldings> {
-        let place = Place { of: key.clone(), volume: VolumeName::default() };
         let files: &dyn Files = &self.disk.disk.now;
-        let mut held = own::holdings(self.number, key, &BTreeMap::new(), &[(place, files)]).ok()?;
+        let place = |rank| (Place { of: key.clone(), volume: VolumeName::default(), rank }, files);
+        let places = [Rank::First, Rank::Twin].map(place);
+        let mut held = own::holdings(self.number, key, &BTreeMap::new(), &places).ok()?;
         let unsettled: BTreeSet<_> = self.recorder.closing.unsettled().collect();
         let copies = held.directories.iter_mut().flat_map(|d| &mut d.copies);
         for copy in copies.filter(|copy| unsettled.contains(&copy.segment)) {
             (copy.ended_as, copy.state) = (None, RecordingState::Incomplete);
             copy.files.clear();
         }
-        held.care = if self.care.has(key.call) { Care::Somebody } else { Care::Nobody };
+        held.care =
+            if self.care.has(key.call) || self.keeper.has(key.call) { Care::Somebody } else { Care::Nobody };
         Some(held)
     }
 
@@ -145,6 +151,10 @@ impl Server {
     fn send(&self, core: &mut Core, to: NodeNumber, what: Input) {
         let Some(to) = usize::from(to.get()).checked_sub(1) else { return };
         if !core.network.are_apart(self.index, to) {
+            if core.log.keeps {
+                let what: String = format!("{what:?}").chars().take(700).collect();
+                core.say(format_args!("{} ► {}: {what}", self.name, server_name(to)));
+            }
             let at = core.at + core.rng.between(MS, 40 * MS);
             core.tell_at(at, Who::Server(to), what);
         }

@@ -9,11 +9,14 @@
 
 mod closing;
 mod gathering;
+mod keeping;
+mod pausing;
 mod recorder;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use call::{Book, Care, PeerEvent, Whose, refusal};
+use call::{Book, Care, Keeper, PeerEvent, Whose, refusal};
 use model::{
     Beat, EndReason, Failure, Hello, NodeNumber, Now, Order, PeerName, Report, Resource, Share, Standing,
 };
@@ -31,6 +34,8 @@ use crate::world::{BEAT, server_name};
 pub(crate) const CAPACITY: u64 = 1 << 30;
 /// 64 KiB: with less left no new segment is taken.
 const RESERVE: u64 = 64 << 10;
+/// How long a proxy may be away before its calls are offered to others, as where nothing is set.
+const ADOPT_AFTER: Duration = Duration::from_secs(5);
 /// Recordings that one record server may have.
 const RECORDINGS_MAX: u64 = 100;
 
@@ -43,6 +48,7 @@ pub(crate) struct Server {
     book: Book,
     /// Who has which call.
     care: Care,
+    keeper: Keeper,
     /// The number of the link with each proxy.
     links: BTreeMap<usize, u64>,
     /// Orders that have come by each.
@@ -81,6 +87,7 @@ impl Server {
             run: 0,
             book: Book::default(),
             care: Care::default(),
+            keeper: Keeper::new(ADOPT_AFTER),
             links: BTreeMap::new(),
             heard: BTreeMap::new(),
             recorder: Recorder::new(index, 0),
@@ -96,6 +103,7 @@ impl Server {
     pub(crate) fn begin(&mut self, core: &mut Core, now: Now, run: u64) {
         self.run = run;
         (self.book, self.care) = (Book::default(), Care::default());
+        self.keeper = Keeper::new(ADOPT_AFTER);
         self.links.clear();
         self.recorder = Recorder::new(self.index, core.rng.between(5_000, 20_000));
         self.gathering = Gathering::new(self.number, self.gathering.others, run << 32);
@@ -109,7 +117,7 @@ impl Server {
 
     pub(crate) fn take(&mut self, core: &mut Core, now: Now, input: Input) {
         match input {
-            Input::Came(proxy, link, what) => self.came(core, proxy, link, what),
+            Input::Came(proxy, link, what) => self.came(core, now, proxy, link, what),
             Input::Tick => self.tick(core, now),
             Input::Work => self.work(core, now),
             Input::Media { port, from, packet } => self.media(core, now, port, from, &packet),
@@ -118,27 +126,25 @@ impl Server {
                 self.gather(core, now, input);
             }
             Input::Met(_) | Input::Missed(_) => self.gather(core, now, input),
-            Input::Sip(_) | Input::Heard(..) => {}
+            Input::Sip(_) | Input::Heard(..) | Input::Kept(..) | Input::Ordered(..) => {}
         }
+        self.hand_on_calls(core);
     }
 
-    fn came(&mut self, core: &mut Core, proxy: usize, link: u64, what: FromProxy) {
+    fn came(&mut self, core: &mut Core, now: Now, proxy: usize, link: u64, what: FromProxy) {
         let name = proxy_name(proxy);
         match what {
             FromProxy::Up => {
                 self.heard.insert(proxy, 0);
                 if self.links.insert(proxy, link).is_some() {
                     // An older link is over before a newer one is there.
-                    self.left(core, &name);
+                    self.left(core, now, &name);
                 }
                 self.care.arrived(&name);
-                self.care.present(&name, core.run(Who::Proxy(proxy)).unwrap_or_default());
-                let (segments, missed) = self.book.arrived(&name);
+                self.book.linked(&name);
+                let segments = self.book.segments_of(&name);
                 let hello = Hello { name: self.name.clone(), node: self.number, run: self.run, segments };
                 self.tell(core, proxy, PeerEvent::Up(hello));
-                for report in missed {
-                    self.tell(core, proxy, PeerEvent::Report(report));
-                }
             }
             // What an older link of a proxy says is of before.
             _ if self.links.get(&proxy) != Some(&link) => {}
@@ -146,15 +152,17 @@ impl Server {
                 *self.heard.entry(proxy).or_default() += 1;
                 self.ordered(core, proxy, *order);
             }
+            FromProxy::Custody(said) => self.keep(core, now, proxy, said),
             FromProxy::Probe => self.tell(core, proxy, PeerEvent::Alive),
             FromProxy::Closed => {
                 self.links.remove(&proxy);
-                self.left(core, &name);
+                self.left(core, now, &name);
             }
         }
     }
 
-    fn left(&mut self, core: &mut Core, name: &PeerName) {
+    fn left(&mut self, core: &mut Core, now: Now, name: &PeerName) {
+        self.keeper.left(now.mono, name);
         self.care.left(name);
         for (segment, reason) in self.book.left(name) {
             self.end(core, segment, reason);
@@ -169,8 +177,12 @@ impl Server {
             let report = Report::Refused { segment: open.segment, why };
             return self.tell(core, proxy, PeerEvent::Report(report));
         }
-        self.book.ordered(&proxy_name(proxy), &order);
-        self.lie(core, order);
+        if let Order::Conclude(conclusion) = &order {
+            core.truth.heard(conclusion.call);
+        }
+        if self.book.ordered(&proxy_name(proxy), &order) {
+            self.lie(core, order);
+        }
     }
 
     fn end(&mut self, core: &mut Core, segment: model::SegmentId, reason: EndReason) {
@@ -223,6 +235,7 @@ impl Server {
     }
 
     fn tick(&mut self, core: &mut Core, now: Now) {
+        self.offer(now);
         self.beats += 1;
         let recordings = u32::try_from(self.recorder.live()).unwrap_or(u32::MAX);
         let loads = vec![(Resource::Recordings, Share::of(recordings.into(), RECORDINGS_MAX))];
@@ -255,9 +268,13 @@ impl Server {
     /// What it still has to do for proxies, if anything.
     pub(crate) fn holds(&self) -> Option<String> {
         let (live, open) = (self.recorder.live(), self.recorder.open());
-        let ordered = self.book.len();
-        ((live, open, ordered) != (0, 0, 0))
-            .then(|| format!("{} has {live} live, {open} to close, {ordered} of proxies", self.name))
+        let (ordered, kept) = (self.book.len(), self.keeper.len());
+        ((live, open, ordered, kept) != (0, 0, 0, 0)).then(|| {
+            format!(
+                "{} has {live} live, {open} to close, {ordered} of proxies, keeps {kept} calls",
+                self.name
+            )
+        })
     }
 }
 

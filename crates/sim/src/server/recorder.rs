@@ -14,6 +14,7 @@ use spool::gathering::Local;
 use spool::{FileOp, Files, SegmentWriter, layout};
 
 use super::closing::Closing;
+use super::pausing::Gate;
 use super::{Server, quick};
 use crate::callers::packet_of;
 use crate::core::{Core, Input};
@@ -42,17 +43,17 @@ pub(crate) struct Recorder {
 pub(super) struct Live {
     pub(super) key: CallKey,
     pub(super) writer: SegmentWriter,
-    streams: Vec<Stream>,
+    pub(super) streams: Vec<Stream>,
     pub(super) failed: Option<Failure>,
     /// When a packet came last.
     heard: u64,
     is_told: bool,
 }
 
-struct Stream {
-    open: OpenStream,
+pub(super) struct Stream {
+    pub(super) open: OpenStream,
     port: u16,
-    receiver: StreamReceiver,
+    pub(super) receiver: StreamReceiver,
 }
 
 impl Recorder {
@@ -156,14 +157,19 @@ impl Server {
             }
             Order::End { .. } | Order::Withdraw { .. } | Order::Join(_) => {}
             Order::Pause { segment, order, by } => {
+                let keeps = core.is_wrong(Wrong::KeepsPauses);
                 if let Some(live) = self.recorder.live.get_mut(&segment) {
                     live.writer.pause(now, by);
+                    if !keeps {
+                        live.gate(now);
+                    }
                     self.report(core, Report::CarriedOut { segment, order });
                 }
             }
             Order::Resume { segment, order, by } => {
                 if let Some(live) = self.recorder.live.get_mut(&segment) {
                     live.writer.resume(now, by);
+                    live.gate(now);
                     self.report(core, Report::CarriedOut { segment, order });
                 }
             }
@@ -195,7 +201,8 @@ impl Server {
         let before = failed.as_ref().and_then(|failed| self.recorder.live.get(&failed.segment));
         let before: Vec<_> =
             before.into_iter().flat_map(|l| l.streams.iter().map(|s| (s.open.stream, s.port))).collect();
-        let streams = self.streams(&open.streams, open.started, &before);
+        let gate = Gate::of(&writer);
+        let streams = self.streams(&open.streams, open.started, &before, gate);
         let ports = self.recorder.ports_of(segment, &streams);
         let key = CallKey { call: open.call, call_started: open.call_started, tenant: open.tenant.clone() };
         let live = Live { key, writer, streams, failed: None, heard: core.at, is_told: false };
@@ -226,11 +233,17 @@ impl Server {
         Ok(())
     }
 
-    fn streams(&mut self, open: &[OpenStream], started: WallTime, before: &[(StreamId, u16)]) -> Vec<Stream> {
+    fn streams(
+        &mut self,
+        open: &[OpenStream],
+        started: WallTime,
+        before: &[(StreamId, u16)],
+        gate: Gate,
+    ) -> Vec<Stream> {
         let recorder = &mut self.recorder;
         let each = open.iter().map(|open| {
             let port = recorder.port(open.stream, before);
-            let mut receiver = StreamReceiver::new(open, started);
+            let mut receiver = StreamReceiver::new(&gate.effective(open), started);
             receiver.set_port(port);
             Stream { open: open.clone(), port, receiver }
         });
@@ -240,6 +253,7 @@ impl Server {
     fn change(&mut self, core: &mut Core, now: Now, segment: SegmentId, wanted: &[OpenStream]) {
         let Some(mut live) = self.recorder.live.remove(&segment) else { return };
         live.writer.change_streams(now, wanted);
+        let gate = Gate::of(&live.writer);
         let mut streams = std::mem::take(&mut live.streams);
         let (mut kept, mut gone) = (Vec::new(), Vec::new());
         for stream in streams.drain(..) {
@@ -250,12 +264,12 @@ impl Server {
         for open in wanted {
             match kept.iter_mut().find(|s| s.open.stream == open.stream) {
                 Some(stream) => {
-                    stream.receiver.update(now.wall, open);
+                    stream.receiver.update(now.wall, &gate.effective(open));
                     stream.open = open.clone();
                 }
                 None => {
                     let started = live.writer.record().started;
-                    kept.extend(self.streams(std::slice::from_ref(open), started, &[]));
+                    kept.extend(self.streams(std::slice::from_ref(open), started, &[], gate));
                 }
             }
         }

@@ -110,6 +110,9 @@ impl World {
     /// A process ends; the kernel closes what it had open.
     pub(super) fn end_process(&mut self, who: Who) {
         self.vanish(who);
+        if let Who::Proxy(index) = who {
+            self.core.network.closed.insert(index);
+        }
         for (proxy, server) in self.core.network.up() {
             let at = self.core.at;
             let link = self.core.network.link(proxy, server);
@@ -160,8 +163,9 @@ impl World {
         let skew = self.process(who).skew;
         *self.process(who) = Process { skew, ..Process::default() };
         self.core.next_run(who);
-        if let Who::Proxy(index) = who {
-            self.core.truth.left(index);
+        match who {
+            Who::Proxy(index) => self.core.truth.left(index),
+            Who::Server(index) => self.core.truth.keeper_left(index),
         }
     }
 

@@ -9,6 +9,7 @@ use spool::{Files, layout, log, manifest, mka, verify};
 use super::World;
 use crate::callers::packet_of;
 use crate::server::Server;
+use crate::truth::pauses::Secrecy;
 use crate::truth::{Answer, Packet};
 
 /// What a recording has of a call.
@@ -59,6 +60,9 @@ impl World {
     fn look_at_call(&self, call: CallId) -> Result<(), String> {
         let Some(of) = self.core.truth.calls.get(&call) else { return Ok(()) };
         self.look_at_segments(&of.key)?;
+        if self.core.truth.is_left_alone(call) {
+            return Err(format!("call {call} was left by its proxy, and nobody carried it on who could"));
+        }
         if self.is_nothing(call) {
             return Ok(());
         }
@@ -149,11 +153,16 @@ impl World {
         let all: Vec<_> = recording.segments.iter().map(|record| record.state).collect();
         let known = recording.segments.iter().filter(|record| is_known(&record.id));
         let known: Vec<_> = known.map(|record| record.state).collect();
+        // What was presumed of one whose record server was silent for long may not be what became of it.
+        let told = self.core.truth.segments.values();
+        let told = told.filter(|known| known.call == call && known.answer == Answer::Opened);
+        let told: Vec<_> = told.filter_map(|known| known.ended_as).collect();
         let comes_to =
             |states: &[RecordingState]| copy::gathered_outcome(states).map(RecordingState::gathered);
         // One of which nothing was heard is taken to have failed: a call may be graver than its segments, never less grave.
         let is_graver = recording.state.outcome() > copy::gathered_outcome(&known);
-        if !is_graver && ![comes_to(&all), comes_to(&known)].contains(&Some(recording.state)) {
+        if !is_graver && ![comes_to(&all), comes_to(&known), comes_to(&told)].contains(&Some(recording.state))
+        {
             return Err(format!("call {call} is {} and its segments are {all:?}", recording.state));
         }
         let told = self.core.truth.told.get(&(CopyOf::Call(call), holder.number));
@@ -188,7 +197,8 @@ impl World {
         }
         let ssrcs: BTreeSet<u32> = recording.packets.keys().map(|(ssrc, _)| *ssrc).collect();
         for (packet, sent) in truth.sent.iter().filter(|(packet, _)| ssrcs.contains(&packet.0)) {
-            if !sent.is_eaten && !recording.packets.contains_key(packet) {
+            let may_be_missing = sent.is_eaten || sent.secrecy != Secrecy::None;
+            if !may_be_missing && !recording.packets.contains_key(packet) {
                 return Err(format!(
                     "packet {packet:?} of caller {} is in no segment of call {call}, which is complete without a failure",
                     sent.caller
@@ -216,6 +226,10 @@ impl World {
                 why.to_owned()
             };
             *outcomes.entry(state.unwrap_or_else(otherwise)).or_default() += 1;
+        }
+        let carried = [("carried on", &truth.carried), ("carried on although over", &truth.revived)];
+        for (what, calls) in carried.into_iter().filter(|(_, calls)| !calls.is_empty()) {
+            outcomes.insert(what.to_owned(), calls.values().sum());
         }
         outcomes
     }

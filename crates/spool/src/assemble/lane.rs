@@ -68,12 +68,21 @@ struct Waiting {
     payload: Vec<u8>,
 }
 
+/// What waits to be heard where nothing else is.
+struct Spare {
+    waiting: Waiting,
+    /// How long it plays, in ticks.
+    span: i64,
+}
+
 /// A stream on its way to samples.
 pub(super) struct Lane {
     stretch: i64,
     /// The stretch that is decoded next.
     next: i64,
     waiting: BTreeMap<i64, Waiting>,
+    /// What a second copy has and the first one lacks, as far as is known.
+    spare: BTreeMap<i64, Spare>,
     octets: usize,
     pub(super) runs: VecDeque<Run>,
 }
@@ -83,7 +92,8 @@ impl Lane {
     pub(super) fn starting_at(tick: i64, foreign: bool) -> Self {
         let stretch = if foreign { FOREIGN_STRETCH_TICKS } else { STRETCH_TICKS };
         let next = tick.saturating_sub(MARGIN_TICKS).div_euclid(stretch);
-        Self { stretch, next, waiting: BTreeMap::new(), octets: 0, runs: VecDeque::new() }
+        let (waiting, spare) = (BTreeMap::new(), BTreeMap::new());
+        Self { stretch, next, waiting, spare, octets: 0, runs: VecDeque::new() }
     }
 
     /// Takes a payload; of two at the same place the later one counts.
@@ -102,6 +112,25 @@ impl Lane {
         if tick < self.next * self.stretch { Taken::Passed } else { Taken::Waits }
     }
 
+    /// Takes a payload of a second copy, which plays for `span` ticks: it counts where the first copy has none.
+    pub(super) fn fill(&mut self, tick: i64, coding: Coding, payload: Vec<u8>, span: i64) -> Taken {
+        if tick < self.kept_from() {
+            return Taken::Passed;
+        }
+        if is_taken(&self.waiting, tick, span) {
+            return Taken::Waits;
+        }
+        if self.octets + payload.len() > WAITING_OCTETS_MAX {
+            return Taken::TooMuch;
+        }
+        self.octets += payload.len();
+        let spare = Spare { waiting: Waiting { coding, payload }, span };
+        if let Some(replaced) = self.spare.insert(tick, spare) {
+            self.octets -= replaced.waiting.payload.len();
+        }
+        if tick < self.next * self.stretch { Taken::Passed } else { Taken::Waits }
+    }
+
     fn kept_from(&self) -> i64 {
         self.next.saturating_mul(self.stretch).saturating_sub(LEAD_TICKS)
     }
@@ -110,7 +139,7 @@ impl Lane {
     pub(super) fn prepare(&mut self, until: i64, decoders: &dyn Decoders, silent: &mut Vec<Silent>) {
         while self.next.saturating_mul(self.stretch) < until.saturating_add(MARGIN_TICKS) {
             // Nothing waits: no need to walk through hours.
-            if self.waiting.is_empty() {
+            if self.waiting.is_empty() && self.spare.is_empty() {
                 self.next = (until.saturating_add(MARGIN_TICKS - 1)).div_euclid(self.stretch) + 1;
                 return;
             }
@@ -119,6 +148,9 @@ impl Lane {
             let kept = self.waiting.split_off(&self.kept_from());
             let gone = std::mem::replace(&mut self.waiting, kept);
             self.octets -= gone.values().map(|w| w.payload.len()).sum::<usize>();
+            let kept = self.spare.split_off(&self.kept_from());
+            let gone = std::mem::replace(&mut self.spare, kept);
+            self.octets -= gone.values().map(|s| s.waiting.payload.len()).sum::<usize>();
         }
     }
 
@@ -136,8 +168,14 @@ impl Lane {
     fn decode_stretch(&mut self, decoders: &dyn Decoders, silent: &mut Vec<Silent>) {
         let begin = self.next.saturating_mul(self.stretch);
         let end = begin.saturating_add(self.stretch);
-        let frames: Vec<(i64, &Waiting)> =
-            self.waiting.range(begin.saturating_sub(LEAD_TICKS)..end).map(|(t, w)| (*t, w)).collect();
+        let stretch = begin.saturating_sub(LEAD_TICKS)..end;
+        let spare = self.spare.range(stretch.clone()).filter(|(t, s)| !is_taken(&self.waiting, **t, s.span));
+        let mut frames: Vec<(i64, &Waiting)> = spare.map(|(t, s)| (*t, &s.waiting)).collect();
+        let is_filled = !frames.is_empty();
+        frames.extend(self.waiting.range(stretch).map(|(t, w)| (*t, w)));
+        if is_filled {
+            frames.sort_by_key(|(tick, _)| *tick);
+        }
         let runs = &mut self.runs;
         let border = runs.back().map(Run::end);
         let mut place = |tick: i64, rate: u32, samples: &[i16]| {
@@ -159,6 +197,12 @@ impl Lane {
             }
         }
     }
+}
+
+/// Whether something begins nearer to a place than half of what would be put there: it is the same, or lies across it.
+fn is_taken(waiting: &BTreeMap<i64, Waiting>, tick: i64, span: i64) -> bool {
+    let near = span / 2;
+    waiting.range(tick.saturating_sub(near)..=tick.saturating_add(near)).next().is_some()
 }
 
 fn decode_here(

@@ -32,6 +32,7 @@ mod run;
 mod sidecar;
 mod source;
 mod succession;
+mod twin;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +48,7 @@ pub(crate) use pictures::{Pictures, Shows};
 use crate::codec::TICKS_PER_SECOND;
 use crate::op::Files;
 use crate::timeline::Timeline;
+use crate::twins;
 use clock::Clock;
 use lane::{Lane, MARGIN_TICKS, Silent, Taken};
 use mix::{Mixer, Place};
@@ -55,6 +57,7 @@ use placed::Placed;
 use run::{Grid, Heard};
 use sidecar::SidecarSource;
 use source::{Found, Source};
+use twin::Twin;
 
 /// 30 s: how much later than in its place a block may stand in its file. Late packets are some hundred
 /// milliseconds late; a source that RFC 3550 still takes for the same one, at most 3,000 packets.
@@ -72,6 +75,8 @@ pub enum AssembleError {
 pub struct Assembler {
     options: Options,
     segments: Vec<Placed>,
+    /// Second copies of some of them.
+    twins: Vec<Twin>,
     sources: Vec<Source>,
     sidecars: Vec<SidecarSource>,
     lanes: BTreeMap<(usize, StreamId), Lane>,
@@ -88,19 +93,30 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// An assembler of segments, each with its directory, in any order.
+    /// An assembler of segments, each with its directory, in any order. Of a segment there may be copies of two nodes: what
+    /// one lacks is taken from [the other](crate::twins).
     #[must_use]
-    pub fn new(mut segments: Vec<(SegmentRecord, String)>, options: Options) -> Self {
+    pub fn new(segments: Vec<(SegmentRecord, String)>, options: Options) -> Self {
+        let (mut segments, others) = twins::pair(segments);
         segments.sort_by_key(|(s, _)| (s.started, s.number, s.id));
+        let twins = Twin::all(&mut segments, others);
         let timeline = Timeline::new(&segments);
-        let sidecars =
+        let mut sidecars: Vec<_> =
             segments.iter().enumerate().filter_map(|(n, (s, d))| SidecarSource::of(n, s, d)).collect();
-        let segments = placed::all(segments, timeline.starts);
+        let mut sources: Vec<_> = timeline.parts.into_iter().map(Source::new).collect();
+        // Behind the first copies: what these have need not wait.
+        sources.extend(twins.iter().enumerate().flat_map(|(n, twin)| twin.sources(n)));
+        sidecars.extend(twins.iter().enumerate().filter_map(|(n, twin)| twin.sidecar(n)));
+        let mut segments = placed::all(segments, timeline.starts);
+        for twin in &twins {
+            twin.lengthen(&mut segments);
+        }
         Self {
             options,
             end: segments.iter().map(Placed::end).max().unwrap_or(0),
             segments,
-            sources: timeline.parts.into_iter().map(Source::new).collect(),
+            twins,
+            sources,
             sidecars,
             lanes: BTreeMap::new(),
             resamplers: BTreeMap::new(),
@@ -144,7 +160,10 @@ impl Assembler {
         self.cursor = second.saturating_mul(TICKS_PER_SECOND).min(self.end);
         self.from = self.cursor;
         let (cursor, segments) = (self.cursor, &self.segments);
-        let from = |s: &Source| segments.get(s.part.segment).map_or(i64::MIN, |s| s.read_from(cursor));
+        let from = |s: &Source| {
+            let from = segments.get(s.part.segment).map_or(i64::MIN, |s| s.read_from(cursor));
+            from.saturating_sub(if s.twin.is_some() { twin::APART_TICKS } else { 0 })
+        };
         let all = self.sources.len();
         // A block may be later in its file than in time, never in another file than its own.
         self.sources.retain(|s| s.part.end > from(s));
@@ -183,8 +202,8 @@ impl Assembler {
     fn read(&mut self, until: i64, files: &dyn Files) {
         let mut notes = Vec::new();
         let (lanes, segments, cursor, from) = (&mut self.lanes, &self.segments, self.cursor, self.from);
-        let layout = self.options.layout;
-        let mut take = |notes: &mut Vec<Note>, index: usize, found: Found| {
+        let (layout, twins) = (self.options.layout, &self.twins);
+        let mut take = |notes: &mut Vec<Note>, index: usize, twin: Option<&Twin>, found: Found| {
             let Some(segment) = segments.get(index) else { return };
             if matches!(layout, Layout::One(only) if only != found.stream) {
                 return;
@@ -201,8 +220,14 @@ impl Assembler {
                 let wall = to_f64(cursor - segment.start);
                 Lane::starting_at(to_i64(clock.map_or(wall, |c| c.position(wall))), segment.foreign)
             });
-            match lane.put(found.tick, coding, found.payload) {
+            let taken = match twin {
+                None => lane.put(found.tick, coding, found.payload),
+                Some(twin) => twin.fill(lane, found.stream, found.tick, coding, found.payload),
+            };
+            match taken {
                 Taken::Waits => {}
+                // What a second copy has may have been heard long ago.
+                Taken::Passed if twin.is_some() => {}
                 Taken::Passed if segment.start.saturating_add(found.tick) < from + MARGIN_TICKS => {}
                 Taken::Passed | Taken::TooMuch => note(notes, Note::TooLate { stream: found.stream }),
             }
@@ -211,7 +236,8 @@ impl Assembler {
             let index = source.part.segment;
             let Some(segment) = segments.get(index) else { continue };
             let mut found = Vec::new();
-            source.read(segment.read_until(until), files, &mut found, |f| take(&mut notes, index, f));
+            let twin = source.twin.and_then(|n| twins.get(n));
+            source.read(segment.read_until(until), files, &mut found, |f| take(&mut notes, index, twin, f));
             notes.append(&mut found);
         }
         for sidecar in &mut self.sidecars {
@@ -221,7 +247,9 @@ impl Assembler {
             };
             let mut found = Vec::new();
             let read_until = segment.read_until(until);
-            sidecar.read(read_until, &segment.record, files, &mut found, |f| take(&mut notes, index, f));
+            let twin = sidecar.twin.and_then(|n| twins.get(n));
+            let record = twin.map_or(&segment.record, |twin| &twin.record);
+            sidecar.read(read_until, record, files, &mut found, |f| take(&mut notes, index, twin, f));
             notes.append(&mut found);
             self.opened |= sidecar.has_opened();
         }

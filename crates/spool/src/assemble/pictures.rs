@@ -24,6 +24,7 @@ use crate::codec::{TICK_US, TICKS_PER_SECOND};
 use crate::op::{Files, ReadSeek};
 use crate::pcap::SidecarReader;
 use crate::timeline::Timeline;
+use crate::twins;
 
 /// 10 s: what nobody wants to look at a still picture for.
 const KEY_WAIT_TICKS: i64 = 10 * TICKS_PER_SECOND;
@@ -96,8 +97,10 @@ struct Open {
 }
 
 impl Pictures {
-    /// The pictures of segments, each with its directory, in any order. Nothing is read yet.
-    pub(crate) fn new(mut segments: Vec<(SegmentRecord, String)>) -> Self {
+    /// The pictures of segments, each with its directory, in any order. Nothing is read yet. Of a segment with two copies those
+    /// of the better one are shown.
+    pub(crate) fn new(segments: Vec<(SegmentRecord, String)>) -> Self {
+        let (mut segments, _) = twins::pair(segments);
         segments.sort_by_key(|(s, _)| (s.started, s.number, s.id));
         let timeline = Timeline::new(&segments);
         let directories: Vec<String> = segments.iter().map(|(_, directory)| directory.clone()).collect();

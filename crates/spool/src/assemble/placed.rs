@@ -23,6 +23,8 @@ pub(super) struct Placed {
     pub(super) clocks: BTreeMap<StreamId, Clock>,
     /// Whether other programs decode some of it.
     pub(super) foreign: bool,
+    /// Where what a second copy has of it ends, in its own ticks.
+    pub(super) twin_end: i64,
 }
 
 /// All segments of a call, each with its directory and the tick at which it begins.
@@ -45,7 +47,7 @@ impl Placed {
         let codecs = record.streams.iter().flat_map(|s| &s.codecs).filter_map(|u| u.codec.as_ref());
         let parts = record.parts.iter().flat_map(|p| &p.tracks).map(|t| &t.codec);
         let foreign = codecs.chain(parts).any(|c| matches!(coding_of(c), Some(Coding::There(_))));
-        Self { record, recorded_as, line, start, clocks, foreign }
+        Self { record, recorded_as, line, start, clocks, foreign, twin_end: 0 }
     }
 
     /// How far, in its own ticks, it must be read before all that lies before `until` is there.
@@ -65,7 +67,7 @@ impl Placed {
 
     /// The tick behind its last media.
     pub(super) fn end(&self) -> i64 {
-        let mut end = 0;
+        let mut end = self.twin_end;
         for part in &self.record.parts {
             let position = to_f64(part.offset_us.max(0).saturating_add(part.duration_us.max(0)) / TICK_US);
             let clocks = part.tracks.iter().filter_map(|t| self.clocks.get(&t.stream));

@@ -31,6 +31,8 @@ enum State {
 pub(super) struct SidecarSource {
     /// Index of its segment.
     pub(super) segment: usize,
+    /// Of which second copy it is, if it is of one.
+    pub(super) twin: Option<usize>,
     path: String,
     state: State,
 }
@@ -42,9 +44,15 @@ impl SidecarSource {
         let is_heard = record.streams.iter().any(has_heard);
         is_heard.then(|| Self {
             segment,
+            twin: None,
             path: format!("{directory}/{}", sidecar.file),
             state: State::Closed,
         })
+    }
+
+    /// The same, of a second copy.
+    pub(super) fn of_twin(self, twin: usize) -> Self {
+        Self { twin: Some(twin), ..self }
     }
 
     pub(super) fn is_done(&self) -> bool {

@@ -27,6 +27,8 @@ enum State {
 /// A part and how far it has been read.
 pub(super) struct Source {
     pub(super) part: PlacedPart,
+    /// Of which second copy it is, if it is of one.
+    pub(super) twin: Option<usize>,
     /// Whether its head could be read.
     pub(super) opened: bool,
     /// What begins before this tick of the segment is not wanted.
@@ -45,7 +47,12 @@ pub(super) struct Found {
 
 impl Source {
     pub(super) fn new(part: PlacedPart) -> Self {
-        Self { part, opened: false, from: i64::MIN, state: State::Closed }
+        Self { part, twin: None, opened: false, from: i64::MIN, state: State::Closed }
+    }
+
+    /// The same, of a second copy.
+    pub(super) fn of_twin(part: PlacedPart, twin: usize) -> Self {
+        Self { twin: Some(twin), ..Self::new(part) }
     }
 
     /// What begins before a tick of the segment is not wanted: it need not be read.

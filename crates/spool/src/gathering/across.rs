@@ -173,7 +173,7 @@ impl Borrowed {
 /// by the node of its first segment alone.
 #[must_use]
 pub fn directory_of(key: &CallKey) -> String {
-    super::logs::directory(key)
+    super::logs::directory_of(key)
 }
 
 /// The calls that are meant by an id alone: of the day on which it was given, or of one of its neighbors about midnight.
@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn holds(ended: Option<u16>, copies: Vec<Holding>) -> CallHoldings {
-        let place = Place { of: key(), volume: VolumeName::default() };
+        let place = Place { of: key(), volume: VolumeName::default(), rank: model::Rank::First };
         let directories = vec![HeldDirectory { place, copies }];
         CallHoldings { ended, directories, ..CallHoldings::nothing(key()) }
     }
@@ -306,7 +306,7 @@ mod tests {
         let octets = b"no manifest";
         let mut borrowed = Borrowed {
             from: node(2),
-            place: Place { of: key(), volume: VolumeName::default() },
+            place: Place { of: key(), volume: VolumeName::default(), rank: model::Rank::First },
             copy: copy(1, Some(10), RecordingState::Partial),
         };
         assert!(borrowed.read_manifest(octets).unwrap_err().contains("not the one"));

@@ -74,7 +74,8 @@ pub fn may_give_up(here: NodeNumber, pinned: bool, asker: NodeNumber) -> bool {
     asker != here && (!pinned || asker < here)
 }
 
-/// What a copy becomes when it is given up for a call that came to `outcome`: by the one table.
+/// What a copy becomes when it is given up for a call that came to `outcome`: by the one table. One whose record server failed says
+/// so to its end, though another recorded the same and the call has no failure.
 ///
 /// # Errors
 /// When a copy in this state is not given up: what was archived, say.
@@ -84,7 +85,7 @@ pub fn given_up(
 ) -> Result<RecordingState, model::state::Impossible> {
     use model::Outcome::{Internal, InternalRespondent};
     use model::state::ElsewhereOutcome::{WithInternalError, WithoutInternalError};
-    let elsewhere = match outcome.outcome() {
+    let elsewhere = match outcome.outcome().max(state.outcome()) {
         Some(Internal | InternalRespondent) => WithInternalError,
         _ => WithoutInternalError,
     };
@@ -142,7 +143,8 @@ mod tests {
         use RecordingState as S;
         assert_eq!(given_up(S::Partial, S::Complete), Ok(S::Delete));
         assert_eq!(given_up(S::PartialExternalError, S::CompleteInternalError), Ok(S::DeleteInternalError));
-        assert!(given_up(S::PartialInternalError, S::Complete).is_err());
+        // Where another record server recorded the same segment.
+        assert_eq!(given_up(S::PartialInternalError, S::Complete), Ok(S::DeleteInternalError));
         assert_eq!(given_up(S::Complete, S::Complete), Ok(S::Delete));
         assert!(given_up(S::CompleteCopy, S::Complete).is_err());
         assert!(given_up(S::Delete, S::Complete).is_err());

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{Answer, CallId, Declined, HeldFile, Holding, NodeNumber, Place, Request, VolumeName};
+use model::{Answer, CallId, Declined, HeldFile, Holding, NodeNumber, Place, Rank, Request, VolumeName};
 
 use super::job::{Came, Need, Trouble};
 use super::{Got, Local, RANGE_MAX, logs};
@@ -75,12 +75,12 @@ impl Fetch {
     pub(super) fn new(
         from: NodeNumber,
         source: Place,
-        volume: VolumeName,
+        (volume, rank): (VolumeName, Rank),
         copy: Holding,
         range: u32,
     ) -> Self {
-        let directory = logs::directory(&source.of);
-        let to = Place { of: source.of.clone(), volume };
+        let to = Place { of: source.of.clone(), volume, rank };
+        let directory = logs::directory(&to);
         let range = range.clamp(1, RANGE_MAX);
         Self { from, source, to, directory, copy, range, listed: BTreeMap::new(), at: At::MakeDir }
     }
@@ -257,7 +257,8 @@ impl Fetch {
     }
 
     fn spoiled(&self, why: &str) -> Trouble {
-        Trouble::Spoiled(self.copy.segment, self.from, format!("{}: {why}", self.path(self.name(0))))
+        let recording = (self.copy.segment, self.copy.node);
+        Trouble::Spoiled(recording, self.from, format!("{}: {why}", self.path(self.name(0))))
     }
 
     fn clash(&self, file: usize) -> Trouble {

@@ -4,9 +4,10 @@
 
 use std::collections::VecDeque;
 
-use model::{Answer, LogMark, Mono, NodeNumber, RecordingState, Request, SegmentId, VolumeName, WallTime};
+use model::{Answer, LogMark, Mono, NodeNumber, Place, RecordingState, Request, VolumeName, WallTime};
 
 use super::fetch::Fetch;
+use super::known::Recording;
 use super::noting::{Leave, Note};
 use super::{Got, Local};
 
@@ -34,7 +35,7 @@ pub(super) enum Trouble {
     /// Something that may be over the next time.
     Passing(String),
     /// A copy at a node is not what was sealed.
-    Spoiled(SegmentId, NodeNumber, String),
+    Spoiled(Recording, NodeNumber, String),
     /// The node keeps what it has, as it should.
     Keeps(NodeNumber),
     /// The node keeps what it has, and a person should know why.
@@ -62,8 +63,8 @@ pub(super) enum Aim {
     GiveUp {
         /// The node.
         at: NodeNumber,
-        /// The segments.
-        segments: Vec<SegmentId>,
+        /// Of what.
+        recordings: Vec<Recording>,
     },
 }
 
@@ -110,6 +111,19 @@ impl Job {
         })
     }
 
+    /// Where it brings something.
+    pub(super) fn fetches(&self) -> impl Iterator<Item = &Place> {
+        self.stages.iter().filter_map(|stage| match stage {
+            Stage::Fetch(fetch) => Some(&fetch.to),
+            _ => None,
+        })
+    }
+
+    /// Whether a log may say already what the call came to.
+    pub(super) fn may_have_noted(&self) -> bool {
+        matches!(self.aim, Aim::Gather { .. }) && self.fetches().next().is_none()
+    }
+
     /// Whether what comes next says that the call is gathered.
     pub(super) fn is_noting(&self) -> bool {
         matches!(self.stages.front(), Some(Stage::Note(_)))
@@ -153,8 +167,8 @@ impl Job {
 #[derive(Debug)]
 pub(super) struct Check {
     pub(super) node: NodeNumber,
-    /// What is left: the segment, the volume, the path, and what the file came to when it was sealed.
-    pub(super) files: Vec<(SegmentId, VolumeName, String, LogMark)>,
+    /// What is left: of what, the volume, the path, and what the file came to when it was sealed.
+    pub(super) files: Vec<(Recording, VolumeName, String, LogMark)>,
 }
 
 impl Check {
@@ -166,10 +180,10 @@ impl Check {
     }
 
     fn take(&mut self, came: &Came) -> Result<(), Trouble> {
-        let Some((segment, _, path, sealed)) = self.files.pop() else { return Ok(()) };
+        let Some((recording, _, path, sealed)) = self.files.pop() else { return Ok(()) };
         match came {
             Came::Local(Got::Digest(d)) if d.bytes == sealed.octets && d.sha256 == sealed.sha256 => Ok(()),
-            _ => Err(Trouble::Spoiled(segment, self.node, format!("{path} is not what was sealed"))),
+            _ => Err(Trouble::Spoiled(recording, self.node, format!("{path} is not what was sealed"))),
         }
     }
 }

@@ -228,7 +228,7 @@ impl Keeper {
             let why = if is_here { Declined::Busy } else { Declined::Unknown };
             return reply(out, asker, Answer::Declined(why));
         }
-        let path = format!("{}/{file}", logs::directory(&place.of));
+        let path = format!("{}/{file}", logs::directory(place));
         let local = Local::Read { path, offset, length: length.min(RANGE_MAX) };
         self.reads.insert(out.local(&place.volume, local), asker);
     }
@@ -242,7 +242,7 @@ impl Keeper {
         if let Err(why) = self.may(calls, &giving_up) {
             return reply(out, *asker, Answer::Declined(why));
         }
-        let log = layout::log_path(&logs::directory(&place.of));
+        let log = layout::log_path(&logs::directory(place));
         let ticket = out.local(&place.volume, read_log(log));
         self.giving_up.insert(ticket, giving_up);
     }
@@ -318,7 +318,7 @@ impl Keeper {
                 self.mark(calls, &asked, &states);
                 match self.lines(now, &asked) {
                     Some(bytes) => {
-                        let path = layout::log_path(&logs::directory(&asked.place.of));
+                        let path = layout::log_path(&logs::directory(&asked.place));
                         (At::Append, Local::File(FileOp::AppendLine { path, bytes }))
                     }
                     // Marked before, which may not be durable: the answer was lost, or never sent.

@@ -23,6 +23,10 @@ const FILES_MAX: usize = 4_096;
 /// Octets of a file, at most: a year of what a port of 10 Gbit/s takes is no call either, and sums must not overflow.
 const FILE_MAX: u64 = 1 << 48;
 
+/// What a node recorded of a segment: the segment, and the node. Where two recorded it, each is brought together and given up by
+/// itself.
+pub(super) type Recording = (SegmentId, NodeNumber);
+
 /// One call.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -38,14 +42,16 @@ pub(super) struct Known {
     /// How often they were asked sooner than that, because a segment is live at one of them.
     pub(super) listed_soon: u32,
     /// Copies here whose files were read through and are what was sealed.
-    pub(super) checked: BTreeSet<SegmentId>,
-    /// Copies that are not what was sealed.
-    pub(super) spoiled: BTreeSet<(SegmentId, NodeNumber)>,
+    pub(super) checked: BTreeSet<Recording>,
+    /// Copies that are not what was sealed, each with where it lies.
+    pub(super) spoiled: BTreeSet<(Recording, NodeNumber)>,
     /// Nodes that keep what they have, and said so.
     pub(super) keepers: BTreeSet<NodeNumber>,
     pub(super) job: Option<Job>,
     /// Whether anybody will say how it came out.
     pub(super) left: Leaving,
+    /// It was concluded here while some could not be asked: it is kept in mind until they can.
+    pub(super) was_left: bool,
     /// Since when it only waits.
     pub(super) waits_since: Option<Mono>,
     /// Until when it is at rest in mind, with copies at several nodes that all stay.
@@ -66,7 +72,7 @@ pub(super) struct Known {
     pub(super) fetched: u64,
 }
 
-/// A segment, over all nodes.
+/// What a node recorded of a segment, over all nodes.
 #[derive(Debug)]
 pub(super) struct Segment<'a> {
     pub(super) recorded: Recorded,
@@ -83,16 +89,10 @@ impl Segment<'_> {
         self.copies.values().map(|(_, copy)| copy.octets()).max().unwrap_or(0)
     }
 
-    /// Whether there are copies that are not the same, though one node recorded them.
+    /// Whether there are copies that are not the same.
     pub(super) fn differs(&self) -> bool {
-        let all = || self.copies.values().map(|(_, copy)| copy);
-        all().any(|a| all().any(|b| a.node == b.node && a.digest() != b.digest()))
-    }
-
-    /// Whether several nodes recorded it, each its own copy.
-    pub(super) fn is_recorded_twice(&self) -> bool {
-        let mut nodes = self.copies.values().map(|(_, copy)| copy.node);
-        nodes.next().is_some_and(|first| nodes.any(|other| other != first))
+        let mut all = self.copies.values().map(|(_, copy)| copy.digest());
+        all.next().is_some_and(|first| all.any(|other| other != first))
     }
 
     /// Whether the copies at two nodes are sealed, and not the same: neither is given up for the other.
@@ -116,6 +116,7 @@ impl Known {
             keepers: BTreeSet::new(),
             job: None,
             left: Leaving::No,
+            was_left: false,
             waits_since: None,
             rests_until: None,
             due: None,
@@ -129,14 +130,14 @@ impl Known {
         }
     }
 
-    /// All segments that anybody speaks of.
-    pub(super) fn segments(&self) -> BTreeMap<SegmentId, Segment<'_>> {
-        let mut found: BTreeMap<SegmentId, Segment<'_>> = BTreeMap::new();
+    /// All that anybody recorded of segments.
+    pub(super) fn segments(&self) -> BTreeMap<Recording, Segment<'_>> {
+        let mut found: BTreeMap<Recording, Segment<'_>> = BTreeMap::new();
         for (node, held) in &self.nodes {
             for (place, copy) in held.copies() {
                 let recorded = Recorded::new(copy.number, copy.segment, copy.node, copy.respondent);
                 let fresh = Segment { recorded, ended_as: None, live_at: None, copies: BTreeMap::new() };
-                let segment = found.entry(copy.segment).or_insert(fresh);
+                let segment = found.entry((copy.segment, copy.node)).or_insert(fresh);
                 segment.ended_as = segment.ended_as.max(copy.ended_as);
                 match copy.digest() {
                     None => segment.live_at = Some(*node),
@@ -149,19 +150,23 @@ impl Known {
     }
 
     /// The call's total, once it is known to have ended. A segment beyond it is one all the same.
-    pub(super) fn total(&self, segments: &BTreeMap<SegmentId, Segment<'_>>) -> Option<u16> {
+    pub(super) fn total(&self, segments: &BTreeMap<Recording, Segment<'_>>) -> Option<u16> {
         let ended = self.nodes.values().filter_map(|held| held.ended).max()?;
         Some(ended.max(segments.values().map(|s| s.recorded.number).max().unwrap_or(0)))
     }
 
-    /// What the call comes to when all of these are gathered.
-    pub(super) fn outcome(segments: &BTreeMap<SegmentId, Segment<'_>>) -> Option<Outcome> {
-        let states: Option<Vec<_>> = segments.values().map(|s| s.ended_as).collect();
+    /// What the call comes to when all of these are gathered. What two nodes recorded ended as the one that ended best.
+    pub(super) fn outcome(segments: &BTreeMap<Recording, Segment<'_>>) -> Option<Outcome> {
+        let mut ended: BTreeMap<SegmentId, Vec<RecordingState>> = BTreeMap::new();
+        for ((segment, _), recorded) in segments {
+            ended.entry(*segment).or_default().push(recorded.ended_as?);
+        }
+        let states: Option<Vec<_>> = ended.into_values().map(copy::ended_best).collect();
         copy::gathered_outcome(&states?)
     }
 
     /// Whether the numbers from 1 to the total are there.
-    pub(super) fn missing(segments: &BTreeMap<SegmentId, Segment<'_>>, total: u16) -> Vec<u16> {
+    pub(super) fn missing(segments: &BTreeMap<Recording, Segment<'_>>, total: u16) -> Vec<u16> {
         let numbers: BTreeSet<u16> = segments.values().map(|s| s.recorded.number).collect();
         if total::is_gathered(numbers.iter().copied(), total) {
             return Vec::new();
@@ -187,7 +192,7 @@ impl Known {
             held.gathered |= before.gathered;
             for directory in &mut held.directories {
                 for copy in &mut directory.copies {
-                    let was = before.copy(copy.segment).map(|(_, copy)| copy.state);
+                    let was = before.copy(copy.segment, copy.node).map(|(_, copy)| copy.state);
                     if let Some(state) = was.filter(|state| !state.is_segment()) {
                         copy.state = state;
                     }
@@ -215,7 +220,7 @@ pub(super) fn is_sound(held: &CallHoldings) -> bool {
 fn is_sound_copy(place: &Place, copy: &Holding) -> bool {
     let is_ended = copy.ended_as.is_some_and(|state| state.is_segment() && state.outcome().is_some());
     let Some((manifest, rest)) = copy.files.split_first() else { return copy.ended_as.is_none() };
-    let path = format!("{}/{}", super::logs::directory(&place.of), manifest.name);
+    let path = format!("{}/{}", super::logs::directory_of(&place.of), manifest.name);
     let Ok(path) = ManifestPath::parse(&path) else { return false };
     let names: BTreeSet<&str> = rest.iter().map(|f| f.name.as_str()).collect();
     let is_of_it = |f: &HeldFile| {
@@ -238,7 +243,7 @@ fn is_sound_file(file: &HeldFile) -> bool {
 mod tests {
     use super::*;
     use model::state::Respondent;
-    use model::{HeldDirectory, TenantId, VolumeName};
+    use model::{HeldDirectory, Rank, TenantId, VolumeName};
 
     fn key() -> CallKey {
         let call = model::CallId::from_u64(4_000);
@@ -259,7 +264,7 @@ mod tests {
     }
 
     fn holds(copies: Vec<Holding>) -> CallHoldings {
-        let place = Place { of: key(), volume: VolumeName::default() };
+        let place = Place { of: key(), volume: VolumeName::default(), rank: Rank::First };
         CallHoldings { directories: vec![HeldDirectory { place, copies }], ..CallHoldings::nothing(key()) }
     }
 
@@ -306,6 +311,9 @@ mod tests {
         known.take_own(node, holds(vec![holding("001.pcap")]));
         let own = known.at(node).unwrap();
         assert!(own.gathered);
-        assert_eq!(own.copy(SegmentId::from_u64(1)).unwrap().1.state, RecordingState::Delete);
+        assert_eq!(
+            own.copy(SegmentId::from_u64(1), NodeNumber::SINGLE).unwrap().1.state,
+            RecordingState::Delete
+        );
     }
 }

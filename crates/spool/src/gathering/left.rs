@@ -17,9 +17,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::{Care, Mono, Now, Outcome, SegmentId};
+use model::{Care, Mono, Now, Outcome};
 
-use super::known::{Known, Segment};
+use super::known::{Known, Recording, Segment};
 use super::plan::View;
 use super::synchronizer::Synchronizer;
 use super::{LIST_EVERY, Lack, Step};
@@ -57,7 +57,7 @@ pub(super) struct Verdict {
 /// been heard.
 pub(super) fn is_left(view: &View<'_>, lacks: &[Lack]) -> bool {
     let is_of_it = |lack: &Lack| matches!(lack, Lack::NotEnded | Lack::Number(_) | Lack::Servers(_));
-    let is_harmless = |lack: &Lack| matches!(lack, Lack::Differs(..) | Lack::Twice(..));
+    let is_harmless = |lack: &Lack| matches!(lack, Lack::Differs(..));
     lacks.iter().any(is_of_it)
         && lacks.iter().all(|lack| is_of_it(lack) || is_harmless(lack))
         && (!lacks.contains(&Lack::NotEnded) || nobody_has(view))
@@ -75,7 +75,7 @@ pub(super) fn away(view: &View<'_>) -> usize {
 }
 
 /// What the call comes to, once it is certain that nobody says so.
-pub(super) fn verdict(view: &View<'_>, segments: &BTreeMap<SegmentId, Segment<'_>>) -> Option<Verdict> {
+pub(super) fn verdict(view: &View<'_>, segments: &BTreeMap<Recording, Segment<'_>>) -> Option<Verdict> {
     let known = view.known;
     let ended = known.total(segments);
     if known.left != Leaving::Certain || (ended.is_none() && !nobody_has(view)) {

@@ -1,8 +1,11 @@
 //! What gathering reads in calls' logs and adds to them. Pure functions of lines.
 
+use std::collections::BTreeSet;
+
 use model::note::Subject;
 use model::{
-    CallId, CallKey, Copy, CopyOf, Holding, Location, LogMark, NodeNumber, RecordingState, WallTime,
+    CallId, CallKey, Copy, CopyOf, Holding, Location, LogMark, NodeNumber, Place, Rank, RecordingState,
+    SegmentId, WallTime,
 };
 
 use crate::digest;
@@ -17,8 +20,14 @@ pub(super) fn mark(octets: &[u8]) -> LogMark {
 /// What of another node's log of the same directory is to be said here too, as lines, each at its own time.
 ///
 /// Copies of the call at other nodes are theirs. A note is left out where a newer one on the same subject stands here: what
-/// stands last counts.
-pub(super) fn lacking(here: &[LogLine], there: &[LogLine]) -> Vec<u8> {
+/// stands last counts. `rank`: which of the two directories here it is, and `twins` the segments whose copies from there lie in
+/// the second: what is said of these stands there, and all else in the call's own.
+pub(super) fn lacking(
+    here: &[LogLine],
+    there: &[LogLine],
+    rank: Rank,
+    twins: &BTreeSet<SegmentId>,
+) -> Vec<u8> {
     let newest = log::notes_of(here);
     let is_older = |line: &LogLine, subject: &Subject| newest.get(subject).is_some_and(|n| n.at >= line.at);
     let is_wanted = |line: &&LogLine| match &line.entry {
@@ -27,7 +36,9 @@ pub(super) fn lacking(here: &[LogLine], there: &[LogLine]) -> Vec<u8> {
         Entry::Noted { note, .. } => !is_older(line, &note.subject()),
         _ => true,
     };
-    let new = there.iter().filter(is_wanted).filter(|line| !here.contains(line));
+    let is_of_twin = |line: &&LogLine| line.entry.segment().is_some_and(|s| twins.contains(&s));
+    let belongs = |line: &&LogLine| is_of_twin(line) != rank.is_first();
+    let new = there.iter().filter(is_wanted).filter(belongs).filter(|line| !here.contains(line));
     new.flat_map(|line| log::line(line.at, &line.entry)).collect()
 }
 
@@ -124,15 +135,24 @@ fn is_only_giving_up(octets: &[u8]) -> bool {
     damage.is_empty() && lines.iter().all(is_of_it)
 }
 
+/// The directory that a place is.
+pub(super) fn directory(place: &Place) -> String {
+    let of_call = directory_of(&place.of);
+    match place.rank {
+        Rank::First => of_call,
+        Rank::Twin => crate::layout::twin_directory(&of_call),
+    }
+}
+
 /// The directory of a call.
-pub(super) fn directory(of: &CallKey) -> String {
-    crate::layout::call_directory(&of.tenant, of.call_started, of.call)
+pub(super) fn directory_of(call: &CallKey) -> String {
+    crate::layout::call_directory(&call.tenant, call.call_started, call.call)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Note, SegmentId};
+    use model::Note;
 
     const AT: WallTime = WallTime::from_millis(1_795_166_100_000);
 
@@ -148,16 +168,34 @@ mod tests {
         [of_states(AT, to, of, &states), log::line(AT, &Entry::GivenUp { to, octets })].concat()
     }
 
+    fn lacking_all(here: &[LogLine], there: &[LogLine]) -> Vec<u8> {
+        lacking(here, there, Rank::First, &BTreeSet::new())
+    }
+
+    #[test]
+    fn what_is_said_of_a_second_copy_stands_beside_it_and_all_else_in_the_log_of_the_call() {
+        let sealed = |segment| {
+            let sha256 = "ab".repeat(32);
+            let (segment, manifest) = (SegmentId::from_u64(segment), "001.json".to_owned());
+            log::line(AT, &Entry::Sealed { segment, manifest, sha256 })
+        };
+        let there = [sealed(7), note(0, "T-1"), sealed(8)].concat();
+        let (lines, _) = log::read(&there);
+        let twins = BTreeSet::from([SegmentId::from_u64(7)]);
+        assert_eq!(lacking(&[], &lines, Rank::Twin, &twins), sealed(7));
+        assert_eq!(lacking(&[], &lines, Rank::First, &twins), [note(0, "T-1"), sealed(8)].concat());
+    }
+
     #[test]
     fn the_newest_note_stays_the_newest_whoever_had_it() {
         for (here, there, lacks) in
             [(0, 1, true), (1, 0, false), (0, 0, false)].map(|(h, t, l)| (note(h, "T-1"), note(t, "T-2"), l))
         {
             let (lines, _) = log::read(&here);
-            let more = lacking(&lines, &log::read(&there).0);
+            let more = lacking_all(&lines, &log::read(&there).0);
             assert_eq!(more == there, lacks);
             let (both, _) = log::read(&[here, more].concat());
-            assert!(lacking(&both, &log::read(&there).0).is_empty(), "twice");
+            assert!(lacking_all(&both, &log::read(&there).0).is_empty(), "twice");
         }
     }
 
@@ -167,7 +205,7 @@ mod tests {
         let states = [(None, RecordingState::Complete, "gathered")];
         let there = of_call(AT, NodeNumber::new(2).unwrap(), &[], call, 2, &states);
         assert_eq!(log::read(&there).0.len(), 2);
-        assert!(lacking(&[], &log::read(&[there, given_up(7, 0)].concat()).0).is_empty());
+        assert!(lacking_all(&[], &log::read(&[there, given_up(7, 0)].concat()).0).is_empty());
     }
 
     #[test]

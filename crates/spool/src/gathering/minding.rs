@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use model::{CallId, CallKey, Mono, Now};
 
+use super::keeper::leftovers;
 use super::known::Known;
 use super::synchronizer::Synchronizer;
 use super::{CALLS_MAX, Stage};
@@ -80,9 +81,7 @@ impl Synchronizer {
     pub(super) fn forget(&mut self, now: Now, call: CallId) {
         let Some(known) = self.calls.get(&call) else { return };
         let node = self.terms.node;
-        let has_here = known.at(node).is_some_and(|own| {
-            own.directories.iter().any(|d| d.copies.is_empty() || d.copies.iter().any(|c| !c.is_kept()))
-        });
+        let has_here = known.at(node).is_some_and(|own| leftovers(own).next().is_some());
         if known.job.is_some() || has_here || self.keeper.is_about(call) {
             return;
         }

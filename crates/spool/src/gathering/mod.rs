@@ -25,7 +25,7 @@
 //! pinned at a node of a lower number, so of two nodes that both gathered a call one stays, in whatever order they hear
 //! of each other (`docs/decisions/0033-gathering.md` has the proof, `tests/giving_up.rs` tries every order).
 //!
-//! A call of which nobody says how it came out is [concluded](left) by whoever leads.
+//! A call of which nobody says how it came out is concluded (`left`) by whoever leads.
 //!
 //! It never opens a file, never speaks to a peer, never changes what is sealed, and never decides between two copies of a
 //! segment that differ: both stay, and it is told.

@@ -1,8 +1,10 @@
 //! The stages that write to logs: that a call is gathered here, and what the log of a node says that is to give up its
 //! copies.
 
+use std::collections::BTreeSet;
+
 use model::{
-    Answer, CallId, Declined, Holding, LogMark, NodeNumber, Place, RecordingState, Request, SegmentId,
+    Answer, CallId, Declined, Holding, LogMark, NodeNumber, Place, Rank, RecordingState, Request, SegmentId,
     WallTime,
 };
 
@@ -38,13 +40,13 @@ pub(super) enum NoteAt {
 
 impl Note {
     fn log(&self) -> String {
-        layout::log_path(&logs::directory(&self.place.of))
+        layout::log_path(&logs::directory(&self.place))
     }
 
     pub(super) fn need(&self) -> Need {
         let here = |local| Need::Local(self.place.volume.clone(), local);
         match &self.at {
-            NoteAt::MakeDir => here(Local::File(FileOp::MakeDir { path: logs::directory(&self.place.of) })),
+            NoteAt::MakeDir => here(Local::File(FileOp::MakeDir { path: logs::directory(&self.place) })),
             NoteAt::Read => here(read_log(self.log())),
             NoteAt::Append(bytes) => {
                 here(Local::File(FileOp::AppendLine { path: self.log(), bytes: bytes.clone() }))
@@ -76,8 +78,10 @@ impl Note {
 pub(super) struct Leave {
     pub(super) at: NodeNumber,
     pub(super) source: Place,
-    /// The same directory here, where what its log says is to stand.
-    pub(super) here: Place,
+    /// The same call's directories here, where what its log says is to stand: the last of them next.
+    pub(super) here: Vec<Place>,
+    /// The segments whose copies from there lie here in the directory of second copies.
+    pub(super) twins: BTreeSet<SegmentId>,
     pub(super) copies: Vec<(SegmentId, String)>,
     /// What the call came to.
     pub(super) state: RecordingState,
@@ -98,8 +102,10 @@ pub(super) enum Phase {
 }
 
 impl Leave {
-    fn path(&self) -> String {
-        layout::log_path(&logs::directory(&self.here.of))
+    /// The log here that is looked at.
+    fn log_here(&self) -> Option<(&Place, String)> {
+        let place = self.here.last()?;
+        Some((place, layout::log_path(&logs::directory(place))))
     }
 
     fn mark(&self) -> LogMark {
@@ -107,18 +113,20 @@ impl Leave {
     }
 
     pub(super) fn need(&self) -> Need {
-        let here = |local| Need::Local(self.here.volume.clone(), local);
+        let here = |local: &dyn Fn(String) -> Local| {
+            self.log_here().map_or(Need::Over, |(place, path)| Need::Local(place.volume.clone(), local(path)))
+        };
         let place = || self.source.clone();
         match &self.phase {
             Phase::ReadThere => {
                 let (file, offset) = (LOG_NAME.to_owned(), self.log.len() as u64);
                 Need::Ask(self.at, Request::Read { place: place(), file, offset, length: RANGE_MAX })
             }
-            Phase::ReadHere => here(read_log(self.path())),
+            Phase::ReadHere => here(&read_log),
             Phase::Append(bytes) => {
-                here(Local::File(FileOp::AppendLine { path: self.path(), bytes: bytes.clone() }))
+                here(&|path| Local::File(FileOp::AppendLine { path, bytes: bytes.clone() }))
             }
-            Phase::Sync => here(Local::Sync),
+            Phase::Sync => here(&|_| Local::Sync),
             Phase::Ask => {
                 let (copies, log, state) = (self.copies.clone(), self.mark(), self.state);
                 Need::Ask(self.at, Request::Delete { place: place(), copies, log, state })
@@ -140,13 +148,20 @@ impl Leave {
                 if *is_end { Phase::ReadHere } else { Phase::ReadThere }
             }
             (Phase::ReadHere, Came::Local(Got::Octets { octets, is_end: true })) => {
-                let more = logs::lacking(&log::read(octets).0, &log::read(&self.log).0);
+                let rank = self.log_here().map_or(Rank::First, |(place, _)| place.rank);
+                let (known, there) = (log::read(octets).0, log::read(&self.log).0);
+                let more = logs::lacking(&known, &there, rank, &self.twins);
                 // What an earlier try added may not be durable yet.
                 if more.is_empty() { Phase::Sync } else { Phase::Append(more) }
             }
-            (Phase::ReadHere, _) => return Err(too_long(&self.path())),
+            (Phase::ReadHere, _) => {
+                return Err(too_long(&self.log_here().map_or_else(String::new, |(_, path)| path)));
+            }
             (Phase::Append(_), _) => Phase::Sync,
-            (Phase::Sync, _) => Phase::Ask,
+            (Phase::Sync, _) => {
+                self.here.pop();
+                if self.here.is_empty() { Phase::Ask } else { Phase::ReadHere }
+            }
             (Phase::Ask, Came::Answer(Answer::Deleted)) => Phase::Over,
             (_, Came::Answer(Answer::Declined(why))) => return Err(self.declined(why)),
             _ => return Err(Trouble::odd(self.at)),

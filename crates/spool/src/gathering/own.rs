@@ -29,7 +29,7 @@ pub fn holdings(
 ) -> io::Result<CallHoldings> {
     let mut held = CallHoldings::nothing(call.clone());
     for (place, files) in places {
-        let directory = logs::directory(&place.of);
+        let directory = logs::directory(place);
         let names = list_or_nothing(*files, &directory)?;
         if names.is_empty() {
             continue;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use model::{CallId, CallKey, Mono, NodeNumber, Now, Place, SegmentId};
+use model::{CallHoldings, CallId, CallKey, HeldDirectory, Mono, NodeNumber, Now, Place, SegmentId};
 
 use super::keeper::{Calls, leftovers};
 use super::noting::read_log;
@@ -92,14 +92,15 @@ impl Purge {
         let open = self.calls.iter().filter_map(|call| calls.get(call)).filter(|known| known.job.is_none());
         let mut found = open.filter_map(|known| {
             let own = known.at(self.node)?;
-            let directory = leftovers(own).find(|d| !busy.contains(&d.place))?;
-            let gone: Vec<_> = directory.copies.iter().filter(|copy| !copy.is_kept()).collect();
             let is_last = own.copies().all(|(_, copy)| !copy.is_kept());
+            let may = |place: &Place| !(busy.contains(place) || is_last && has_twins(own, place));
+            let directory = leftovers(own).find(|d| may(&d.place))?;
+            let gone: Vec<_> = directory.copies.iter().filter(|copy| !copy.is_kept()).collect();
             Some((known, directory, gone, is_last))
         });
         let Some((known, directory, gone, is_last)) = found.next() else { return };
         let place = directory.place.clone();
-        let within = logs::directory(&place.of);
+        let within = logs::directory(&place);
         // Before anything goes it must be certain that the log says so: what asked for it may have failed after that line.
         let mut rest = VecDeque::from([Local::Sync]);
         let remove = |name: &str| Local::File(FileOp::Remove { path: format!("{within}/{name}") });
@@ -137,7 +138,7 @@ impl Purge {
             }
             Ok(Got::Names(names)) => purging.see(&names),
             Ok(Got::Octets { octets, is_end }) if !is_end || !logs::may_go(&octets) => {
-                let within = logs::directory(&purging.place.of);
+                let within = logs::directory(&purging.place);
                 let text = format!("{within}/{LOG_NAME} stays: it says what no other node may know");
                 // A directory in which nothing was given up is none of ours.
                 if !purging.segments.is_empty() {
@@ -156,7 +157,12 @@ impl Purge {
             None => {
                 self.failures = 0;
                 self.forget(calls, &purging);
-                let (call, key, segments) = (purging.call, purging.key, purging.segments);
+                let (call, key, mut segments) = (purging.call, purging.key, purging.segments);
+                let own = calls.get(&call).and_then(|known| known.at(self.node));
+                let is_here = |segment: &SegmentId| {
+                    own.is_some_and(|own| own.copies().any(|(_, copy)| copy.segment == *segment))
+                };
+                segments.retain(|segment| !is_here(segment));
                 out.say(Step::Purged { call: key, segments });
                 Some(call)
             }
@@ -169,14 +175,16 @@ impl Purge {
         for directory in own.directories.iter_mut().filter(|d| d.place == purging.place) {
             directory.copies.retain(|copy| !purging.segments.contains(&copy.segment));
         }
-        own.directories.retain(|d| d.place != purging.place || !d.copies.is_empty());
+        // Its log stays as long as other copies do, and goes with the last.
+        let is_gone = |d: &HeldDirectory| d.place == purging.place && d.copies.is_empty() && purging.is_last;
+        own.directories.retain(|d| !is_gone(d));
     }
 }
 
 impl Purging {
     /// These are in the directory yet: when it is only what belongs to what is gone, it goes too.
     fn see(&mut self, names: &[(String, u64)]) {
-        let within = logs::directory(&self.place.of);
+        let within = logs::directory(&self.place);
         let path = |name: &str| format!("{within}/{name}");
         let fetched = fetched_in_part(names);
         let is_ours = |name: &str| name == LOG_NAME || layout::is_partial(name) || fetched.contains(name);
@@ -195,8 +203,20 @@ impl Purging {
         let partial = names.iter().filter(|(name, _)| layout::is_partial(name));
         self.rest.extend(partial.map(|(name, _)| remove(name)));
         self.rest.push_back(remove(LOG_NAME));
+        if self.place.rank.is_first() {
+            // A crash may have left it with nothing in it.
+            let path = layout::twin_directory(&within);
+            self.rest.push_back(Local::File(FileOp::RemoveDir { path }));
+        }
         self.rest.push_back(Local::File(FileOp::RemoveDir { path: within.clone() }));
     }
+}
+
+/// Whether a directory has another in it that something is in, which is to go before.
+fn has_twins(own: &CallHoldings, place: &Place) -> bool {
+    let is_in =
+        |other: &Place| !other.rank.is_first() && (&other.of, &other.volume) == (&place.of, &place.volume);
+    place.rank.is_first() && own.directories.iter().any(|d| is_in(&d.place))
 }
 
 /// Files that have their names, of segments whose manifests have not: fetching them ended in between.

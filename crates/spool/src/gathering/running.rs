@@ -27,8 +27,11 @@ impl Synchronizer {
         if known.job.is_some() {
             return self.go_on(now, known);
         }
-        // Who has nothing of it asks nobody: nodes that are asked recall the call, and would ask in their turn for ever.
-        let has_some = known.at(self.terms.node).is_some_and(|own| own.copies().any(|(_, c)| c.is_kept()));
+        // Who has nothing of it, or only what is live, asks nobody: nodes that are asked recall the call, and would ask in their turn
+        // for ever.
+        let is_some = |copy: &Holding| copy.is_kept() && copy.digest().is_some();
+        let has_some =
+            known.at(self.terms.node).is_some_and(|own| own.copies().any(|(_, copy)| is_some(copy)));
         if self.terms.mode == Mode::Gather && has_some {
             self.list(now, known);
         }
@@ -54,6 +57,7 @@ impl Synchronizer {
         }
         self.taken.extend(job.nodes().map(|node| (node, known.key.call)));
         self.running.insert(known.key.call);
+        job.fetches().for_each(|place| begin(known.own_mut(self.terms.node), place));
         known.job = Some(job);
         self.advance(now, known);
     }
@@ -198,12 +202,12 @@ impl Synchronizer {
         match stage {
             Work::Fetch(fetch) => {
                 let Fetch { to, copy, .. } = *fetch;
-                known.checked.insert(copy.segment);
+                known.checked.insert((copy.segment, copy.node));
                 put(known.own_mut(node), to, copy);
             }
             Work::Check(_) => {
-                if let Some(Aim::GiveUp { segments, .. }) = known.job.as_ref().map(|job| job.aim.clone()) {
-                    known.checked.extend(segments);
+                if let Some(Aim::GiveUp { recordings, .. }) = known.job.as_ref().map(|job| job.aim.clone()) {
+                    known.checked.extend(recordings);
                 }
             }
             Work::Leave(leave) => {
@@ -223,7 +227,7 @@ impl Synchronizer {
         (known.failures, known.trouble) = (0, None);
         if let Aim::Gather { state, told } = job.aim {
             known.fetched = 0;
-            known.left = Leaving::No;
+            known.was_left |= std::mem::take(&mut known.left) == Leaving::Certain;
             if let Some(text) = told {
                 self.out.tell_failure(&known.key, text);
             }
@@ -256,6 +260,10 @@ impl Synchronizer {
 
     pub(super) fn fail(&mut self, now: Now, known: &mut Known, trouble: Trouble) {
         let job = self.end(now, known);
+        if job.as_ref().is_some_and(Job::may_have_noted) {
+            // Whether the log says what the call came to is read there.
+            self.out.say(Step::Recall(known.key.clone()));
+        }
         // What they say that they have may not be so any more.
         job.iter().flat_map(Job::nodes).for_each(|node| _ = known.heard.remove(&node));
         let key = known.key.clone();
@@ -269,11 +277,11 @@ impl Synchronizer {
                 }
                 known.trouble = Some(why);
             }
-            Trouble::Spoiled(segment, node, why) => {
-                known.spoiled.insert((segment, node));
+            Trouble::Spoiled(recording, node, why) => {
+                known.spoiled.insert((recording, node));
                 let text = format!("a copy at node {} is not what was sealed: {why}", node.get());
                 if known.told.insert(text.clone()) {
-                    self.out.alarm(&key, Some(segment), text.clone());
+                    self.out.alarm(&key, Some(recording.0), text.clone());
                 }
                 known.trouble = Some(text);
             }
@@ -314,6 +322,13 @@ impl Synchronizer {
             Ok(()) => self.advance(now, known),
             Err(trouble) => self.fail(now, known, trouble),
         }
+    }
+}
+
+/// A directory is there from now on, whatever comes of it.
+fn begin(own: &mut CallHoldings, place: &Place) {
+    if own.directories.iter().all(|d| d.place != *place) {
+        own.directories.push(HeldDirectory { place: place.clone(), copies: Vec::new() });
     }
 }
 

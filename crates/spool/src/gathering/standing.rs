@@ -23,8 +23,6 @@ pub enum Lack {
     GivenUp(SegmentId),
     /// Copies of a segment differ: each stays where it is.
     Differs(SegmentId, Vec<NodeNumber>),
-    /// Several nodes recorded a segment at the same time: each copy stays where it is.
-    Twice(SegmentId, Vec<NodeNumber>),
     /// A node that can be spoken to has not said yet what it has.
     Unheard(NodeNumber),
     /// A node has copies that it is to give up.
@@ -47,9 +45,6 @@ impl fmt::Display for Lack {
             Self::GivenUp(segment) => write!(f, "segment {segment} was given up here and is not removed yet"),
             Self::Differs(segment, at) => {
                 write!(f, "segment {segment} differs between {}: each stays", Nodes(at))
-            }
-            Self::Twice(segment, at) => {
-                write!(f, "segment {segment} was recorded at {}: each copy stays", Nodes(at))
             }
             Self::Unheard(node) => write!(f, "node {} has not said what it has", node.get()),
             Self::Copies(node) => write!(f, "node {} has copies that it is to give up", node.get()),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{
     Answer, CallHoldings, CallId, CallKey, Copy, CopyOf, Incident, Location, Mono, NodeNumber, Now,
-    Occurrence, Request, SegmentId, VolumeName,
+    Occurrence, RecordingState, Request, SegmentId, VolumeName, copy,
 };
 
 use super::job::{Aim, Came, Trouble};
@@ -378,7 +378,17 @@ impl Synchronizer {
 pub(super) fn copies_of(known: &Known, node: NodeNumber) -> Vec<Copy> {
     let Some(own) = known.at(node) else { return Vec::new() };
     let at = Location::Node(node);
-    let segments = own.copies().map(|(_, copy)| (CopyOf::Segment(copy.segment), copy.state));
+    let mut segments: BTreeMap<SegmentId, Vec<RecordingState>> = BTreeMap::new();
+    for (_, copy) in own.copies() {
+        segments.entry(copy.segment).or_default().push(copy.state);
+    }
+    // Of two copies here that which is there to stay, and of two of those the one that ended best.
+    let of_segment = |states: &Vec<RecordingState>| {
+        copy::ended_best(states.iter().copied()).or_else(|| states.iter().copied().min())
+    };
+    let segments = segments
+        .iter()
+        .filter_map(|(segment, states)| Some((CopyOf::Segment(*segment), of_segment(states)?)));
     let call = own.state.map(|state| (CopyOf::Call(known.key.call), state));
     segments.chain(call).map(|(of, state)| Copy { of, at: at.clone(), state }).collect()
 }

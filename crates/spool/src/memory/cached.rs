@@ -177,17 +177,22 @@ impl CachedDisk {
         self.durable = left;
     }
 
-    /// Whether a segment is there as it was sealed, durably, and neither the log as it is nor as it would be after a loss
-    /// of power gives it up.
+    /// Whether a segment is there as it was sealed, durably, in the directory of the call or in that of second copies, and
+    /// neither the log as it is nor as it would be after a loss of power gives it up.
     #[must_use]
     pub fn has(&self, node: NodeNumber, key: &CallKey, segment: SegmentId, sealed: &Sealed) -> bool {
-        let is_whole =
-            |disk: &MemoryDisk| sealed.iter().all(|(path, bytes)| disk.bytes(path) == Some(bytes.as_slice()));
-        let is_kept = |disk: &MemoryDisk| {
-            let (lines, _) = log::read(disk.bytes(&layout::log_path(&directory(key))).unwrap_or_default());
-            !lines.iter().any(|line| gives_up(&line.entry, node, segment))
-        };
-        is_whole(&self.durable) && is_whole(&self.now) && is_kept(&self.durable) && is_kept(&self.now)
+        let of_call = directory(key);
+        [of_call.clone(), layout::twin_directory(&of_call)].iter().any(|within| {
+            let path = |sealed: &str| format!("{within}{}", sealed.strip_prefix(&of_call).unwrap_or(sealed));
+            let is_whole = |disk: &MemoryDisk| {
+                sealed.iter().all(|(name, bytes)| disk.bytes(&path(name)) == Some(bytes.as_slice()))
+            };
+            let is_kept = |disk: &MemoryDisk| {
+                let (lines, _) = log::read(disk.bytes(&layout::log_path(within)).unwrap_or_default());
+                !lines.iter().any(|line| gives_up(&line.entry, node, segment))
+            };
+            [&self.durable, &self.now].into_iter().all(|disk| is_whole(disk) && is_kept(disk))
+        })
     }
 
     /// Whether nothing of a call is there.

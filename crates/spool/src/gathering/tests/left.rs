@@ -24,7 +24,7 @@ fn outcome(world: &World) -> Vec<(usize, Option<S>)> {
 }
 
 fn total(world: &World, at: usize) -> Option<u16> {
-    let path = layout::log_path(&super::super::logs::directory(&key(CALL)));
+    let path = layout::log_path(&super::super::logs::directory_of(&key(CALL)));
     let octets = world.nodes[at].disk.now.bytes(&path).unwrap_or_default();
     log::total_of(&log::read(octets).0, key(CALL).call)
 }

@@ -5,4 +5,5 @@ mod disk;
 mod left;
 mod properties;
 mod stories;
+mod twins;
 mod world;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use model::state::Respondent;
 use model::{
     CallHoldings, CallId, CallKey, Care, CopyOf, EndReason, Location, Mono, NodeNumber, Now, OpenSegment,
-    Place, RecordingState, SegmentId, TenantId, VolumeName,
+    Place, Rank, RecordingState, SegmentId, TenantId, VolumeName,
 };
 
+use super::super::known::Recording;
 use super::super::{Input, Local, Mode, Step, Synchronizer, Terms, logs, own};
 use super::disk::{CAPACITY, Disk, Mood, Sealed};
 use crate::fixture::{START, heard, push, segment, two_streams};
@@ -103,8 +104,8 @@ pub(super) struct World {
     pub(super) now: u64,
     pub(super) nodes: Vec<Node>,
     pub(super) faults: Faults,
-    /// Each segment that was sealed: its call and its files.
-    pub(super) sealed: BTreeMap<SegmentId, (CallKey, Sealed)>,
+    /// What each node recorded and sealed of a segment: its call and its files.
+    pub(super) sealed: BTreeMap<Recording, (CallKey, Sealed)>,
     /// What the catalog was told last of each copy.
     pub(super) told: BTreeMap<String, RecordingState>,
     pub(super) alarms: Vec<String>,
@@ -140,8 +141,13 @@ pub(super) fn id(call: u64, number: u16) -> SegmentId {
     SegmentId::from_u64(call * 1_000 + u64::from(number))
 }
 
+/// The directories of a call.
+fn places(call: u64) -> [Place; 2] {
+    [place(call), Place { rank: Rank::Twin, ..place(call) }]
+}
+
 pub(super) fn place(call: u64) -> Place {
-    Place { of: key(call), volume: VolumeName::default() }
+    Place { of: key(call), volume: VolumeName::default(), rank: Rank::First }
 }
 
 impl World {
@@ -215,13 +221,13 @@ impl World {
             let disk = &mut self.nodes[usize::from(*n) - 1].disk;
             disk.durable = disk.now.clone();
         }
-        self.sealed.insert(open.segment, (key(open.call.as_u64()), sealed));
+        self.sealed.insert((open.segment, node), (key(open.call.as_u64()), sealed));
     }
 
     /// A line in the log of a call at a node.
     pub(super) fn note(&mut self, call: u64, at: u16, entry: &Entry) {
         let (bytes, path) =
-            (log::line(self.at().wall, entry), layout::log_path(&logs::directory(&key(call))));
+            (log::line(self.at().wall, entry), layout::log_path(&logs::directory_of(&key(call))));
         let disk = &mut self.nodes[usize::from(at) - 1].disk;
         disk.now.apply(&FileOp::AppendLine { path, bytes }).unwrap();
         disk.durable = disk.now.clone();
@@ -418,8 +424,8 @@ impl World {
 
     /// The call had ended, and goes on: one more segment.
     fn go_on(&mut self, node: usize, call: u64) {
-        let numbers = self.sealed.keys().filter(|s| s.as_u64() / 1_000 == call);
-        let next = numbers.map(|s| s.as_u64() % 1_000).max().unwrap() + 1;
+        let numbers = self.sealed.keys().filter(|(s, _)| s.as_u64() / 1_000 == call);
+        let next = numbers.map(|(s, _)| s.as_u64() % 1_000).max().unwrap() + 1;
         let (number, at) = (u16::try_from(next).unwrap(), u16::try_from(node + 1).unwrap());
         if self.nodes[node].machine.is_none() {
             return;
@@ -441,7 +447,7 @@ impl World {
         let taken_in = self.joined.iter().filter(|(_, into)| **into == survivor.call.as_u64());
         let calls = std::iter::once(survivor.call.as_u64()).chain(taken_in.map(|(from, _)| *from));
         let places: Vec<(Place, &dyn Files)> =
-            calls.map(|call| (place(call), &node.disk.now as &dyn Files)).collect();
+            calls.flat_map(places).map(|place| (place, &node.disk.now as &dyn Files)).collect();
         let mut held = own::holdings(node.number, &survivor, &self.numbers, &places).unwrap();
         let copies = held.directories.iter_mut().flat_map(|d| &mut d.copies);
         for copy in copies.filter(|copy| self.live.contains(&copy.segment)) {
@@ -524,9 +530,9 @@ impl World {
         if !self.is_checked {
             return;
         }
-        for (segment, (key, sealed)) in &self.sealed {
+        for ((segment, by), (key, sealed)) in &self.sealed {
             let is_safe = self.nodes.iter().any(|node| node.disk.has(node.number, key, *segment, sealed));
-            assert!(is_safe, "{segment} is nowhere for certain\n{}", self.last_lines());
+            assert!(is_safe, "{segment} of node {} is nowhere for certain\n{}", by.get(), self.last_lines());
         }
     }
 
